@@ -1,0 +1,148 @@
+"""Every error that readyfs raises on purpose.
+
+Two families. `UserError` is for the person at the command line: one line that names the thing and the remedy,
+and an exit code from the table below (documented in `docs/operations.md`). `FilesystemError` is what the vfs
+answers a client with; it knows no errno, which is the business of `readyfs.fuse.errno_table` alone.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every `readyfs` command."""
+
+    OK = 0
+    INTERNAL = 1
+    USAGE = 2
+    STATE = 3
+    RAW = 4
+    MOUNT_POINT = 5
+    FUSE = 6
+    AMBIGUOUS = 7
+    NOT_RUNNING = 8
+    NO_ANSWER = 9
+    REFRESH_FAILED = 10
+    STUCK = 11
+
+
+class ReadyfsError(Exception):
+    """Root of the tree."""
+
+
+class UserError(ReadyfsError):
+    """A mistake or a missing thing that the operator can mend.
+
+    `message` says what is wrong and names the thing; `remedy` says what to do about it.
+    """
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(UserError):
+    """A flag, variable, file key or template that cannot be used."""
+
+
+class StateError(UserError):
+    """The state store cannot be read as configured.
+
+    Raised at start it ends the command; raised by a later probe or load it is an outage (V11).
+    """
+
+    exit_code = ExitCode.STATE
+
+
+class RawRootError(UserError):
+    """The raw root itself cannot be used."""
+
+    exit_code = ExitCode.RAW
+
+
+class MountPointError(UserError):
+    """The mount point is missing, in use, not empty, or overlaps our own data."""
+
+    exit_code = ExitCode.MOUNT_POINT
+
+
+class FuseError(UserError):
+    """FUSE is not available on this machine, or refused the mount."""
+
+    exit_code = ExitCode.FUSE
+
+
+class AmbiguousPathsError(UserError):
+    """Two ready rows claim one path at start (V13)."""
+
+    exit_code = ExitCode.AMBIGUOUS
+
+
+class NotRunningError(UserError):
+    """No readyfs daemon serves this mount point."""
+
+    exit_code = ExitCode.NOT_RUNNING
+
+
+class NoAnswerError(UserError):
+    """A daemon is there and does not answer in time."""
+
+    exit_code = ExitCode.NO_ANSWER
+
+
+class RefreshFailedError(UserError):
+    """The refresh that was asked for ended in an outage; the last good catalog is still served."""
+
+    exit_code = ExitCode.REFRESH_FAILED
+
+
+class FilesystemError(ReadyfsError):
+    """What the vfs answers instead of a result."""
+
+
+class NoSuchEntryError(FilesystemError):
+    """The name does not exist in the catalog in force (an expected miss)."""
+
+
+class NotADirectoryNodeError(FilesystemError):
+    """A directory operation on a file."""
+
+
+class IsADirectoryNodeError(FilesystemError):
+    """A file operation on a directory."""
+
+
+class ReadOnlyError(FilesystemError):
+    """Anything that would change something (V8)."""
+
+
+class BrokenRunError(FilesystemError):
+    """A ready partition whose run cannot be served (V10), or a raw file that is not what was sealed."""
+
+
+class StaleCatalogError(FilesystemError):
+    """A walk from the root while the catalog is older than `--max-staleness` allows (V11)."""
+
+
+class StaleHandleError(FilesystemError):
+    """A handle, inode or listing position that is no longer known."""
+
+
+class NoSuchAttributeError(FilesystemError):
+    """The node has no such extended attribute."""
+
+
+class AttributesUnsupportedError(FilesystemError):
+    """The attribute's namespace is not offered here."""
+
+
+class AttributesDisabledError(FilesystemError):
+    """Extended attributes are switched off for the whole mount."""
+
+
+class TooManyHandlesError(FilesystemError):
+    """The table of open files is full."""

@@ -1,0 +1,158 @@
+"""The vocabulary that every layer shares: what a partition is, and why a row may be withheld.
+
+Identifiers are `bytes` exactly as the state store holds them (UTF-8 for text), because a name that is not valid
+UTF-8 is still a name. A logical date is the proleptic Gregorian ordinal of `datetime.date` (1 = 0001-01-01).
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+NOT_SET: Final = -1
+"""Stands for NULL in the integer columns, whose real values are never negative."""
+
+
+class SeriesKey(NamedTuple):
+    """One (source, customer, query): the rows that differ only by their logical date."""
+
+    source: bytes
+    customer_id: bytes
+    query_name: bytes
+
+
+class PartitionKey(NamedTuple):
+    """One logical partition."""
+
+    series: SeriesKey
+    date: int
+
+    def __str__(self) -> str:
+        """Return the key as one escaped line, for logs and messages."""
+        parts = (*self.series, render_date(self.date))
+        return "/".join(escape_text(part) for part in parts)
+
+
+class Partition(NamedTuple):
+    """A ready partition: its key and its row's lineage.
+
+    `updated_at_ns` is UTC nanoseconds since the epoch; both integers are `NOT_SET` where the row holds NULL.
+    """
+
+    key: PartitionKey
+    run_id: bytes
+    updated_at_ns: int
+    record_count: int
+    schema_version: bytes | None
+
+
+class SeriesRows:
+    """The ready rows of one series in parallel columns, in the order in which they were read.
+
+    Dates may come unsorted and twice; making sense of that is the catalog's business.
+    """
+
+    __slots__ = ("dates", "record_counts", "run_ids", "schema_versions", "updated_at_ns")
+
+    def __init__(self) -> None:
+        self.dates: array[int] = array("i")
+        self.run_ids: list[bytes] = []
+        self.updated_at_ns: array[int] = array("q")
+        self.record_counts: array[int] = array("q")
+        self.schema_versions: list[bytes | None] = []
+
+    def __len__(self) -> int:
+        return len(self.dates)
+
+    def append(
+        self, date: int, run_id: bytes, updated_at_ns: int, record_count: int, schema_version: bytes | None
+    ) -> None:
+        """Add one ready row; integers are `NOT_SET` for NULL."""
+        self.dates.append(date)
+        self.run_ids.append(run_id)
+        self.updated_at_ns.append(updated_at_ns)
+        self.record_counts.append(record_count)
+        self.schema_versions.append(schema_version)
+
+
+class WithheldReason(StrEnum):
+    """Why a row whose status is ready is not served; the value is the word in the status and the log."""
+
+    NO_RUN_ID = "no_run_id"
+    BAD_ROW = "bad_row"
+    UNUSABLE_NAME = "unusable_name"
+    UNUSABLE_RAW_PATH = "unusable_raw_path"
+    AMBIGUOUS_PATH = "ambiguous_path"
+
+
+class WithheldExample(NamedTuple):
+    """One withheld row, both texts already escaped for a log line."""
+
+    reason: WithheldReason
+    subject: str
+    detail: str
+
+
+@dataclass(slots=True)
+class WithheldTally:
+    """Counts of withheld rows by reason, with the first few of each reason kept as examples."""
+
+    examples_per_reason: int = 100
+    counts: dict[WithheldReason, int] = field(default_factory=dict)
+    examples: list[WithheldExample] = field(default_factory=list)
+
+    def add(self, reason: WithheldReason, subject: str, detail: str) -> None:
+        """Count one row; texts are kept only while the reason has few examples."""
+        count = self.counts.get(reason, 0) + 1
+        self.counts[reason] = count
+        if count <= self.examples_per_reason:
+            self.examples.append(WithheldExample(reason, subject, detail))
+
+    def merge(self, other: WithheldTally) -> None:
+        """Add what another tally counted."""
+        for reason, count in other.counts.items():
+            self.counts[reason] = self.counts.get(reason, 0) + count
+        self.examples.extend(other.examples)
+
+    def total(self, reasons: Iterable[WithheldReason] = tuple(WithheldReason)) -> int:
+        """Return how many rows were withheld for the given reasons."""
+        return sum(self.counts.get(reason, 0) for reason in reasons)
+
+
+@lru_cache(maxsize=65536)
+def render_date(date: int) -> bytes:
+    """Return `YYYY-MM-DD` for an ordinal."""
+    return datetime.date.fromordinal(date).isoformat().encode()
+
+
+_ISO_DATE: Final = re.compile(rb"\d{4}-\d{2}-\d{2}")
+
+
+@lru_cache(maxsize=65536)
+def parse_date(text: bytes) -> int | None:
+    """Return the ordinal of an exact `YYYY-MM-DD`, or None if the text is anything else."""
+    if _ISO_DATE.fullmatch(text) is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(text.decode("ascii")).toordinal()
+    except ValueError:
+        return None
+
+
+def escape_text(value: bytes | str) -> str:
+    """Return a value as printable text: control characters and invalid UTF-8 as backslash escapes.
+
+    Nothing that comes from a state row, a file name or an environment reaches a log or a terminal without this.
+    """
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii") for char in text
+    )
