@@ -1,0 +1,1 @@
+"""Status, refresh and stop over a Unix socket that is served even while the mount or a store hangs."""

@@ -1,0 +1,106 @@
+"""The command line's end of the control socket: plain blocking calls with one time limit each."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Final
+
+from readyfs.control.protocol import MAX_REPLY_BYTES, MalformedMessageError, Request, parse_reply, render_request
+from readyfs.control.runtime_dir import check_runtime_dir, read_registration
+from readyfs.duration import render_duration
+from readyfs.errors import NoAnswerError, NotRunningError
+from readyfs.partition import escape_text
+
+_PEER_CREDENTIALS: Final = struct.Struct("iII")
+
+
+class ControlClient:
+    """Asks the daemon behind one socket; every call is a connection of its own and takes at most `timeout_s`.
+
+    Each raises `NotRunningError` if nobody listens, `NoAnswerError` if no answer came in time, and the daemon's own
+    `UserError` if it refused.
+    """
+
+    def __init__(self, path: Path, timeout_s: float = 2.0) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def status(self) -> dict[str, object]:
+        """Return the daemon's status."""
+        return self._ask(Request("status"))
+
+    def refresh(self, wait: bool) -> dict[str, object]:
+        """Have the daemon read the state; with `wait` return when the last kernel notification has."""
+        return self._ask(Request("refresh", wait))
+
+    def stop(self) -> dict[str, object]:
+        """Have the daemon stop; return as soon as it has taken note."""
+        return self._ask(Request("stop"))
+
+    def peer_pid(self) -> int:
+        """Return the process id of whoever listens, as the kernel knows it, or 0 if it is in another PID namespace."""
+        with self._connect() as connection:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
+        return int(_PEER_CREDENTIALS.unpack(credentials)[0])
+
+    def _ask(self, request: Request) -> dict[str, object]:
+        deadline = time.monotonic() + self._timeout_s
+        with self._connect() as connection:
+            try:
+                connection.sendall(render_request(request))
+                return parse_reply(_receive_line(connection, deadline))
+            except (TimeoutError, BlockingIOError) as error:
+                raise self._no_answer(f"did not answer within {render_duration(self._timeout_s)}") from error
+            except (OSError, EOFError) as error:
+                raise self._no_answer("hung up without an answer") from error
+            except MalformedMessageError as error:
+                raise self._no_answer(f"gave no answer that can be read ({error})") from error
+
+    def _connect(self) -> socket.socket:
+        check_runtime_dir(self._path.parent)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        connection.settimeout(self._timeout_s)
+        try:
+            connection.connect(str(self._path))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            connection.close()
+            raise NotRunningError(
+                f"no readyfs daemon listens at {escape_text(str(self._path))}", "start one with `readyfs mount`"
+            ) from error
+        except (TimeoutError, BlockingIOError) as error:
+            connection.close()
+            raise self._no_answer("does not take connections") from error
+        except PermissionError as error:
+            connection.close()
+            raise NotRunningError(
+                f"may not connect to {escape_text(str(self._path))}: {error.strerror}",
+                "run the command as the user who mounted",
+            ) from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _no_answer(self, what: str) -> NoAnswerError:
+        registration = read_registration(self._path)
+        who = f"the daemon (pid {registration.pid})" if registration is not None else "the daemon"
+        return NoAnswerError(f"{who} at {escape_text(str(self._path))} {what}", "see its log, or end it with kill")
+
+
+def _receive_line(connection: socket.socket, deadline: float) -> bytes:
+    buffer = bytearray()
+    while not buffer.endswith(b"\n"):
+        remaining_s = deadline - time.monotonic()
+        if remaining_s <= 0:
+            raise TimeoutError
+        connection.settimeout(remaining_s)
+        received = connection.recv(65536)
+        if not received:
+            raise EOFError
+        buffer += received
+        if len(buffer) > MAX_REPLY_BYTES:
+            raise MalformedMessageError("the reply is too long")
+    return bytes(buffer)

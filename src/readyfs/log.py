@@ -1,0 +1,168 @@
+"""Logging: human-readable lines on a terminal, JSON lines anywhere else.
+
+The rest of the code calls `structlog.get_logger(__name__)` and passes facts as keyword arguments. Records of the
+standard library's `logging` and `warnings` come out in the same form. Whatever the form, one record is one line
+(a traceback on a terminal excepted), each event, key and value is escaped, and a password in a URL is masked.
+
+The log file is opened once, for appending: rotate it with logrotate's `copytruncate`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from readyfs.errors import UsageError
+from readyfs.partition import escape_text
+
+
+class LogFormat(StrEnum):
+    """The form of a log line; `auto` is human on a terminal and JSON otherwise."""
+
+    AUTO = "auto"
+    HUMAN = "human"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """The least severe level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure_logging(
+    format: LogFormat = LogFormat.AUTO,
+    level: LogLevel = LogLevel.INFO,
+    file: Path | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Send every log record to `file`, or else to `stream` (stderr); a second call replaces the first.
+
+    Raises `UsageError` when the file cannot be opened for appending.
+    """
+    handler = _open_handler(file, stream if stream is not None else sys.stderr)
+    if format is LogFormat.AUTO:
+        format = LogFormat.HUMAN if file is None and handler.stream.isatty() else LogFormat.JSON
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared[:2], structlog.stdlib.ExtraAdder(), *shared[2:]],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _escape_record,
+                _render_human if format is LogFormat.HUMAN else _render_json,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if getattr(old, _OURS, False)]:
+        root.removeHandler(old)
+        old.close()
+    setattr(handler, _OURS, True)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # A log that cannot be written (a closed pipe, a full disk) must neither raise nor write elsewhere.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def mask_passwords(text: str) -> str:
+    """Return the text with the password of every URL in it replaced by `***`."""
+    return _PASSWORD.sub(r"\1***@", text) if "://" in text else text
+
+
+_OURS: Final = "readyfs_handler"
+_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^/@\s]+@")
+_LONGEST_INTEGER: Final = 1 << 63
+
+
+def _open_handler(file: Path | None, stream: TextIO) -> logging.StreamHandler[TextIO] | logging.FileHandler:
+    if file is None:
+        return logging.StreamHandler(stream)
+    try:
+        return logging.FileHandler(file, mode="a", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot open the log file {escape_text(str(file))}: {error.strerror}",
+            "make its directory, or name another file with --log-file",
+        ) from error
+
+
+def _clean(value: object) -> object:
+    """Return a value that any renderer can show: printable text, numbers, lists and dicts of them."""
+    match value:
+        case None | bool() | float():
+            return value
+        case int():
+            return int(value) if -_LONGEST_INTEGER <= value < _LONGEST_INTEGER else str(value)
+        case str() | bytes():
+            return mask_passwords(escape_text(value))
+        case Mapping():
+            return {str(_clean(str(key))): _clean(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(item) for item in value]
+        case _:
+            return mask_passwords(escape_text(str(value)))
+
+
+def _escape_record(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    exception = event_dict.pop("exception", None)
+    record: EventDict = {escape_text(key): _clean(value) for key, value in event_dict.items()}
+    if exception is not None:
+        record["exception"] = "\n".join(str(_clean(line)) for line in str(exception).split("\n"))
+    return record
+
+
+def _render_json(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:
+    first = {key: event_dict.pop(key) for key in ("timestamp", "level", "event") if key in event_dict}
+    return orjson.dumps(first | dict(event_dict)).decode()
+
+
+def _render_human(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> str:
+    timestamp, level, event = (str(event_dict.pop(key, "")) for key in ("timestamp", "level", "event"))
+    exception = event_dict.pop("exception", None)
+    facts = "".join(f"  {key}={_render_value(value)}" for key, value in event_dict.items())
+    line = f"{timestamp[:19]}Z {level:<7} {event}{facts}"
+    return line if exception is None else f"{line}\n{exception}"
+
+
+def _render_value(value: object) -> str:
+    match value:
+        case str():
+            if value and not any(mark in value for mark in " =\"'"):
+                return value
+            return '"' + value.replace('"', '\\"') + '"'
+        case bool() | None:
+            return orjson.dumps(value).decode()
+        case list() | dict():
+            return orjson.dumps(value).decode()
+        case _:
+            return str(value)
