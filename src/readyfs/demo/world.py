@@ -282,4 +282,4 @@ def _queries(spec: WorldSpec) -> list[tuple[str, str]]:
 
 def _customers(spec: WorldSpec) -> list[str]:
     """Return ids of ten digits, many with leading zeros, all different."""
-    return [f"{(12_345_678 + number * 987_654_321) % 10_000_000_000:010d}" for number in range(spec.customers)]
+    return [f"{(12_345_678 + number * 123_456_787) % 10_000_000_000:010d}" for number in range(spec.customers)]

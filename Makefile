@@ -1,0 +1,92 @@
+# `make help` lists the targets. Everything is installed into .venv; system packages that are missing are installed by
+# apt-get where that is allowed, else named. PYTHON=/path/to/python3.11 picks the interpreter.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SUFFIXES:
+
+VENV := .venv
+PREFIX ?= /usr/local
+# Where systemd looks for units of this prefix; give UNITDIR=/etc/systemd/system for one that it does not search.
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+DESTDIR ?=
+# Extras to install besides, for example EXTRAS=postgres.
+EXTRAS ?=
+# Further arguments of demo, test, test-long and bench.
+ARGS ?=
+
+LIBDIR := $(PREFIX)/lib/readyfs
+SHAREDIR := $(PREFIX)/share/readyfs
+UNIT := readyfs@.service
+EXAMPLE := readyfs.example.toml
+
+export PYTHON
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: $(VENV)/.demo ## make a sample world, mount it and take the tour
+	@exec $(VENV)/bin/readyfs demo $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.dev ## run the tests, real mounts included
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+.PHONY: test-long
+test-long: $(VENV)/.dev ## run the tests that take from minutes to hours
+	@$(VENV)/bin/python -m pytest -m long --timeout=0 $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.dev ## check format, lint and types
+	@$(VENV)/bin/ruff format --quiet --check . || { $(VENV)/bin/ruff format --check .; exit 1; }
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy
+
+.PHONY: bench
+bench: $(VENV)/.dev ## measure beside the raw tree and bindfs
+	@$(VENV)/bin/python -m benchmarks $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.dev ## check that the documents match the program
+	@$(VENV)/bin/python -m pytest tests/docs $(ARGS)
+
+# The recipe makes both stamps; a checkout that was moved needs a new environment, whose scripts hold its path.
+ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
+$(VENV)/.demo $(VENV)/.dev: FORCE
+endif
+$(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup
+	@.ci/setup $(@:$(VENV)/.%=%)
+
+.PHONY: FORCE
+FORCE:
+
+.PHONY: install
+install: ## install below PREFIX (/usr/local): program, systemd unit, example configuration
+	@python=$$(.ci/setup install)
+	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
+	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
+	if [[ -n "$(DESTDIR)" ]]; then
+	    # The scripts of an environment hold its path, which is another one while staging.
+	    grep -rlIF "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/bin" "$(DESTDIR)$(LIBDIR)/pyvenv.cfg" |
+	        xargs -r -d '\n' sed -i "s|$(DESTDIR)$(LIBDIR)|$(LIBDIR)|g"
+	fi
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SHAREDIR)"
+	ln -sfn ../lib/readyfs/bin/readyfs "$(DESTDIR)$(PREFIX)/bin/readyfs"
+	sed "s|/usr/local/|$(PREFIX)/|g" systemd/$(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	chmod 644 "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	install -m 644 systemd/$(EXAMPLE) "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
+	echo "installed $(DESTDIR)$(PREFIX)/bin/readyfs and $(DESTDIR)$(UNITDIR)/$(UNIT)"
+
+.PHONY: uninstall
+uninstall: ## remove exactly what install put there; configuration and state stay
+	@rm -rf "$(DESTDIR)$(LIBDIR)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/readyfs" "$(DESTDIR)$(UNITDIR)/$(UNIT)" "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
+	[[ ! -d "$(DESTDIR)$(SHAREDIR)" ]] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(SHAREDIR)"
+
+.PHONY: clean
+clean: ## remove .venv and every cache
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
