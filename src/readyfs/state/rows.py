@@ -1,0 +1,162 @@
+"""From fetched rows to series: one pass in which a row that cannot be parsed is withheld and all others stand.
+
+A `RowParser` lives for one load and runs after the transaction has ended, so its time holds up nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from readyfs.partition import SeriesKey, SeriesRows, WithheldReason, WithheldTally, escape_text, render_date
+from readyfs.state.filters import Filters
+from readyfs.state.values import (
+    BadValueError,
+    parse_id,
+    parse_logical_date,
+    parse_record_count,
+    parse_schema_version,
+    parse_updated_at,
+    show_value,
+)
+
+ROW_FIELDS: Final = (
+    "source",
+    "customer_id",
+    "query_name",
+    "logical_date",
+    "status",
+    "current_run_id",
+    "updated_at",
+    "record_count",
+    "schema_version",
+)
+"""The order of the cells in a row, by the names of their settings in `StateTable`."""
+
+_PARSERS: Final[dict[str, Callable[[object], object]]] = {
+    "source": parse_id,
+    "customer_id": parse_id,
+    "query_name": parse_id,
+    "logical_date": parse_logical_date,
+    "current_run_id": parse_id,
+    "updated_at": parse_updated_at,
+    "record_count": parse_record_count,
+    "schema_version": parse_schema_version,
+}
+
+Row = Sequence[object]
+
+
+class RowParser:
+    """Collects the ready rows of one load.
+
+    Identifiers that repeat are kept once. Texts of dates are remembered by their bytes; other types are parsed anew,
+    because a dictionary takes 1, 1.0 and True for one key.
+    """
+
+    def __init__(self, ready: str, filters: Filters) -> None:
+        self._ready = ready.encode()
+        self._filters = filters
+        self._first, self._last = filters.date_range
+        self._groups: dict[tuple[bytes, bytes, bytes], SeriesRows | None] = {}
+        self._dates: dict[bytes, int] = {}
+        self._interned: dict[bytes, bytes] = {}
+        self.withheld = WithheldTally()
+        self.rows = 0
+
+    def series(self) -> dict[SeriesKey, SeriesRows]:
+        """Return the series that have a row."""
+        return {SeriesKey(*key): group for key, group in self._groups.items() if group}
+
+    def feed(self, rows: Iterable[Row]) -> None:
+        """Take rows whose cells stand in the order of `ROW_FIELDS`."""
+        for row in rows:
+            source, customer, query, date, status, run, updated, count, version = row
+            if status != self._ready and not self._is_ready(status):
+                continue
+            try:
+                key = (
+                    source if type(source) is bytes else parse_id(source),
+                    customer if type(customer) is bytes else parse_id(customer),
+                    query if type(query) is bytes else parse_id(query),
+                )
+                try:
+                    group = self._groups[key]
+                except KeyError:
+                    group = self._open_group(key)
+                if group is None:
+                    continue
+                ordinal = (self._dates.get(date) if type(date) is bytes else None) or self._parse_date(date)
+                if not self._first <= ordinal <= self._last:
+                    continue
+                run_id = run if type(run) is bytes else b"" if run is None else parse_id(run)
+                if not run_id:
+                    self._withhold(WithheldReason.NO_RUN_ID, row, "the row is ready and has no run id")
+                    continue
+                updated_at_ns = parse_updated_at(updated)
+                record_count = count if type(count) is int and count >= 0 else parse_record_count(count)
+                schema_version = parse_schema_version(version)
+            except BadValueError:
+                self._withhold_bad(row)
+                continue
+            self.rows += 1
+            group.append(
+                ordinal,
+                self._interned.setdefault(run_id, run_id),
+                updated_at_ns,
+                record_count,
+                schema_version if schema_version is None else self._interned.setdefault(schema_version, schema_version),
+            )
+
+    def _is_ready(self, status: object) -> bool:
+        # The database compared by its own collation, which may ignore case or trailing blanks.
+        try:
+            return parse_id(status) == self._ready
+        except BadValueError:
+            return False
+
+    def _open_group(self, key: tuple[bytes, bytes, bytes]) -> SeriesRows | None:
+        group = SeriesRows() if self._filters.admits(SeriesKey(*key)) else None
+        source, customer, query = (self._interned.setdefault(part, part) for part in key)
+        self._groups[source, customer, query] = group
+        return group
+
+    def _parse_date(self, value: object) -> int:
+        ordinal = parse_logical_date(value)
+        if type(value) is bytes:
+            self._dates[value] = ordinal
+        return ordinal
+
+    def _withhold(self, reason: WithheldReason, row: Row, detail: str) -> None:
+        self.rows += 1
+        self.withheld.add(reason, "/".join(_show_key(row)), detail)
+
+    def _withhold_bad(self, row: Row) -> None:
+        if self.withheld.counts.get(WithheldReason.BAD_ROW, 0) < self.withheld.examples_per_reason:
+            self._withhold(WithheldReason.BAD_ROW, row, "; ".join(_find_faults(row)))
+        else:
+            self.rows += 1
+            self.withheld.add(WithheldReason.BAD_ROW, "", "")  # past the examples only the count is kept
+
+
+def _show_key(row: Row) -> Iterator[str]:
+    for value in row[:3]:
+        try:
+            yield show_value(parse_id(value))
+        except BadValueError:
+            yield show_value(value)
+    try:
+        yield escape_text(render_date(parse_logical_date(row[3])))
+    except BadValueError:
+        yield show_value(row[3])
+
+
+def _find_faults(row: Row) -> Iterator[str]:
+    for field, value in zip(ROW_FIELDS, row, strict=True):
+        parse = _PARSERS.get(field)
+        if parse is None or (field == "current_run_id" and value is None):
+            continue
+        try:
+            parse(value)
+        except BadValueError as error:
+            yield f"{field} {error}: {show_value(value)}"

@@ -1,0 +1,66 @@
+"""The port through which a refresh sees a state store, and the two values that cross it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from readyfs.partition import SeriesKey, SeriesRows, WithheldTally
+
+
+@dataclass(frozen=True, slots=True)
+class StateTable:
+    """What the state table and its columns are called in the database; the contract's names are the defaults.
+
+    `table` may be `schema.table`. `ready` is the word in `status` that makes a row ready.
+    """
+
+    table: str = "partition_state"
+    source: str = "source"
+    customer_id: str = "customer_id"
+    query_name: str = "query_name"
+    logical_date: str = "logical_date"
+    status: str = "status"
+    current_run_id: str = "current_run_id"
+    updated_at: str = "updated_at"
+    record_count: str = "record_count"
+    schema_version: str = "schema_version"
+    ready: str = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class StateLoad:
+    """The ready rows of the table as of one transaction.
+
+    `token` is what `probe` would have answered just before the transaction began, so that a later change is never
+    missed. `rows` counts the ready rows that passed the filters, withheld ones included. `lock_ms` is how long the
+    transaction was open, which in SQLite's rollback-journal mode is how long the producer could not commit.
+    """
+
+    token: Hashable | None
+    series: Mapping[SeriesKey, SeriesRows]
+    withheld: WithheldTally
+    rows: int
+    lock_ms: float
+
+
+class StateStore(Protocol):
+    """A state store; called from worker threads, by one at a time.
+
+    `label` names the store without user, password or query, for logs and the mount table.
+    """
+
+    label: str
+
+    def probe(self) -> Hashable | None:
+        """Return a cheap token of the state's version, or None if only a load can tell.
+
+        Raises `StateError` while the store cannot be read.
+        """
+
+    def load(self) -> StateLoad:
+        """Read every ready row in one transaction; raise `StateError` while the store cannot be read."""
+
+    def close(self) -> None:
+        """Let go of every connection and file."""

@@ -1,0 +1,92 @@
+"""The one statement that reads the state table, and what to say when the table is not as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.types import NullType
+
+from readyfs.errors import StateError
+from readyfs.partition import escape_text
+from readyfs.state.rows import ROW_FIELDS
+from readyfs.state.store import StateTable
+
+_OPTIONAL: Final = frozenset({"updated_at", "record_count", "schema_version"})
+_LISTED_NAMES: Final = 40
+
+
+def split_table(table: StateTable) -> tuple[str | None, str]:
+    """Return schema (None without one) and name."""
+    schema, _, name = table.table.rpartition(".")
+    return schema or None, name
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names for a message, escaped, the first ones of many."""
+    shown = ", ".join(escape_text(name) for name in sorted(names)[:_LISTED_NAMES])
+    if len(names) > _LISTED_NAMES:
+        shown += f" and {len(names) - _LISTED_NAMES} more"
+    return shown or "none"
+
+
+def missing_table(table: StateTable, store: str, present: Sequence[str]) -> StateError:
+    """Return the error for a table that is not there."""
+    return StateError(
+        f"state store {store} has no table {escape_text(table.table)} (tables there: {list_names(present)})",
+        "name the table with --state-table",
+    )
+
+
+def find_columns(table: StateTable, present: Sequence[str], store: str) -> dict[str, str | None]:
+    """Map each of `ROW_FIELDS` to the column's name in the database, None for an optional one that is absent.
+
+    Names are compared exactly first and then without regard to case, as databases do. Raises `StateError` that lists
+    the columns that are there if a required one is missing.
+    """
+    folded = {name.casefold(): name for name in reversed(present)}
+    columns: dict[str, str | None] = {}
+    missing: list[str] = []
+    for field in ROW_FIELDS:
+        wanted: str = getattr(table, field)
+        found = wanted if wanted in present else folded.get(wanted.casefold())
+        columns[field] = found
+        if found is None and field not in _OPTIONAL:
+            missing.append(field)
+    if missing:
+        flags = ", ".join(f"--column-{field.replace('_', '-')}" for field in missing)
+        raise StateError(
+            f"table {escape_text(table.table)} of state store {store} has no column "
+            f"{list_names([getattr(table, field) for field in missing])} (columns there: {list_names(present)})",
+            f"name the column with {flags}",
+        )
+    return columns
+
+
+def ready_rows(
+    table: StateTable, columns: dict[str, str | None], as_text: frozenset[str] = frozenset()
+) -> sa.Select[Any]:
+    """Return the statement that selects the ready rows, cells in the order of `ROW_FIELDS`.
+
+    Columns have no type, so that no cell is converted on its way; those named in `as_text` are cast to text by the
+    database. An absent column is selected as NULL. The comparison of the status is the database's: the parser repeats
+    it exactly.
+    """
+    schema, name = split_table(table)
+    untyped = {column: sa.column(column, NullType()) for column in columns.values() if column is not None}
+    source = sa.table(name, *untyped.values(), schema=schema)
+    ready = sa.bindparam("ready", table.ready, type_=NullType())
+    cells: list[sa.ColumnElement[Any]] = []
+    conditions: list[sa.ColumnElement[bool]] = []
+    for field in ROW_FIELDS:
+        column = columns[field]
+        if column is None:
+            cells.append(sa.null().label(f"absent_{field}"))
+        elif field in as_text:
+            cells.append(sa.cast(untyped[column], sa.Text).label(f"text_{field}"))
+        else:
+            cells.append(untyped[column])
+        if field == "status" and column is not None:
+            conditions.append(untyped[column] == ready)
+    return sa.select(*cells).select_from(source).where(*conditions)
