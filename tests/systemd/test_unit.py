@@ -13,9 +13,9 @@ UNIT = Path(__file__).parents[2] / "systemd" / "readyfs@.service"
 # systemd.exec(5): each of these gives the service a mount namespace of its own.
 NAMESPACE_SETTINGS = """
     BindPaths BindReadOnlyPaths DynamicUser ExecPaths InaccessiblePaths LogNamespace MountImages NoExecPaths
-    PrivateDevices PrivateIPC PrivateMounts PrivateTmp PrivateUsers ProcSubset ProtectControlGroups ProtectHome ProtectKernelLogs
-    ProtectKernelModules ProtectKernelTunables ProtectProc ProtectSystem ReadOnlyPaths ReadWritePaths RootDirectory
-    RootImage TemporaryFileSystem
+    PrivateDevices PrivateIPC PrivateMounts PrivateTmp PrivateUsers ProcSubset ProtectControlGroups ProtectHome
+    ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectProc ProtectSystem ReadOnlyPaths
+    ReadWritePaths RootDirectory RootImage TemporaryFileSystem
 """.split()
 
 
