@@ -1,0 +1,1 @@
+"""The raw store: the only opener of run directories and raw files."""

@@ -1,0 +1,159 @@
+"""Runs in a directory tree of this machine (a local or a network file system)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from readyfs.errors import RawRootError
+from readyfs.layout import RawLayout
+from readyfs.partition import Partition, escape_text
+from readyfs.raw.beneath import Opener, open_beneath
+from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat
+
+_ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+# Without O_NONBLOCK a fifo that someone put in place of a file would hold the open for ever.
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_LIST_FLAGS: Final = _FILE_FLAGS | os.O_DIRECTORY
+
+
+class LocalRawStore:
+    """Opens runs beneath `root`, which is opened afresh by its path each time.
+
+    So a raw root that was unmounted and mounted again heals by itself. Safe to call from several threads: nothing
+    changes after construction. Nothing below the root is ever opened for writing.
+    """
+
+    __slots__ = ("_layout", "_open", "_root", "label")
+
+    def __init__(self, root: Path, layout: RawLayout, *, opener: Opener = open_beneath) -> None:
+        self._root = root.absolute()
+        self._layout = layout
+        self._open = opener
+        self.label = escape_text(os.fsencode(self._root))
+
+    def list_directory(self, partition: Partition, relpath: tuple[bytes, ...] = ()) -> tuple[RawEntry, ...]:
+        """List a directory of the partition's run, sorted by name; see `RawStore.list_directory`.
+
+        An entry that vanishes while the directory is read is left out; any other failure to look at one is raised.
+        """
+        fd = self._open_beneath_root((*self._layout.directory_of(partition), *relpath), _LIST_FLAGS)
+        try:
+            with os.scandir(fd) as found:
+                entries = [entry for item in found if (entry := _describe(item)) is not None]
+        finally:
+            os.close(fd)
+        entries.sort(key=lambda entry: entry.name)
+        return tuple(entries)
+
+    def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> LocalRawFile:
+        """Open a regular file of the partition's run; see `RawStore.open_file`."""
+        parts = (*self._layout.directory_of(partition), *relpath)
+        fd = self._open_beneath_root(parts, _FILE_FLAGS)
+        try:
+            seen = os.fstat(fd)
+            if not stat.S_ISREG(seen.st_mode):
+                raise NotRegularError("not a regular file", os.fsdecode(b"/".join(parts)))
+            return LocalRawFile(fd, RawStat(seen.st_size, seen.st_mtime_ns))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def check(self) -> None:
+        """Raise `RawRootError` if the root is missing, is not a directory, may not be entered or does not answer.
+
+        Only search permission is asked for: the root itself is never listed.
+        """
+        try:
+            with self._root_fd() as fd:
+                os.fstatvfs(fd)
+                os.stat(".", dir_fd=fd)
+        except FileNotFoundError:
+            raise RawRootError(
+                f"raw root {self.label} does not exist", "give an existing directory with --raw"
+            ) from None
+        except NotADirectoryError:
+            raise RawRootError(f"raw root {self.label} is not a directory", "give a directory with --raw") from None
+        except PermissionError as error:
+            raise RawRootError(
+                f"raw root {self.label} may not be entered ({error.strerror})",
+                "give the user that runs readyfs read and search permission there",
+            ) from None
+        except OSError as error:
+            raise RawRootError(
+                f"raw root {self.label} cannot be read ({error.strerror})", "check the file system that it lies on"
+            ) from None
+
+    @contextmanager
+    def _root_fd(self) -> Iterator[int]:
+        fd = os.open(self._root, _ROOT_FLAGS)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _open_beneath_root(self, parts: tuple[bytes, ...], flags: int) -> int:
+        with self._root_fd() as root_fd:
+            try:
+                return self._open(root_fd, parts, flags)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # open(2): a socket, or a device that has no driver
+                    raise NotRegularError("not a regular file", os.fsdecode(b"/".join(parts))) from None
+                if error.errno == errno.ENOTDIR and flags & os.O_DIRECTORY:
+                    raise NotRegularError("not a directory", os.fsdecode(b"/".join(parts))) from None
+                raise
+
+
+class LocalRawFile:
+    """An open regular file; see `RawFile`.
+
+    It closes itself when it is dropped, so that an open whose caller went away meanwhile leaves no descriptor behind.
+    """
+
+    __slots__ = ("_fd", "stat")
+
+    def __init__(self, fd: int, stat: RawStat) -> None:
+        self._fd = fd
+        self.stat = stat
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Return `size` bytes from `offset`; fewer only at the end of the file as it is now. Raises `OSError`."""
+        data = os.pread(self._fd, size, offset)
+        # A network file system may answer short in the middle; at the end that is known, spare the extra call.
+        while data and len(data) < size and offset + len(data) != self.stat.size:
+            more = os.pread(self._fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def fileno(self) -> int:
+        """Return the descriptor, valid until `close`."""
+        return self._fd
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _describe(item: os.DirEntry[str]) -> RawEntry | None:
+    try:
+        seen = item.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    name = os.fsencode(item.name)
+    if stat.S_ISREG(seen.st_mode):
+        return RawEntry(name, EntryKind.FILE, RawStat(seen.st_size, seen.st_mtime_ns))
+    if stat.S_ISDIR(seen.st_mode):
+        return RawEntry(name, EntryKind.DIRECTORY, RawStat(0, seen.st_mtime_ns))
+    return None

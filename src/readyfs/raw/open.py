@@ -1,0 +1,34 @@
+"""From the word after `--raw` to a raw store."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from readyfs.errors import RawRootError
+from readyfs.layout import RawLayout
+from readyfs.partition import escape_text
+from readyfs.raw.local import LocalRawStore
+from readyfs.raw.store import RawStore
+
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?([^?#]*).*", re.DOTALL)
+
+
+def open_raw(raw: str, layout: RawLayout) -> RawStore:
+    """Return the raw store that `raw` names: the path of a directory.
+
+    Raises `RawRootError` for a URL and for nothing at all. Touches no disk: `RawStore.check` does.
+    """
+    if not raw:
+        raise RawRootError("no raw root is given", "name the directory that holds the raw runs with --raw")
+    url = _URL.fullmatch(raw)
+    if url is None:
+        return LocalRawStore(Path(raw), layout)
+    scheme, where = url.groups()
+    if scheme.lower() == "file":
+        raise RawRootError(f"raw store {scheme}://{escape_text(where)} is a URL", "give the directory's path itself")
+    raise RawRootError(
+        f"raw store {scheme}://{escape_text(where)} is not a directory, and readyfs reads runs from directories only",
+        "mount the bucket as a directory (for example with mount-s3 or rclone mount) and give that path",
+    )

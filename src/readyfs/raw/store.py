@@ -1,0 +1,98 @@
+"""The port through which runs are listed and their files opened and read, whatever stores them.
+
+The vfs calls it from worker threads, several at a time; an implementation keeps no state that a call changes. Failures
+are `OSError` as the kernel (or the storage client) gave them, never an empty answer: absence is not theirs to declare.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from readyfs.partition import Partition
+
+
+class EntryKind(Enum):
+    """What a served entry of a run directory can be."""
+
+    FILE = auto()
+    DIRECTORY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RawStat:
+    """Size in bytes and modification time in nanoseconds since the epoch."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawEntry:
+    """One name of a run directory; a directory's size is 0."""
+
+    name: bytes
+    kind: EntryKind
+    stat: RawStat
+
+
+class NotRegularError(OSError):
+    """What stands there is not a regular file (open) or not a directory (list); its errno is EINVAL."""
+
+    def __init__(self, what: str, path: str) -> None:
+        super().__init__(errno.EINVAL, what, path)
+
+
+class RawFile(Protocol):
+    """An open raw file, pinned to the bytes it was opened on.
+
+    `pread` may be called from several threads. The owner calls `close` once no `pread` is under way.
+    """
+
+    @property
+    def stat(self) -> RawStat:
+        """Size and mtime as they were when the file was opened."""
+        ...
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """Return `size` bytes from `offset`; fewer only at the end of the file as it is now."""
+        ...
+
+    def fileno(self) -> int:
+        """Return a descriptor that stays valid until `close`."""
+        ...
+
+    def close(self) -> None:
+        """Give the descriptor back; a second call does nothing."""
+        ...
+
+
+class RawStore(Protocol):
+    """Where runs lie."""
+
+    @property
+    def label(self) -> str:
+        """A name for messages and the mount table that holds no secret."""
+        ...
+
+    def list_directory(self, partition: Partition, relpath: tuple[bytes, ...] = ()) -> tuple[RawEntry, ...]:
+        """List the partition's run directory, or a directory below it, sorted by name.
+
+        Symbolic links, fifos, sockets and devices are left out. Raises `OSError`, `NotRegularError` if it is no
+        directory, and `UnusableNameError` if the partition has no raw path.
+        """
+        ...
+
+    def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> RawFile:
+        """Open a regular file of the partition's run.
+
+        Raises `OSError`, `NotRegularError` if it is anything but a regular file, and `UnusableNameError` if the
+        partition has no raw path.
+        """
+        ...
+
+    def check(self) -> None:
+        """Raise `RawRootError` if the store cannot be used at all."""
+        ...
