@@ -54,7 +54,7 @@ def configure_logging(
     """
     handler = _open_handler(file, stream if stream is not None else sys.stderr)
     if format is LogFormat.AUTO:
-        format = LogFormat.HUMAN if file is None and handler.stream.isatty() else LogFormat.JSON
+        format = LogFormat.HUMAN if file is None and (stream or sys.stderr).isatty() else LogFormat.JSON
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -50,7 +50,7 @@ class ControlHandlers(Protocol):
         """Return the status as plain JSON values, without blocking."""
 
     async def refresh(self, wait: bool) -> dict[str, object]:
-        """Start a refresh; with `wait` return when its last kernel notification has. Raises `UserError` if it failed."""
+        """Start a refresh; with `wait` return when its last kernel notification has. Raises `UserError`."""
 
     def stop(self) -> None:
         """Begin to stop, without waiting."""

@@ -1,0 +1,73 @@
+"""The click classes behind every command: help in groups, and `--debug` wherever one thinks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed)."""
+
+    arguments: tuple[str, ...] = ()
+    debug: bool = False
+
+
+class GroupedOption(click.Option):
+    """An option that the help lists under a heading of its own."""
+
+    def __init__(self, *args: object, heading: str = "", **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.heading = heading
+
+
+class ReadyfsCommand(click.Command):
+    """A command whose options stand under their headings, those without one last."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.params.append(_debug_option())
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options in their groups."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "heading", ""), []).append(record)
+        general = groups.pop("", [])
+        for heading, records in [*groups.items(), ("Options", general)]:
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=28)
+
+
+class ReadyfsGroup(click.Group):
+    """A group that lists its commands in the order in which they were added."""
+
+    command_class = ReadyfsCommand
+    group_class = type
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.params.append(_debug_option())
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order of the help."""
+        return list(self.commands)
+
+
+def _debug_option() -> click.Option:
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show a traceback when something unexpected fails.",
+    )
+
+
+def _set_debug(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Invocation).debug = True

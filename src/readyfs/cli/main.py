@@ -1,0 +1,92 @@
+"""The `readyfs` command: its subcommands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from readyfs import __version__
+from readyfs.cli.command import Invocation, ReadyfsGroup
+from readyfs.cli.config import config
+from readyfs.cli.demo import demo
+from readyfs.cli.mount import mount
+from readyfs.cli.refresh import refresh
+from readyfs.cli.status import status
+from readyfs.cli.umount import umount
+from readyfs.errors import ExitCode, UserError
+from readyfs.partition import escape_text
+
+INTERRUPTED = 130
+"""What a shell reports for a command that Ctrl-C ended: 128 + SIGINT."""
+
+
+@click.group(
+    name="readyfs",
+    cls=ReadyfsGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
+    "8 not running, 9 no answer, 10 refresh failed, 11 stuck; 1 is a bug, 130 Ctrl-C.",
+)
+@click.version_option(__version__, "--version", prog_name="readyfs")
+def cli() -> None:
+    r"""Show a data pipeline's ready partitions as ordinary read-only files. If you can see it, it is ready.
+
+    \b
+    Try it:    readyfs demo
+    Use it:    readyfs mount /mnt/ready --state state.db --raw /data/raw
+    Look:      readyfs status
+    End it:    readyfs umount /mnt/ready
+    """
+
+
+for _command in (mount, umount, status, refresh, config, demo):
+    cli.add_command(_command)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code; every error ends as one line on stderr."""
+    invocation = Invocation(tuple(sys.argv[1:] if argv is None else argv))
+    try:
+        # click expands globs and variables by itself on Windows alone; here the arguments go in as they are.
+        result = cli.main(list(invocation.arguments), prog_name="readyfs", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except UserError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "readyfs"
+        message = error.format_message().rstrip(".")
+        return _fail(f"{message}; see `{command} --help`", ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has enough of it; the interpreter must not complain about that at exit either.
+        sys.stdout = None
+        return ExitCode.INTERNAL
+    except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        if invocation.debug:
+            traceback.print_exc()
+        return _fail(
+            f"internal error: {_describe(error)}; run it again with --debug for a traceback", ExitCode.INTERNAL
+        )
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def _fail(line: str, exit_code: int) -> int:
+    click.echo(f"readyfs: {escape_text(line)}", err=True)
+    return exit_code
+
+
+def _describe(error: BaseException) -> str:
+    """Return the type and the place but not the text, which may hold anything, a password included."""
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{place}"

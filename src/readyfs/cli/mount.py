@@ -1,0 +1,86 @@
+"""`readyfs mount`: serve in the foreground, or start a daemon and wait until it serves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import click
+import structlog
+
+from readyfs.cli.background import StartReport, start_in_background
+from readyfs.cli.command import Invocation, ReadyfsCommand
+from readyfs.cli.settings_options import with_settings
+from readyfs.config import Config, Resolution, build_config, find_warnings
+from readyfs.config.table import LOG_FORMAT, SETTINGS
+from readyfs.errors import ExitCode, UserError
+from readyfs.log import LogFormat, configure_logging
+from readyfs.partition import escape_text
+
+_log = structlog.get_logger(__name__)
+
+
+@click.command(
+    cls=ReadyfsCommand,
+    short_help="Mount the ready partitions at a directory.",
+    epilog="Every setting has one name: --name-timeout is also READYFS_NAME_TIMEOUT in the environment and "
+    "name-timeout in the file of --config; the flag wins, then the variable, then the file. Durations are written "
+    "500ms, 10s, 2m, 1h.",
+)
+@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.option(
+    "--daemon",
+    is_flag=True,
+    help="Return as soon as the mount is served, leaving a daemon behind. Its log goes to --log-file; without one it "
+    "is lost once the mount is served.",
+)
+@with_settings(*SETTINGS)
+@click.pass_obj
+def mount(invocation: Invocation, mountpoint: str, daemon: bool, resolution: Resolution) -> ExitCode:
+    r"""Mount what the state store says is ready at MOUNTPOINT, an empty directory.
+
+    It stays in the foreground until SIGTERM, Ctrl-C or `readyfs umount`; SIGHUP refreshes at once.
+
+    \b
+    readyfs mount /mnt/ready --state state.db --raw /data/raw
+    readyfs mount /mnt/ready --config /etc/readyfs/sales.toml --daemon
+    """
+    from readyfs.fuse.mount_table import resolve_mount_point
+
+    config = build_config(resolution, resolve_mount_point(mountpoint))
+    report = StartReport.take()
+    if report is not None:
+        with report.guard():
+            return _serve(config, lambda: report.ready(config.log_file))
+    warnings = find_warnings(resolution)
+    if daemon:
+        for warning in warnings:
+            click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
+        return start_in_background(invocation.arguments, _child_environ(config))
+    return _serve(config, lambda: None, warnings)
+
+
+def _child_environ(config: Config) -> Mapping[str, str]:
+    # What the child logs while it starts is shown here: in the form that suits this terminal.
+    if config.log_format is LogFormat.AUTO and config.log_file is None and sys.stderr.isatty():
+        return {**os.environ, LOG_FORMAT.variable: LogFormat.HUMAN}
+    return os.environ
+
+
+def _serve(config: Config, on_ready: Callable[[], None], warnings: Sequence[str] = ()) -> ExitCode:
+    configure_logging(config.log_format, config.log_level, config.log_file)
+    for warning in warnings:
+        _log.warning(warning)
+    # Our working directory could lie below the mount point, where we would wait for ourselves.
+    os.chdir("/")
+    # The engine and the SQL toolkit are slow to import, and every other command works without them.
+    from readyfs.daemon import run
+
+    try:
+        return run(config, on_ready)
+    except UserError:
+        raise
+    except Exception:
+        _log.exception("daemon failed")
+        raise

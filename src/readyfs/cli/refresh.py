@@ -1,0 +1,39 @@
+"""`readyfs refresh`: have the daemon look at the state store now."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.daemon_lookup import find_client
+from readyfs.cli.parameters import DURATION
+from readyfs.cli.settings_options import with_settings
+from readyfs.config import Resolution
+from readyfs.config.table import RUNTIME_DIR
+from readyfs.errors import ExitCode
+from readyfs.partition import escape_text
+
+
+@click.command(cls=ReadyfsCommand, short_help="Look at the state store now instead of at the next interval.")
+@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
+@click.option("--timeout", "timeout_s", type=DURATION, default="5m", show_default=True, help="How long to wait.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
+@with_settings(RUNTIME_DIR)
+def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolution: Resolution) -> ExitCode:
+    """Have the daemon of MOUNTPOINT look at its state store now.
+
+    Without --wait it returns at once. With it, an exit code of 0 means that every path lookup from now on sees the
+    state as it was when the command began, or newer; 10 means that the state store could not be read.
+    """
+    path, client = find_client(resolution, mountpoint, timeout_s)
+    answer = client.refresh(wait)
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        facts = ", ".join(f"{key} {value}" for key, value in answer.items() if not isinstance(value, dict | list))
+        did = "refreshed" if wait else "refreshing"
+        click.echo(escape_text(f"{did} {path}: {facts}" if facts else f"{did} {path}"))
+    return ExitCode.OK

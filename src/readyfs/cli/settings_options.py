@@ -1,0 +1,73 @@
+"""Settings as command line options: one decorator makes the options and reads file and environment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from readyfs.cli.command import GroupedOption
+from readyfs.config import Resolution, resolve_settings
+from readyfs.config.setting import Setting, Shape
+from readyfs.errors import ExitCode
+
+Body = Callable[..., ExitCode]
+
+
+def with_settings(*settings: Setting[object]) -> Callable[[Body], Body]:
+    """Give a command the flags of some settings; its function is called with `resolution`, a `Resolution` of them."""
+
+    def decorate(body: Body) -> Body:
+        @functools.wraps(body)
+        def call(*args: object, config_file: str | None, **values: object) -> ExitCode:
+            flags = {one.name: _read_flag(values.pop(_parameter(one))) for one in settings}
+            given = {name: texts for name, texts in flags.items() if texts}
+            file = None if config_file is None else Path(config_file)
+            resolution: Resolution = resolve_settings(given, config_file=file, settings=settings)
+            return body(*args, resolution=resolution, **values)
+
+        command: Body = call
+        for one in reversed(settings):
+            command = _add_option(command, one)
+        return click.option(
+            "--config",
+            "config_file",
+            cls=GroupedOption,
+            metavar="FILE",
+            help="Read settings from this TOML file; a key is a flag without its dashes.",
+        )(command)
+
+    return decorate
+
+
+def _add_option(body: Body, setting: Setting[object]) -> Body:
+    declaration = f"{setting.flag}/--no-{setting.name}" if setting.shape is Shape.SWITCH else setting.flag
+    option = click.option(
+        declaration,
+        _parameter(setting),
+        cls=GroupedOption,
+        heading=str(setting.group),
+        default=None,
+        multiple=setting.repeatable,
+        metavar=setting.metavar or None,
+        help=f"{setting.help}  [default: {setting.default_text}]",
+    )
+    return option(body)
+
+
+def _parameter(setting: Setting[object]) -> str:
+    return "setting_" + setting.name.replace("-", "_")
+
+
+def _read_flag(value: object) -> tuple[str, ...]:
+    match value:
+        case None:
+            return ()
+        case bool():
+            return ("true" if value else "false",)
+        case tuple():
+            return tuple(str(word) for word in value)
+        case _:
+            return (str(value),)

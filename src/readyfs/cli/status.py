@@ -1,0 +1,103 @@
+"""`readyfs status`: what the daemons say of themselves, and what the kernel shows of one that says nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+
+from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.daemon_lookup import KernelView, find_client, look_at_kernel
+from readyfs.cli.settings_options import with_settings
+from readyfs.cli.status_text import render_silent, render_status
+from readyfs.config import Resolution
+from readyfs.config.table import RUNTIME_DIR
+from readyfs.control.client import ControlClient
+from readyfs.control.runtime_dir import list_registrations
+from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UserError
+from readyfs.partition import escape_text
+
+ANSWER_TIMEOUT_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What was found out about one mount point; `error` is set if its daemon did not say it."""
+
+    mountpoint: Path
+    answer: dict[str, object] | None
+    kernel: KernelView | None = None
+    error: UserError | None = None
+
+    def describe(self) -> dict[str, object]:
+        if self.answer is not None:
+            return self.answer
+        kernel = None if self.kernel is None else self.kernel.describe()
+        return {"mountpoint": str(self.mountpoint), "error": str(self.error), "kernel": kernel}
+
+    def render(self) -> str:
+        if self.answer is not None:
+            return render_status(self.answer)
+        return render_silent(str(self.mountpoint), str(self.error), self.kernel)
+
+
+@click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one mount, an array for all.")
+@with_settings(RUNTIME_DIR)
+def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> ExitCode:
+    """Show the state of the mount at MOUNTPOINT, or of all the mounts that this user's daemons serve.
+
+    The mount point itself is never touched, so this works while the mount hangs. A daemon that does not answer within
+    2 seconds gives exit code 9, after what the kernel shows of its mount; a mount point without a daemon gives 8.
+    """
+    if mountpoint is not None:
+        path, client = find_client(resolution, mountpoint, ANSWER_TIMEOUT_S)
+        report = _ask(path, client)
+        if isinstance(report.error, NotRunningError):
+            raise _explain_absence(path, report)
+        _print([report], as_json, single=True)
+        if report.error is not None:
+            raise report.error
+        return ExitCode.OK
+    found = [
+        _ask(one.mountpoint, ControlClient(one.socket, ANSWER_TIMEOUT_S))
+        for one in list_registrations(resolution.get(RUNTIME_DIR))
+    ]
+    # A dead daemon leaves its registration behind; with its mount gone as well there is nothing to tell.
+    reports = [one for one in found if not (isinstance(one.error, NotRunningError) and one.kernel is None)]
+    _print(reports, as_json, single=False)
+    failed = [one.error for one in reports if one.error is not None]
+    if failed:
+        raise next((error for error in failed if isinstance(error, NoAnswerError)), failed[0])
+    return ExitCode.OK
+
+
+def _ask(path: Path, client: ControlClient) -> _Report:
+    try:
+        return _Report(path, client.status())
+    except UserError as error:
+        return _Report(path, None, look_at_kernel(path), error)
+
+
+def _explain_absence(path: Path, report: _Report) -> UserError:
+    shown = escape_text(str(path))
+    if report.kernel is None:
+        return NotRunningError(f"no readyfs daemon serves {shown}", "start one with `readyfs mount`")
+    return NotRunningError(
+        f"a readyfs mount stands at {shown} and no daemon of this runtime directory serves it",
+        "clear it with `readyfs umount` if it is dead, or name the runtime directory with --runtime-dir",
+    )
+
+
+def _print(reports: list[_Report], as_json: bool, *, single: bool) -> None:
+    if as_json:
+        described = [one.describe() for one in reports]
+        click.echo(json.dumps(described[0] if single else described))
+    elif reports:
+        click.echo("\n\n".join(one.render() for one in reports))
+    else:
+        click.echo("no readyfs mounts")

@@ -1,0 +1,96 @@
+"""A status for people: an aligned block per mount."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from readyfs.cli.daemon_lookup import KernelView
+from readyfs.partition import escape_text
+
+
+def render_status(status: Mapping[str, object]) -> str:
+    """Return the block for a daemon's own status; what it does not say is left out."""
+    withheld = status.get("withheld")
+    counts = withheld if isinstance(withheld, Mapping) else {}
+    reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
+    rows = [
+        ("serving", _join(_count(status, "partitions", "ready partition"), _word(status, "revision", "revision"))),
+        ("content", str(status.get("fingerprint", ""))[:16]),
+        ("refreshed", _refreshed(status)),
+        ("state", _state(status)),
+        ("withheld", reasons or "nothing"),
+        ("broken", _count(status, "broken", "partition")),
+        ("in use", _join(_count(status, "open_handles", "open handle"), _count(status, "inodes", "inode"))),
+        (
+            "daemon",
+            _join(_word(status, "pid", "pid"), str(status.get("engine", "")), _uptime(status), _version(status)),
+        ),
+    ]
+    return _block(str(status.get("mountpoint", "?")), rows)
+
+
+def render_silent(mountpoint: str, error: str, kernel: KernelView | None) -> str:
+    """Return the block for a daemon that says nothing: what the kernel shows of its mount."""
+    rows = [("daemon", error)]
+    if kernel is None:
+        rows.append(("kernel", "no readyfs mount here"))
+    else:
+        rows.append(("kernel", f"mounted from {kernel.source}, FUSE connection {kernel.connection}"))
+        unknown = "unknown; mount -t fusectl none /sys/fs/fuse/connections shows it"
+        rows.append(("waiting", unknown if kernel.waiting is None else f"{kernel.waiting} requests without an answer"))
+    return _block(mountpoint, rows)
+
+
+def render_age(seconds: float) -> str:
+    """Return an age or uptime in at most two units, such as `4.2 s` or `3 h 12 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, whole = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole} s"
+
+
+def _block(title: str, rows: list[tuple[str, str]]) -> str:
+    lines = [f"  {label:<10} {escape_text(text)}" for label, text in rows if text]
+    return "\n".join([escape_text(title), *lines])
+
+
+def _join(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _count(status: Mapping[str, object], key: str, noun: str) -> str:
+    value = status.get(key)
+    if not isinstance(value, int):
+        return ""
+    return f"{value:,} {noun}" if value == 1 else f"{value:,} {noun}s"
+
+
+def _word(status: Mapping[str, object], key: str, noun: str) -> str:
+    return f"{noun} {status[key]}" if key in status else ""
+
+
+def _refreshed(status: Mapping[str, object]) -> str:
+    age, interval = status.get("age_seconds"), status.get("interval_seconds")
+    parts = [f"{render_age(float(age))} ago"] if isinstance(age, int | float) else []
+    if isinstance(interval, int | float):
+        parts.append(f"every {interval:g} s")
+    return ", ".join(parts)
+
+
+def _state(status: Mapping[str, object]) -> str:
+    error = status.get("state_error")
+    word = "STALE" if status.get("stale") else "outage" if error else "readable"
+    return f"{word}: {error}" if error else word
+
+
+def _uptime(status: Mapping[str, object]) -> str:
+    uptime = status.get("uptime_seconds")
+    return f"up {render_age(float(uptime))}" if isinstance(uptime, int | float) else ""
+
+
+def _version(status: Mapping[str, object]) -> str:
+    return f"readyfs {status['version']}" if "version" in status else ""

@@ -1,0 +1,135 @@
+"""From resolved settings to a `Config`, and what the operator should be warned of on the way."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from readyfs.config import table
+from readyfs.config.config import Config
+from readyfs.config.location import make_absolute
+from readyfs.config.resolve import Origin, OriginKind, Resolution
+from readyfs.errors import UsageError
+from readyfs.layout import MountLayout, RawLayout
+from readyfs.partition import escape_text
+from readyfs.state.filters import Filters
+from readyfs.state.store import StateTable
+
+
+def build_config(resolution: Resolution, mountpoint: Path) -> Config:
+    """Return the settings of the mount at a resolved mount point; raise `UsageError` for what is missing or at odds."""
+    get = resolution.get
+    raw = get(table.RAW)
+    if raw is None:
+        raise UsageError("no raw root is named", f"name it with {_three_names('raw')}")
+    filters = Filters(
+        sources=get(table.SOURCE),
+        customers=get(table.CUSTOMER),
+        queries=get(table.QUERY),
+        since=get(table.SINCE),
+        until=get(table.UNTIL),
+    )
+    if filters.since is not None and filters.until is not None and filters.since > filters.until:
+        raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
+    return Config(
+        mountpoint=mountpoint,
+        state=find_state(resolution)[0],
+        raw=raw,
+        table=StateTable(
+            table=get(table.STATE_TABLE),
+            source=get(table.COLUMN_SOURCE),
+            customer_id=get(table.COLUMN_CUSTOMER_ID),
+            query_name=get(table.COLUMN_QUERY_NAME),
+            logical_date=get(table.COLUMN_LOGICAL_DATE),
+            status=get(table.COLUMN_STATUS),
+            current_run_id=get(table.COLUMN_CURRENT_RUN_ID),
+            updated_at=get(table.COLUMN_UPDATED_AT),
+            record_count=get(table.COLUMN_RECORD_COUNT),
+            schema_version=get(table.COLUMN_SCHEMA_VERSION),
+            ready=get(table.READY_STATUS),
+        ),
+        filters=filters,
+        layout=MountLayout.parse(get(table.LAYOUT)),
+        raw_layout=RawLayout.parse(get(table.RAW_LAYOUT), get(table.RAW_ENCODING)),
+        files=get(table.FILES),
+        required_files=get(table.REQUIRED_FILES),
+        interval_s=get(table.INTERVAL),
+        name_timeout_s=get(table.NAME_TIMEOUT),
+        max_staleness_s=get(table.MAX_STALENESS),
+        state_timeout_s=get(table.STATE_TIMEOUT),
+        drain_s=get(table.DRAIN),
+        xattrs=get(table.XATTRS),
+        uid=get(table.UID),
+        gid=get(table.GID),
+        file_mode=get(table.FILE_MODE),
+        dir_mode=get(table.DIR_MODE),
+        allow_other=get(table.ALLOW_OTHER),
+        raw_threads=get(table.RAW_THREADS),
+        state_dir=get(table.STATE_DIR),
+        runtime_dir=get(table.RUNTIME_DIR),
+        log_file=get(table.LOG_FILE),
+        log_format=get(table.LOG_FORMAT),
+        log_level=get(table.LOG_LEVEL),
+        config_file=resolution.config_file,
+    )
+
+
+def find_state(resolution: Resolution) -> tuple[str, Origin]:
+    """Return the state store's URL, secret included, and where it came from.
+
+    Of --state and --state-file the one from the stronger origin counts; from one origin they exclude each other.
+    Raises `UsageError`.
+    """
+    state, file = resolution.get(table.STATE), resolution.get(table.STATE_FILE)
+    state_origin, file_origin = resolution.origin(table.STATE), resolution.origin(table.STATE_FILE)
+    if state is None and file is None:
+        raise UsageError("no state store is named", f"name it with {_three_names('state')}, or with --state-file")
+    if state is not None and file is not None and state_origin.kind == file_origin.kind:
+        raise UsageError(f"both {state_origin.label} and {file_origin.label} are given", "leave out one of them")
+    if state is not None and (file is None or state_origin.kind < file_origin.kind):
+        return state, state_origin
+    if file is None:
+        raise AssertionError("one of the two is set")
+    return _read_state_file(file), file_origin
+
+
+def find_warnings(resolution: Resolution) -> tuple[str, ...]:
+    """Return what does not stop a mount but shows a password to people who should not see it."""
+    # The URL parser comes with the SQL toolkit, which is slow to import and which most commands do without.
+    from readyfs.state.open import mask_url
+
+    url, origin = find_state(resolution)
+    if mask_url(url) == url:
+        return ()
+    if origin.kind is OriginKind.FLAG and resolution.origin(table.STATE) == origin:
+        return (
+            "the password in --state stands in the process list for every user to read; "
+            "use --state-file or READYFS_STATE instead",
+        )
+    place = resolution.get(table.STATE_FILE)
+    if resolution.origin(table.STATE) == origin:
+        place = resolution.config_file if origin.kind is OriginKind.FILE else None
+    if place is not None and stat.S_IMODE(place.stat().st_mode) & stat.S_IROTH:
+        shown = escape_text(str(place))
+        return (f"{shown} holds a password and can be read by every user; run `chmod o-r {shown}`",)
+    return ()
+
+
+def _three_names(name: str) -> str:
+    return f"--{name}, READYFS_{name.upper()}, or `{name}` in the file of --config"
+
+
+def _read_state_file(path: Path) -> str:
+    shown = escape_text(str(path))
+    try:
+        with path.open(encoding="utf-8") as file:
+            url = file.readline(65536).strip()
+    except OSError as error:
+        raise UsageError(f"cannot read the state file {shown}: {error.strerror}", "check --state-file") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"the file {shown} of --state-file is not text", "it should hold a URL; name a database file with --state"
+        ) from error
+    if not url:
+        raise UsageError(f"the first line of {shown} is empty", "put the state store's URL there")
+    return make_absolute(url, lambda: path.parent)

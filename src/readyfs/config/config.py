@@ -1,0 +1,47 @@
+"""The settings of one mount, valid by construction; handed over at the composition root and no further."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from readyfs.layout import MountLayout, RawLayout
+from readyfs.log import LogFormat, LogLevel
+from readyfs.state.filters import Filters
+from readyfs.state.store import StateTable
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that `readyfs mount` was told; every path in it is absolute.
+
+    `mountpoint` is resolved as `realpath(parent)/name`. `state` may hold a password and therefore stays out of `repr`.
+    """
+
+    mountpoint: Path
+    state: str = field(repr=False)
+    raw: str
+    table: StateTable
+    filters: Filters
+    layout: MountLayout
+    raw_layout: RawLayout
+    files: tuple[str, ...]
+    required_files: tuple[str, ...]
+    interval_s: float
+    name_timeout_s: float
+    max_staleness_s: float | None
+    state_timeout_s: float
+    drain_s: float
+    xattrs: bool
+    uid: int
+    gid: int
+    file_mode: int
+    dir_mode: int
+    allow_other: bool
+    raw_threads: int
+    state_dir: Path
+    runtime_dir: Path
+    log_file: Path | None
+    log_format: LogFormat
+    log_level: LogLevel
+    config_file: Path | None

@@ -1,0 +1,203 @@
+"""The table of settings: the one place where a setting gets its name, kind, default and explanation."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+from pathlib import Path
+
+from readyfs.config.kinds import (
+    account,
+    choice,
+    date,
+    duration,
+    file_names,
+    mode,
+    number,
+    optional_duration,
+    optional_path,
+    optional_text,
+    path,
+    patterns,
+    switch,
+    text,
+)
+from readyfs.config.setting import Group, Setting
+from readyfs.errors import UsageError
+from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
+from readyfs.log import LogFormat, LogLevel
+from readyfs.state.store import StateTable
+
+
+def _runtime_dir(environ: Mapping[str, str]) -> Path:
+    if os.geteuid() == 0:
+        return Path("/run/readyfs")
+    if (base := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
+        return Path(base, "readyfs")
+    return Path(f"/tmp/readyfs-{os.geteuid()}")
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    if (given := environ.get("STATE_DIRECTORY", "").split(":")[0]).startswith("/"):
+        return Path(given)
+    # The base directory specification has relative values ignored.
+    if (base := environ.get("XDG_STATE_HOME", "")).startswith("/"):
+        return Path(base, "readyfs")
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises without a home
+    if not home.startswith("/"):
+        raise UsageError("there is no home directory to keep state in", "name a directory with --state-dir")
+    return Path(home, ".local/state/readyfs")
+
+
+_NAMES = StateTable()
+
+STATE = optional_text(
+    "state",
+    Group.STORES,
+    "URL",
+    "The state store: a SQLite file, or any URL that SQLAlchemy knows. Put a URL with a password into --state-file or "
+    "READYFS_STATE, so that it does not stand in the process list.",
+    is_path=True,
+)
+STATE_FILE = optional_path(
+    "state-file", Group.STORES, "A file whose first line is the state store's URL, instead of --state."
+)
+RAW = optional_text("raw", Group.STORES, "DIR", "The raw root, below which the runs lie.", is_path=True)
+
+SOURCE = patterns("source", Group.SELECTION, "GLOB", "Show only these sources: exact or a glob, repeatable.", "all")
+CUSTOMER = patterns(
+    "customer", Group.SELECTION, "GLOB", "Show only these customers: exact or a glob, repeatable.", "all"
+)
+QUERY = patterns("query", Group.SELECTION, "GLOB", "Show only these queries: exact or a glob, repeatable.", "all")
+SINCE = date("since", Group.SELECTION, "Show only logical dates from this day on.")
+UNTIL = date("until", Group.SELECTION, "Show only logical dates up to this day, itself included.")
+FILES = patterns(
+    "files", Group.SELECTION, "GLOB", "Show only these files of a run: exact or a glob, repeatable.", "all"
+)
+REQUIRED_FILES = file_names(
+    "required-files",
+    Group.SELECTION,
+    "NAMES",
+    "Files that seal a run, separated by commas. A ready partition whose run lacks one fails at open.",
+    ("payload.jsonl", "metadata.json"),
+)
+
+STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)
+READY_STATUS = text("ready-status", Group.TABLE, "WORD", "The status of a ready partition.", _NAMES.ready)
+
+
+def _column(name: str, default: str) -> Setting[str]:
+    return text(f"column-{name.replace('_', '-')}", Group.TABLE, "NAME", f"The column that holds {name}.", default)
+
+
+COLUMN_SOURCE = _column("source", _NAMES.source)
+COLUMN_CUSTOMER_ID = _column("customer_id", _NAMES.customer_id)
+COLUMN_QUERY_NAME = _column("query_name", _NAMES.query_name)
+COLUMN_LOGICAL_DATE = _column("logical_date", _NAMES.logical_date)
+COLUMN_STATUS = _column("status", _NAMES.status)
+COLUMN_CURRENT_RUN_ID = _column("current_run_id", _NAMES.current_run_id)
+COLUMN_UPDATED_AT = _column("updated_at", _NAMES.updated_at)
+COLUMN_RECORD_COUNT = _column("record_count", _NAMES.record_count)
+COLUMN_SCHEMA_VERSION = _column("schema_version", _NAMES.schema_version)
+
+LAYOUT = text(
+    "layout",
+    Group.LAYOUT,
+    "TEMPLATE",
+    "Paths below the mount point; add {source} where two sources share customers and queries.",
+    DEFAULT_MOUNT_LAYOUT,
+)
+RAW_LAYOUT = text("raw-layout", Group.LAYOUT, "TEMPLATE", "Run directories below the raw root.", DEFAULT_RAW_LAYOUT)
+RAW_ENCODING = choice(
+    "raw-encoding", Group.LAYOUT, "How the producer writes values into raw directory names.", RawEncoding.VERBATIM
+)
+
+INTERVAL = duration("interval", Group.TIMING, "How often to look at the state store.", 10.0, minimum_s=0.05)
+NAME_TIMEOUT = duration(
+    "name-timeout",
+    Group.TIMING,
+    "How long the kernel may trust a name above a run if a notification to it was lost.",
+    60.0,
+    minimum_s=0.001,
+)
+MAX_STALENESS = optional_duration(
+    "max-staleness",
+    Group.TIMING,
+    "Age of the catalog past which walks from the mount root fail, while the state store cannot be read.",
+    minimum_s=1.0,
+)
+STATE_TIMEOUT = duration(
+    "state-timeout",
+    Group.TIMING,
+    "How long a connection to the state store, or a lock in it, is waited for.",
+    10.0,
+    minimum_s=0.1,
+    maximum_s=3600.0,
+)
+DRAIN = duration(
+    "drain",
+    Group.TIMING,
+    "How long open files are still served after a stop found the mount busy.",
+    30.0,
+    minimum_s=0.0,
+)
+
+XATTRS = switch(
+    "xattrs", Group.MOUNT, "Offer the lineage of files and directories as extended attributes.", lambda _: True, "on"
+)
+UID = account(
+    "uid",
+    Group.MOUNT,
+    "Owner of everything shown, by number or name.",
+    lambda _: os.geteuid(),
+    lambda name: pwd.getpwnam(name).pw_uid,
+)
+GID = account(
+    "gid",
+    Group.MOUNT,
+    "Group of everything shown, by number or name.",
+    lambda _: os.getegid(),
+    lambda name: grp.getgrnam(name).gr_gid,
+)
+FILE_MODE = mode("file-mode", Group.MOUNT, "Mode of files, in octal and without write bits.", 0o444)
+DIR_MODE = mode("dir-mode", Group.MOUNT, "Mode of directories, in octal and without write bits.", 0o555)
+ALLOW_OTHER = switch(
+    "allow-other",
+    Group.MOUNT,
+    "Let other users read the mount; for anyone but root this needs user_allow_other in /etc/fuse.conf.",
+    lambda _: os.geteuid() == 0,
+    "on for root, else off",
+)
+RAW_THREADS = number(
+    "raw-threads",
+    Group.MOUNT,
+    "How many reads of the raw store may be in progress at once.",
+    16,
+    minimum=1,
+    maximum=256,
+)
+
+STATE_DIR = path(
+    "state-dir",
+    Group.PLACES,
+    "What must outlive a restart, and the lock of each mount point.",
+    _state_dir,
+    "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
+)
+RUNTIME_DIR = path(
+    "runtime-dir",
+    Group.PLACES,
+    "The control sockets, over which the other commands reach the daemon.",
+    _runtime_dir,
+    "/run/readyfs for root, else $XDG_RUNTIME_DIR/readyfs, else /tmp/readyfs-UID",
+)
+
+LOG_FILE = optional_path("log-file", Group.LOG, "Append the log to this file instead of writing it to stderr.")
+LOG_FORMAT = choice(
+    "log-format", Group.LOG, "Form of the log; auto is human on a terminal and JSON lines elsewhere.", LogFormat.AUTO
+)
+LOG_LEVEL = choice("log-level", Group.LOG, "The least severe level that is logged.", LogLevel.INFO)
+
+SETTINGS: tuple[Setting[object], ...] = tuple(value for value in list(globals().values()) if isinstance(value, Setting))
