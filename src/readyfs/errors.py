@@ -146,3 +146,7 @@ class AttributesDisabledError(FilesystemError):
 
 class TooManyHandlesError(FilesystemError):
     """The table of open files is full."""
+
+
+class WouldBlockError(FilesystemError):
+    """The answer needs the raw store, which the caller must not wait for here; ask again where blocking is allowed."""

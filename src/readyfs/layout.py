@@ -61,10 +61,14 @@ class _Component(NamedTuple):
         return self.prefix + name + self.suffix
 
 
-def _parse_template(template: str, what: str, allowed: Sequence[str], required: Sequence[str]) -> tuple[_Component, ...]:
+def _parse_template(
+    template: str, what: str, allowed: Sequence[str], required: Sequence[str]
+) -> tuple[_Component, ...]:
     def refuse(problem: str) -> UsageError:
         fields = ", ".join(f"{{{name}}}" for name in allowed)
-        return UsageError(f"{what} {template!r}: {problem}", f"use a relative path of the fields {fields}, one a component")
+        return UsageError(
+            f"{what} {template!r}: {problem}", f"use a relative path of the fields {fields}, one a component"
+        )
 
     components: list[_Component] = []
     for part in template.split("/"):
@@ -111,7 +115,9 @@ class MountLayout:
         if components[-1].field != "logical_date":
             raise UsageError(f"layout {template!r}: {{logical_date}} is not in the last component", "put the date last")
         if CONTROL_NAME.decode() in template.split("/")[:1]:
-            raise UsageError(f"layout {template!r}: {CONTROL_NAME.decode()} is a reserved name", "choose another first component")
+            raise UsageError(
+                f"layout {template!r}: {CONTROL_NAME.decode()} is a reserved name", "choose another first component"
+            )
         return cls(template, components[:-1], components[-1])
 
     @property

@@ -36,13 +36,31 @@ class CatalogShape:
     def digest_parts(self) -> tuple[bytes, ...]:
         """Return the settings as byte strings for hashing."""
         raw = self.raw_layout
-        texts = (self.layout.template, raw.template, raw.encoding.value, "\0".join(self.files), "\0".join(self.required_files))
+        texts = (
+            self.layout.template,
+            raw.template,
+            raw.encoding.value,
+            "\0".join(self.files),
+            "\0".join(self.required_files),
+        )
         return tuple(text.encode() for text in texts)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReport:
+    """What a build found beside the catalog.
+
+    `ignored_by_spark` counts partitions below a name that begins with `.` or `_`: served, but Spark and pyarrow
+    skip such names when they list a directory (V12).
+    """
+
+    withheld: WithheldTally
+    ignored_by_spark: int
 
 
 def build_catalog(
     rows: Mapping[SeriesKey, SeriesRows], shape: CatalogShape, previous: Catalog | None, now_ns: int
-) -> tuple[Catalog, WithheldTally]:
+) -> tuple[Catalog, BuildReport]:
     """Build the catalog of the rows; return it with what had to be withheld for its name or path.
 
     `now_ns` is wall-clock time in nanoseconds since the epoch; `rows` is taken over. If nothing that a reader can
@@ -52,6 +70,7 @@ def build_catalog(
     placed: list[tuple[Path, Series]] = []
     by_key: dict[SeriesKey, Series] = {}
     known_runs: dict[bytes, str | None] = {}
+    ignored_by_spark = 0
     for key, columns in rows.items():
         try:
             path = shape.layout.directory_of(key)
@@ -69,6 +88,8 @@ def build_catalog(
         before = previous.by_key.get(key) if previous is not None else None
         if before is not None and before.digest == series.digest:
             series = before
+        if any(name.startswith((b".", b"_")) for name in path):
+            ignored_by_spark += len(series)
         by_key[key] = series
         placed.append((path, series))
     placed.sort(key=lambda item: (item[0], item[1].key))
@@ -87,7 +108,7 @@ def build_catalog(
         path_text = "/".join(escape_text(name) for name in (*directory, shape.layout.date_name(date)))
         rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
         withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
-    return catalog, withheld
+    return catalog, BuildReport(withheld, ignored_by_spark)
 
 
 def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKey, rows: SeriesRows, why: str) -> None:

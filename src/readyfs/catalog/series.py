@@ -12,6 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Final
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
@@ -92,7 +93,7 @@ def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
 
 def _sorted_unique(rows: SeriesRows) -> tuple[SeriesRows, tuple[int, ...]]:
     order = sorted(range(len(rows)), key=rows.dates.__getitem__)
-    twice = {rows.dates[a] for a, b in zip(order, order[1:], strict=False) if rows.dates[a] == rows.dates[b]}
+    twice = {rows.dates[a] for a, b in pairwise(order) if rows.dates[a] == rows.dates[b]}
     result = SeriesRows()
     for index in order:
         if rows.dates[index] not in twice:

@@ -10,9 +10,8 @@ from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
+from readyfs.errors import UsageError
 from readyfs.partition import escape_text
-
-FS_TYPE: Final = "fuse.readyfs"
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 
@@ -33,11 +32,21 @@ class KernelView:
         return {"source": self.source, "connection": self.connection, "waiting": self.waiting}
 
 
-def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tuple[Path, ControlClient]:
-    """Return the resolved mount point that a user named and a client of its daemon, whether there is one or not."""
+def resolve_named(mountpoint: str) -> Path:
+    """Return the one spelling of a mount point that a user named; raise `UsageError` if that cannot be told."""
     from readyfs.fuse.mount_table import resolve_mount_point
 
-    resolved = resolve_mount_point(mountpoint)
+    try:
+        return resolve_mount_point(mountpoint)
+    except OSError as error:
+        raise UsageError(
+            f"cannot tell where {escape_text(mountpoint)} is: {error.strerror}", "give an absolute path"
+        ) from error
+
+
+def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tuple[Path, ControlClient]:
+    """Return the resolved mount point that a user named and a client of its daemon, whether there is one or not."""
+    resolved = resolve_named(mountpoint)
     return resolved, ControlClient(socket_path(resolution.get(RUNTIME_DIR), resolved), timeout_s)
 
 
@@ -45,10 +54,10 @@ def look_at_kernel(mountpoint: Path) -> KernelView | None:
     """Return what the kernel shows of the readyfs mount on top at a resolved mount point, None if there is none."""
     from readyfs.fuse.mount_table import mounts_at
 
-    ours = [mount for mount in mounts_at(mountpoint) if mount.fs_type == FS_TYPE]
-    if not ours:
+    mounts = mounts_at(mountpoint)
+    if not mounts or not mounts[-1].is_readyfs:
         return None
-    mount = ours[-1]
+    mount = mounts[-1]
     # The directory's name is the kernel's dev_t as one number: major << 20 | minor.
     connection = mount.device[0] << 20 | mount.device[1]
     try:

@@ -11,6 +11,7 @@ import structlog
 
 from readyfs.cli.background import StartReport, start_in_background
 from readyfs.cli.command import Invocation, ReadyfsCommand
+from readyfs.cli.daemon_lookup import resolve_named
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Config, Resolution, build_config, find_warnings
 from readyfs.config.table import LOG_FORMAT, SETTINGS
@@ -46,9 +47,7 @@ def mount(invocation: Invocation, mountpoint: str, daemon: bool, resolution: Res
     readyfs mount /mnt/ready --state state.db --raw /data/raw
     readyfs mount /mnt/ready --config /etc/readyfs/sales.toml --daemon
     """
-    from readyfs.fuse.mount_table import resolve_mount_point
-
-    config = build_config(resolution, resolve_mount_point(mountpoint))
+    config = build_config(resolution, resolve_named(mountpoint))
     report = StartReport.take()
     if report is not None:
         with report.guard():

@@ -26,9 +26,9 @@ _UNIX_UNITS: Final = ((10**11, _SECOND_NS), (10**14, 10**6), (10**17, 10**3))
 """Below each limit a bare number is seconds, milliseconds, microseconds; above all of them nanoseconds."""
 
 _COMPACT_DATE: Final = re.compile(rb"[0-9]{8}")
-_TIMESTAMP: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]+(?:Z|[+-][0-9:.]+)?")
 _NUMBER: Final = re.compile(rb"[0-9]{1,19}(?:\.[0-9]{1,9})?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+_HYPHEN: Final = ord("-")
 _SHOWN_CHARACTERS: Final = 80
 
 
@@ -117,10 +117,10 @@ def parse_updated_at(value: object) -> int:
     nanoseconds above. The result must fit [0, 2**63).
     """
     match value:
-        case None:
-            return NOT_SET
         case bytes():
             return _parse_time_text(value)
+        case None:
+            return NOT_SET
         case str():
             return _parse_time_text(_encode(value))
         case bool():
@@ -213,7 +213,7 @@ def _parse_date_text(text: bytes) -> int:
     if _COMPACT_DATE.fullmatch(text) is not None:
         text = b"-".join((text[:4], text[4:6], text[6:]))
     ordinal = parse_date(text)
-    if ordinal is None and _TIMESTAMP.fullmatch(text) is not None:
+    if ordinal is None and _is_timestamp(text):
         return _midnight(_parse_timestamp(text))
     if ordinal is None:
         raise BadValueError("is not a date")
@@ -227,6 +227,11 @@ def _midnight(value: datetime.datetime) -> int:
     return moment.toordinal()
 
 
+def _is_timestamp(text: bytes) -> bool:
+    # What ISO 8601 has besides (week dates, other separators) `fromisoformat` takes and we do not.
+    return len(text) > 10 and text[4] == text[7] == _HYPHEN and text[10] in b"T "
+
+
 def _parse_timestamp(text: bytes) -> datetime.datetime:
     try:
         return datetime.datetime.fromisoformat(text.decode("ascii"))
@@ -235,7 +240,7 @@ def _parse_timestamp(text: bytes) -> datetime.datetime:
 
 
 def _parse_time_text(text: bytes) -> int:
-    if _TIMESTAMP.fullmatch(text) is not None:
+    if _is_timestamp(text):
         return _since_epoch(_parse_timestamp(text))
     if _NUMBER.fullmatch(text) is not None:
         return _parse_unix(Decimal(text.decode("ascii")))
@@ -248,7 +253,8 @@ def _parse_time_text(text: bytes) -> int:
 def _since_epoch(value: datetime.datetime) -> int:
     # Subtracting from an aware epoch is exact and never goes through a float, unlike `timestamp`.
     delta = (value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value) - _EPOCH
-    return _fit((delta.days * 86_400 + delta.seconds) * _SECOND_NS + delta.microseconds * 1_000)
+    ns = (delta.days * 86_400 + delta.seconds) * _SECOND_NS + delta.microseconds * 1_000
+    return _fit(ns)
 
 
 def _parse_unix(value: Decimal | float) -> int:

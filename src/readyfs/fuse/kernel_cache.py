@@ -1,0 +1,100 @@
+"""Telling the kernel what to forget, on threads that serve no request.
+
+A notification can wait for requests in flight in its directory, so it must never be sent by the one who has to
+answer them. Refreshes and damage have a thread each: names below a run can wait for a hanging raw store, names
+above it cannot.
+"""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import structlog
+import trio
+
+from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.nodes import InodeNumber
+
+log = structlog.get_logger("readyfs.fuse")
+
+# The kernel does not hold the name or inode (any more): nothing to forget.
+_HARMLESS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+
+
+class Notifier(Protocol):
+    """The notifications of one FUSE connection; each blocks until the kernel took it and raises `OSError`."""
+
+    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+        """FUSE_NOTIFY_INVAL_ENTRY of linux/fuse.h; a remembered absence counts as an entry."""
+        ...
+
+    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+        """FUSE_NOTIFY_INVAL_INODE of linux/fuse.h; for a directory, cached pages are its listing."""
+        ...
+
+
+class KernelCache:
+    """What the kernel has cached of our tree, as far as we can make it forget."""
+
+    def __init__(self, notifier: Notifier, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._notifier = notifier
+        self._monotonic = monotonic
+        self._busy_since: float | None = None
+        self._limiter = trio.CapacityLimiter(1)
+        self._damage: queue.SimpleQueue[Invalidation | None] = queue.SimpleQueue()
+        self._damage_thread = threading.Thread(target=self._forget_damage, name="readyfs-damage", daemon=True)
+        self._damage_thread.start()
+        self.sent = 0
+
+    async def forget(self, plan: Iterable[Invalidation]) -> None:
+        """Send all notifications of a refresh in order; return when the last one has returned."""
+        await trio.to_thread.run_sync(self._send_all, plan, limiter=self._limiter, abandon_on_cancel=True)
+
+    def forget_damaged(self, invalidation: Invalidation) -> None:
+        """Queue the names of a run that was found damaged; returns at once, from any thread."""
+        self._damage.put(invalidation)
+
+    def stuck_s(self) -> float:
+        """Return for how many seconds the notifications of a refresh have been under way without one returning."""
+        since = self._busy_since
+        return 0.0 if since is None else self._monotonic() - since
+
+    def close(self) -> bool:
+        """End the damage thread; return whether no notification is under way any more."""
+        self._damage.put(None)
+        self._damage_thread.join(timeout=1.0)
+        return not self._damage_thread.is_alive() and self._busy_since is None
+
+    def _send_all(self, plan: Iterable[Invalidation]) -> None:
+        try:
+            for invalidation in plan:
+                self._busy_since = self._monotonic()
+                self._send(invalidation)
+        finally:
+            self._busy_since = None
+
+    def _send(self, invalidation: Invalidation) -> None:
+        for inode in invalidation.touched:
+            self._notify(self._notifier.forget_inode, inode, attributes_only=True)
+        for name in invalidation.names:
+            self._notify(self._notifier.forget_entry, invalidation.directory, name)
+        if invalidation.names:
+            self._notify(self._notifier.forget_inode, invalidation.directory, attributes_only=False)
+
+    def _notify(self, send: Callable[..., None], *what: object, **how: object) -> None:
+        self.sent += 1
+        try:
+            send(*what, **how)
+        except OSError as error:
+            if error.errno not in _HARMLESS:
+                # The name's timeout heals what a lost notification leaves.
+                log.warning("the kernel refused a notification", error=error.strerror, subject=what)
+
+    def _forget_damage(self) -> None:
+        while (invalidation := self._damage.get()) is not None:
+            self._send(invalidation)

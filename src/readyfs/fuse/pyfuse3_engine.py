@@ -1,0 +1,311 @@
+"""The portable engine: pyfuse3's requests translated to the filesystem, and its notifications.
+
+Handlers run on the trio loop and answer from memory there; what needs the raw store goes to worker threads with a
+limit of its own, so that a slow disk holds up its own reader only. Every handler runs under one wrapper: our errors
+become errno, an `OSError` its errno, anything else a logged EIO, because an exception would end pyfuse3's loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import pyfuse3
+import structlog
+import trio
+
+from readyfs.errors import FilesystemError, FuseError, WouldBlockError
+from readyfs.fuse.errno_table import errno_of
+from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.handles import HandleNumber
+from readyfs.vfs.nodes import InodeNumber
+
+log = structlog.get_logger("readyfs.fuse")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+NAME_MAX: Final = 255
+
+
+@dataclass(slots=True)
+class RawCall:
+    """One request that waits for the raw store: for saying what is stuck."""
+
+    operation: str
+    inode: int
+    since: float
+
+
+class RawCalls:
+    """The raw store's worker threads: bounded, abandoned when the daemon stops, and countable while stuck."""
+
+    def __init__(self, threads: int) -> None:
+        self._limiter = trio.CapacityLimiter(threads)
+        self._calls: dict[int, RawCall] = {}
+
+    async def run(self, operation: str, inode: int, call: Callable[[], T]) -> T:
+        """Run a blocking call on a worker thread."""
+        record = RawCall(operation, inode, time.monotonic())
+        self._calls[id(record)] = record
+        try:
+            return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        finally:
+            del self._calls[id(record)]
+
+    def waiting_longer_than(self, seconds: float) -> list[RawCall]:
+        """Return the calls under way for longer than that."""
+        limit = time.monotonic() - seconds
+        return [call for call in self._calls.values() if call.since <= limit]
+
+
+def _handler(
+    method: Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+    """Wrap a handler: count it, and turn whatever it raises into an errno."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def answer(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self.requests[name] += 1
+        try:
+            return await method(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except FilesystemError as error:
+            number = errno_of(error)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            log.warning("request failed", operation=name, error=str(error))
+        except Exception:
+            number = errno.EIO
+            log.exception("request failed unexpectedly", operation=name)
+        self.errors[errno.errorcode.get(number, str(number))] += 1
+        raise pyfuse3.FUSEError(number)
+
+    return answer
+
+
+class Operations(pyfuse3.Operations):
+    """pyfuse3's handlers; `requests` counts them by operation, `errors` counts answers by errno."""
+
+    # A hashed inode number cannot be turned back into a name once it was forgotten.
+    supports_dot_lookup = False
+
+    def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
+        super().__init__()
+        self._fs = filesystem
+        self._raw = raw_calls
+        self.requests: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.served = trio.Event()
+
+    def init(self) -> None:
+        """Note that the kernel's INIT was answered: from now on the mount is served."""
+        self.served.set()
+
+    @_handler
+    async def lookup(self, parent: int, name: bytes, ctx: object) -> pyfuse3.EntryAttributes:
+        """LOOKUP."""
+        inode = InodeNumber(parent)
+        try:
+            found = self._fs.lookup(inode, name, may_block=False)
+        except WouldBlockError:
+            found = await self._raw.run("lookup", parent, lambda: self._fs.lookup(inode, name, may_block=True))
+        if isinstance(found, NegativeEntry):
+            if not found.timeout_s:
+                raise pyfuse3.FUSEError(errno.ENOENT)
+            return _negative(found)
+        return _entry(found)
+
+    # Not wrapped: pyfuse3 has nobody to answer, and the filesystem's forget raises nothing.
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        """FORGET and BATCH_FORGET."""
+        self.requests["forget"] += 1
+        self._fs.forget([(InodeNumber(inode), count) for inode, count in inode_list])
+
+    @_handler
+    async def getattr(self, inode: int, ctx: object) -> pyfuse3.EntryAttributes:
+        """GETATTR."""
+        attributes, timeout_s = self._fs.getattr(InodeNumber(inode))
+        return _attributes(attributes, timeout_s, timeout_s)
+
+    @_handler
+    async def opendir(self, inode: int, ctx: object) -> int:
+        """OPENDIR."""
+        return self._fs.open_directory(InodeNumber(inode))
+
+    @_handler
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """READDIRPLUS: hand out entries until the kernel's buffer is full."""
+        handle = HandleNumber(fh)
+        try:
+            entries = self._fs.read_directory(handle, start_id, may_block=False)
+        except WouldBlockError:
+            entries = await self._raw.run(
+                "readdir", 0, lambda: self._fs.read_directory(handle, start_id, may_block=True)
+            )
+        given = []
+        for listed in entries:
+            if not pyfuse3.readdir_reply(token, listed.name, _entry(listed.entry), listed.next_position):
+                break
+            if listed.counted:
+                given.append(listed.entry.node)
+        self._fs.inodes.remember_all(given)
+
+    @_handler
+    async def releasedir(self, fh: int) -> None:
+        """RELEASEDIR."""
+        self._fs.close_directory(HandleNumber(fh))
+
+    @_handler
+    async def open(self, inode: int, flags: int, ctx: object) -> pyfuse3.FileInfo:
+        """OPEN; the client's flags stay here, the mount is read-only."""
+        number = InodeNumber(inode)
+        if self._fs.is_in_memory(number):
+            opened = self._fs.open_file(number)
+        else:
+            opened = await self._raw.run("open", inode, lambda: self._fs.open_file(number))
+        return pyfuse3.FileInfo(fh=opened.handle, keep_cache=opened.keep_pages, direct_io=opened.direct)
+
+    @_handler
+    async def read(self, fh: int, offset: int, size: int) -> bytes:
+        """READ."""
+        handle = HandleNumber(fh)
+        data = self._fs.read_memory(handle, offset, size)
+        if data is None:
+            data = await self._raw.run("read", 0, lambda: self._fs.read(handle, offset, size))
+        return data
+
+    @_handler
+    async def flush(self, fh: int) -> None:
+        """FLUSH: nothing is ever written; ENOSYS makes the kernel stop asking (fs/fuse/file.c, fuse_flush)."""
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    @_handler
+    async def release(self, fh: int) -> None:
+        """RELEASE."""
+        self._fs.close_file(HandleNumber(fh))
+
+    @_handler
+    async def statfs(self, ctx: object) -> pyfuse3.StatvfsData:
+        """STATFS: no blocks of our own, one file per partition."""
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = IO_BYTES
+        data.f_blocks = data.f_bfree = data.f_bavail = 0
+        data.f_files = self._fs.in_force.catalog.partitions
+        data.f_ffree = data.f_favail = 0
+        data.f_namemax = NAME_MAX
+        return data
+
+    @_handler
+    async def getxattr(self, inode: int, name: bytes, ctx: object) -> bytes:
+        """GETXATTR."""
+        return self._fs.getxattr(InodeNumber(inode), name)
+
+    @_handler
+    async def listxattr(self, inode: int, ctx: object) -> Sequence[bytes]:
+        """LISTXATTR."""
+        return self._fs.listxattr(InodeNumber(inode))
+
+    @_handler
+    async def access(self, inode: int, mode: int, ctx: object) -> bool:
+        """ACCESS: the kernel decides by mode and owner (`default_permissions`)."""
+        raise pyfuse3.FUSEError(errno.ENOSYS)
+
+
+class Pyfuse3Notifier:
+    """pyfuse3's blocking notifications; both release the interpreter lock while the kernel waits."""
+
+    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+        """Drop one name."""
+        pyfuse3.invalidate_entry(parent, name)
+
+    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+        """Drop a node's attributes, and its pages unless told otherwise."""
+        pyfuse3.invalidate_inode(inode, attr_only=attributes_only)
+
+
+class Pyfuse3Engine:
+    """One mount served by pyfuse3."""
+
+    name: Final = "pyfuse3"
+
+    def __init__(self, filesystem: Filesystem, raw_threads: int) -> None:
+        self._raw_calls = RawCalls(raw_threads)
+        self._operations = Operations(filesystem, self._raw_calls)
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How often the kernel asked, by operation."""
+        return self._operations.requests
+
+    @property
+    def errors(self) -> Counter[str]:
+        """How often the answer was an error, by errno name."""
+        return self._operations.errors
+
+    def mount(self, mountpoint: str, options: Sequence[str]) -> None:
+        """Mount; raise `FuseError` if the kernel or the mount helper refuses."""
+        try:
+            pyfuse3.init(self._operations, mountpoint, set(options))
+        except RuntimeError as error:
+            raise FuseError(
+                f"{mountpoint}: the mount was refused ({error})", "see the line of the mount helper above"
+            ) from error
+
+    async def serve(self) -> None:
+        """Answer requests until the mount is gone."""
+        await pyfuse3.main()
+
+    async def wait_served(self) -> None:
+        """Return once the kernel's INIT was answered."""
+        await self._operations.served.wait()
+
+    def stuck_calls(self, seconds: float) -> Sequence[RawCall]:
+        """Return requests that have waited for the raw store for longer than that."""
+        return self._raw_calls.waiting_longer_than(seconds)
+
+    def stop_serving(self) -> None:
+        """Make `serve` return although the mount is still in use."""
+        pyfuse3.terminate()
+
+    def close(self) -> None:
+        """Free the session; the mount must be gone or detached before, no notification may be under way."""
+        pyfuse3.close(unmount=False)
+
+
+def _attributes(attributes: Attributes, entry_timeout_s: float, attr_timeout_s: float) -> pyfuse3.EntryAttributes:
+    result = pyfuse3.EntryAttributes()
+    result.st_ino = attributes.inode
+    result.generation = 0
+    result.entry_timeout = entry_timeout_s
+    result.attr_timeout = attr_timeout_s
+    result.st_mode = attributes.mode
+    result.st_nlink = 1
+    result.st_uid = attributes.uid
+    result.st_gid = attributes.gid
+    result.st_rdev = 0
+    result.st_size = attributes.size
+    result.st_blksize = IO_BYTES
+    result.st_blocks = attributes.blocks
+    result.st_atime_ns = result.st_mtime_ns = result.st_ctime_ns = attributes.time_ns
+    return result
+
+
+def _entry(entry: Entry) -> pyfuse3.EntryAttributes:
+    return _attributes(entry.attributes, entry.entry_timeout_s, entry.attr_timeout_s)
+
+
+def _negative(entry: NegativeEntry) -> pyfuse3.EntryAttributes:
+    result = pyfuse3.EntryAttributes()
+    result.st_ino = 0
+    result.entry_timeout = min(entry.timeout_s, FOREVER_S)
+    return result

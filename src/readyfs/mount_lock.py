@@ -1,0 +1,45 @@
+"""The lock per mount point: two daemons can never serve one place, however close together they start."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from readyfs.errors import MountPointError, UsageError
+from readyfs.partition import escape_text
+
+
+@contextmanager
+def hold_mount_lock(state_dir: Path, mountpoint: Path) -> Iterator[None]:
+    """Hold the lock of a resolved mount point for as long as the context lasts.
+
+    Creates `state_dir` (0700). Raises `MountPointError` if another process holds the lock, `UsageError` if the
+    directory cannot be used. The lock is a flock(2): it ends with the process, whatever ends it.
+    """
+    shown = escape_text(str(state_dir))
+    try:
+        locks = state_dir / "locks"
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locks.mkdir(mode=0o700, exist_ok=True)
+        name = hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
+        descriptor = os.open(locks / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"state directory {shown}: {error.strerror}", "choose one that can be written with --state-dir"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            where = escape_text(str(mountpoint))
+            raise MountPointError(
+                f"{where}: another readyfs is mounting or serving it",
+                f"use it, or stop it with: readyfs umount {where}",
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

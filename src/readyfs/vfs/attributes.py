@@ -1,0 +1,86 @@
+"""What stat(2) sees, and for how long the kernel may believe it (V9)."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from typing import Final
+
+from readyfs.partition import NOT_SET
+from readyfs.vfs.nodes import InodeNumber, Node
+
+FOREVER_S: Final = 10 * 365 * 86400.0
+"""Below a sealed run nothing ever changes; the kernel clips timeouts to its own maximum."""
+NEGATIVE_TIMEOUT_S: Final = 2.0
+BLOCK_BYTES: Final = 512
+"""The unit of st_blocks, whatever st_blksize is (stat(2))."""
+IO_BYTES: Final = 128 * 1024
+"""st_blksize: what a tool should read at a time."""
+BROKEN_FILE_BYTES: Final = 1
+"""A broken file must not look empty: readers skip empty files without a word."""
+_EPOCH_ORDINAL: Final = 719163
+_DAY_NS: Final = 86_400_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """The attributes of one node; size in bytes, time in nanoseconds since the epoch (mtime, ctime and atime alike)."""
+
+    inode: InodeNumber
+    mode: int
+    size: int
+    time_ns: int
+    uid: int
+    gid: int
+
+    @property
+    def blocks(self) -> int:
+        """st_blocks: ceil(size / 512)."""
+        return -(-self.size // BLOCK_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name's answer: its node, its attributes, and how many seconds the kernel may keep each."""
+
+    node: Node
+    attributes: Attributes
+    entry_timeout_s: float
+    attr_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NegativeEntry:
+    """There is no such name, and the kernel may remember that for so many seconds (0: not at all)."""
+
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How nodes look: fixed by settings for the life of the mount."""
+
+    uid: int
+    gid: int
+    file_mode: int = 0o444
+    dir_mode: int = 0o555
+    name_timeout_s: float = 60.0
+    xattrs: bool = True
+
+    @property
+    def negative_timeout_s(self) -> float:
+        """How long the kernel may remember that a name above a run is absent."""
+        return min(NEGATIVE_TIMEOUT_S, self.name_timeout_s)
+
+    def directory(self, inode: InodeNumber, time_ns: int) -> Attributes:
+        """Return a directory's attributes."""
+        return Attributes(inode, stat.S_IFDIR | self.dir_mode, 0, max(time_ns, 0), self.uid, self.gid)
+
+    def file(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
+        """Return a regular file's attributes."""
+        return Attributes(inode, stat.S_IFREG | self.file_mode, size, max(time_ns, 0), self.uid, self.gid)
+
+
+def date_time_ns(updated_at_ns: int, date: int) -> int:
+    """Return a date directory's time: its row's `updated_at`, or midnight UTC of the date where there is none."""
+    return updated_at_ns if updated_at_ns != NOT_SET else max((date - _EPOCH_ORDINAL) * _DAY_NS, 0)

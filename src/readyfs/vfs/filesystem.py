@@ -1,0 +1,277 @@
+"""The filesystem: every operation that a kernel can ask for, implemented once, without FUSE.
+
+Engines call it from any thread. Down to and including the date directory every answer comes from the catalog in
+force, with no I/O; below it the raw store is asked, and an engine that must not wait there says so with `may_block`.
+`publish`, called by the refresh, swaps the catalog in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from readyfs.catalog.tree import Catalog
+from readyfs.errors import (
+    BrokenRunError,
+    IsADirectoryNodeError,
+    NotADirectoryNodeError,
+    StaleHandleError,
+    TooManyHandlesError,
+)
+from readyfs.partition import PartitionKey, escape_text
+from readyfs.raw.store import RawStore
+from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.handles import DirectoryHandle, HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.inode_table import InodeTable
+from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.listing import DOTS, ListedEntry, Listing, position_after, split_position
+from readyfs.vfs.nodes import (
+    ROOT_INODE,
+    AboveNode,
+    BrokenFileNode,
+    ControlNode,
+    DateNode,
+    InodeNumber,
+    Node,
+    NodeKind,
+    RawNode,
+    date_inode,
+)
+from readyfs.vfs.resolver import InForce, Resolver
+from readyfs.vfs.runs import Runs
+from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """An open file: `keep_pages` lets the kernel keep what it cached, `direct` makes it cache nothing."""
+
+    handle: HandleNumber
+    keep_pages: bool
+    direct: bool
+
+
+class Filesystem:
+    """One read-only tree over a catalog and a raw store.
+
+    `on_damage` is told which names of a sealed run the kernel must ask for again; it must not block.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        raw: RawStore,
+        runs: Runs,
+        presentation: Presentation,
+        freshness: Freshness,
+        max_open_files: int,
+        on_damage: Callable[[Invalidation], None],
+    ) -> None:
+        self.inodes = InodeTable()
+        self.handles = HandleTable(max_open_files)
+        self._resolver = Resolver(catalog, runs, presentation, freshness, self.inodes)
+        self._raw = raw
+        self._runs = runs
+        self._xattrs_enabled = presentation.xattrs
+        self._freshness = freshness
+        self._on_damage = on_damage
+
+    # ---- what the refresh and the daemon do -----------------------------------------------------------------
+
+    @property
+    def in_force(self) -> InForce:
+        """The catalog in force and its revision."""
+        return self._resolver.in_force
+
+    def publish(self, catalog: Catalog) -> None:
+        """Put a catalog into force, in one step."""
+        self._resolver.in_force = InForce(catalog, self._resolver.in_force.revision + 1)
+        self._runs.drop_damage([key for key in self._runs.damage() if not self._is_current(*key)])
+
+    def broken_partitions(self) -> int:
+        """Return how many ready partitions are known to be broken."""
+        return sum(1 for key in self._runs.damage() if self._is_current(*key))
+
+    def serve_status(self, document: Callable[[], bytes]) -> None:
+        """Choose what makes the bytes of the hidden status file; called anew for every open."""
+        self._resolver.status_document = document
+
+    def _is_current(self, key: PartitionKey, run_id: bytes) -> bool:
+        series = self.in_force.catalog.by_key.get(key.series)
+        partition = series.find(key.date) if series is not None else None
+        return partition is not None and partition.run_id == run_id
+
+    # ---- names ----------------------------------------------------------------------------------------------
+
+    def lookup(self, parent: InodeNumber, name: bytes, *, may_block: bool) -> Entry | NegativeEntry:
+        """Return what a name in a directory stands for, and count one lookup of its node.
+
+        Raises `WouldBlockError` if the raw store must be asked, `StaleCatalogError` at the root by V11,
+        `BrokenRunError` for a name of a broken run that need not be there.
+        """
+        entry = self._resolver.find(self.inodes.get(parent), name, may_block)
+        if isinstance(entry, NegativeEntry):
+            return entry
+        node = self.inodes.remember(entry.node)
+        return Entry(node, entry.attributes, entry.entry_timeout_s, entry.attr_timeout_s)
+
+    def forget(self, counts: Sequence[tuple[InodeNumber, int]]) -> None:
+        """Lower lookup counts: the kernel dropped so many references."""
+        self.inodes.forget(counts)
+
+    def getattr(self, inode: InodeNumber) -> tuple[Attributes, float]:
+        """Return a node's attributes and for how many seconds they hold. Never does I/O."""
+        return self._resolver.attributes(self.inodes.get(inode))
+
+    # ---- directories ----------------------------------------------------------------------------------------
+
+    def open_directory(self, inode: InodeNumber) -> HandleNumber:
+        """Open a directory."""
+        node = self.inodes.get(inode)
+        if not node.is_directory:
+            raise NotADirectoryNodeError
+        return self.handles.add(DirectoryHandle(node))
+
+    def read_directory(self, number: HandleNumber, position: int, *, may_block: bool) -> Iterator[ListedEntry]:
+        """Yield the entries from a position on; 0 begins a pass over the catalog in force (V7).
+
+        Entries are not counted: the engine calls `inodes.remember_all` for those that it handed to the kernel.
+        Raises `StaleHandleError` for a position of a pass that is no longer kept, else as `lookup` does.
+        """
+        handle = self.handles.get(number, DirectoryHandle)
+        if handle.node.inode == ROOT_INODE:
+            self._resolver.refuse_if_stale()
+        if position == 0:
+            listing = self._resolver.list_entries(handle.node, may_block)
+            handle.freeze(listing)
+            return self._entries_from(handle.node, listing, 0)
+        revision, index = split_position(position)
+        frozen = handle.passes.get(revision)
+        if frozen is None:
+            raise StaleHandleError(f"the listing of revision {revision} is no longer kept")
+        return self._entries_from(handle.node, frozen, index)
+
+    def close_directory(self, number: HandleNumber) -> None:
+        """Close a directory."""
+        self.handles.remove(number)
+
+    def _entries_from(self, node: Node, listing: Listing, start: int) -> Iterator[ListedEntry]:
+        for index in range(start, listing.count + len(DOTS)):
+            position = position_after(listing.revision, index)
+            if index < len(DOTS):
+                yield ListedEntry(DOTS[index], self._resolver.dot_entry(node, index), position, counted=False)
+                continue
+            name, entry = listing.entry_at(index - len(DOTS))
+            if isinstance(node, AboveNode) and listing.revision != self.in_force.revision:
+                # The kernel was told to forget the names of that revision: it must not learn them again.
+                entry = Entry(entry.node, entry.attributes, 0.0, entry.attr_timeout_s)
+            yield ListedEntry(name, entry, position, counted=True)
+
+    # ---- files ----------------------------------------------------------------------------------------------
+
+    def is_in_memory(self, inode: InodeNumber) -> bool:
+        """Whether opening the file needs no raw I/O."""
+        return not isinstance(self.inodes.peek(inode), RawNode)
+
+    def open_file(self, inode: InodeNumber) -> OpenedFile:
+        """Open a file for reading; asks the raw store, so it may block.
+
+        Raises `BrokenRunError` if the run cannot be served or the raw file is not what was sealed (V10).
+        """
+        node = self.inodes.get(inode)
+        match node:
+            case RawNode() if node.kind is NodeKind.RAW_FILE:
+                return OpenedFile(self._open_raw(node), keep_pages=True, direct=False)
+            case BrokenFileNode():
+                raise BrokenRunError("the run is broken")
+            case ControlNode() if node.name:
+                number = self.handles.add(MemoryFileHandle(node, self._resolver.status_document()))
+                return OpenedFile(number, keep_pages=False, direct=True)
+            case _:
+                raise IsADirectoryNodeError
+
+    def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
+
+        Raises `BrokenRunError` if the raw file became shorter than it was when its run was sealed.
+        """
+        handle = self.handles.get(number, RawFileHandle)
+        wanted = max(min(size, handle.node.stat.size - offset), 0)
+        try:
+            data = handle.file.pread(wanted, offset) if wanted else b""
+        except OSError as error:
+            raise self._damaged(handle.node, error.strerror or "read failed") from error
+        if len(data) < wanted:
+            raise self._damaged(handle.node, f"ends at byte {offset + len(data)} of {handle.node.stat.size}")
+        return data
+
+    def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
+        """Return bytes of a control file, or None if the handle is a raw file's."""
+        handle = self.handles.peek(number)
+        return handle.data[offset : offset + size] if isinstance(handle, MemoryFileHandle) else None
+
+    def close_file(self, number: HandleNumber) -> None:
+        """Close a file."""
+        self.handles.remove(number)
+
+    def _open_raw(self, node: RawNode) -> HandleNumber:
+        try:
+            file = self._raw.open_file(node.partition, node.relpath)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise TooManyHandlesError(error.strerror) from error
+            raise self._damaged(node, error.strerror or "open failed") from error
+        try:
+            if file.stat != node.stat:
+                raise self._damaged(node, "is not the file that was sealed: its size or mtime changed")
+            return self.handles.add(RawFileHandle(node, file))
+        except BaseException:
+            file.close()
+            raise
+
+    def _damaged(self, node: RawNode, cause: str) -> BrokenRunError:
+        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
+        text = f"{escape_text(b'/'.join(node.relpath))}: {cause}"
+        self._runs.report_damage(node.partition, text)
+        names = (*self._runs.required_names(), node.relpath[0])
+        self._on_damage(Invalidation(date_inode(node.partition), names))
+        if len(node.relpath) > 1:
+            self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
+        return BrokenRunError(text)
+
+    # ---- extended attributes and the whole ------------------------------------------------------------------
+
+    def getxattr(self, inode: InodeNumber, name: bytes) -> bytes:
+        """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors."""
+        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode), name)
+
+    def listxattr(self, inode: InodeNumber) -> list[bytes]:
+        """Return the names of a node's extended attributes."""
+        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode))
+
+    def _xattrs(self, inode: InodeNumber) -> dict[bytes, bytes]:
+        node = self.inodes.get(inode)
+        match node:
+            case AboveNode() if not node.path:
+                return self._root_xattrs()
+            case DateNode():
+                partition = self._resolver.current_row(node)
+                return {} if partition is None else lineage(partition)
+            case RawNode():
+                return lineage(node.partition)
+            case BrokenFileNode() if node.date_node.partition is not None:
+                return lineage(node.date_node.partition)
+            case _:
+                return {}
+
+    def _root_xattrs(self) -> dict[bytes, bytes]:
+        found = {
+            b"revision": b"%d" % self.in_force.revision,
+            b"fingerprint": self.in_force.catalog.fingerprint.encode(),
+        }
+        age_s, refreshed_at_ns = self._freshness.age_s(), self._freshness.refreshed_at_ns
+        if age_s is not None and refreshed_at_ns is not None:
+            found |= {b"refreshed_at": render_time(refreshed_at_ns), b"age_seconds": b"%.3f" % age_s}
+        return {PREFIX + name: value for name, value in found.items()}

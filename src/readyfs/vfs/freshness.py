@@ -1,0 +1,39 @@
+"""How old the catalog in force is (V11): written by the refresh, read by status, xattrs and the root's answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Freshness:
+    """Age of the last successful probe or load, and whether it passed `--max-staleness`.
+
+    One writer, the refresh; readers see either the old or the new values, which both are true answers.
+    `monotonic` gives seconds, `wall_ns` nanoseconds since the epoch.
+    """
+
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._monotonic = monotonic
+        self._wall_ns = wall_ns
+        self._good: tuple[float, int] | None = None
+        self.stale = False
+
+    def start(self) -> tuple[float, int]:
+        """Return the present moment, to be handed to `succeeded` if the attempt that begins now succeeds."""
+        return self._monotonic(), self._wall_ns()
+
+    def succeeded(self, started: tuple[float, int]) -> None:
+        """Note that an attempt which began at `started` saw the state."""
+        self._good = started
+
+    @property
+    def refreshed_at_ns(self) -> int | None:
+        """Wall-clock start of the last successful attempt, nanoseconds since the epoch; None before the first."""
+        return None if self._good is None else self._good[1]
+
+    def age_s(self) -> float | None:
+        """Return seconds since the start of the last successful attempt; None before the first."""
+        return None if self._good is None else max(self._monotonic() - self._good[0], 0.0)

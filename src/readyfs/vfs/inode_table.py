@@ -1,0 +1,77 @@
+"""The inode table: which nodes the kernel holds, and how often.
+
+The kernel counts: every entry that we hand out raises a node's lookup count, FORGET lowers it, and at zero the node
+is gone. Written by request handlers on any thread, under one lock; the root is always there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from readyfs.errors import BrokenRunError, StaleHandleError
+from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, Node, root_node
+
+N = TypeVar("N", bound=Node)
+
+
+class InodeCollisionError(BrokenRunError):
+    """Two different things hash to one inode number: the newcomer is refused, never merged."""
+
+
+class InodeTable:
+    """Nodes by inode number, with lookup counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._nodes: dict[InodeNumber, Node] = {ROOT_INODE: root_node()}
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def get(self, inode: InodeNumber) -> Node:
+        """Return a node that the kernel holds; raise `StaleHandleError` if it should not hold it."""
+        node = self._nodes.get(inode)
+        if node is None:
+            raise StaleHandleError(f"inode {inode} is not known")
+        return node
+
+    def peek(self, inode: InodeNumber) -> Node | None:
+        """Return a node if the kernel holds it."""
+        return self._nodes.get(inode)
+
+    def remember(self, node: N) -> N:
+        """Count one lookup; return the node that the table holds for this identity.
+
+        Raises `InodeCollisionError` if the number belongs to something else.
+        """
+        return self.remember_all((node,))[0]
+
+    def remember_all(self, nodes: Sequence[N]) -> list[N]:
+        """Count one lookup for each node, or for none of them if any collides."""
+        with self._lock:
+            held = [self._find_or_new(node) for node in nodes]
+            for node in held:
+                self._nodes[node.inode] = node
+                node.lookups += 1
+        return held
+
+    def _find_or_new(self, node: N) -> N:
+        known = self._nodes.get(node.inode)
+        if known is None:
+            return node
+        if type(known) is not type(node) or known.identity != node.identity:
+            raise InodeCollisionError(f"inode {node.inode} is held by {known.identity!r}, wanted by {node.identity!r}")
+        return known
+
+    def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
+        """Lower lookup counts as the kernel asks; forgetting the unknown is harmless."""
+        with self._lock:
+            for inode, count in counts:
+                node = self._nodes.get(inode)
+                if node is None or inode == ROOT_INODE:
+                    continue
+                node.lookups -= count
+                if node.lookups <= 0:
+                    del self._nodes[inode]

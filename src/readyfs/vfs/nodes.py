@@ -1,0 +1,209 @@
+"""Nodes: our record of a directory or file that the kernel knows, and the inode number that names it.
+
+An inode number hashes what the node *is*, so it survives a remount, is the same on every machine, and is never
+reused for other bytes: another run is another inode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from typing import Final, NewType, TypeAlias
+
+from readyfs.partition import Partition, render_date
+from readyfs.raw.store import RawStat
+
+InodeNumber = NewType("InodeNumber", int)
+ROOT_INODE: Final = InodeNumber(1)
+"""FUSE_ROOT_ID of linux/fuse.h."""
+
+LIVE: Final = b"live"
+"""The root of the tree that follows the state. A directory's identity holds its root, because the kernel gives a
+directory one place only; a file's does not, so that views of one run share their pages."""
+
+
+class NodeKind(Enum):
+    """What a node is; decides in one place where its answers come from."""
+
+    ABOVE = b"above"  # the root and the directories over the dates: the catalog in force
+    DATE = b"date"  # a partition's directory: its attributes from the catalog, its entries from the raw store
+    RAW_DIRECTORY = b"raw-directory"
+    RAW_FILE = b"raw-file"
+    BROKEN_DATE = b"broken-date"  # a path that two ready rows claim
+    BROKEN_FILE = b"broken-file"  # stands for a required file that cannot be served
+    CONTROL_DIRECTORY = b"control-directory"
+    CONTROL_FILE = b"control-file"
+
+
+Identity: TypeAlias = tuple[bytes, ...]
+
+
+def inode_number(identity: Identity) -> InodeNumber:
+    """Return 63 bits of BLAKE2b over the length-prefixed parts; 0 and 1 are taken by the protocol and skipped.
+
+    63, because Java and SQLite read numbers above 2**63 as negative.
+    """
+    digest = blake2b(digest_size=8)
+    for part in identity:
+        digest.update(len(part).to_bytes(4, "little"))
+        digest.update(part)
+    number = int.from_bytes(digest.digest(), "little") >> 1
+    return InodeNumber(number if number > ROOT_INODE else number + 2)
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """What every node has; `lookups` belongs to the inode table."""
+
+    inode: InodeNumber
+    kind: NodeKind
+    lookups: int = 0
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        raise NotImplementedError
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the node has entries."""
+        return self.kind not in (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE)
+
+
+@dataclass(slots=True, eq=False)
+class AboveNode(Node):
+    """The mount root (an empty path) or a directory over the dates; it means whatever the catalog says now."""
+
+    path: tuple[bytes, ...] = ()
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return (self.kind.value, LIVE, *self.path)
+
+
+@dataclass(slots=True, eq=False)
+class DateNode(Node):
+    """A date directory: one run of one partition, or (without a partition) an ambiguous path."""
+
+    above: tuple[bytes, ...] = ()
+    date: int = 0
+    partition: Partition | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        if self.partition is None:
+            return (self.kind.value, LIVE, *self.above, render_date(self.date))
+        return (self.kind.value, LIVE, *_run_identity(self.partition))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class RawNode(Node):
+    """A directory or regular file of a sealed run.
+
+    `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds.
+    """
+
+    partition: Partition
+    above: tuple[bytes, ...]
+    relpath: tuple[bytes, ...]
+    stat: RawStat
+    generation: int
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return _raw_identity(self.kind, self.partition, self.relpath, self.generation)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class BrokenFileNode(Node):
+    """A required file of a run that cannot be served: it can be seen and never opened (V10)."""
+
+    date_node: DateNode
+    name: bytes
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return (self.kind.value, *self.date_node.identity, self.name)
+
+
+@dataclass(slots=True, eq=False)
+class ControlNode(Node):
+    """The hidden control directory (an empty name) or one of its files."""
+
+    name: bytes = b""
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return (self.kind.value, self.name)
+
+
+def root_node() -> AboveNode:
+    """Return the node of the mount root."""
+    return AboveNode(ROOT_INODE, NodeKind.ABOVE, 1, ())
+
+
+def above_node(path: tuple[bytes, ...]) -> AboveNode:
+    """Return a node for the directory at a path of names."""
+    return AboveNode(above_inode(path), NodeKind.ABOVE, 0, path)
+
+
+def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
+    """Return the inode number of the directory at a path of names."""
+    return inode_number((NodeKind.ABOVE.value, LIVE, *path)) if path else ROOT_INODE
+
+
+def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) -> DateNode:
+    """Return a node for a date directory below `above`; no partition means an ambiguous path."""
+    kind = NodeKind.BROKEN_DATE if partition is None else NodeKind.DATE
+    node = DateNode(ROOT_INODE, kind, 0, above, date, partition)
+    node.inode = inode_number(node.identity)
+    return node
+
+
+def date_inode(partition: Partition) -> InodeNumber:
+    """Return the inode number of a partition's date directory."""
+    return inode_number((NodeKind.DATE.value, LIVE, *_run_identity(partition)))
+
+
+def raw_node(
+    kind: NodeKind,
+    partition: Partition,
+    above: tuple[bytes, ...],
+    relpath: tuple[bytes, ...],
+    stat: RawStat,
+    generation: int = 0,
+) -> RawNode:
+    """Return a node for what lies at `relpath` within a sealed run."""
+    number = inode_number(_raw_identity(kind, partition, relpath, generation))
+    return RawNode(
+        inode=number, kind=kind, partition=partition, above=above, relpath=relpath, stat=stat, generation=generation
+    )
+
+
+def broken_file_node(date: DateNode, name: bytes) -> BrokenFileNode:
+    """Return a node that stands for a required file of a run that cannot be served."""
+    node = BrokenFileNode(inode=ROOT_INODE, kind=NodeKind.BROKEN_FILE, date_node=date, name=name)
+    node.inode = inode_number(node.identity)
+    return node
+
+
+def control_node(name: bytes = b"") -> ControlNode:
+    """Return the node of the control directory, or of a file in it."""
+    kind = NodeKind.CONTROL_FILE if name else NodeKind.CONTROL_DIRECTORY
+    return ControlNode(inode_number((kind.value, name)), kind, 0, name)
+
+
+def _run_identity(partition: Partition) -> Identity:
+    return (*partition.key.series, render_date(partition.key.date), partition.run_id)
+
+
+def _raw_identity(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int) -> Identity:
+    root = (LIVE,) if kind is NodeKind.RAW_DIRECTORY else ()
+    changed = (generation.to_bytes(4, "little"),) if generation else ()
+    return (kind.value, *root, *_run_identity(partition), *relpath, *changed)

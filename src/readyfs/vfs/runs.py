@@ -1,0 +1,180 @@
+"""What lies below a date directory: whether a run is sealed, which entries it shows, and what is damaged.
+
+A run is *sealed* once all its required files were seen there, regular and readable; from then on it never changes
+and its listing is kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10).
+Called on worker threads; the cache and the register are guarded by one lock, never held during I/O.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Final, TypeAlias
+
+import structlog
+
+from readyfs.errors import BrokenRunError, WouldBlockError
+from readyfs.partition import Partition, PartitionKey, escape_text
+from readyfs.raw.store import EntryKind, RawEntry, RawStore
+
+SEALED_RUNS_KEPT: Final = 4096
+
+log = structlog.get_logger("readyfs.runs")
+
+RelPath: TypeAlias = tuple[bytes, ...]
+_RunKey: TypeAlias = tuple[PartitionKey, bytes, RelPath]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """The entries of one directory of a sealed run, sorted by name."""
+
+    entries: Mapping[bytes, RawEntry]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenView:
+    """A run that cannot be served: the names it must still show, and why."""
+
+    required: tuple[bytes, ...]
+    cause: str
+
+
+class FileFilter:
+    """Which files of a run are shown (`--files`): globs over the name or the path within the run; none means all."""
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = tuple(patterns)
+
+    def shows(self, relpath: RelPath) -> bool:
+        """Return whether a file is shown; a pattern without a slash is matched against the name alone."""
+        if not self._patterns:
+            return True
+        path = os.fsdecode(b"/".join(relpath))
+        name = os.fsdecode(relpath[-1])
+        return any(fnmatchcase(path if "/" in pattern else name, pattern) for pattern in self._patterns)
+
+
+class Runs:
+    """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage."""
+
+    def __init__(
+        self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, kept: int = SEALED_RUNS_KEPT
+    ) -> None:
+        self._raw = raw
+        self._required = tuple(required)
+        self._shown = shown
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._sealed: OrderedDict[_RunKey, RunView] = OrderedDict()
+        self._damage: dict[tuple[PartitionKey, bytes], str] = {}
+
+    def required_names(self) -> tuple[bytes, ...]:
+        """Return the required files that the file filter shows; raise `BrokenRunError` if it hides them all."""
+        names = tuple(name for name in self._required if self._shown.shows((name,)))
+        if not names:
+            raise BrokenRunError("no required file is shown, so a broken run cannot be told from an empty one")
+        return names
+
+    def view(self, partition: Partition, *, may_block: bool) -> RunView | BrokenView:
+        """Return what the run's directory holds.
+
+        Raises `WouldBlockError` if that is not known and the raw store must not be asked here.
+        """
+        known = self._recall((partition.key, partition.run_id, ()))
+        if known is not None:
+            return known
+        if not may_block:
+            raise WouldBlockError
+        return self._read(partition)
+
+    def subdirectory(self, partition: Partition, relpath: RelPath, *, may_block: bool) -> RunView:
+        """Return what a directory inside a sealed run holds.
+
+        Raises `WouldBlockError` as `view` does, `BrokenRunError` if it cannot be read.
+        """
+        key = (partition.key, partition.run_id, relpath)
+        known = self._recall(key)
+        if known is not None:
+            return known
+        if not may_block:
+            raise WouldBlockError
+        try:
+            entries = self._raw.list_directory(partition, relpath)
+        except OSError as error:
+            where = escape_text(b"/".join(relpath))
+            self.report_damage(partition, f"{where}: {error.strerror}")
+            raise BrokenRunError(f"{where}: {error.strerror}") from error
+        return self._keep(key, relpath, {entry.name: entry for entry in entries})
+
+    def report_damage(self, partition: Partition, cause: str) -> None:
+        """Note that a run cannot be served; log it once per partition, run and cause."""
+        key = (partition.key, partition.run_id)
+        with self._lock:
+            known = self._damage.get(key)
+            self._damage[key] = cause
+            for sealed in [sealed for sealed in self._sealed if sealed[:2] == key] if known is None else ():
+                del self._sealed[sealed]
+        if known != cause:
+            log.warning("run is broken", partition=str(partition.key), run=escape_text(partition.run_id), cause=cause)
+
+    def damage(self) -> dict[tuple[PartitionKey, bytes], str]:
+        """Return the causes of all known damage by partition key and run id."""
+        with self._lock:
+            return dict(self._damage)
+
+    def drop_damage(self, keys: Sequence[tuple[PartitionKey, bytes]]) -> None:
+        """Forget damage of runs that are no longer current."""
+        with self._lock:
+            for key in keys:
+                self._damage.pop(key, None)
+
+    def _recall(self, key: _RunKey) -> RunView | None:
+        with self._lock:
+            view = self._sealed.get(key)
+            if view is not None:
+                self._sealed.move_to_end(key)
+            return view
+
+    def _keep(self, key: _RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
+        view = RunView(
+            {
+                name: entry
+                for name, entry in found.items()
+                if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
+            }
+        )
+        with self._lock:
+            self._sealed[key] = view
+            while len(self._sealed) > self._kept:
+                self._sealed.popitem(last=False)
+        return view
+
+    def _read(self, partition: Partition) -> RunView | BrokenView:
+        try:
+            found = {entry.name: entry for entry in self._raw.list_directory(partition)}
+        except OSError as error:
+            return self._broken(partition, f"run directory: {error.strerror}")
+        for name in self._required:
+            entry = found.get(name)
+            if entry is None or entry.kind is not EntryKind.FILE:
+                return self._broken(partition, f"{escape_text(name)} is missing or not a regular file")
+            try:
+                file = self._raw.open_file(partition, (name,))
+            except OSError as error:
+                return self._broken(partition, f"{escape_text(name)}: {error.strerror}")
+            found[name] = RawEntry(name, EntryKind.FILE, file.stat)
+            file.close()
+        with self._lock:
+            healed = self._damage.pop((partition.key, partition.run_id), None)
+        if healed is not None:
+            log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
+        return self._keep((partition.key, partition.run_id, ()), (), found)
+
+    def _broken(self, partition: Partition, cause: str) -> BrokenView:
+        self.report_damage(partition, cause)
+        return BrokenView(self.required_names(), cause)

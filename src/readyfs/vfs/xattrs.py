@@ -1,0 +1,62 @@
+"""Lineage as extended attributes: which row and run a file comes from, answered from memory."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from readyfs.errors import AttributesDisabledError, AttributesUnsupportedError, NoSuchAttributeError
+from readyfs.partition import NOT_SET, Partition, render_date
+
+PREFIX: Final = b"user.readyfs."
+# Asked for by ls, cp and rsync on every file; they remember ENOTSUP per filesystem, ENODATA they do not.
+_UNSUPPORTED_NAMESPACES: Final = (b"security.", b"system.", b"trusted.")
+
+
+def render_time(time_ns: int) -> bytes:
+    """Return UTC ISO 8601 with microseconds, the form in which the contract's state table holds it."""
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=nanos // 1000)
+    return moment.isoformat(timespec="microseconds").encode()
+
+
+def lineage(partition: Partition) -> dict[bytes, bytes]:
+    """Return the lineage attributes of a partition; those whose column is NULL or absent are left out."""
+    found = {
+        b"source": partition.key.series.source,
+        b"customer_id": partition.key.series.customer_id,
+        b"query_name": partition.key.series.query_name,
+        b"logical_date": render_date(partition.key.date),
+        b"run_id": partition.run_id,
+    }
+    if partition.updated_at_ns != NOT_SET:
+        found[b"updated_at"] = render_time(partition.updated_at_ns)
+    if partition.record_count != NOT_SET:
+        found[b"record_count"] = b"%d" % partition.record_count
+    if partition.schema_version is not None:
+        found[b"schema_version"] = partition.schema_version
+    return {PREFIX + name: value for name, value in found.items()}
+
+
+def get_attribute(enabled: bool, attributes: Callable[[], Mapping[bytes, bytes]], name: bytes) -> bytes:
+    """Return one attribute's value.
+
+    Raises `AttributesDisabledError` with `--no-xattrs`, `AttributesUnsupportedError` for namespaces that are not
+    offered, `NoSuchAttributeError` otherwise (xattr(7)).
+    """
+    if not enabled:
+        raise AttributesDisabledError
+    if name.startswith(_UNSUPPORTED_NAMESPACES):
+        raise AttributesUnsupportedError
+    value = attributes().get(name)
+    if value is None:
+        raise NoSuchAttributeError
+    return value
+
+
+def list_attributes(enabled: bool, attributes: Callable[[], Mapping[bytes, bytes]]) -> list[bytes]:
+    """Return the attribute names; raise `AttributesDisabledError` with `--no-xattrs`."""
+    if not enabled:
+        raise AttributesDisabledError
+    return list(attributes())
