@@ -67,7 +67,7 @@ FORCE:
 install: ## install below PREFIX (/usr/local): program, systemd unit, example configuration
 	@python=$$(.ci/setup install)
 	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
-	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
+	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
 	if [[ -n "$(DESTDIR)" ]]; then
 	    # The scripts of an environment hold its path, which is another one while staging.
 	    grep -rlIF "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/bin" "$(DESTDIR)$(LIBDIR)/pyvenv.cfg" |

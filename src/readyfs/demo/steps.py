@@ -91,7 +91,9 @@ def listing(stage: Stage) -> None:
     if int(counted) != len(world.ready):
         raise TourFailedError(f"the mount shows {counted.strip()} partitions, {len(world.ready)} are ready", _REMEDY)
     stage.say("The raw store holds more: rejected, superseded and half-written runs, which nobody should read.")
-    stage.type(f"find raw -name {PAYLOAD_NAME} | wc -l")
+    written = stage.type(f"find raw -name {PAYLOAD_NAME} | wc -l")
+    if int(written) <= int(counted):
+        raise TourFailedError("the raw store holds no other runs", _REMEDY)
 
 
 def reading(stage: Stage) -> None:
