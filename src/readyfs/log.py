@@ -100,7 +100,8 @@ def mask_passwords(text: str) -> str:
 
 
 _OURS: Final = "readyfs_handler"
-_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^/@\s]+@")
+# Greedy, because a password may hold `@` and `/`: rather too much than too little is hidden.
+_PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^\s\"']+@")
 _LONGEST_INTEGER: Final = 1 << 63
 
 
