@@ -19,7 +19,8 @@ from readyfs.partition import escape_text
 
 _MASK: Final = "***"
 _SECRET_KEY: Final = re.compile(r"pass|pwd|secret|token|credential|key$", re.IGNORECASE)
-_AUTHORITY: Final = re.compile(r"(://[^/?#\s:@]*:)[^/?#\s]*(@)")
+_PASSWORD: Final = re.compile(r"(://[^/?#:@]*:).*(@)", re.DOTALL)
+"""Up to the last @, since people forget to encode what a password holds; an @ in the query masks too much, not too little."""
 _SECRET_PAIR: Final = re.compile(
     r"\b(\w*(?:pass|pwd|secret|token|credential)\w*\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE
 )
@@ -75,8 +76,7 @@ def mask_url(url: str) -> str:
     """Return the URL for display: password and secret query parameters as `***`, control characters escaped."""
     if is_path(url):
         return escape_text(url)
-    head, mark, query = url.partition("?")
-    shown = _AUTHORITY.sub(rf"\1{_MASK}\2", head)
+    shown, mark, query = _PASSWORD.sub(rf"\1{_MASK}\2", url).partition("?")
     pairs = (pair.partition("=") for pair in query.split("&"))
     masked = [name + sign + (_MASK if _SECRET_KEY.search(unquote(name)) else value) for name, sign, value in pairs]
     return escape_text(shown + mark + "&".join(masked))
@@ -87,8 +87,8 @@ def scrub(text: str, url: sa.URL) -> str:
     for secret in _secrets(url):
         for spelling in {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1]}:
             text = text.replace(spelling, _MASK)
-    text = _AUTHORITY.sub(rf"\1{_MASK}\2", text)
-    return escape_text(" ".join(_SECRET_PAIR.sub(rf"\1{_MASK}", text).split()))
+    text = _SECRET_PAIR.sub(rf"\1{_MASK}", text)
+    return escape_text(" ".join(_PASSWORD.sub(rf"\1{_MASK}\2", word) for word in text.split()))
 
 
 def render_label(url: sa.URL) -> str:

@@ -1,0 +1,62 @@
+"""A large table in rollback-journal mode under a producer that gives up after five seconds."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from readyfs.state.filters import Filters
+from tests.state.state_files import create_table, opened
+
+ROWS = 1_000_000
+FILL = f"""
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS - 1})
+    INSERT INTO partition_state
+        (source, customer_id, query_name, logical_date, status, current_run_id, schema_version, record_count, updated_at)
+    SELECT 'ads', printf('%010d', i / 1000), 'daily', date('2022-01-01', '+' || (i % 1000) || ' days'), 'success',
+        '2024-06-02T04:05:06.789Z', 'v1', i, '2024-06-02T05:00:00.123456+00:00' FROM n
+"""
+PRODUCER = """
+import json, select, sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], timeout=5, isolation_level=None)
+print("ready", flush=True)
+commits, slowest = 0, 0.0
+while not select.select([sys.stdin], [], [], 0.02)[0]:
+    started = time.monotonic()
+    connection.execute("UPDATE partition_state SET record_count = ? WHERE rowid = ?", (commits, commits % 1000 + 1))
+    slowest = max(slowest, time.monotonic() - started)
+    commits += 1
+print(json.dumps([commits, slowest]))
+"""
+
+
+def test_producer_keeps_committing_while_a_million_rows_are_loaded_again_and_again(tmp_path: Path) -> None:
+    """V11: the drivers of producers give up on a lock after 5 s."""
+    path = tmp_path / "state.db"
+    create_table(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA synchronous=OFF")
+        connection.execute(FILL)
+        connection.commit()
+    commits = []
+    # Rows that no one wants are fetched under the lock all the same, and cost little after it.
+    with opened(path, filters=Filters(sources=("none",)), timeout_s=30) as store:
+        with subprocess.Popen(
+            [sys.executable, "-c", PRODUCER, os.fspath(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as producer:
+            assert producer.stdout is not None
+            assert producer.stdout.readline() == "ready\n"
+            for _ in range(3):
+                token = store.load().token
+                commits.append(store.probe() != token)
+            output, _ = producer.communicate("stop\n", timeout=30)
+        assert producer.returncode == 0
+    count, slowest = json.loads(output)
+    assert commits == [True] * 3
+    assert count >= 3
+    assert slowest < 5

@@ -1,0 +1,260 @@
+"""SQLite files in WAL mode: with a producer, without one, and where we may not write beside them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from readyfs.errors import StateError
+from readyfs.state import sqlite
+from readyfs.state.sqlite import SqliteStore
+from readyfs.state.sqlite_file import Sighting, look
+from tests.state.state_files import (
+    KEY,
+    as_nobody,
+    contract_row,
+    create_table,
+    held_by_another_process,
+    insert,
+    listing,
+    load_once,
+    opened,
+    run_sql,
+)
+
+SET_RUN = "UPDATE partition_state SET current_run_id = 'other'"
+ADD_ROW = (
+    "INSERT INTO partition_state (source, customer_id, query_name, logical_date, status, current_run_id, updated_at) "
+    "VALUES ('ads', '001', 'daily', '2024-06-09', 'success', 'other', 0)"
+)
+
+
+def settle(path: Path) -> None:
+    """Wait until the file's time stamps are old enough to tell two writes apart."""
+    deadline = time.monotonic() + 10
+    while time.time_ns() - path.stat().st_ctime_ns <= 2 * sqlite._SETTLED_NS:
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def copy_with_log(source: Path, directory: Path) -> Path:
+    """Copy a database and its log without its shared memory, as a crash or a backup leaves them."""
+    target = directory / "copy.db"
+    shutil.copyfile(source, target)
+    shutil.copyfile(f"{source}-wal", f"{target}-wal")
+    return target
+
+
+def test_database_at_rest_is_read_and_nothing_is_left_beside_it(wal_file: Path) -> None:
+    """V8: no -shm and no -wal appears, although we could make them."""
+    before = listing(wal_file.parent)
+    assert set(before) == {"state.db"}
+    with opened(wal_file) as store:
+        store.probe()
+        assert store.load().rows == 1
+        assert listing(wal_file.parent) == before
+    assert listing(wal_file.parent) == before
+
+
+def test_database_at_rest_is_quiet(wal_file: Path) -> None:
+    settle(wal_file)
+    with opened(wal_file) as store:
+        token = store.probe()
+        assert store.load().token == token
+        assert [store.probe() for _ in range(3)] == [token] * 3
+
+
+def test_database_written_just_now_is_read_again(wal_file: Path) -> None:
+    """V3: a second write within the clock's tick could not be told from the first."""
+    with opened(wal_file) as store:
+        wal_file.touch()
+        token = store.load().token
+        assert store.probe() != token
+        settle(wal_file)
+        settled = store.probe()
+        assert store.probe() == settled
+
+
+@pytest.mark.parametrize("statement", [SET_RUN, "DELETE FROM partition_state", ADD_ROW])
+def test_probe_sees_a_commit_by_a_producer_that_came_and_went(wal_file: Path, statement: str) -> None:
+    """V3."""
+    with opened(wal_file) as store:
+        before = store.load()
+        run_sql(wal_file, statement)
+        assert store.probe() != before.token
+        after = store.load()
+        assert {key: rows.run_ids for key, rows in after.series.items()} != {
+            key: rows.run_ids for key, rows in before.series.items()
+        }
+
+
+def test_probe_sees_a_commit_in_the_log_of_a_producer_that_stays(wal_file: Path) -> None:
+    """V3."""
+    with opened(wal_file) as store, held_by_another_process(wal_file, "SELECT * FROM partition_state"):
+        token = store.load().token
+        run_sql(wal_file, SET_RUN)
+        assert store.probe() != token
+        load = store.load()
+        assert load.series[KEY].run_ids == [b"other"]
+        assert store.probe() == load.token == store.probe()
+
+
+def test_producer_in_mid_transaction_holds_up_nothing(wal_file: Path) -> None:
+    with held_by_another_process(wal_file, "BEGIN IMMEDIATE", SET_RUN), opened(wal_file, timeout_s=0.2) as store:
+        assert store.load().series[KEY].run_ids != [b"other"]
+
+
+def test_database_file_never_changes_under_a_producer(wal_file: Path) -> None:
+    """V8: not even by the checkpoint that the last connection to close makes."""
+    with held_by_another_process(wal_file, SET_RUN):
+        before = listing(wal_file.parent)
+        with opened(wal_file) as store:
+            store.probe()
+            store.load()
+        after = listing(wal_file.parent)
+    assert set(before) == set(after) == {"state.db", "state.db-wal", "state.db-shm"}
+    assert (before["state.db"], before["state.db-wal"]) == (after["state.db"], after["state.db-wal"])
+
+
+def test_producer_may_leave_while_we_stay(wal_file: Path) -> None:
+    with opened(wal_file) as store:
+        with held_by_another_process(wal_file, SET_RUN):
+            store.load()
+        run_sql(wal_file, ADD_ROW)
+        assert store.load().rows == 2
+
+
+def test_journal_mode_may_change_while_we_watch(state_file: Path) -> None:
+    """V3."""
+    with opened(state_file) as store:
+        token = store.load().token
+        run_sql(state_file, "PRAGMA journal_mode=WAL", SET_RUN)
+        assert store.probe() != token
+        assert store.load().series[KEY].run_ids == [b"other"]
+        assert set(listing(state_file.parent)) == {"state.db"}
+        run_sql(state_file, "PRAGMA journal_mode=DELETE", "DELETE FROM partition_state")
+        assert store.load().rows == 0
+
+
+def test_log_without_shared_memory_is_recovered_where_we_may_write(wal_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "copies").mkdir()
+    with held_by_another_process(wal_file, SET_RUN):
+        copy = copy_with_log(wal_file, tmp_path / "copies")
+    before = listing(copy.parent)
+    with opened(copy) as store:
+        token = store.probe()
+        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.probe() == token
+    after = listing(copy.parent)
+    assert {name: after[name] for name in before} == before
+
+
+def test_log_without_shared_memory_is_an_outage_where_we_may_not_write(wal_file: Path, public_dir: Path) -> None:
+    """V11: reading the file alone would miss commits."""
+    with held_by_another_process(wal_file, SET_RUN):
+        copy = copy_with_log(wal_file, public_dir)
+    public_dir.chmod(0o555)
+    before = listing(public_dir)
+    with pytest.raises(StateError, match=r"commits in its -wal and no usable -shm.*may not write"):
+        as_nobody(lambda: load_once(copy))
+    assert listing(public_dir) == before
+
+
+def test_unprivileged_reader_reads_a_database_at_rest(public_dir: Path) -> None:
+    path = public_dir / "state.db"
+    create_table(path, wal=True)
+    insert(path, contract_row())
+    public_dir.chmod(0o555)
+    before = listing(public_dir)
+    assert as_nobody(lambda: load_once(path)).rows == 1
+    assert listing(public_dir) == before
+
+
+def test_unprivileged_reader_reads_beside_a_producer(public_dir: Path) -> None:
+    """V3: through shared memory that it may only read."""
+    path = public_dir / "state.db"
+    create_table(path, wal=True)
+    insert(path, contract_row())
+    with held_by_another_process(path, "SELECT * FROM partition_state"):
+        for file in public_dir.iterdir():
+            file.chmod(0o444)
+        public_dir.chmod(0o555)
+
+        def watch() -> None:
+            with opened(path) as store:
+                load = store.load()
+                assert load.rows == 1
+                assert store.probe() == load.token
+                run_sql(path, SET_RUN)
+                assert store.probe() != load.token
+                assert store.load().series[KEY].run_ids == [b"other"]
+
+        as_nobody(watch)
+
+
+def test_unprivileged_reader_cannot_write_where_the_test_says_so(public_dir: Path) -> None:
+    public_dir.chmod(0o555)
+    with pytest.raises(PermissionError):
+        as_nobody((public_dir / "file").touch)
+
+
+def test_write_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V4: no lock guards an immutable read, so the files are looked at again afterwards."""
+    settle(wal_file)
+    with opened(wal_file) as store:
+        assert isinstance(store, SqliteStore)
+        fill = sqlite.RowBuffer.fill
+        writes = iter([SET_RUN])
+
+        def fill_while_written(buffer: sqlite.RowBuffer, cursor: object) -> None:
+            fill(buffer, cursor)  # type: ignore[arg-type]
+            for statement in writes:
+                run_sql(wal_file, statement)
+
+        monkeypatch.setattr(sqlite.RowBuffer, "fill", fill_while_written)
+        load = store.load()
+        assert load.series[KEY].run_ids == [b"other"]
+
+
+def test_files_that_never_rest_are_an_outage(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V11: after a bounded number of tries."""
+    settle(wal_file)
+    with opened(wal_file) as store:
+        fill = sqlite.RowBuffer.fill
+
+        def fill_while_touched(buffer: sqlite.RowBuffer, cursor: object) -> None:
+            fill(buffer, cursor)  # type: ignore[arg-type]
+            wal_file.touch()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite.RowBuffer, "fill", fill_while_touched)
+            with pytest.raises(StateError, match="changed during each of"):
+                store.load()
+        assert store.load().rows == 1
+
+
+def test_replacement_while_opening_is_opened_again(
+    state_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V4: the descriptor, the connection and the path must be of one file."""
+    other = tmp_path / "other.db"
+    create_table(other)
+    with opened(state_file) as store:
+        store.load()
+        state_file.with_name("copy.db").write_bytes(state_file.read_bytes())
+        state_file.with_name("copy.db").rename(state_file)
+        looks = iter(range(2))
+
+        def look_and_replace(path: Path) -> Sighting:
+            if next(looks, None) == 1:
+                sighting = look(path)
+                other.rename(state_file)
+                return sighting
+            return look(path)
+
+        monkeypatch.setattr(sqlite, "look", look_and_replace)
+        assert store.load().rows == 0
