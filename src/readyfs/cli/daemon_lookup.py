@@ -47,7 +47,7 @@ def resolve_named(mountpoint: str) -> Path:
 def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tuple[Path, ControlClient]:
     """Return the resolved mount point that a user named and a client of its daemon, whether there is one or not."""
     resolved = resolve_named(mountpoint)
-    return resolved, ControlClient(socket_path(resolution.get(RUNTIME_DIR), resolved), timeout_s)
+    return resolved, ControlClient(socket_path(resolution.get(RUNTIME_DIR), resolved), timeout_s, resolved)
 
 
 def look_at_kernel(mountpoint: Path) -> KernelView | None:

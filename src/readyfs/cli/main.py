@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -13,6 +12,7 @@ from readyfs import __version__
 from readyfs.cli.command import Invocation, ReadyfsGroup
 from readyfs.cli.config import config
 from readyfs.cli.demo import demo
+from readyfs.cli.failure import describe_bug
 from readyfs.cli.mount import mount
 from readyfs.cli.refresh import refresh
 from readyfs.cli.status import status
@@ -33,14 +33,14 @@ INTERRUPTED = 130
 )
 @click.version_option(__version__, "--version", prog_name="readyfs")
 def cli() -> None:
-    r"""Show a data pipeline's ready partitions as ordinary read-only files. If you can see it, it is ready.
+    """Show a data pipeline's ready partitions as ordinary read-only files. If you can see it, it is ready.
 
     \b
     Try it:    readyfs demo
     Use it:    readyfs mount /mnt/ready --state state.db --raw /data/raw
     Look:      readyfs status
     End it:    readyfs umount /mnt/ready
-    """
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
 
 
 for _command in (mount, umount, status, refresh, config, demo):
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if invocation.debug:
             traceback.print_exc()
         return _fail(
-            f"internal error: {_describe(error)}; run it again with --debug for a traceback", ExitCode.INTERNAL
+            f"internal error: {describe_bug(error)}; run it again with --debug for a traceback", ExitCode.INTERNAL
         )
     return result if isinstance(result, int) else ExitCode.OK
 
@@ -81,12 +81,3 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _fail(line: str, exit_code: int) -> int:
     click.echo(f"readyfs: {escape_text(line)}", err=True)
     return exit_code
-
-
-def _describe(error: BaseException) -> str:
-    """Return the type and the place but not the text, which may hold anything, a password included."""
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        error = error.exceptions[0]
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"

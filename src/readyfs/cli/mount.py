@@ -12,6 +12,7 @@ import structlog
 from readyfs.cli.background import StartReport, start_in_background
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.daemon_lookup import resolve_named
+from readyfs.cli.failure import find_user_error
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Config, Resolution, build_config, find_warnings
 from readyfs.config.table import LOG_FORMAT, SETTINGS
@@ -39,14 +40,14 @@ _log = structlog.get_logger(__name__)
 @with_settings(*SETTINGS)
 @click.pass_obj
 def mount(invocation: Invocation, mountpoint: str, daemon: bool, resolution: Resolution) -> ExitCode:
-    r"""Mount what the state store says is ready at MOUNTPOINT, an empty directory.
+    """Mount what the state store says is ready at MOUNTPOINT, an empty directory.
 
     It stays in the foreground until SIGTERM, Ctrl-C or `readyfs umount`; SIGHUP refreshes at once.
 
     \b
     readyfs mount /mnt/ready --state state.db --raw /data/raw
     readyfs mount /mnt/ready --config /etc/readyfs/sales.toml --daemon
-    """
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     config = build_config(resolution, resolve_named(mountpoint))
     report = StartReport.take()
     if report is not None:
@@ -80,6 +81,9 @@ def _serve(config: Config, on_ready: Callable[[], None], warnings: Sequence[str]
         return run(config, on_ready)
     except UserError:
         raise
-    except Exception:
+    except Exception as error:
+        # What went wrong inside a nursery arrives as a group, be it one plain mistake of the operator's.
+        if (mistake := find_user_error(error)) is not None:
+            raise mistake from error
         _log.exception("daemon failed")
         raise

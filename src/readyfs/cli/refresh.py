@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import click
 
@@ -33,7 +34,10 @@ def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolu
     if as_json:
         click.echo(json.dumps(answer))
     else:
-        facts = ", ".join(f"{key} {value}" for key, value in answer.items() if not isinstance(value, dict | list))
-        did = "refreshed" if wait else "refreshing"
-        click.echo(escape_text(f"{did} {path}: {facts}" if facts else f"{did} {path}"))
+        click.echo(escape_text(f"refreshed {path}: {_summarize(answer)}" if wait else f"refresh of {path} asked for"))
     return ExitCode.OK
+
+
+def _summarize(answer: Mapping[str, object]) -> str:
+    counts = [f"{answer[kind]} {kind}" for kind in ("appeared", "switched", "touched", "retracted") if answer.get(kind)]
+    return f"{', '.join(counts) or 'nothing changed'} (revision {answer.get('revision')})"

@@ -64,7 +64,7 @@ def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> Exi
             raise report.error
         return ExitCode.OK
     found = [
-        _ask(one.mountpoint, ControlClient(one.socket, ANSWER_TIMEOUT_S))
+        _ask(one.mountpoint, ControlClient(one.socket, ANSWER_TIMEOUT_S, one.mountpoint))
         for one in list_registrations(resolution.get(RUNTIME_DIR))
     ]
     # A dead daemon leaves its registration behind; with its mount gone as well there is nothing to tell.

@@ -18,6 +18,7 @@ def render_status(status: Mapping[str, object]) -> str:
         ("content", str(status.get("fingerprint", ""))[:16]),
         ("refreshed", _refreshed(status)),
         ("state", _state(status)),
+        ("raw", str(status.get("raw", ""))),
         ("withheld", reasons or "nothing"),
         ("broken", _count(status, "broken", "partition")),
         ("in use", _join(_count(status, "open_handles", "open handle"), _count(status, "inodes", "inode"))),
@@ -82,9 +83,9 @@ def _refreshed(status: Mapping[str, object]) -> str:
 
 
 def _state(status: Mapping[str, object]) -> str:
-    error = status.get("state_error")
-    word = "STALE" if status.get("stale") else "outage" if error else "readable"
-    return f"{word}: {error}" if error else word
+    label, error = str(status.get("state", "")), status.get("state_error")
+    word = "STALE" if status.get("stale") else "outage" if error else ""
+    return _join(label, f"{word}: {error}" if error else word)
 
 
 def _uptime(status: Mapping[str, object]) -> str:

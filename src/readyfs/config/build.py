@@ -19,6 +19,7 @@ from readyfs.state.store import StateTable
 def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     """Return the settings of the mount at a resolved mount point; raise `UsageError` for what is missing or at odds."""
     get = resolution.get
+    state, _ = find_state(resolution)
     raw = get(table.RAW)
     if raw is None:
         raise UsageError("no raw root is named", f"name it with {_three_names('raw')}")
@@ -33,7 +34,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
     return Config(
         mountpoint=mountpoint,
-        state=find_state(resolution)[0],
+        state=state,
         raw=raw,
         table=StateTable(
             table=get(table.STATE_TABLE),

@@ -24,9 +24,11 @@ class ControlClient:
     `UserError` if it refused.
     """
 
-    def __init__(self, path: Path, timeout_s: float = 2.0) -> None:
+    def __init__(self, path: Path, timeout_s: float = 2.0, mountpoint: Path | None = None) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        # What messages speak of: people know their mount points, not our sockets.
+        self._shown = escape_text(str(path if mountpoint is None else mountpoint))
 
     def status(self) -> dict[str, object]:
         """Return the daemon's status."""
@@ -68,7 +70,7 @@ class ControlClient:
         except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
             raise NotRunningError(
-                f"no readyfs daemon listens at {escape_text(str(self._path))}", "start one with `readyfs mount`"
+                f"no readyfs daemon serves {self._shown}", "start one with `readyfs mount`"
             ) from error
         except (TimeoutError, BlockingIOError) as error:
             connection.close()
@@ -76,7 +78,7 @@ class ControlClient:
         except PermissionError as error:
             connection.close()
             raise NotRunningError(
-                f"may not connect to {escape_text(str(self._path))}: {error.strerror}",
+                f"may not ask the daemon of {self._shown}: {error.strerror}",
                 "run the command as the user who mounted",
             ) from error
         except BaseException:
@@ -87,7 +89,7 @@ class ControlClient:
     def _no_answer(self, what: str) -> NoAnswerError:
         registration = read_registration(self._path)
         who = f"the daemon (pid {registration.pid})" if registration is not None else "the daemon"
-        return NoAnswerError(f"{who} at {escape_text(str(self._path))} {what}", "see its log, or end it with kill")
+        return NoAnswerError(f"{who} of {self._shown} {what}", "see its log, or kill it and run `readyfs umount`")
 
 
 def _receive_line(connection: socket.socket, deadline: float) -> bytes:
