@@ -73,6 +73,8 @@ install: ## install below PREFIX (/usr/local): program, systemd unit, example co
 	    grep -rlIF "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/bin" "$(DESTDIR)$(LIBDIR)/pyvenv.cfg" |
 	        xargs -r -d '\n' sed -i "s|$(DESTDIR)$(LIBDIR)|$(LIBDIR)|g"
 	fi
+	# Users who start the program cannot write its bytecode. A file of a package that does not compile is that package's.
+	"$$python" -m compileall -f -qq -s "$(DESTDIR)$(LIBDIR)" -p "$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/lib" || true
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SHAREDIR)"
 	ln -sfn ../lib/readyfs/bin/readyfs "$(DESTDIR)$(PREFIX)/bin/readyfs"
 	sed "s|/usr/local/|$(PREFIX)/|g" systemd/$(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"

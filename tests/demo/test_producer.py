@@ -80,9 +80,10 @@ def test_sealed_run_has_every_metadata_key_of_the_contract(producer: Producer) -
 
 
 def test_writing_a_run_again_is_refused(producer: Producer) -> None:
-    producer.write_run(PARTITION, FIRST, b"old\n")
+    run = producer.write_run(PARTITION, FIRST, b"old\n")
     with pytest.raises(FileExistsError):
         producer.write_run(PARTITION, FIRST, b"new\n")
+    assert (run.directory / "payload.jsonl").read_bytes() == b"old\n"
 
 
 def test_published_run_is_success_with_iso_time_in_microseconds(producer: Producer) -> None:
