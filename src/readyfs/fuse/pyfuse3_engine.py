@@ -33,6 +33,9 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 NAME_MAX: Final = 255
+MAX_TASKS: Final = 4096
+"""Requests that may be under way at once. One that waits for a hung raw store keeps its task, and when all are taken
+not even the catalog can be listed; pyfuse3's own limit is 99."""
 
 
 @dataclass(slots=True)
@@ -263,7 +266,7 @@ class Pyfuse3Engine:
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
-        await pyfuse3.main()
+        await pyfuse3.main(max_tasks=MAX_TASKS)
 
     async def wait_served(self) -> None:
         """Return once the kernel's INIT was answered."""
