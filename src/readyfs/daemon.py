@@ -103,12 +103,21 @@ async def _serve(config: Config, raw: RawStore, store: StateStore, on_ready: Cal
     )
     engine = Pyfuse3Engine(filesystem, config.raw_threads)
     schedule = Schedule(config.interval_s, config.max_staleness_s)
-    refresher = Refresher(loader, first, filesystem, kernel_cache, freshness, schedule)
+    notifier = Notifier()
+    refresher = Refresher(
+        loader,
+        first,
+        filesystem,
+        kernel_cache,
+        freshness,
+        schedule,
+        on_outcome=lambda: notifier.status(status.line()),
+    )
     status = StatusReporter(
         config.mountpoint, store.label, raw.label, schedule, filesystem, freshness, refresher, engine, started_s
     )
     filesystem.serve_status(status.render)
-    mount = _Mount(config, engine, kernel_cache, refresher, status, on_ready)
+    mount = _Mount(config, engine, kernel_cache, refresher, status, notifier, on_ready)
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         engine.mount(str(config.mountpoint), render_mount_options(store.label, allow_other=config.allow_other))
         return await mount.run(signals)
@@ -123,8 +132,8 @@ class _Mount:
     kernel_cache: KernelCache
     refresher: Refresher
     status_reporter: StatusReporter
+    notifier: Notifier
     on_ready: Callable[[], None]
-    notifier: Notifier = field(default_factory=Notifier)
     stop_asked: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
 
@@ -199,17 +208,14 @@ class _Mount:
     async def _reload(self) -> None:
         self.notifier.reloading()
         await self.refresher.refresh()
-        self.notifier.ready(self._status_line())
+        self.notifier.ready(self.status_reporter.line())
 
     def _report_ready(self) -> None:
         document = self.status_reporter.document()
         shown = ("mountpoint", "engine", "state", "raw", "partitions", "withheld", "fingerprint", "interval_seconds")
         log.info("serving", version=__version__, **{name: document[name] for name in shown})
-        self.notifier.ready(self._status_line())
+        self.notifier.ready(self.status_reporter.line())
         self.on_ready()
-
-    def _status_line(self) -> str:
-        return f"serving {self.status_reporter.filesystem.in_force.catalog.partitions} ready partitions"
 
     def _let_go(self) -> None:
         """Make sure that nothing is left mounted, whatever went wrong, and free the session."""

@@ -141,6 +141,7 @@ class Refresher:
         freshness: Freshness,
         schedule: Schedule,
         jitter: Callable[[], float] = random.random,
+        on_outcome: Callable[[], None] = lambda: None,
     ) -> None:
         self.latest = first
         self.outage: Outage | None = None
@@ -151,6 +152,8 @@ class Refresher:
         self._freshness = freshness
         self._schedule = schedule
         self._jitter = jitter
+        self._on_outcome = on_outcome
+        self._began: float | None = None
         self._asked = trio.Event()
         self._waiters: list[_Waiter] = []
         self._forced = False
@@ -178,23 +181,35 @@ class Refresher:
         async with trio.open_nursery() as nursery:
             if self._schedule.max_staleness_s is not None:
                 nursery.start_soon(self._watch_staleness)
+            last_began = trio.current_time()
             while True:
-                with trio.move_on_after(self._delay_s()):
+                with trio.move_on_at(self._next_at(last_began)):
                     await self._asked.wait()
                 self._asked = trio.Event()
                 waiters, self._waiters = self._waiters, []
                 force, self._forced = self._forced, False
+                self._began = last_began = trio.current_time()
                 outcome = await self._refresh_once(force=force)
+                self._began = None
                 for waiter in waiters:
                     waiter.outcome = outcome
                     waiter.done.set()
+                self._on_outcome()
 
-    def _delay_s(self) -> float:
+    def running_s(self) -> float | None:
+        """Return for how many seconds the present refresh has been running, or None between refreshes."""
+        return None if self._began is None else trio.current_time() - self._began
+
+    def _next_at(self, last_began: float) -> float:
+        """Return when to refresh next: an interval after the last *began*, or backed off during an outage.
+
+        So a change that is committed just after a refresh has read waits one interval at most until the next (V3).
+        """
+        interval_s = self._schedule.interval_s
         if self.outage is None:
-            return self._schedule.interval_s
-        ceiling = max(MAX_BACKOFF_S, self._schedule.interval_s)
-        delay_s = min(self._schedule.interval_s * 2.0 ** min(self.outage.failures - 1, 32), ceiling)
-        return delay_s * (1.0 - JITTER * self._jitter())
+            return last_began + interval_s
+        delay_s = min(interval_s * 2.0 ** min(self.outage.failures - 1, 32), max(MAX_BACKOFF_S, interval_s))
+        return trio.current_time() + delay_s * (1.0 - JITTER * self._jitter())
 
     async def _refresh_once(self, *, force: bool) -> Outcome:
         began = trio.current_time()

@@ -56,7 +56,7 @@ class StatusReporter:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
         in_force = self.filesystem.in_force
         latest, outage = self.refresher.latest, self.refresher.outage
-        age_s = self.freshness.age_s()
+        age_s, running_s = self.freshness.age_s(), self.refresher.running_s()
         return {
             "mountpoint": str(self.mountpoint),
             "pid": os.getpid(),
@@ -77,6 +77,7 @@ class StatusReporter:
             "state_error": None if outage is None else outage.cause,
             "state_error_since": None if outage is None else _time_text(outage.since_ns),
             "interval_seconds": self.schedule.interval_s,
+            "refreshing_seconds": None if running_s is None else round(running_s, 3),
             "refresh_ms": round(self.refresher.last_duration_ms, 3),
             "lock_ms": round(latest.lock_ms, 3),
             "open_handles": len(self.filesystem.handles),
@@ -85,6 +86,12 @@ class StatusReporter:
             "errors": dict(self.engine.errors),
             "uptime_seconds": round(time.monotonic() - self.started_s, 3),
         }
+
+    def line(self) -> str:
+        """Return the state of things in a few words, for the service manager."""
+        line = f"serving {self.filesystem.in_force.catalog.partitions} ready partitions"
+        outage = self.refresher.outage
+        return line if outage is None else f"{line}; state cannot be read: {outage.cause}"
 
     def render(self) -> bytes:
         """Return the document as indented JSON with a final newline."""
