@@ -153,7 +153,7 @@ class Refresher:
         self._schedule = schedule
         self._jitter = jitter
         self._on_outcome = on_outcome
-        self._began: float | None = None
+        self._running_since: float | None = None
         self._asked = trio.Event()
         self._waiters: list[_Waiter] = []
         self._forced = False
@@ -188,9 +188,9 @@ class Refresher:
                 self._asked = trio.Event()
                 waiters, self._waiters = self._waiters, []
                 force, self._forced = self._forced, False
-                self._began = last_began = trio.current_time()
+                last_began, self._running_since = trio.current_time(), time.monotonic()
                 outcome = await self._refresh_once(force=force)
-                self._began = None
+                self._running_since = None
                 for waiter in waiters:
                     waiter.outcome = outcome
                     waiter.done.set()
@@ -198,7 +198,8 @@ class Refresher:
 
     def running_s(self) -> float | None:
         """Return for how many seconds the present refresh has been running, or None between refreshes."""
-        return None if self._began is None else trio.current_time() - self._began
+        since = self._running_since  # read once: any thread may ask
+        return None if since is None else time.monotonic() - since
 
     def _next_at(self, last_began: float) -> float:
         """Return when to refresh next: an interval after the last *began*, or backed off during an outage.
