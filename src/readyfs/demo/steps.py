@@ -67,7 +67,7 @@ class Stage:
         self.type(f"readyfs refresh {MOUNT} --wait")
 
 
-_REMEDY: Final = "this is a fault of readyfs or of this machine, see the log"
+_REMEDY: Final = "the output above says more"
 
 
 def mount_world(stage: Stage) -> None:

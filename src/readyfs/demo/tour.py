@@ -180,7 +180,7 @@ def _take_down(mount_point: Path, scratch: Path) -> None:
     _heading("And down again.")
     _show(command, answer)
     if left:
-        raise TourFailedError(f"`{command}` left the mount there", "it was detached; see the log")
+        raise TourFailedError(f"`{command}` left the mount there", "it was detached now; the output above says more")
 
 
 def _heading(text: str | None) -> None:
@@ -198,8 +198,8 @@ def _show(command: str, output: str) -> None:
 
 
 def _show_log(log: Path) -> None:
-    if log.exists():
-        lines = log.read_text(encoding="utf-8", errors="backslashreplace").splitlines()[-_LOG_LINES:]
+    text = log.read_text(encoding="utf-8", errors="backslashreplace") if log.exists() else ""
+    if lines := text.splitlines()[-_LOG_LINES:]:
         _echo("\n".join((f"the last lines of {log.name}:", *lines)))
 
 
