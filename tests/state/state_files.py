@@ -112,7 +112,7 @@ def held_by_another_process(path: Path, *statements: str) -> Iterator[subprocess
 def as_nobody(action: Callable[[], T]) -> T:
     """Run an action with the file permissions of an unprivileged user.
 
-    On Linux these belong to a thread (setfsuid(2)), so root needs no other process for it; anyone else has them already.
+    On Linux these belong to a thread (setfsuid(2)), so root needs no other process for it; others have them already.
     """
     results: list[T] = []
     errors: list[BaseException] = []

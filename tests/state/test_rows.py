@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from readyfs.partition import NOT_SET, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.rows import ROW_FIELDS, RowParser
-from tests.state.state_files import KEY, RUN, UPDATED, UPDATED_NS, contract_row
+from tests.state.state_files import KEY, RUN, UPDATED_NS, contract_row
 from tests.state.test_values import CELLS, JUNE_1
 
 
@@ -140,7 +140,9 @@ def test_duplicate_and_unsorted_dates_stay_as_read() -> None:
 
 
 def test_repeated_run_ids_and_versions_are_kept_once() -> None:
-    rows = parse(*[stored(current_run_id=bytes([65, 66]), schema_version=bytes([67, 68])) for _ in range(2)]).series()[KEY]
+    rows = parse(*[stored(current_run_id=bytes([65, 66]), schema_version=bytes([67, 68])) for _ in range(2)]).series()[
+        KEY
+    ]
     assert rows.run_ids[0] is rows.run_ids[1]
     assert rows.schema_versions[0] is rows.schema_versions[1]
 

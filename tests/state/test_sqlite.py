@@ -124,7 +124,9 @@ def test_required_column_that_vanishes_is_an_outage_until_it_is_back(state_file:
     with opened(state_file) as store:
         store.load()
         run_sql(state_file, "ALTER TABLE partition_state RENAME COLUMN current_run_id TO run")
-        with pytest.raises(StateError, match=r"no column current_run_id \(columns there: .*run.*--column-current-run-id"):
+        with pytest.raises(
+            StateError, match=r"no column current_run_id \(columns there: .*run.*--column-current-run-id"
+        ):
             store.load()
         run_sql(state_file, "ALTER TABLE partition_state RENAME COLUMN run TO current_run_id")
         assert store.load().rows == 1
@@ -215,7 +217,7 @@ def test_missing_table_lists_what_is_there(state_file: Path) -> None:
     run_sql(state_file, "CREATE TABLE runs (id)")
     with pytest.raises(StateError, match=r"no table partitions \(tables there: partition_state, runs\).*--state-table"):
         load_once(state_file, StateTable("partitions"))
-    with pytest.raises(StateError, match="no table other.partition_state"):
+    with pytest.raises(StateError, match=r"no table other\.partition_state"):
         load_once(state_file, StateTable("other.partition_state"))
 
 

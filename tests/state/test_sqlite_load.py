@@ -16,8 +16,8 @@ from tests.state.state_files import create_table, opened
 ROWS = 1_000_000
 FILL = f"""
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS - 1})
-    INSERT INTO partition_state
-        (source, customer_id, query_name, logical_date, status, current_run_id, schema_version, record_count, updated_at)
+    INSERT INTO partition_state (source, customer_id, query_name, logical_date, status,
+        current_run_id, schema_version, record_count, updated_at)
     SELECT 'ads', printf('%010d', i / 1000), 'daily', date('2022-01-01', '+' || (i % 1000) || ' days'), 'success',
         '2024-06-02T04:05:06.789Z', 'v1', i, '2024-06-02T05:00:00.123456+00:00' FROM n
 """
@@ -28,7 +28,7 @@ print("ready", flush=True)
 commits, slowest = 0, 0.0
 while not select.select([sys.stdin], [], [], 0.02)[0]:
     started = time.monotonic()
-    connection.execute("UPDATE partition_state SET record_count = ? WHERE rowid = ?", (commits, commits % 1000 + 1))
+    connection.execute("UPDATE partition_state SET current_run_id = ? WHERE rowid = ?", (f'run {commits}', commits + 1))
     slowest = max(slowest, time.monotonic() - started)
     commits += 1
 print(json.dumps([commits, slowest]))

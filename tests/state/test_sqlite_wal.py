@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from readyfs.errors import StateError
-from readyfs.state import sqlite
-from readyfs.state.sqlite import SqliteStore
+from readyfs.state import sqlite_connection
+from readyfs.state.fetch import RowBuffer
+from readyfs.state.filters import Filters
+from readyfs.state.open import open_state
+from readyfs.state.sqlite_connection import SETTLED_NS
 from readyfs.state.sqlite_file import Sighting, look
+from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
+    RUN,
     as_nobody,
     contract_row,
     create_table,
@@ -36,7 +42,7 @@ ADD_ROW = (
 def settle(path: Path) -> None:
     """Wait until the file's time stamps are old enough to tell two writes apart."""
     deadline = time.monotonic() + 10
-    while time.time_ns() - path.stat().st_ctime_ns <= 2 * sqlite._SETTLED_NS:
+    while time.time_ns() - path.stat().st_ctime_ns <= 2 * SETTLED_NS:
         assert time.monotonic() < deadline
         os.sched_yield()
 
@@ -180,20 +186,15 @@ def test_unprivileged_reader_reads_beside_a_producer(public_dir: Path) -> None:
     create_table(path, wal=True)
     insert(path, contract_row())
     with held_by_another_process(path, "SELECT * FROM partition_state"):
-        for file in public_dir.iterdir():
-            file.chmod(0o444)
-        public_dir.chmod(0o555)
-
-        def watch() -> None:
-            with opened(path) as store:
-                load = store.load()
-                assert load.rows == 1
-                assert store.probe() == load.token
-                run_sql(path, SET_RUN)
-                assert store.probe() != load.token
-                assert store.load().series[KEY].run_ids == [b"other"]
-
-        as_nobody(watch)
+        before = set(listing(public_dir))
+        with closing(as_nobody(lambda: open_state(str(path), StateTable(), Filters(), 5))) as store:
+            load = as_nobody(store.load)
+            assert load.rows == 1
+            assert as_nobody(store.probe) == load.token
+            run_sql(path, SET_RUN)
+            assert as_nobody(store.probe) != load.token
+            assert as_nobody(store.load).series[KEY].run_ids == [b"other"]
+        assert set(listing(public_dir)) == before
 
 
 def test_unprivileged_reader_cannot_write_where_the_test_says_so(public_dir: Path) -> None:
@@ -202,36 +203,65 @@ def test_unprivileged_reader_cannot_write_where_the_test_says_so(public_dir: Pat
         as_nobody((public_dir / "file").touch)
 
 
-def test_write_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """V4: no lock guards an immutable read, so the files are looked at again afterwards."""
+def write_during_the_first_read(path: Path, monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
+    """Have another process commit and leave while rows are fetched."""
+    fill = RowBuffer.fill
+    writes = iter([statements])
+
+    def fill_while_written(buffer: RowBuffer, cursor: object) -> None:
+        fill(buffer, cursor)  # type: ignore[arg-type]
+        for pending in writes:
+            run_sql(path, *pending)
+
+    monkeypatch.setattr(RowBuffer, "fill", fill_while_written)
+
+
+def test_producer_that_comes_and_goes_during_a_read_at_rest_does_not_disturb_it(
+    wal_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V3, V4: one moment's rows, and the next probe knows that they are not the newest."""
+    settle(wal_file)
+    before = wal_file.read_bytes()
+    with opened(wal_file) as store:
+        token = store.probe()
+        write_during_the_first_read(wal_file, monkeypatch, SET_RUN)
+        load = store.load()
+        assert wal_file.read_bytes() == before
+        assert load.series[KEY].run_ids == [RUN.encode()]
+        assert load.token == token != store.probe()
+        assert store.load().series[KEY].run_ids == [b"other"]
+
+
+def test_checkpoint_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V4: pages of two moments are never mixed."""
     settle(wal_file)
     with opened(wal_file) as store:
-        assert isinstance(store, SqliteStore)
-        fill = sqlite.RowBuffer.fill
-        writes = iter([SET_RUN])
+        write_during_the_first_read(wal_file, monkeypatch, SET_RUN, "PRAGMA wal_checkpoint(TRUNCATE)")
+        assert store.load().series[KEY].run_ids == [b"other"]
 
-        def fill_while_written(buffer: sqlite.RowBuffer, cursor: object) -> None:
-            fill(buffer, cursor)  # type: ignore[arg-type]
-            for statement in writes:
-                run_sql(wal_file, statement)
 
-        monkeypatch.setattr(sqlite.RowBuffer, "fill", fill_while_written)
-        load = store.load()
-        assert load.series[KEY].run_ids == [b"other"]
+def test_producer_that_keeps_the_file_locked_is_an_outage(wal_file: Path) -> None:
+    """V11."""
+    with opened(wal_file, timeout_s=0.2) as store:
+        store.load()
+        exclusive = ("PRAGMA locking_mode=EXCLUSIVE", "BEGIN EXCLUSIVE", SET_RUN)
+        with held_by_another_process(wal_file, *exclusive), pytest.raises(StateError, match=r"locked .* for 0.2 s"):
+            store.load()
+        assert store.load().rows == 1
 
 
 def test_files_that_never_rest_are_an_outage(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """V11: after a bounded number of tries."""
     settle(wal_file)
     with opened(wal_file) as store:
-        fill = sqlite.RowBuffer.fill
+        fill = RowBuffer.fill
 
-        def fill_while_touched(buffer: sqlite.RowBuffer, cursor: object) -> None:
+        def fill_while_touched(buffer: RowBuffer, cursor: object) -> None:
             fill(buffer, cursor)  # type: ignore[arg-type]
             wal_file.touch()
 
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite.RowBuffer, "fill", fill_while_touched)
+            patch.setattr(RowBuffer, "fill", fill_while_touched)
             with pytest.raises(StateError, match="changed during each of"):
                 store.load()
         assert store.load().rows == 1
@@ -247,14 +277,13 @@ def test_replacement_while_opening_is_opened_again(
         store.load()
         state_file.with_name("copy.db").write_bytes(state_file.read_bytes())
         state_file.with_name("copy.db").rename(state_file)
-        looks = iter(range(2))
+        replacements = iter([other])
 
         def look_and_replace(path: Path) -> Sighting:
-            if next(looks, None) == 1:
-                sighting = look(path)
-                other.rename(state_file)
-                return sighting
-            return look(path)
+            sighting = look(path)
+            for replacement in replacements:
+                replacement.rename(state_file)
+            return sighting
 
-        monkeypatch.setattr(sqlite, "look", look_and_replace)
+        monkeypatch.setattr(sqlite_connection, "look", look_and_replace)
         assert store.load().rows == 0

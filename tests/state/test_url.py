@@ -77,7 +77,10 @@ def test_other_database_has_no_path() -> None:
         ("postgresql://reader:hun@ter2@db/pipeline", "postgresql://reader:***@db/pipeline"),
         ("postgresql://reader:hun/ter?2@db/pipeline", "postgresql://reader:***@db/pipeline"),
         ("postgresql://reader:hun ter\n2@db/pipeline", "postgresql://reader:***@db/pipeline"),
-        ("postgresql://db/p?user=u&password=hunter2&sslmode=require", "postgresql://db/p?user=u&password=***&sslmode=require"),
+        (
+            "postgresql://db/p?user=u&password=hunter2&sslmode=require",
+            "postgresql://db/p?user=u&password=***&sslmode=require",
+        ),
         ("postgresql://db/p?sslpassword=hunter2", "postgresql://db/p?sslpassword=***"),
         ("postgresql://db/p?PassWord=hunter2", "postgresql://db/p?PassWord=***"),
         ("postgresql://db/p?pass%77ord=hunter2", "postgresql://db/p?pass%77ord=***"),

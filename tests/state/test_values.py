@@ -35,7 +35,7 @@ CELLS = st.one_of(
     st.decimals(),
     st.text(st.characters()),
     st.binary(),
-    st.binary().map(memoryview),
+    st.binary().map(lambda stored: memoryview(stored)),
     st.dates(),
     st.datetimes(timezones=st.none() | st.timezones()),
     st.times(),
@@ -201,7 +201,9 @@ def test_record_count_is_a_whole_number(value: object, expected: int) -> None:
     assert parse_record_count(value) == expected
 
 
-@pytest.mark.parametrize("value", [-1, b"-1", b"", b"1.5", 1.5, 2**63, "١٢", b"twelve", True, math.inf, Decimal("NaN"), []])
+@pytest.mark.parametrize(
+    "value", [-1, b"-1", b"", b"1.5", 1.5, 2**63, "١٢", b"twelve", True, math.inf, Decimal("NaN"), []]
+)
 def test_record_count_that_is_no_count_is_refused(value: object) -> None:
     with pytest.raises(BadValueError):
         parse_record_count(value)

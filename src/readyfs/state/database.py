@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from readyfs.errors import StateError, UsageError
 from readyfs.partition import escape_text
-from readyfs.state.fetch import RowBuffer
+from readyfs.state.fetch import CHUNK_ROWS, RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.rows import RowParser
 from readyfs.state.store import StateLoad, StateTable
@@ -47,7 +48,7 @@ class DatabaseStore:
         self._table = table
         self._filters = filters
         self._timeout_s = timeout_s
-        self._engine = _create_engine(url, timeout_s)
+        self._engine = _create_engine(_choose_driver(url), timeout_s)
         with self._transaction() as connection:
             self._statement(connection)
 
@@ -60,13 +61,9 @@ class DatabaseStore:
         buffer = RowBuffer()
         with self._transaction() as connection:
             started = time.perf_counter()
-            result = connection.execute(self._statement(connection), execution_options={"stream_results": True})
-            cursor = result.cursor
-            if cursor is None:
-                raise StateError(f"state store {self.label} answers without rows", "check that the table can be read")
-            # Past SQLAlchemy, whose rows cost three times as much.
-            buffer.fill(cursor)
-            result.close()
+            # Streamed by the server, where its driver can: else the driver would hold all rows as objects.
+            with connection.execute(self._statement(connection), execution_options={"yield_per": CHUNK_ROWS}) as result:
+                buffer.fill(result)
         lock_ms = (time.perf_counter() - started) * 1000
         parser = RowParser(self._table.ready, self._filters)
         for rows in buffer.drain():
@@ -81,19 +78,20 @@ class DatabaseStore:
     def _transaction(self) -> Iterator[sa.Connection]:
         """Open a connection and a transaction that is rolled back; any failure of the driver becomes an outage."""
         dialect = self._engine.dialect
-        driver_error: type[Exception] = getattr(dialect.dbapi, "Error", SQLAlchemyError)
         options: dict[str, object] = {}
         if dialect.name in _ISOLATION:
             options["isolation_level"] = _ISOLATION[dialect.name]
         if dialect.name == "postgresql":
             options["postgresql_readonly"] = True
         try:
-            with self._engine.connect().execution_options(**options) as connection, connection.begin() as transaction:
-                self._set_up(connection)
-                yield connection
-                transaction.rollback()
-        except (SQLAlchemyError, driver_error, OSError) as error:
-            # The cause is left out of the chain: a traceback of the driver's may show the password.
+            with self._engine.connect() as connection:
+                connection.execution_options(**options)
+                with connection.begin() as transaction:
+                    self._set_up(connection)
+                    yield connection
+                    transaction.rollback()
+        except (SQLAlchemyError, OSError, ValueError) as error:
+            # A ValueError is a driver that cannot decode a cell. No chain: a driver's traceback may show the URL.
             raise self._outage(error) from None
 
     def _set_up(self, connection: sa.Connection) -> None:
@@ -122,6 +120,13 @@ class DatabaseStore:
         cause = getattr(error, "orig", None) or error
         words = scrub(str(cause), self._url) or type(cause).__name__
         return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
+
+
+def _choose_driver(url: sa.URL) -> sa.URL:
+    """Let a URL that names no driver have psycopg where it is installed: SQLAlchemy 2.0 would look for psycopg2."""
+    if url.drivername == "postgresql" and find_spec("psycopg") is not None:
+        return url.set(drivername="postgresql+psycopg")
+    return url
 
 
 def _create_engine(url: sa.URL, timeout_s: float) -> sa.Engine:

@@ -14,11 +14,11 @@ from typing import Any, Final, Protocol
 
 from readyfs.state.rows import Row
 
-_CHUNK_ROWS: Final = 1024
+CHUNK_ROWS: Final = 1024
 
 
 class Cursor(Protocol):
-    """What is used of a DB-API cursor that has executed its statement."""
+    """What is used of an executed statement: a DB-API cursor, or SQLAlchemy's result."""
 
     def fetchmany(self, size: int, /) -> Sequence[Row]:
         """Return the next rows, none at the end."""
@@ -32,7 +32,7 @@ class RowBuffer:
 
     def fill(self, cursor: Cursor) -> None:
         """Fetch all rows."""
-        while rows := cursor.fetchmany(_CHUNK_ROWS):
+        while rows := cursor.fetchmany(CHUNK_ROWS):
             self._chunks.append(_pack(rows))
 
     def drain(self) -> Iterator[list[Row]]:
@@ -42,12 +42,12 @@ class RowBuffer:
 
 
 def _pack(rows: Sequence[Row]) -> tuple[bool, bytes]:
-    plain: Any = rows  # what marshal cannot take it says itself
+    plain: Any = rows if type(rows[0]) is tuple else [tuple(row) for row in rows]
     try:
         return True, marshal.dumps(plain)
     except ValueError:
-        # A date, a Decimal, a driver's own row class: pickle knows them and is a little slower.
-        return False, pickle.dumps([tuple(row) for row in rows], protocol=5)
+        # A date or a Decimal: pickle knows them and is a little slower.
+        return False, pickle.dumps(plain, protocol=5)
 
 
 def _unpack(marshalled: bool, data: bytes) -> list[Row]:

@@ -7,10 +7,10 @@ does not explain, a new connection takes the old one's place.
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -22,16 +22,9 @@ from readyfs.partition import escape_text
 from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.rows import RowParser
-from readyfs.state.sqlite_errors import explain, is_locked, unrecovered
-from readyfs.state.sqlite_file import (
-    Access,
-    HeaderFile,
-    Sighting,
-    choose_access,
-    look,
-    may_write_beside,
-    render_uri,
-)
+from readyfs.state.sqlite_connection import SqliteConnection
+from readyfs.state.sqlite_errors import explain, is_locked, locked
+from readyfs.state.sqlite_file import Access, look
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
 
@@ -39,8 +32,6 @@ MANY_ROWS: Final = 2_000_000
 """Above this many ready rows one load in rollback-journal mode holds up the producer for seconds."""
 
 _TRIES: Final = 5
-_SETTLED_NS: Final = 50_000_000
-"""Coarse kernel clocks stamp files in ticks of up to 10 ms: two writes within one look the same."""
 
 T = TypeVar("T")
 _log = structlog.get_logger("readyfs.state")
@@ -53,65 +44,6 @@ class _MovedError(Exception):
 class _Token(NamedTuple):
     connection: int
     data_version: int
-
-
-class _Opened:
-    """One connection and the state of the files when it was opened."""
-
-    _numbers = itertools.count(1)
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        self.number = next(self._numbers)
-        self._header = HeaderFile(path)
-        try:
-            self.seen = look(path)
-            self.access = choose_access(self._header.is_wal(), self.seen)
-            if self.access is Access.WAL_UNRECOVERED and not may_write_beside(path):
-                raise unrecovered(path)
-            newest_ns = max(self.seen.database.mtime_ns, self.seen.database.ctime_ns)
-            self._settled = abs(time.time_ns() - newest_ns) > _SETTLED_NS
-            self.connection = sqlite3.connect(
-                render_uri(path, self.access),
-                uri=True,
-                timeout=timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-        except BaseException:
-            self._header.close()
-            raise
-        # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
-        self.connection.text_factory = bytes
-        self.data_version = 0
-
-    def is_of(self, sighting: Sighting) -> bool:
-        """Tell whether the file at the path is the one that was opened."""
-        return self._header.identity == sighting.database.identity
-
-    def still_fits(self, sighting: Sighting) -> bool:
-        """Tell whether the files are still those that were opened, in the same journal mode."""
-        if not self.is_of(sighting):
-            return False
-        if self.access is Access.WAL_AT_REST:
-            return self._settled and sighting == self.seen
-        if self.access is Access.ROLLBACK:
-            return not self._header.is_wal()
-        memory, seen = sighting.shared_memory, self.seen.shared_memory
-        return self._header.is_wal() and (seen is None or (memory is not None and memory.identity == seen.identity))
-
-    def read_data_version(self) -> int:
-        """Return SQLite's count of the commits that others made, as this connection saw them."""
-        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
-
-    def note(self, data_version: int, sighting: Sighting) -> None:
-        """Remember what the data version was and how the files looked at that time."""
-        self.data_version, self.seen = data_version, sighting
-
-    def close(self) -> None:
-        """Close both, in this order: closing the descriptor drops the locks of a connection that is still open."""
-        self.connection.close()
-        self._header.close()
 
 
 class SqliteStore:
@@ -128,7 +60,7 @@ class SqliteStore:
         self._timeout_s = timeout_s
         self._many_rows = many_rows
         self._warned = False
-        self._opened: _Opened | None = None
+        self._opened: SqliteConnection | None = None
         try:
             self._attempt(self._check)
         except BaseException:
@@ -156,31 +88,31 @@ class SqliteStore:
             opened, self._opened = self._opened, None
             opened.close()
 
-    def _attempt(self, action: Callable[[_Opened], T]) -> T:
+    def _attempt(self, action: Callable[[SqliteConnection], T]) -> T:
         """Run an action on a connection that fits the files, and again on a new one if they moved meanwhile."""
         for _ in range(_TRIES):
             was_open = self._opened is not None
-            opened = self._current()
-            if opened is None:
-                continue
             try:
-                return action(opened)
+                opened = self._current()
+                if opened is not None:
+                    return action(opened)
             except _MovedError:
                 self.close()
             except sqlite3.Error as error:
                 outage = explain(error, self._path, self._timeout_s)
                 if is_locked(error):
                     raise outage from error
+                seen = None if self._opened is None else self._opened.seen.database
                 self.close()
                 # On an older connection, or while the files move, a new connection may well succeed.
-                if not was_open and look(self._path).database == opened.seen.database:
+                if not was_open and seen in (None, look(self._path).database):
                     raise outage from error
         raise StateError(
             f"state database {escape_text(str(self._path))} changed during each of {_TRIES} tries to read it",
             "look for what keeps replacing it",
         )
 
-    def _current(self) -> _Opened | None:
+    def _current(self) -> SqliteConnection | None:
         """Return a connection to the files as they are, None if they were replaced while it was being made."""
         try:
             sighting = look(self._path)
@@ -190,13 +122,13 @@ class SqliteStore:
         if self._opened is not None and not self._opened.still_fits(sighting):
             self.close()
         if self._opened is None:
-            opened = _Opened(self._path, self._timeout_s)
+            opened = SqliteConnection(self._path, self._timeout_s)
             self._opened = opened
             if not opened.is_of(look(self._path)):
                 self.close()
         return self._opened
 
-    def _token(self, opened: _Opened) -> _Token:
+    def _token(self, opened: SqliteConnection) -> _Token:
         if opened.access is Access.WAL_AT_REST:
             return _Token(opened.number, 0)
         sighting, version = look(self._path), opened.read_data_version()
@@ -210,11 +142,28 @@ class SqliteStore:
         opened.note(version, sighting)
         return _Token(opened.number, version)
 
-    def _check(self, opened: _Opened) -> None:
+    def _check(self, opened: SqliteConnection) -> None:
         self._statement(opened.connection)
 
-    def _fetch(self, opened: _Opened) -> tuple[_Token, RowBuffer, float]:
+    def _fetch(self, opened: SqliteConnection) -> tuple[_Token, RowBuffer, float]:
         token = self._token(opened)
+        with self._guarded(opened):
+            return token, *self._read(opened)
+
+    @contextmanager
+    def _guarded(self, opened: SqliteConnection) -> Iterator[None]:
+        """Keep a WAL database at rest as it was opened; every other one is guarded by SQLite itself."""
+        if opened.access is not Access.WAL_AT_REST:
+            yield
+            return
+        with opened.locked(self._timeout_s) as got_lock:
+            if not got_lock:
+                raise locked(self._path, self._timeout_s)
+            if look(self._path) != opened.seen:
+                raise _MovedError
+            yield
+
+    def _read(self, opened: SqliteConnection) -> tuple[RowBuffer, float]:
         buffer = RowBuffer()
         connection = opened.connection
         connection.execute("BEGIN")
@@ -227,12 +176,10 @@ class SqliteStore:
         finally:
             connection.rollback()
         lock_ms = (time.perf_counter() - started) * 1000
-        if opened.access is Access.WAL_AT_REST and after != opened.seen:
+        # A copy over the file, or a checkpoint into one at rest: in WAL mode proper a checkpoint is harmless.
+        if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != before.database:
             raise _MovedError
-        # Our lock keeps SQLite writers away, so this was a copy over the file. (A WAL may be checkpointed at any time.)
-        if opened.access is Access.ROLLBACK and after.database != before.database:
-            raise _MovedError
-        return token, buffer, lock_ms
+        return buffer, lock_ms
 
     def _statement(self, connection: sqlite3.Connection) -> tuple[str, list[object]]:
         """Return the statement for the table as it is now; raise `StateError` if it is not as configured."""

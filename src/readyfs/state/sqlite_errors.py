@@ -21,7 +21,7 @@ def explain(error: sqlite3.Error, path: Path, timeout_s: float) -> StateError:
     code = _code(error)
     text = escape_text(str(error))
     if is_locked(error):
-        return StateError(f"{name} was locked by another process for {timeout_s:g} s", "look for a writer that hangs")
+        return locked(path, timeout_s)
     match code:
         case "SQLITE_NOTADB":
             return StateError(f"{name} is not a SQLite database", "give the producer's database file")
@@ -41,6 +41,14 @@ def explain(error: sqlite3.Error, path: Path, timeout_s: float) -> StateError:
             return StateError(f"{name} is damaged ({text})", "check it with `PRAGMA integrity_check`")
     detail = f"{text} ({code})" if code else text
     return StateError(f"{name} cannot be read: {detail}", "check the file and the producer")
+
+
+def locked(path: Path, timeout_s: float) -> StateError:
+    """Return the outage of a database that a writer kept locked for the whole timeout."""
+    return StateError(
+        f"state database {escape_text(os.fspath(path))} was locked by another process for {timeout_s:g} s",
+        "look for a writer that hangs",
+    )
 
 
 def unrecovered(path: Path) -> StateError:

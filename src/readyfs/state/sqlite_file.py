@@ -7,8 +7,11 @@ for as long as the connection it belongs to.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import struct
+import time
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +22,12 @@ from readyfs.partition import escape_text
 
 _VERSION_OFFSET: Final = 18
 """Write and read version of the file format; 2 means WAL (SQLite file format, section 1.3)."""
+
+_SHARED_FIRST: Final = 0x40000002
+_SHARED_SIZE: Final = 510
+"""The bytes that stand for SQLite's shared lock (os.h: SHARED_FIRST, SHARED_SIZE)."""
+
+_LOCK_POLL_S: Final = 0.005
 
 
 class FileStamp(NamedTuple):
@@ -44,7 +53,7 @@ class Access(Enum):
     WAL = "wal"
     """Through the shared memory that some process keeps beside the file."""
     WAL_AT_REST = "immutable"
-    """Nobody has the WAL database open: the file alone is the whole of it, and no lock guards it."""
+    """Nobody has the WAL database open: the file alone is the whole of it, and SQLite's locks do not guard it."""
     WAL_UNRECOVERED = "unrecovered"
     """The log holds commits and nobody has it open: a reader must make the shared memory first."""
 
@@ -107,9 +116,34 @@ class HeaderFile:
         """Tell whether the database is in WAL mode."""
         return os.pread(self._fd, 2, _VERSION_OFFSET) == b"\x02\x02"
 
+    def lock(self, timeout_s: float) -> bool:
+        """Take the shared lock that a SQLite reader holds; tell whether it could be had in time.
+
+        While it is held, the last producer to leave a WAL database cannot move its log into the file and delete it.
+        An open file description lock (fcntl(2)), because SQLite's own closing of files cannot drop one of these.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock_request(fcntl.F_RDLCK))
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_LOCK_POLL_S)
+            else:
+                return True
+
+    def unlock(self) -> None:
+        """Give the shared lock back."""
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock_request(fcntl.F_UNLCK))
+
     def close(self) -> None:
         """Close the descriptor: only when no connection of ours holds a lock on the file."""
         os.close(self._fd)
+
+
+def _lock_request(kind: int) -> bytes:
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, _SHARED_FIRST, _SHARED_SIZE, 0)
 
 
 def choose_access(wal: bool, sighting: Sighting) -> Access:

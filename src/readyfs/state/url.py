@@ -20,7 +20,7 @@ from readyfs.partition import escape_text
 _MASK: Final = "***"
 _SECRET_KEY: Final = re.compile(r"pass|pwd|secret|token|credential|key$", re.IGNORECASE)
 _PASSWORD: Final = re.compile(r"(://[^/?#:@]*:).*(@)", re.DOTALL)
-"""Up to the last @, since people forget to encode what a password holds; an @ in the query masks too much, not too little."""
+"""Up to the last @, since people forget to encode passwords: an @ in the query masks too much, never too little."""
 _SECRET_PAIR: Final = re.compile(
     r"\b(\w*(?:pass|pwd|secret|token|credential)\w*\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE
 )

@@ -1,0 +1,89 @@
+"""One read-only connection to a SQLite file, together with the files that it was opened on.
+
+Made and replaced by `SqliteStore`; it never repairs itself, it only tells whether it still fits the files.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from readyfs.state.sqlite_errors import unrecovered
+from readyfs.state.sqlite_file import Access, HeaderFile, Sighting, choose_access, look, may_write_beside, render_uri
+
+SETTLED_NS: Final = 50_000_000
+"""Coarse kernel clocks stamp files in ticks of up to 10 ms: two writes within one look the same."""
+
+
+class SqliteConnection:
+    """One connection, how it may read, and how the files looked when it was opened or last probed."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        self.number = next(self._numbers)
+        self._header = HeaderFile(path)
+        try:
+            self.seen = look(path)
+            self.access = choose_access(self._header.is_wal(), self.seen)
+            if self.access is Access.WAL_UNRECOVERED and not may_write_beside(path):
+                raise unrecovered(path)
+            newest_ns = max(self.seen.database.mtime_ns, self.seen.database.ctime_ns)
+            self._settled = abs(time.time_ns() - newest_ns) > SETTLED_NS
+            self.connection = sqlite3.connect(
+                render_uri(path, self.access),
+                uri=True,
+                timeout=timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+        except BaseException:
+            self._header.close()
+            raise
+        # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
+        self.connection.text_factory = bytes
+        self.data_version = 0
+
+    def is_of(self, sighting: Sighting) -> bool:
+        """Tell whether the file at the path is the one that was opened."""
+        return self._header.identity == sighting.database.identity
+
+    def still_fits(self, sighting: Sighting) -> bool:
+        """Tell whether the files are still those that were opened, in the same journal mode."""
+        if not self.is_of(sighting):
+            return False
+        if self.access is Access.WAL_AT_REST:
+            return self._settled and sighting == self.seen
+        if self.access is Access.ROLLBACK:
+            return not self._header.is_wal()
+        memory, seen = sighting.shared_memory, self.seen.shared_memory
+        return self._header.is_wal() and (seen is None or (memory is not None and memory.identity == seen.identity))
+
+    def read_data_version(self) -> int:
+        """Return SQLite's count of the commits that others made, as this connection saw them."""
+        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    @contextmanager
+    def locked(self, timeout_s: float) -> Iterator[bool]:
+        """Hold the shared lock of the file, if it can be had in time."""
+        got_lock = self._header.lock(timeout_s)
+        try:
+            yield got_lock
+        finally:
+            if got_lock:
+                self._header.unlock()
+
+    def note(self, data_version: int, sighting: Sighting) -> None:
+        """Remember what the data version was and how the files looked at that time."""
+        self.data_version, self.seen = data_version, sighting
+
+    def close(self) -> None:
+        """Close both, in this order: closing the descriptor drops the locks of a connection that is still open."""
+        self.connection.close()
+        self._header.close()
