@@ -1,21 +1,25 @@
 """A daemon under test: the real command in a process of its own, over a real kernel mount.
 
-`Daemon` starts it, waits until it serves, and takes it down again whatever happened: in an orderly way if it still
-answers, by signals and a lazy unmount if not. The reader is always the test's process (or a child of it).
+`start` starts it and waits until it serves; `mounted` and `running` take it down again whatever happened: in an orderly
+way if it still answers, by signals and a lazy unmount if not. The reader is always the test's process or a child of it.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import pytest
 
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
@@ -68,6 +72,21 @@ class Place:
         """Where the daemon's socket lies."""
         return self.base / "run"
 
+    def change(self, statement: str, *values: object) -> None:
+        """Execute one statement on the state file, for rows that no producer would write."""
+        with closing(sqlite3.connect(self.state, isolation_level=None)) as state:
+            state.execute(statement, values)
+
+    def insert(self, *row: object) -> None:
+        """Write a `success` row of source, customer, query, date, run id and (optionally) `updated_at`, of any types."""
+        updated_at = row[5] if len(row) > 5 else "2024-06-02T05:00:00+00:00"
+        self.change(
+            "INSERT INTO partition_state(source, customer_id, query_name, logical_date, status, current_run_id, updated_at)"
+            " VALUES (?, ?, ?, ?, 'success', ?, ?)",
+            *row[:5],
+            updated_at,
+        )
+
 
 def partition(
     customer: str = "c1", query: str = "q1", date: str = "2024-06-01", source: str = "s1"
@@ -103,9 +122,25 @@ class Daemon:
         """Return the path of a partition's file in the mount."""
         return self.path / partition.path / name
 
+    def directory(self, partition: LogicalPartition) -> Path:
+        """Return the path of a partition's date directory in the mount."""
+        return self.path / partition.path
+
     def status(self) -> dict[str, object]:
         """Return the daemon's status."""
         return self.client.status()
+
+    def count(self, name: str) -> int:
+        """Return one number of the status."""
+        value = self.status()[name]
+        assert isinstance(value, int), value
+        return value
+
+    def withheld(self) -> dict[str, int]:
+        """Return the reasons for which rows are withheld, with how many are."""
+        counts = self.status()["withheld"]
+        assert isinstance(counts, dict)
+        return {reason: count for reason, count in counts.items() if count}
 
     def refresh(self) -> dict[str, object]:
         """Refresh, and return once the kernel knows."""
@@ -121,9 +156,30 @@ class Daemon:
         """Return what the daemon logged so far."""
         return self.log.read_text("utf-8", "replace")
 
-    def stop(self) -> int:
-        """Ask it to end by SIGTERM; return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+    def events(self, event: str) -> list[dict[str, object]]:
+        """Return the log lines of one event."""
+        lines = (line for line in self.log_text().splitlines() if line.startswith("{"))
+        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
+
+    def held_raw_files(self) -> list[str]:
+        """Return what the daemon has open below the raw root."""
+        found = []
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                target = os.readlink(link)
+            except FileNotFoundError:
+                continue  # closed meanwhile
+            if target.startswith(f"{self.place.raw}/"):
+                found.append(target)
+        return found
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.send_signal(number)
+        return self.wait_ended()
+
+    def wait_ended(self) -> int:
+        """Return its exit code once it has ended."""
         return self.process.wait(PATIENCE_S)
 
     def kill(self) -> None:
@@ -187,16 +243,51 @@ def take_down(daemon: Daemon) -> None:
 
 
 @contextmanager
-def mounted(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[Daemon]:
-    """Mount a place for the body; afterwards the daemon must end by itself with exit code 0 and leave no mount."""
+def running(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[Daemon]:
+    """Mount a place for a body that ends the daemon itself, or not: whatever it leaves is taken down."""
     daemon = start(place, *arguments, engine=engine)
     try:
         yield daemon
-        assert daemon.process.poll() is None, f"the daemon died:\n{daemon.log_text()}"
-        assert daemon.stop() == 0, daemon.log_text()
-        assert not mounts_at(daemon.path)
     finally:
         take_down(daemon)
+
+
+@contextmanager
+def mounted(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[Daemon]:
+    """Mount a place for the body and watch how it ends.
+
+    Afterwards nothing may be open in the daemon, no request may have met a bug, and the daemon must end by itself with
+    exit code 0 and leave no mount.
+    """
+    with running(place, *arguments, engine=engine) as daemon:
+        yield daemon
+        assert daemon.process.poll() is None, f"the daemon died:\n{daemon.log_text()}"
+        wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
+        wait_until(lambda: not daemon.held_raw_files(), "every raw file is closed")
+        assert daemon.stop() == 0, daemon.log_text()
+        assert not mounts_at(daemon.path)
+        assert "unexpectedly" not in daemon.log_text()
+
+
+def files_below(top: Path) -> list[str]:
+    """Return the relative paths of all files below a directory, sorted; an unreadable directory is an error."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return sorted(
+        os.path.relpath(os.path.join(directory, name), top)
+        for directory, _, names in os.walk(top, onerror=fail)
+        for name in names
+    )
+
+
+@contextmanager
+def fails_with(*numbers: int) -> Iterator[None]:
+    """Expect the body to fail with one of these errno."""
+    with pytest.raises(OSError) as caught:
+        yield
+    assert caught.value.errno in numbers, caught.value
 
 
 def held_descriptors(pid: int) -> int:
