@@ -16,7 +16,7 @@ from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.sqlite_connection import SETTLED_NS
-from readyfs.state.sqlite_file import Sighting, look
+from readyfs.state.sqlite_file import HeaderFile, Sighting, look
 from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
@@ -240,6 +240,23 @@ def test_checkpoint_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypa
         assert store.load().series[KEY].run_ids == [b"other"]
 
 
+def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V4: what an immutable connection keeps of the file is never mixed with newer pages."""
+    settle(wal_file)
+    with opened(wal_file) as store:
+        store.load()
+        lock = HeaderFile.lock
+        writes = iter([SET_RUN])
+
+        def lock_after_a_write(header: HeaderFile, timeout_s: float) -> bool:
+            for statement in writes:
+                run_sql(wal_file, statement)
+            return lock(header, timeout_s)
+
+        monkeypatch.setattr(HeaderFile, "lock", lock_after_a_write)
+        assert store.load().series[KEY].run_ids == [b"other"]
+
+
 def test_producer_that_keeps_the_file_locked_is_an_outage(wal_file: Path) -> None:
     """V11."""
     with opened(wal_file, timeout_s=0.2) as store:
@@ -286,4 +303,6 @@ def test_replacement_while_opening_is_opened_again(
             return sighting
 
         monkeypatch.setattr(sqlite_connection, "look", look_and_replace)
-        assert store.load().rows == 0
+        load = store.load()
+        assert load.rows == 0
+        assert store.probe() == load.token
