@@ -215,12 +215,16 @@ async def test_too_many_clients_are_refused_not_queued_for_ever(path: Path) -> N
                     await trio.sleep(0.01)
 
 
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
 async def test_socket_is_for_the_owner_alone_whatever_the_umask(path: Path) -> None:
     before = os.umask(0)
     try:
         async with serving(path, Handlers()):
-            assert stat.S_IMODE(path.lstat().st_mode) == 0o600
-            assert stat.S_IMODE(path.parent.lstat().st_mode) == 0o700
+            assert mode_of(path) == 0o600
+            assert mode_of(path.parent) == 0o700
     finally:
         os.umask(before)
 
@@ -270,7 +274,7 @@ async def test_socket_of_a_hung_daemon_is_left_alone(path: Path) -> None:
 
 async def test_successor_of_a_server_keeps_its_socket(path: Path) -> None:
     async with serving(path, Handlers()):
-        path.unlink()
+        os.unlink(path)
         successor = socket.socket(socket.AF_UNIX)
         successor.bind(str(path))
         successor.listen()

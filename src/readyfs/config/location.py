@@ -23,12 +23,8 @@ def make_absolute(text: str, find_base: Callable[[], Path]) -> str:
         scheme, prefix, path, query = (part or "" for part in match.groups())
         if path == ":memory:":
             return text
-        base = str(find_base())
-        if prefix:  # What follows `file:` is percent-encoded (sqlite.org/uri.html).
-            base = quote(base, errors="surrogateescape")
-        elif "?" in base:  # Cannot be written in such a URL; a bare path is never cut at a question mark.
-            scheme, query = "", ""
-        return f"{scheme}{prefix}{base}/{path}{query}"
+        # What follows `file:` (sqlite.org/uri.html), and the path of any SQLAlchemy URL, is percent-encoded.
+        return f"{scheme}{prefix}{quote(str(find_base()), errors='surrogateescape')}/{path}{query}"
     if not text or "://" in text or text.startswith("file:") or text == ":memory:":
         return text
     path = os.path.expanduser(text)  # noqa: PTH111 - an unknown user is left as text, not raised
