@@ -165,8 +165,8 @@ class Filesystem:
                 continue
             name, entry = listing.entry_at(index - len(DOTS))
             if isinstance(node, AboveNode) and listing.revision != self.in_force.revision:
-                # The kernel was told to forget the names of that revision: it must not learn them again.
-                entry = Entry(entry.node, entry.attributes, 0.0, entry.attr_timeout_s)
+                # The kernel was told to forget the names and times of that revision: it must not learn them again.
+                entry = Entry(entry.node, entry.attributes, 0.0, 0.0)
             yield ListedEntry(name, entry, position, counted=True)
 
     # ---- files ----------------------------------------------------------------------------------------------
