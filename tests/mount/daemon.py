@@ -77,13 +77,13 @@ class Place:
         with closing(sqlite3.connect(self.state, isolation_level=None)) as state:
             state.execute(statement, values)
 
-    def insert(self, *row: object) -> None:
-        """Write a `success` row of source, customer, query, date, run id and (optionally) `updated_at`, of any types."""
-        updated_at = row[5] if len(row) > 5 else "2024-06-02T05:00:00+00:00"
+    def insert(self, *row: object, updated_at: object = "2024-06-02T05:00:00+00:00") -> None:
+        """Write a `success` row of source, customer, query, date and run id, of any types."""
         self.change(
-            "INSERT INTO partition_state(source, customer_id, query_name, logical_date, status, current_run_id, updated_at)"
-            " VALUES (?, ?, ?, ?, 'success', ?, ?)",
-            *row[:5],
+            "INSERT INTO partition_state"
+            "(source, customer_id, query_name, logical_date, current_run_id, updated_at, status)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'success')",
+            *row,
             updated_at,
         )
 
