@@ -27,6 +27,7 @@ MAX_NAME_BYTES: Final = 255
 """NAME_MAX of Linux (limits.h)."""
 
 _SERIES_FIELDS: Final = ("source", "customer_id", "query_name")
+_SHORTEST: Final[dict[str | None, bytes]] = {None: b"", "logical_date": b"YYYY-MM-DD"}
 _TEMPLATE_PART: Final = re.compile(r"([^{}]*)(?:\{([a-z_]+)\}([^{}]*))?")
 
 # What Hive's FileUtils.escapePathName escapes; Spark and pyarrow decode the same set.
@@ -82,7 +83,10 @@ def _parse_template(
             raise refuse(f"component {escape_text(part)!r} holds a control character")
         if field is not None and field not in allowed:
             raise refuse(f"unknown field {{{field}}}")
-        components.append(_Component(prefix.encode(), field, suffix.encode()))
+        component = _Component(prefix.encode(), field, suffix.encode())
+        if len(component.around(_SHORTEST.get(field, b"x"))) > MAX_NAME_BYTES:
+            raise refuse(f"component {part!r} makes names of more than {MAX_NAME_BYTES} bytes")
+        components.append(component)
     used = [component.field for component in components if component.field is not None]
     for name in used:
         if used.count(name) > 1:
