@@ -24,8 +24,7 @@ _RESOLVE_BENEATH: Final = 0x08
 _RESOLVE: Final = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
 
 _PATH_MAX: Final = 4096
-_ALWAYS: Final = os.O_CLOEXEC | os.O_NOFOLLOW
-_STEP: Final = os.O_PATH | os.O_DIRECTORY | _ALWAYS
+_STEP: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _AGAIN_PAUSES_S: Final = (0.0, 0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128)
 """Waits before each new try after EAGAIN, about a quarter of a second in all."""
@@ -58,7 +57,8 @@ def open_by_openat2(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
     path = _join(parts)
     if len(path) >= _PATH_MAX:
         return open_part_by_part(root_fd, parts, flags)
-    return _until_not_again(lambda: _openat2(root_fd, path, flags | _ALWAYS))
+    # RESOLVE_NO_SYMLINKS refuses a final link too, and with ELOOP always; O_NOFOLLOW would let ENOTDIR come first.
+    return _until_not_again(lambda: _openat2(root_fd, path, flags & ~os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def open_part_by_part(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
@@ -72,7 +72,7 @@ def open_part_by_part(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
             if here != root_fd:
                 os.close(here)
             here = step
-        return _until_not_again(lambda: _open_part(here, steps[-1], flags | _ALWAYS, path))
+        return _until_not_again(lambda: _open_part(here, steps[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, path))
     finally:
         if here != root_fd:
             os.close(here)

@@ -18,7 +18,7 @@ from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat
 
 _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK a fifo that someone put in place of a file would hold the open for ever.
-_FILE_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST_FLAGS: Final = _FILE_FLAGS | os.O_DIRECTORY
 
 

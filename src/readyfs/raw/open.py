@@ -12,7 +12,8 @@ from readyfs.partition import escape_text
 from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import RawStore
 
-_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?([^?#]*).*", re.DOTALL)
+# Up to the last @: a secret key in a URL may hold slashes.
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^?#]*@)?([^?#]*).*", re.DOTALL)
 
 
 def open_raw(raw: str, layout: RawLayout) -> RawStore:

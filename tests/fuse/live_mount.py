@@ -1,0 +1,61 @@
+"""Mounts for tests, that are gone afterwards whatever happened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.fuse import tiny_daemon
+
+COMMAND_S = 10
+
+
+def table_lines(place: Path) -> list[str]:
+    """Return the lines of the mount table for a place, read in another way than the product does."""
+    command = ["findmnt", "--noheadings", "--list", "--mountpoint", str(place), "--output", "FSTYPE"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    return done.stdout.split()
+
+
+def clear(place: Path) -> None:
+    """Detach everything that is mounted there."""
+    while subprocess.run(["umount", "-l", place], capture_output=True, timeout=COMMAND_S, check=False).returncode == 0:
+        pass
+
+
+@contextmanager
+def readyfs_mount(place: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Mount the tiny daemon; see its module for the words."""
+    with daemon([sys.executable, tiny_daemon.__file__, str(place), *words]) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            clear(place)
+
+
+@contextmanager
+def foreign_mount(place: Path, *arguments: str) -> Iterator[None]:
+    """Mount something that is not ours, a tmpfs unless the arguments of mount(8) say otherwise."""
+    command = ["mount", *(arguments or ("-t", "tmpfs", "none")), os.fspath(place)]
+    subprocess.run(command, check=True, timeout=COMMAND_S)
+    try:
+        yield
+    finally:
+        clear(place)
+
+
+@contextmanager
+def daemon(command: Sequence[str | Path], **settings: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says "ready", and kill it at the end."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings}) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
