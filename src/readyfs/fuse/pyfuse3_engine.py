@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -21,6 +23,7 @@ import trio
 
 from readyfs.errors import FilesystemError, FuseError, WouldBlockError
 from readyfs.fuse.errno_table import errno_of
+from readyfs.partition import escape_text
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber
@@ -257,11 +260,15 @@ class Pyfuse3Engine:
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses."""
+        said: list[str] = []
         try:
-            pyfuse3.init(self._operations, mountpoint, set(options))
+            with _captured_stderr(said):
+                pyfuse3.init(self._operations, mountpoint, set(options))
         except RuntimeError as error:
+            reason = escape_text("; ".join(said) or str(error))
             raise FuseError(
-                f"{mountpoint}: the mount was refused ({error})", "see the line of the mount helper above"
+                f"mount point {escape_text(mountpoint)}: the mount was refused: {reason}",
+                "mend what it names, or mount as root",
             ) from error
 
     async def serve(self) -> None:
@@ -283,6 +290,21 @@ class Pyfuse3Engine:
     def close(self) -> None:
         """Free the session; the mount must be gone or detached before, no notification may be under way."""
         pyfuse3.close(unmount=False)
+
+
+@contextmanager
+def _captured_stderr(lines: list[str]) -> Iterator[None]:
+    """Collect what libfuse and the mount helper print on descriptor 2: the only place where they say what is wrong."""
+    kept = os.dup(2)
+    with os.fdopen(os.memfd_create("stderr"), "r+b") as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            lines.extend(line.decode("utf-8", "backslashreplace").strip() for line in captured if line.strip())
 
 
 def _attributes(attributes: Attributes, entry_timeout_s: float, attr_timeout_s: float) -> pyfuse3.EntryAttributes:
