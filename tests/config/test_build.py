@@ -99,6 +99,13 @@ def test_of_state_and_state_file_the_stronger_origin_counts(tmp_path: Path) -> N
     assert build_with(environ, state_file=str(tmp_path / "url"), raw="/r").state == "/from-file.db"
 
 
+def test_at_sign_in_a_password_is_refused_before_the_rest_of_it_passes_for_a_host() -> None:
+    with pytest.raises(UsageError, match=r"--state: .*write that one as %40") as caught:
+        build(state="postgresql://me:s3cret@s3cret@db/x", raw="/r")
+    assert "s3cret" not in str(caught.value)
+    assert build(state="postgresql://me:pw@db/x?options=a@b@c", raw="/r").state
+
+
 def test_secret_stays_out_of_the_repr() -> None:
     assert "s3cret" not in repr(build(state=SECRET, raw="/r"))
 

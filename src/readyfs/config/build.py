@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -87,11 +88,9 @@ def find_state(resolution: Resolution) -> tuple[str, Origin]:
         raise UsageError("no state store is named", f"name it with {_three_names('state')}, or with --state-file")
     if state is not None and file is not None and state_origin.kind == file_origin.kind:
         raise UsageError(f"both {state_origin.label} and {file_origin.label} are given", "leave out one of them")
-    if state is not None and (file is None or state_origin.kind < file_origin.kind):
-        return state, state_origin
-    if file is None:
-        raise AssertionError("one of the two is set")
-    return _read_state_file(file), file_origin
+    if file is None or (state is not None and state_origin.kind < file_origin.kind):
+        return _refuse_bare_at(state or "", state_origin), state_origin
+    return _refuse_bare_at(_read_state_file(file), file_origin), file_origin
 
 
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:
@@ -114,6 +113,13 @@ def find_warnings(resolution: Resolution) -> tuple[str, ...]:
         shown = escape_text(str(place))
         return (f"{shown} holds a password and can be read by every user; run `chmod o-r {shown}`",)
     return ()
+
+
+def _refuse_bare_at(url: str, origin: Origin) -> str:
+    # Parsed, what follows the first `@` would be the host, and a host is no secret to whoever shows it.
+    if re.match(r"[^/?#]*://[^/?#]*@[^/?#]*@", url):
+        raise UsageError(f"{origin.label}: the user or password in the URL holds an @", "write that one as %40")
+    return url
 
 
 def _three_names(name: str) -> str:

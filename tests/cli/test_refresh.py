@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import FakeDaemons, Run
+
+
+def test_refresh_returns_at_once_without_wait(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    assert run("refresh", str(daemons.mountpoint)) == (0, f"refresh of {daemons.mountpoint} asked for\n", "")
+
+
+def test_refresh_with_wait_tells_what_changed(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    code, out, _ = run("refresh", str(daemons.mountpoint), "--wait")
+    assert (code, out) == (0, f"refreshed {daemons.mountpoint}: 3 appeared, 1 retracted (revision 2)\n")
+    assert json.loads(run("refresh", str(daemons.mountpoint), "--wait", "--json")[1])["waited"] is True
+
+
+def test_refresh_that_ends_in_an_outage_has_its_own_exit_code(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("outage", "--daemon")[0] == 0
+    code, out, err = run("refresh", str(daemons.mountpoint), "--wait")
+    assert (code, out) == (10, "")
+    assert err == "readyfs: the state cannot be read; the last good catalog is still served\n"
+
+
+def test_refresh_without_a_daemon_is_not_running(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("refresh", str(tmp_path))
+    assert (code, err) == (8, f"readyfs: no readyfs daemon serves {tmp_path}; start one with `readyfs mount`\n")

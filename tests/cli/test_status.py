@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from readyfs.cli.daemon_lookup import KernelView
+from readyfs.cli.status_text import render_age, render_silent, render_status
+from readyfs.control.runtime_dir import list_registrations
+from tests.cli.conftest import FakeDaemons, Run
+
+
+def wait_ended(descriptor: int) -> None:
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    assert poller.poll(10_000)
+    os.close(descriptor)
+
+
+def test_status_is_an_aligned_block(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    code, out, err = run("status", str(daemons.mountpoint))
+    title, *rows = out.splitlines()
+    assert (code, err, title) == (0, "", str(daemons.mountpoint))
+    assert rows[0] == "  serving    12,345 ready partitions, revision 1"
+    assert "  refreshed  3.2 s ago, every 10 s" in rows
+    assert "  withheld   bad_row 2" in rows
+
+
+def test_status_as_json_is_what_the_daemon_says(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    code, out, _ = run("status", str(daemons.mountpoint), "--json")
+    assert code == 0
+    assert json.loads(out)["partitions"] == 12345
+
+
+def test_status_without_a_mount_point_shows_all_of_ours(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    code, out, _ = run("status", "--json")
+    assert code == 0
+    assert [one["mountpoint"] for one in json.loads(out)] == [str(daemons.mountpoint)]
+    assert str(daemons.mountpoint) in run("status")[1]
+
+
+def test_status_without_any_mount_says_so(run: Run) -> None:
+    assert run("status") == (0, "no readyfs mounts\n", "")
+    assert run("status", "--json") == (0, "[]\n", "")
+
+
+def test_status_of_a_place_without_a_daemon_is_not_running(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("status", str(tmp_path), "--json")
+    assert (code, out) == (8, "")
+    assert err == f"readyfs: no readyfs daemon serves {tmp_path}; start one with `readyfs mount`\n"
+
+
+def test_status_finds_the_daemon_through_another_spelling(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    assert run("status", f"{tmp_path}/link/./ready/")[0] == 0
+
+
+def test_status_of_a_hung_daemon_shows_the_kernel_and_gives_up(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    [registration] = list_registrations(daemons.runtime_dir)
+    os.kill(registration.pid, signal.SIGSTOP)
+    for arguments in ([str(daemons.mountpoint)], []):
+        began = time.monotonic()
+        code, out, err = run("status", *arguments)
+        assert time.monotonic() - began < 8
+        assert code == 9
+        assert out.splitlines()[0] == str(daemons.mountpoint)
+        assert "  kernel     no readyfs mount here" in out
+        assert f"(pid {registration.pid}) of {daemons.mountpoint} did not answer within 2s" in err
+        assert err.count("\n") == 1
+    code, out, _ = run("status", str(daemons.mountpoint), "--json")
+    assert code == 9
+    assert json.loads(out)["kernel"] is None
+
+
+def test_registration_of_a_dead_daemon_without_a_mount_is_passed_over(
+    daemons: FakeDaemons, run: Run, tmp_path: Path
+) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    [registration] = list_registrations(daemons.runtime_dir)
+    descriptor = os.pidfd_open(registration.pid)
+    os.kill(registration.pid, signal.SIGKILL)
+    wait_ended(descriptor)
+    assert run("status") == (0, "no readyfs mounts\n", "")
+
+
+def test_outage_and_staleness_are_in_the_block() -> None:
+    """V11: age and cause are in the status."""
+    answer = {"mountpoint": "/m", "state": "sqlite:///s.db", "state_error": "locked\n", "stale": False}
+    assert "  state      sqlite:///s.db, outage: locked\\n" in render_status(answer)
+    assert "STALE: locked" in render_status({**answer, "stale": True})
+
+
+def test_control_characters_in_a_status_do_not_reach_the_terminal() -> None:
+    text = render_status({"mountpoint": "/m\x1b[2J", "engine": "\x07", "withheld": {"a\nb": 1}})
+    assert all(line.isprintable() for line in text.splitlines())
+    assert len(text.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("waiting", "words"),
+    [(3, "3 requests without an answer"), (None, "mount -t fusectl none /sys/fs/fuse/connections")],
+)
+def test_block_of_a_silent_daemon_shows_what_the_kernel_knows(waiting: int | None, words: str) -> None:
+    text = render_silent("/m", "did not answer", KernelView("readyfs:s.db", 52, waiting))
+    assert "FUSE connection 52" in text
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (61, "1 min 1 s"), (3 * 3600 + 12 * 60, "3 h 12 min"), (90000, "1 d 1 h")],
+)
+def test_ages_have_at_most_two_units(seconds: float, text: str) -> None:
+    assert render_age(seconds) == text
