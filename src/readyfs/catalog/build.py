@@ -6,6 +6,7 @@ object, so that comparing two catalogs costs in proportion to what differs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -36,14 +37,9 @@ class CatalogShape:
     def digest_parts(self) -> tuple[bytes, ...]:
         """Return the settings as byte strings for hashing."""
         raw = self.raw_layout
-        texts = (
-            self.layout.template,
-            raw.template,
-            raw.encoding.value,
-            "\0".join(self.files),
-            "\0".join(self.required_files),
-        )
-        return tuple(text.encode() for text in texts)
+        texts = (self.layout.template, raw.template, raw.encoding.value, str(len(self.files)))
+        # A pattern for names that are not UTF-8 comes as surrogates.
+        return tuple(os.fsencode(text) for text in (*texts, *self.files, *self.required_files))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,161 @@
+"""Rows for catalog tests, and a naive model of what a catalog of them must hold.
+
+The model is a dictionary from path and date to the rows that claim it, written without looking at how the catalog is
+built: no sharing, no digests, no sorting.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from hypothesis import strategies as st
+
+from readyfs.catalog.build import BuildReport, CatalogShape, build_catalog
+from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, Directory, Meaning, Path
+from readyfs.layout import MountLayout, RawEncoding, RawLayout
+from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
+
+JUNE_1: Final = datetime.date(2024, 6, 1).toordinal()
+NOW_NS: Final = 1_717_300_000_000_000_000
+HIDDEN_SOURCE: Final = "{customer_id}/{query_name}/{logical_date}"
+SHOWN_SOURCE: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
+
+
+class Row(NamedTuple):
+    """One ready row, with defaults for what a test does not care about."""
+
+    source: bytes = b"s"
+    customer: bytes = b"c"
+    query: bytes = b"q"
+    date: int = JUNE_1
+    run: bytes = b"r1"
+    updated_at_ns: int = 1_000
+    record_count: int = 7
+    schema_version: bytes | None = b"v1"
+
+    @property
+    def series(self) -> SeriesKey:
+        """The row's series."""
+        return SeriesKey(self.source, self.customer, self.query)
+
+    @property
+    def partition(self) -> Partition:
+        """What the row means where nobody else claims its path."""
+        key = PartitionKey(self.series, self.date)
+        return Partition(key, self.run, self.updated_at_ns, self.record_count, self.schema_version)
+
+
+def shape(
+    template: str = HIDDEN_SOURCE,
+    raw: RawLayout | None = None,
+    files: tuple[str, ...] = (),
+    required: tuple[str, ...] = ("payload.jsonl",),
+) -> CatalogShape:
+    """Return a shape, by default that of the default layouts."""
+    return CatalogShape(MountLayout.parse(template), raw or RawLayout.parse(), files, required)
+
+
+def as_series(rows: Iterable[Row]) -> dict[SeriesKey, SeriesRows]:
+    """Group rows as a state store hands them over, in the order given."""
+    series: dict[SeriesKey, SeriesRows] = defaultdict(SeriesRows)
+    for row in rows:
+        series[row.series].append(row.date, row.run, row.updated_at_ns, row.record_count, row.schema_version)
+    return dict(series)
+
+
+def build(
+    rows: Iterable[Row], previous: Catalog | None = None, now_ns: int = NOW_NS, of: CatalogShape | None = None
+) -> Catalog:
+    """Build a catalog of rows."""
+    return report(rows, previous, now_ns, of)[0]
+
+
+def report(
+    rows: Iterable[Row], previous: Catalog | None = None, now_ns: int = NOW_NS, of: CatalogShape | None = None
+) -> tuple[Catalog, BuildReport]:
+    """Build a catalog of rows; return it with the report."""
+    return build_catalog(as_series(rows), of or shape(), previous, now_ns)
+
+
+def usable(row: Row) -> bool:
+    """Tell whether a row has a path in the mount and one in the raw store, with the default layouts."""
+    return bool(row.customer and row.query) and all(
+        value not in (b"", b".", b"..") and b"/" not in value and b"\0" not in value
+        for value in (row.source, row.customer, row.query, row.run)
+    )
+
+
+def model(rows: Iterable[Row], of: CatalogShape) -> dict[tuple[Path, int], Meaning]:
+    """Return what each path and date must mean."""
+    claims: dict[tuple[Path, int], list[Row]] = defaultdict(list)
+    for row in filter(usable, rows):
+        claims[of.layout.directory_of(row.series), row.date].append(row)
+    return {place: (rows[0].partition if len(rows) == 1 else AMBIGUOUS) for place, rows in claims.items()}
+
+
+def contents(catalog: Catalog) -> dict[tuple[Path, int], Meaning]:
+    """Return what a walk through the whole catalog finds, by listing each directory and asking for each date."""
+    found: dict[tuple[Path, int], Meaning] = {}
+
+    def walk(path: Path, directory: Directory) -> None:
+        assert catalog.directory(path) is directory
+        if isinstance(directory, Branch):
+            assert list(directory.children) == sorted(directory.children)
+            for name, child in directory.children.items():
+                walk((*path, name), child)
+            return
+        dates = directory.dates()
+        assert list(dates) == sorted(set(dates))
+        for date in dates:
+            meaning = catalog.partition(path, date)
+            assert meaning is not None
+            found[path, date] = meaning
+
+    walk((), catalog.root)
+    return found
+
+
+def date_directory(catalog: Catalog, *path: bytes) -> DateDirectory:
+    """Return a directory of dates that must be there."""
+    directory = catalog.directory(path)
+    assert isinstance(directory, DateDirectory)
+    return directory
+
+
+def times(catalog: Catalog) -> dict[Path, int]:
+    """Return the time of every directory over the dates."""
+    found: dict[Path, int] = {}
+
+    def walk(path: Path, directory: Directory) -> None:
+        found[path] = directory.changed_ns
+        if isinstance(directory, Branch):
+            for name, child in directory.children.items():
+                walk((*path, name), child)
+
+    walk((), catalog.root)
+    return found
+
+
+ROWS: Final = st.lists(
+    st.builds(
+        Row,
+        source=st.sampled_from([b"s1", b"s2"]),
+        customer=st.sampled_from([b"c1", b"c2", b"a:b", b"..", b""]),
+        query=st.sampled_from([b"q1", b"q2"]),
+        date=st.integers(JUNE_1, JUNE_1 + 4),
+        run=st.sampled_from([b"r1", b"r2", b"x/y"]),
+        updated_at_ns=st.sampled_from([NOT_SET, 5, NOW_NS, NOW_NS + 10**18]),
+        record_count=st.sampled_from([NOT_SET, 0, 7]),
+        schema_version=st.sampled_from([None, b"", b"v1"]),
+    ),
+    max_size=12,
+)
+"""Few values, so that rows often meet: duplicates, two sources for one path, names and runs that are unusable."""
+
+SHAPES: Final = st.sampled_from(
+    [shape(), shape(SHOWN_SOURCE), shape("all/c={customer_id}/{query_name}/{logical_date}")]
+)
+HIVE_RAW: Final = RawLayout.parse(encoding=RawEncoding.HIVE)
