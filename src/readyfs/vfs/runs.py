@@ -1,7 +1,8 @@
 """What lies below a date directory: whether a run is sealed, which entries it shows, and what is damaged.
 
 A run is *sealed* once all its required files were seen there, regular and readable; from then on it never changes
-and its listing is kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10).
+and its listing is kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10). A
+sealed run that was found damaged is sealed again only with files of the sizes that it had: a cut file stays broken.
 Called on worker threads; the cache and the register are guarded by one lock, never held during I/O.
 """
 
@@ -34,6 +35,10 @@ class RunView:
     """The entries of one directory of a sealed run, sorted by name."""
 
     entries: Mapping[bytes, RawEntry]
+
+    def file_sizes(self) -> dict[bytes, int]:
+        """Return the size in bytes of each file."""
+        return {name: entry.stat.size for name, entry in self.entries.items() if entry.kind is EntryKind.FILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ class Runs:
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_RunKey, RunView] = OrderedDict()
         self._damage: dict[tuple[PartitionKey, bytes], str] = {}
+        self._sealed_sizes: dict[tuple[PartitionKey, bytes], dict[bytes, int]] = {}
 
     def required_names(self) -> tuple[bytes, ...]:
         """Return the required files that the file filter shows; raise `BrokenRunError` if it hides them all."""
@@ -109,7 +115,8 @@ class Runs:
             where = escape_text(b"/".join(relpath))
             self.report_damage(partition, f"{where}: {error.strerror}")
             raise BrokenRunError(f"{where}: {error.strerror}") from error
-        return self._keep(key, relpath, {entry.name: entry for entry in entries})
+        with self._lock:
+            return self._keep(key, relpath, {entry.name: entry for entry in entries})
 
     def report_damage(self, partition: Partition, cause: str) -> None:
         """Note that a run cannot be served; log it once per partition, run and cause."""
@@ -118,7 +125,9 @@ class Runs:
             known = self._damage.get(key)
             self._damage[key] = cause
             for sealed in [sealed for sealed in self._sealed if sealed[:2] == key] if known is None else ():
-                del self._sealed[sealed]
+                view = self._sealed.pop(sealed)
+                if not sealed[2]:
+                    self._sealed_sizes[key] = view.file_sizes()
         if known != cause:
             log.warning("run is broken", partition=str(partition.key), run=escape_text(partition.run_id), cause=cause)
 
@@ -132,6 +141,7 @@ class Runs:
         with self._lock:
             for key in keys:
                 self._damage.pop(key, None)
+                self._sealed_sizes.pop(key, None)
 
     def _recall(self, key: _RunKey) -> RunView | None:
         with self._lock:
@@ -141,6 +151,7 @@ class Runs:
             return view
 
     def _keep(self, key: _RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
+        """Remember a directory of a sealed run; the caller holds the lock."""
         view = RunView(
             {
                 name: entry
@@ -148,10 +159,9 @@ class Runs:
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
         )
-        with self._lock:
-            self._sealed[key] = view
-            while len(self._sealed) > self._kept:
-                self._sealed.popitem(last=False)
+        self._sealed[key] = view
+        while len(self._sealed) > self._kept:
+            self._sealed.popitem(last=False)
         return view
 
     def _read(self, partition: Partition) -> RunView | BrokenView:
@@ -169,11 +179,23 @@ class Runs:
                 return self._broken(partition, f"{escape_text(name)}: {error.strerror}")
             found[name] = RawEntry(name, EntryKind.FILE, file.stat)
             file.close()
+        return self._seal(partition, found)
+
+    def _seal(self, partition: Partition, found: Mapping[bytes, RawEntry]) -> RunView | BrokenView:
+        key = (partition.key, partition.run_id)
         with self._lock:
-            healed = self._damage.pop((partition.key, partition.run_id), None)
-        if healed is not None:
-            log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
-        return self._keep((partition.key, partition.run_id, ()), (), found)
+            sizes = self._sealed_sizes.get(key, {})
+            changed = [name for name, size in sizes.items() if name in found and found[name].stat.size != size]
+            if not changed:
+                # In one step with the register: damage reported from now on must find what it has to drop.
+                healed = self._damage.pop(key, None) is not None
+                self._sealed_sizes.pop(key, None)
+                if healed:
+                    log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
+                return self._keep((*key, ()), (), found)
+        name = changed[0]
+        was, now = sizes[name], found[name].stat.size
+        return self._broken(partition, f"{escape_text(name)} has {now} bytes and was sealed with {was}")
 
     def _broken(self, partition: Partition, cause: str) -> BrokenView:
         self.report_damage(partition, cause)

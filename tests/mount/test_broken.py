@@ -1,0 +1,303 @@
+"""V10: a ready partition that cannot be served is loud, at open, and heals by itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from readyfs.demo.producer import Run
+from tests.mount.bindfs import bound
+from tests.mount.daemon import Place, fails_with, mounted, partition, wait_until
+
+PAYLOAD = b"".join(b"line %06d\n" % number for number in range(50_000))
+
+
+def remove_payload(run: Run) -> None:
+    (run.directory / "payload.jsonl").unlink()
+
+
+def remove_metadata(run: Run) -> None:
+    (run.directory / "metadata.json").unlink()
+
+
+def remove_run(run: Run) -> None:
+    shutil.rmtree(run.directory)
+
+
+def make_run_a_file(run: Run) -> None:
+    shutil.rmtree(run.directory)
+    run.directory.write_bytes(b"no directory\n")
+
+
+def make_run_a_link(run: Run) -> None:
+    aside = run.directory.with_name("aside")
+    run.directory.rename(aside)
+    run.directory.symlink_to(aside)
+
+
+def make_payload_a_link(run: Run) -> None:
+    payload = run.directory / "payload.jsonl"
+    payload.rename(run.directory / "real.jsonl")
+    payload.symlink_to("real.jsonl")
+
+
+def make_payload_a_fifo(run: Run) -> None:
+    remove_payload(run)
+    os.mkfifo(run.directory / "payload.jsonl")
+
+
+def make_payload_a_directory(run: Run) -> None:
+    remove_payload(run)
+    (run.directory / "payload.jsonl").mkdir()
+
+
+def make_payload_a_device(run: Run) -> None:
+    remove_payload(run)
+    os.mknod(run.directory / "payload.jsonl", 0o20666, os.makedev(1, 5))
+
+
+DAMAGES = [
+    remove_payload,
+    remove_metadata,
+    remove_run,
+    make_run_a_file,
+    make_run_a_link,
+    make_payload_a_link,
+    make_payload_a_fifo,
+    make_payload_a_directory,
+    make_payload_a_device,
+]
+
+
+def mend(run: Run, whole: Path) -> None:
+    if run.directory.is_symlink() or run.directory.is_file():
+        run.directory.unlink()
+    else:
+        shutil.rmtree(run.directory, ignore_errors=True)
+    shutil.copytree(whole, run.directory)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_broken_run_looks_whole_fails_at_open_and_heals(
+    place: Place, engine: str, damage: Callable[[Run], None], tmp_path: Path
+) -> None:
+    """V10: listed and statted with a size that is not zero, EIO at open, one log line, and a count that falls again."""
+    part, stays = partition(), partition(date="2024-06-02")
+    run = place.producer.write_and_publish(part, "r1", PAYLOAD)
+    place.producer.write_and_publish(stays, "r1", b"stays\n")
+    shutil.copytree(run.directory, tmp_path / "whole")
+    damage(run)
+    with mounted(place, engine=engine) as daemon:
+        for _ in range(2):
+            assert sorted(os.listdir(daemon.directory(part))) == ["metadata.json", "payload.jsonl"]
+            for name in ("payload.jsonl", "metadata.json"):
+                seen = daemon.of(part, name).stat()
+                assert seen.st_size > 0
+                assert daemon.of(part, name).is_file()
+                with fails_with(errno.EIO):
+                    os.open(daemon.of(part, name), os.O_RDONLY)
+        assert daemon.of(stays).read_bytes() == b"stays\n"
+        assert daemon.count("broken") == 1
+        lines = daemon.events("run is broken")
+        assert len(lines) == 1
+        assert (lines[0]["partition"], lines[0]["run"]) == ("s1/c1/q1/2024-06-01", "r1")
+        assert lines[0]["cause"]
+
+        mend(run, tmp_path / "whole")
+        assert daemon.of(part).read_bytes() == PAYLOAD
+        assert daemon.of(part).stat().st_size == len(PAYLOAD)
+        assert daemon.count("broken") == 0
+        assert len(daemon.events("run is whole again")) == 1
+
+
+def test_broken_inode_is_of_another_kind_than_the_healthy_one(place: Place, engine: str) -> None:
+    """V10: nothing of a broken run can be mistaken for the run once it heals; a descriptor on it stays broken."""
+    part = partition()
+    run = place.producer.begin_run(part, "r1", b"x\n")
+    place.producer.set_ready(part, "r1")
+    with mounted(place, engine=engine) as daemon:
+        broken = daemon.of(part).stat()
+        held = os.open(daemon.of(part), os.O_PATH)
+        try:
+            place.producer.seal_run(run)
+            assert daemon.of(part).read_bytes() == b"x\n"
+            assert daemon.of(part).stat().st_ino != broken.st_ino
+            with fails_with(errno.EIO):
+                os.open(f"/proc/self/fd/{held}", os.O_RDONLY)
+        finally:
+            os.close(held)
+
+
+def truncate(payload: Path) -> None:
+    os.truncate(payload, 100)
+
+
+def grow(payload: Path) -> None:
+    with open(payload, "ab") as file:
+        file.write(b"more\n")
+
+
+def move_away(payload: Path) -> None:
+    payload.rename(payload.with_name("away"))
+
+
+def replace_by_directory(payload: Path) -> None:
+    payload.unlink()
+    payload.mkdir()
+
+
+@pytest.mark.parametrize("damage", [truncate, grow, move_away, replace_by_directory])
+@pytest.mark.parametrize("same_time", [True, False], ids=["moved-back", "copied-anew"])
+def test_sealed_run_that_changes_fails_at_open_and_heals(
+    place: Place, engine: str, damage: Callable[[Path], None], same_time: bool
+) -> None:
+    """V10: a file that is not what was sealed is never read; it heals when put back, or when copied there anew."""
+    part = partition()
+    payload = place.producer.write_and_publish(part, "r1", PAYLOAD).directory / "payload.jsonl"
+    good = payload.with_name("good")
+    shutil.copy2(payload, good)
+    with mounted(place, engine=engine) as daemon:
+        assert daemon.of(part).read_bytes() == PAYLOAD
+        damage(payload)
+        for _ in range(4):
+            with fails_with(errno.EIO):
+                os.open(daemon.of(part), os.O_RDONLY)
+            assert daemon.of(part).stat().st_size > 0
+            assert daemon.count("broken") == 1
+        causes = {str(line["cause"]) for line in daemon.events("run is broken")}
+        assert len(causes) == len(daemon.events("run is broken")) <= 2
+
+        put_back(payload, good, same_time=same_time)
+        wait_until(lambda: is_whole(daemon.of(part)), "the run is whole again")
+        assert daemon.of(part).stat().st_size == len(PAYLOAD)
+        assert daemon.of(part).stat().st_mtime_ns == payload.stat().st_mtime_ns
+        assert daemon.count("broken") == 0
+
+
+def test_sealed_file_with_another_time_fails_once_and_is_another_inode(place: Place, engine: str) -> None:
+    """V10, V2: a payload of the same size and another mtime may hold other bytes: no page of the old may show."""
+    part = partition()
+    payload = place.producer.write_and_publish(part, "r1", PAYLOAD).directory / "payload.jsonl"
+    with mounted(place, engine=engine) as daemon, open(daemon.of(part), "rb", buffering=0) as held:
+        inode = os.fstat(held.fileno()).st_ino
+        assert held.read() == PAYLOAD
+        payload.with_name("new").write_bytes(PAYLOAD.upper())
+        payload.with_name("new").rename(payload)
+        with fails_with(errno.EIO):
+            os.open(daemon.of(part), os.O_RDONLY)
+        seen = []
+
+        def is_new() -> bool:
+            try:
+                seen.append(daemon.of(part).read_bytes())
+            except OSError as error:
+                assert error.errno == errno.EIO
+                return False
+            return seen[-1] == PAYLOAD.upper()
+
+        wait_until(is_new, "the other file is served")
+        assert set(seen) == {PAYLOAD.upper()}
+        assert daemon.of(part).stat().st_ino != inode
+        assert daemon.of(part).stat().st_mtime_ns == payload.stat().st_mtime_ns
+        assert os.pread(held.fileno(), len(PAYLOAD), 0) == PAYLOAD
+
+
+def put_back(payload: Path, good: Path, *, same_time: bool) -> None:
+    if payload.is_dir():
+        payload.rmdir()
+    (shutil.copy2 if same_time else shutil.copyfile)(good, payload.with_name("new"))
+    payload.with_name("new").rename(payload)
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        return path.read_bytes() == PAYLOAD
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return False
+
+
+def test_file_cut_short_under_an_open_reader_is_an_error(place: Place, engine: str) -> None:
+    """V10, V5: a shorter raw file is EIO for who has it open, never a short read taken for the end."""
+    part = partition()
+    payload = place.producer.write_and_publish(part, "r1", PAYLOAD).directory / "payload.jsonl"
+    with mounted(place, engine=engine) as daemon, open(daemon.of(part), "rb", buffering=0) as file:
+        os.truncate(payload, 1000)
+        with fails_with(errno.EIO):
+            while file.read(65536):
+                pass
+        assert daemon.count("broken") == 1
+
+
+def test_raw_store_that_goes_away_is_loud_and_heals_when_it_comes_back(place: Place, engine: str) -> None:
+    """V10: a raw root whose file system died breaks runs; the tree stands, and a remount of the root heals them."""
+    part, later = partition(), partition(date="2024-06-02")
+    for one in (part, later):
+        place.producer.write_and_publish(one, "r1", b"x\n")
+    with bound(place) as store, mounted(place, "--raw", str(store.path), engine=engine) as daemon:
+        assert daemon.of(part).read_bytes() == b"x\n"
+        store.unmount()
+        assert os.listdir(daemon.path / "c1/q1") == ["2024-06-01", "2024-06-02"]
+        assert daemon.of(later).stat().st_size > 0
+        for one in (part, later):
+            with fails_with(errno.EIO):
+                os.open(daemon.of(one), os.O_RDONLY)
+        store.mount()
+        for one in (part, later):
+            wait_until(lambda one=one: can_read(daemon.of(one)), "the run is whole again")  # type: ignore[misc]
+        assert daemon.count("broken") == 0
+
+
+def can_read(path: Path) -> bool:
+    try:
+        return path.read_bytes() == b"x\n"
+    except OSError:
+        return False
+
+
+def test_broken_run_that_is_replaced_or_retracted_is_counted_no_more(place: Place, engine: str) -> None:
+    """V10: the count speaks of partitions that are ready now."""
+    part, other = partition(), partition(query="q2")
+    for one in (part, other):
+        place.producer.set_ready(one, "gone")
+    with mounted(place, engine=engine) as daemon:
+        for one in (part, other):
+            with fails_with(errno.EIO):
+                os.open(daemon.of(one), os.O_RDONLY)
+        assert daemon.count("broken") == 2
+        place.producer.write_and_publish(part, "r1", b"whole\n")
+        place.producer.fail(other)
+        daemon.refresh()
+        assert daemon.of(part).read_bytes() == b"whole\n"
+        assert daemon.count("broken") == 0
+
+
+def test_run_that_is_sealed_late_is_whole_without_a_refresh(place: Place, engine: str) -> None:
+    """V10: `metadata.json` seals a run; a row that came before it shows a broken partition until then."""
+    part = partition()
+    run = place.producer.begin_run(part, "r1", b"x\n")
+    place.producer.publish(run)
+    with mounted(place, engine=engine) as daemon:
+        with fails_with(errno.EIO):
+            os.open(daemon.of(part), os.O_RDONLY)
+        place.producer.seal_run(run)
+        assert daemon.of(part).read_bytes() == b"x\n"
+        assert sorted(os.listdir(daemon.directory(part))) == ["metadata.json", "payload.jsonl"]
+
+
+def test_required_files_are_a_setting(place: Place, engine: str) -> None:
+    """V10: --required-files says what seals a run."""
+    part = partition()
+    run = place.producer.write_and_publish(part, "r1", b"x\n")
+    with mounted(place, "--required-files", "payload.jsonl,_SUCCESS", engine=engine) as daemon:
+        assert sorted(os.listdir(daemon.directory(part))) == ["_SUCCESS", "payload.jsonl"]
+        with fails_with(errno.EIO):
+            os.open(daemon.of(part), os.O_RDONLY)
+        (run.directory / "_SUCCESS").write_bytes(b"")
+        assert daemon.of(part).read_bytes() == b"x\n"
+        assert sorted(os.listdir(daemon.directory(part))) == ["_SUCCESS", "metadata.json", "payload.jsonl"]
