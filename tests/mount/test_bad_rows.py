@@ -1,0 +1,57 @@
+"""V15: one bad row is one bad row."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.mount.daemon import Place, mounted, partition
+
+BAD_DATES = ["yesterday", "2024-13-45", "2024-06", 3.5, b"\xff\xff", "", "2024-06-01T05:00:00", 99999999]
+
+
+def test_rows_that_cannot_be_parsed_are_withheld_one_by_one(place: Place, engine: str) -> None:
+    """V15: each is counted and logged once, escaped; every other row is served, and nothing is an outage."""
+    place.producer.write_and_publish(partition(), "r1", b"good\n")
+    for number, date in enumerate(BAD_DATES):
+        place.insert("s1", f"bad\n{number}", "q1", date, "r1")
+    place.insert("s1", "bad-time", "q1", "2024-06-01", "r1", updated_at="soon")
+    with mounted(place, engine=engine) as daemon:
+        assert os.listdir(daemon.path) == ["c1"]
+        assert daemon.of(partition()).read_bytes() == b"good\n"
+        assert daemon.withheld() == {"bad_row": len(BAD_DATES) + 1}
+        assert daemon.status()["state_error"] is None
+        assert len(daemon.events("row is withheld")) == len(BAD_DATES) + 1
+        daemon.refresh()
+        assert len(daemon.events("row is withheld")) == len(BAD_DATES) + 1
+        assert any("bad\\n0" in str(line["row"]) for line in daemon.events("row is withheld"))
+
+
+def test_row_that_becomes_bad_while_mounted_is_withheld_and_mended(place: Place, engine: str) -> None:
+    """V15: a bad value that comes later retracts its row and nothing else, until it is mended."""
+    part, other = partition(), partition(date="2024-06-02")
+    for one in (part, other):
+        place.producer.write_and_publish(one, "r1", b"x\n")
+    with mounted(place, engine=engine) as daemon:
+        place.change("UPDATE partition_state SET record_count = 'many' WHERE logical_date = '2024-06-01'")
+        daemon.refresh()
+        assert os.listdir(daemon.path / "c1/q1") == ["2024-06-02"]
+        assert daemon.withheld() == {"bad_row": 1}
+        place.change("UPDATE partition_state SET record_count = 7")
+        daemon.refresh()
+        assert os.listdir(daemon.path / "c1/q1") == ["2024-06-01", "2024-06-02"]
+        assert os.getxattr(daemon.of(part), "user.readyfs.record_count") == b"7"
+
+
+@pytest.mark.parametrize(
+    "date", ["2024-06-01", "20240601", 20240601, "2024-06-01T00:00:00+00:00", "2024-06-01 00:00:00", b"2024-06-01"]
+)
+def test_dates_of_every_type_are_one_name(place: Place, engine: str, date: object) -> None:
+    """V15: what can be understood is: a date is shown as YYYY-MM-DD however it is stored."""
+    place.producer.write_run(partition(customer="12"), "34", b"x\n")
+    place.insert("s1", 12, "q1", date, 34)
+    with mounted(place, engine=engine) as daemon:
+        assert os.listdir(daemon.path / "12/q1") == ["2024-06-01"]
+        assert daemon.of(partition(customer="12")).read_bytes() == b"x\n"
+        assert daemon.withheld() == {}
