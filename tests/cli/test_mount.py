@@ -94,6 +94,12 @@ def test_daemon_that_ends_without_a_report_is_reported_with_its_last_words(daemo
     assert (code, err) == (7, "readyfs: the daemon ended before it was ready (exit code 7): last words\n")
 
 
+def test_helper_that_outlives_the_daemon_does_not_keep_the_command_waiting(daemons: FakeDaemons) -> None:
+    code, _, err = daemons.run("leave a helper", "--daemon")
+    os.kill(int(err.split()[-1]), signal.SIGKILL)
+    assert code == 7
+
+
 def test_daemon_that_ends_with_success_before_it_was_ready_is_a_failure(daemons: FakeDaemons) -> None:
     code, _, err = daemons.run("say nothing and exit", "--daemon")
     assert (code, err) == (1, "readyfs: the daemon ended before it was ready (exit code 0)\n")

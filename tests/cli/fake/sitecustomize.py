@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -32,6 +33,11 @@ def run(config: Config, on_ready: Callable[[], None]) -> int:
         case "exit":
             print("first words", file=sys.stderr)
             print("last words", file=sys.stderr, flush=True)
+            os._exit(7)
+        case "leave a helper":
+            quiet = subprocess.DEVNULL
+            helper = subprocess.Popen(["sleep", "300"], close_fds=False, stdin=quiet, stdout=quiet, stderr=quiet)
+            print(helper.pid, file=sys.stderr, flush=True)
             os._exit(7)
         case "say nothing and exit":
             os._exit(0)
