@@ -12,6 +12,12 @@ from pathlib import Path
 from tests.fuse import tiny_daemon
 
 COMMAND_S = 10
+NOBODY = 65534
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    # Reading everywhere, because the tests and their interpreter may lie where only root can go.
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"),
+)
 
 
 def table_lines(place: Path) -> list[str]:
@@ -28,9 +34,9 @@ def clear(place: Path) -> None:
 
 
 @contextmanager
-def readyfs_mount(place: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """Mount the tiny daemon; see its module for the words."""
-    with daemon([sys.executable, tiny_daemon.__file__, str(place), *words]) as process:
+def readyfs_mount(place: Path, *words: str, prefix: Sequence[str] = ()) -> Iterator[subprocess.Popen[str]]:
+    """Mount the tiny daemon, by way of the command `prefix`; see its module for the words."""
+    with daemon([*prefix, sys.executable, tiny_daemon.__file__, str(place), *words]) as process:
         try:
             yield process
         finally:
@@ -50,9 +56,9 @@ def foreign_mount(place: Path, *arguments: str) -> Iterator[None]:
 
 
 @contextmanager
-def daemon(command: Sequence[str | Path], **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a program that says "ready", and kill it at the end."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **settings}) as process:
+def daemon(command: Sequence[str | Path], cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that says "ready" and then waits for its input to end; kill it afterwards."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

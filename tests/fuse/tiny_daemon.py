@@ -1,6 +1,6 @@
 """Program: serve a readyfs-typed mount with a file, a program and a directory, until it is unmounted or killed.
 
-Arguments: the mount point, then any of `allow_other`, `uid=N` (mount as that user), `hang=statfs` (never answer it).
+Arguments: the mount point, then any of `allow_other` and `hang=statfs` (never answer it).
 Says "ready" once it can be used. It is not the product's engine: tests of the mount table want a mount whose death
 they can order, and nothing else.
 """
@@ -8,7 +8,6 @@ they can order, and nothing else.
 from __future__ import annotations
 
 import errno
-import os
 import stat
 import sys
 from collections.abc import Sequence
@@ -78,11 +77,6 @@ def attributes(inode: int) -> pyfuse3.EntryAttributes:
 
 def main(mount_point: str, words: Sequence[str]) -> None:
     settings = dict(word.partition("=")[::2] for word in words)
-    if "uid" in settings:
-        uid = int(settings["uid"])
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
     options = {"fsname=tiny", "subtype=readyfs"} | ({"allow_other"} if "allow_other" in settings else set())
     pyfuse3.init(TinyOperations(settings.get("hang", "")), mount_point, options)
     try:

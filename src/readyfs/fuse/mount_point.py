@@ -252,8 +252,11 @@ def _end_mount(path: Path, *, lazy: bool) -> None:
         )
     if os.geteuid() == 0:
         _umount2(place, lazy=lazy)
-    else:
-        _run_fusermount(place, lazy=lazy)
+        return
+    uid, _ = stack[-1].owner
+    if uid != os.geteuid():  # fusermount3 says that there is no such mount
+        raise MountPointError(f"{_show(place)} was mounted by user {uid}", "unmount it as that user, or as root")
+    _run_fusermount(place, lazy=lazy)
 
 
 def _umount2(place: Path, *, lazy: bool) -> None:

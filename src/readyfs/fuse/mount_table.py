@@ -50,6 +50,12 @@ class Mount:
         """Whether the mount is one of ours, dead or alive."""
         return self.fs_type == READYFS_TYPE
 
+    @property
+    def owner(self) -> tuple[int, int]:
+        """The user and group who mounted a FUSE file system (mount.fuse3(8)); root's where the table names none."""
+        named = dict(option.partition("=")[::2] for option in self.super_options)
+        return int(named.get("user_id", 0)), int(named.get("group_id", 0))
+
 
 def read_mount_table(table: Path = _MOUNTINFO) -> tuple[Mount, ...]:
     """Return every mount of a process's namespace that its root directory can reach, in the kernel's order.
@@ -145,8 +151,7 @@ def _as_owner(mount: Mount) -> str:
     """
     if os.geteuid() != 0 or "allow_other" in mount.super_options:
         return ""
-    owner = dict(option.partition("=")[::2] for option in mount.super_options)
-    uid, gid = int(owner.get("user_id", 0)), int(owner.get("group_id", 0))
+    uid, gid = mount.owner
     return f"import os\nos.setgroups([])\nos.setresgid({gid}, {gid}, {gid})\nos.setresuid({uid}, {uid}, {uid})\n"
 
 
