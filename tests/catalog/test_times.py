@@ -95,6 +95,13 @@ def test_path_that_becomes_ambiguous_moves_its_directory() -> None:
     assert times(after) == {**times(before), (b"c", b"q"): NOW_NS + 5}
 
 
+def test_date_that_appears_ambiguous_moves_its_directory() -> None:
+    """V13: it is listed, so it is a new name."""
+    before = build([Row()])
+    after = build([Row(), Row(date=JUNE_1 + 1), Row(date=JUNE_1 + 1)], before, NOW_NS + 5)
+    assert times(after) == {**times(before), (b"c", b"q"): NOW_NS + 5}
+
+
 @given(
     st.lists(st.tuples(ROWS, st.integers(-(10**12), 10**12)), min_size=2, max_size=6),
     SHAPES,
