@@ -12,7 +12,7 @@ from typing import Protocol
 import orjson
 
 from readyfs import __version__
-from readyfs.partition import WithheldReason
+from readyfs.partition import WithheldReason, escape_text
 from readyfs.refresh import Refresher, Schedule
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
@@ -94,8 +94,9 @@ class StatusReporter:
         return line if outage is None else f"{line}; state cannot be read: {outage.cause}"
 
     def render(self) -> bytes:
-        """Return the document as indented JSON with a final newline."""
-        return orjson.dumps(self.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        """Return the document as indented JSON with a final newline; the mount point escaped if it is not UTF-8."""
+        document = {**self.document(), "mountpoint": escape_text(os.fsencode(self.mountpoint))}
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def _time_text(time_ns: int | None) -> str | None:

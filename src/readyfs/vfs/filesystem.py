@@ -88,11 +88,11 @@ class Filesystem:
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
         self._resolver.in_force = InForce(catalog, self._resolver.in_force.revision + 1)
-        self._runs.drop_damage([key for key in self._runs.damage() if not self._is_current(*key)])
+        self._runs.forget_unless(self._is_current)
 
     def broken_partitions(self) -> int:
         """Return how many ready partitions are known to be broken."""
-        return sum(1 for key in self._runs.damage() if self._is_current(*key))
+        return sum(1 for key in self._runs.damaged() if self._is_current(*key))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every open."""
@@ -234,7 +234,7 @@ class Filesystem:
     def _damaged(self, node: RawNode, cause: str) -> BrokenRunError:
         """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
         text = f"{escape_text(b'/'.join(node.relpath))}: {cause}"
-        self._runs.report_damage(node.partition, text)
+        self._runs.report_damage(node.partition, text, (node.relpath, node.stat.size))
         names = (*self._runs.required_names(), node.relpath[0])
         self._on_damage(Invalidation(date_inode(node.partition), names))
         if len(node.relpath) > 1:

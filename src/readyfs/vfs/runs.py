@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
@@ -76,8 +76,8 @@ class Runs:
         self._kept = kept
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_RunKey, RunView] = OrderedDict()
-        self._damage: dict[tuple[PartitionKey, bytes], str] = {}
-        self._sealed_sizes: dict[tuple[PartitionKey, bytes], dict[bytes, int]] = {}
+        self._damage: dict[tuple[PartitionKey, bytes], list[str]] = {}
+        self._sealed_sizes: dict[tuple[PartitionKey, bytes], dict[RelPath, int]] = {}
 
     def required_names(self) -> tuple[bytes, ...]:
         """Return the required files that the file filter shows; raise `BrokenRunError` if it hides them all."""
@@ -115,31 +115,46 @@ class Runs:
             where = escape_text(b"/".join(relpath))
             self.report_damage(partition, f"{where}: {error.strerror}")
             raise BrokenRunError(f"{where}: {error.strerror}") from error
+        found = {entry.name: entry for entry in entries}
         with self._lock:
-            return self._keep(key, relpath, {entry.name: entry for entry in entries})
+            fault = self._other_size(key[:2], relpath, found)
+            if fault is None:
+                return self._keep(key, relpath, found)
+        self.report_damage(partition, fault)
+        raise BrokenRunError(fault)
 
-    def report_damage(self, partition: Partition, cause: str) -> None:
-        """Note that a run cannot be served; log it once per partition, run and cause."""
+    def report_damage(self, partition: Partition, cause: str, sealed: tuple[RelPath, int] | None = None) -> None:
+        """Note that a run cannot be served; log it once per partition, run and cause.
+
+        `sealed` is a file of the run with the size in bytes that it was sealed with: until it has that size again the
+        run stays broken.
+        """
         key = (partition.key, partition.run_id)
         with self._lock:
+            if sealed is not None:
+                self._sealed_sizes.setdefault(key, {}).setdefault(*sealed)
             known = self._damage.get(key)
-            self._damage[key] = cause
-            for sealed in [sealed for sealed in self._sealed if sealed[:2] == key] if known is None else ():
-                view = self._sealed.pop(sealed)
-                if not sealed[2]:
-                    self._sealed_sizes[key] = view.file_sizes()
-        if known != cause:
+            if known is None:
+                known = self._damage[key] = []
+                for place in [place for place in self._sealed if place[:2] == key]:
+                    sizes = self._sealed_sizes.setdefault(key, {})
+                    for name, size in self._sealed.pop(place).file_sizes().items():
+                        sizes.setdefault((*place[2], name), size)
+            is_new = cause not in known
+            if is_new:
+                known.append(cause)
+        if is_new:
             log.warning("run is broken", partition=str(partition.key), run=escape_text(partition.run_id), cause=cause)
 
-    def damage(self) -> dict[tuple[PartitionKey, bytes], str]:
-        """Return the causes of all known damage by partition key and run id."""
+    def damaged(self) -> list[tuple[PartitionKey, bytes]]:
+        """Return the partition key and run id of every run that is known to be damaged."""
         with self._lock:
-            return dict(self._damage)
+            return list(self._damage)
 
-    def drop_damage(self, keys: Sequence[tuple[PartitionKey, bytes]]) -> None:
-        """Forget damage of runs that are no longer current."""
+    def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
+        """Forget damage, and damage that healed, of runs that are no longer current."""
         with self._lock:
-            for key in keys:
+            for key in [key for key in {**self._damage, **self._sealed_sizes} if not is_current(*key)]:
                 self._damage.pop(key, None)
                 self._sealed_sizes.pop(key, None)
 
@@ -184,18 +199,24 @@ class Runs:
     def _seal(self, partition: Partition, found: Mapping[bytes, RawEntry]) -> RunView | BrokenView:
         key = (partition.key, partition.run_id)
         with self._lock:
-            sizes = self._sealed_sizes.get(key, {})
-            changed = [name for name, size in sizes.items() if name in found and found[name].stat.size != size]
-            if not changed:
+            fault = self._other_size(key, (), found)
+            if fault is None:
                 # In one step with the register: damage reported from now on must find what it has to drop.
                 healed = self._damage.pop(key, None) is not None
-                self._sealed_sizes.pop(key, None)
                 if healed:
                     log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
                 return self._keep((*key, ()), (), found)
-        name = changed[0]
-        was, now = sizes[name], found[name].stat.size
-        return self._broken(partition, f"{escape_text(name)} has {now} bytes and was sealed with {was}")
+        return self._broken(partition, fault)
+
+    def _other_size(
+        self, key: tuple[PartitionKey, bytes], relpath: RelPath, found: Mapping[bytes, RawEntry]
+    ) -> str | None:
+        """Return what differs from the sizes that files of a once damaged run were sealed with; needs the lock."""
+        for path, size in self._sealed_sizes.get(key, {}).items():
+            entry = found.get(path[-1]) if path[:-1] == relpath else None
+            if entry is not None and entry.kind is EntryKind.FILE and entry.stat.size != size:
+                return f"{escape_text(b'/'.join(path))} has {entry.stat.size} bytes and was sealed with {size}"
+        return None
 
     def _broken(self, partition: Partition, cause: str) -> BrokenView:
         self.report_damage(partition, cause)
