@@ -90,7 +90,7 @@ def dictionary_keys(module: str, function: str) -> list[str]:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             for statement in node.body:
                 if isinstance(statement, ast.Return) and isinstance(statement.value, ast.Dict):
-                    return [key.value for key in statement.value.keys if isinstance(key, ast.Constant)]
+                    return [str(key.value) for key in statement.value.keys if isinstance(key, ast.Constant)]
     raise AssertionError(f"{module} has no function {function} that returns a dictionary")
 
 
