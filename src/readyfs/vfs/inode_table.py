@@ -10,8 +10,13 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import structlog
+
 from readyfs.errors import BrokenRunError, StaleHandleError
+from readyfs.partition import escape_text
 from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, Node, root_node
+
+log = structlog.get_logger("readyfs.inodes")
 
 N = TypeVar("N", bound=Node)
 
@@ -51,19 +56,12 @@ class InodeTable:
     def remember_all(self, nodes: Sequence[N]) -> list[N]:
         """Count one lookup for each node, or for none of them if any collides."""
         with self._lock:
-            held = [self._find_or_new(node) for node in nodes]
+            new: dict[InodeNumber, N] = {}
+            held = [_same(self._nodes.get(node.inode) or new.setdefault(node.inode, node), node) for node in nodes]
+            self._nodes.update(new)
             for node in held:
-                self._nodes[node.inode] = node
                 node.lookups += 1
         return held
-
-    def _find_or_new(self, node: N) -> N:
-        known = self._nodes.get(node.inode)
-        if known is None:
-            return node
-        if type(known) is not type(node) or known.identity != node.identity:
-            raise InodeCollisionError(f"inode {node.inode} is held by {known.identity!r}, wanted by {node.identity!r}")
-        return known
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
         """Lower lookup counts as the kernel asks; forgetting the unknown is harmless."""
@@ -75,3 +73,12 @@ class InodeTable:
                 node.lookups -= count
                 if node.lookups <= 0:
                     del self._nodes[inode]
+
+
+def _same(known: Node, node: N) -> N:
+    """Return the known node if it is what `node` is."""
+    if type(known) is type(node) and known.identity == node.identity:
+        return known
+    holder, newcomer = (escape_text(b"/".join(one.identity)) for one in (known, node))
+    log.error("two things hash to one inode number, refusing the second", first=holder, second=newcomer)
+    raise InodeCollisionError(f"inode {node.inode} is held by {holder}, wanted by {newcomer}")
