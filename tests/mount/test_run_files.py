@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Daemon, Place, mounted, partition
+from tests.mount.daemon import Daemon, Place, mounted, partition, start
 
 
 def shown(daemon: Daemon, top: Path | None = None) -> list[str]:
@@ -61,6 +61,12 @@ def test_required_files_seal_a_run_although_they_are_not_shown(place: Place, eng
         assert os.listdir(daemon.path / unsealed.path) == ["payload.jsonl"]
         with pytest.raises(OSError, match="Input/output error"):
             daemon.of(unsealed).read_bytes()
+
+
+def test_a_filter_that_hides_every_required_file_is_refused(place: Place, engine: str) -> None:
+    """V10: a broken run must list something that fails."""
+    with pytest.raises(AssertionError, match="--files hides every file of --required-files"):
+        start(place, "--files", "*.parquet", engine=engine)
 
 
 def test_other_required_files_can_be_named(place: Place, engine: str) -> None:

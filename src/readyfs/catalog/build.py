@@ -39,7 +39,7 @@ class CatalogShape:
         raw = self.raw_layout
         texts = (self.layout.template, raw.template, raw.encoding.value, str(len(self.files)))
         # A pattern for names that are not UTF-8 comes as surrogates.
-        return tuple(os.fsencode(text) for text in (*texts, *self.files, *self.required_files))
+        return tuple(os.fsencode(text) for text in (*texts, *sorted(self.files), *sorted(self.required_files)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,7 +235,7 @@ class Filesystem:
         """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
         text = f"{escape_text(b'/'.join(node.relpath))}: {cause}"
         self._runs.report_damage(node.partition, text, (node.relpath, node.stat.size))
-        names = (*self._runs.required_names(), node.relpath[0])
+        names = (*self._runs.required_names, node.relpath[0])
         self._on_damage(Invalidation(date_inode(node.partition), names))
         if len(node.relpath) > 1:
             self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))

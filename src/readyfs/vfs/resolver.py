@@ -118,7 +118,7 @@ class Resolver:
 
     def _view(self, node: DateNode, may_block: bool) -> RunView | BrokenView:
         if node.partition is None:
-            return BrokenView(self._runs.required_names(), "two ready rows claim this path")
+            return BrokenView(self._runs.required_names, "two ready rows claim this path")
         return self._runs.view(node.partition, may_block=may_block)
 
     def refuse_if_stale(self) -> None:

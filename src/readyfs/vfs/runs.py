@@ -18,7 +18,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from readyfs.errors import BrokenRunError, WouldBlockError
+from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
 from readyfs.raw.store import EntryKind, RawEntry, RawStore
 
@@ -65,7 +65,10 @@ class FileFilter:
 
 
 class Runs:
-    """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage."""
+    """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage.
+
+    The constructor raises `UsageError` if the file filter hides every required file.
+    """
 
     def __init__(
         self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, kept: int = SEALED_RUNS_KEPT
@@ -73,18 +76,16 @@ class Runs:
         self._raw = raw
         self._required = tuple(required)
         self._shown = shown
+        self.required_names = tuple(name for name in self._required if shown.shows((name,)))
+        """The required files that are shown: what a broken run still lists."""
+        if not self.required_names:
+            # A broken run would look like an empty one, and readers would take it for no data.
+            raise UsageError("--files hides every file of --required-files", "show at least one of them")
         self._kept = kept
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_RunKey, RunView] = OrderedDict()
         self._damage: dict[tuple[PartitionKey, bytes], list[str]] = {}
         self._sealed_sizes: dict[tuple[PartitionKey, bytes], dict[RelPath, int]] = {}
-
-    def required_names(self) -> tuple[bytes, ...]:
-        """Return the required files that the file filter shows; raise `BrokenRunError` if it hides them all."""
-        names = tuple(name for name in self._required if self._shown.shows((name,)))
-        if not names:
-            raise BrokenRunError("no required file is shown, so a broken run cannot be told from an empty one")
-        return names
 
     def view(self, partition: Partition, *, may_block: bool) -> RunView | BrokenView:
         """Return what the run's directory holds.
@@ -220,4 +221,4 @@ class Runs:
 
     def _broken(self, partition: Partition, cause: str) -> BrokenView:
         self.report_damage(partition, cause)
-        return BrokenView(self.required_names(), cause)
+        return BrokenView(self.required_names, cause)
