@@ -163,6 +163,22 @@ def test_the_mount_of_a_killed_daemon_is_dead(tmp_path: Path, word: str) -> None
         assert resolve_mount_point(tmp_path) == tmp_path
 
 
+def test_a_mount_whose_daemon_answers_with_an_error_is_alive(tmp_path: Path) -> None:
+    with readyfs_mount(tmp_path, "statfs=fail"):
+        with pytest.raises(OSError, match="Input/output error"):
+            os.statvfs(tmp_path)
+        assert is_alive(mounts_at(tmp_path)[-1])
+
+
+def test_a_dead_mount_whose_attributes_the_kernel_keeps_is_dead(tmp_path: Path) -> None:
+    with readyfs_mount(tmp_path, "cached") as daemon:
+        tmp_path.stat()
+        daemon.kill()
+        daemon.wait(10)
+        assert tmp_path.is_dir()
+        assert not is_alive(mounts_at(tmp_path)[-1])
+
+
 def test_a_mount_that_is_gone_does_not_count_as_dead(tmp_path: Path) -> None:
     with readyfs_mount(tmp_path):
         (found,) = mounts_at(tmp_path)
@@ -172,7 +188,7 @@ def test_a_mount_that_is_gone_does_not_count_as_dead(tmp_path: Path) -> None:
 
 def test_a_mount_that_never_answers_is_hung_and_not_dead(tmp_path: Path) -> None:
     """The request was read by the daemon: whoever waits for it cannot be killed."""
-    with readyfs_mount(tmp_path, "hang=statfs"):
+    with readyfs_mount(tmp_path, "statfs=hang"):
         (found,) = mounts_at(tmp_path)
         before = time.monotonic()
         assert is_alive(found, timeout_s=0.5)

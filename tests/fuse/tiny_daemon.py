@@ -1,6 +1,7 @@
 """Program: serve a readyfs-typed mount with a file, a program and a directory, until it is unmounted or killed.
 
-Arguments: the mount point, then any of `allow_other` and `hang=statfs` (never answer it).
+Arguments: the mount point, then any of `allow_other`, `statfs=hang` (never answer it), `statfs=fail`
+(with EIO) and `cached` (attributes are kept by the kernel for a minute).
 Says "ready" once it can be used. It is not the product's engine: tests of the mount table want a mount whose death
 they can order, and nothing else.
 """
@@ -27,16 +28,19 @@ NODES = {
 class TinyOperations(pyfuse3.Operations):
     supports_dot_lookup = False
 
-    def __init__(self, hang: str) -> None:
+    def __init__(self, statfs: str, attr_timeout_s: float) -> None:
         super().__init__()
-        self._hang = hang
+        self._statfs = statfs
+        self._attr_timeout_s = attr_timeout_s
 
     def init(self) -> None:
         print("ready", flush=True)
 
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
-        if self._hang == "statfs":
+        if self._statfs == "hang":
             await trio.sleep_forever()
+        if self._statfs == "fail":
+            raise pyfuse3.FUSEError(errno.EIO)
         return pyfuse3.StatvfsData()
 
     async def lookup(
@@ -48,7 +52,9 @@ class TinyOperations(pyfuse3.Operations):
         raise pyfuse3.FUSEError(errno.ENOENT)
 
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        return attributes(inode)
+        result = attributes(inode)
+        result.attr_timeout = self._attr_timeout_s
+        return result
 
     async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         return pyfuse3.FileHandleT(inode)
@@ -78,7 +84,7 @@ def attributes(inode: int) -> pyfuse3.EntryAttributes:
 def main(mount_point: str, words: Sequence[str]) -> None:
     settings = dict(word.partition("=")[::2] for word in words)
     options = {"fsname=tiny", "subtype=readyfs"} | ({"allow_other"} if "allow_other" in settings else set())
-    pyfuse3.init(TinyOperations(settings.get("hang", "")), mount_point, options)
+    pyfuse3.init(TinyOperations(settings.get("statfs", ""), 60 if "cached" in settings else 0), mount_point, options)
     try:
         trio.run(pyfuse3.main)
     finally:

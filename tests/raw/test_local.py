@@ -435,10 +435,13 @@ def test_check_refuses_a_root_behind_links_in_a_circle(root: Path, layout: RawLa
     assert "cannot be read" in refusal(LocalRawStore(root / "circle", layout))
 
 
-def test_check_refuses_a_root_on_a_dead_mount(root: Path, layout: RawLayout) -> None:
+@pytest.mark.parametrize("word", ["", "cached"])
+def test_check_refuses_a_root_on_a_dead_mount(root: Path, layout: RawLayout, word: str) -> None:
+    """Also where the kernel still answers `stat` from what it keeps."""
     place = root / "dead"
     place.mkdir()
-    with readyfs_mount(place) as daemon:
+    with readyfs_mount(place, word) as daemon:
+        place.stat()
         daemon.kill()
         daemon.wait(10)
         assert "Transport endpoint is not connected" in refusal(LocalRawStore(place, layout))

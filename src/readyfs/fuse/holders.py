@@ -50,8 +50,7 @@ def find_holders(mount: Mount) -> list[Holder]:
         if pid == os.getpid():
             continue
         process = _PROC / str(pid)
-        ways = list(dict.fromkeys(_ways_of_use(process, mount, ids)))
-        holders.extend(Holder(pid, _command(process), how) for how in ways)
+        holders.extend(Holder(pid, _command(process), how) for how in _ways_of_use(process, mount, ids))
     return holders
 
 
