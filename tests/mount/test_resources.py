@@ -1,0 +1,99 @@
+"""V5, V9, V4 over a long life: descriptors, inodes and memory go back to where they were."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.mount.daemon import Place, fails_with, files_below, held_descriptors, mounted, partition, wait_until
+
+MEBIBYTE = 1024 * 1024
+
+
+def drop_dentries_and_inodes() -> None:
+    """Have the kernel forget what nobody uses (proc_sys_vm(5))."""
+    Path("/proc/sys/vm/drop_caches").write_text("2\n")
+
+
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_descriptors_return_after_heavy_use(place: Place, engine: str) -> None:
+    """V5: what was opened for readers, listings, refreshes and failures is closed again."""
+    parts = [partition(date=f"2024-06-{day:02}") for day in range(1, 29)]
+    for part in parts:
+        place.producer.write_and_publish(part, "r1", b"x" * 100_000)
+    broken = partition(query="q2")
+    place.producer.set_ready(broken, "r1")
+    with mounted(place, engine=engine) as daemon:
+        daemon.of(parts[0]).read_bytes()
+        daemon.refresh()
+        baseline = held_descriptors(daemon.pid)
+        for turn in range(3):
+            held = [os.open(daemon.of(part), os.O_RDONLY) for part in parts]
+            assert daemon.count("open_handles") >= len(parts)
+            assert len(daemon.held_raw_files()) >= len(parts)
+            assert files_below(daemon.path)
+            with fails_with(5):
+                os.open(daemon.of(broken), os.O_RDONLY)
+            place.producer.write_and_publish(parts[turn], f"again{turn}", b"y")
+            daemon.refresh()
+            for fd in held:
+                os.close(fd)
+        wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
+        wait_until(lambda: held_descriptors(daemon.pid) <= baseline, "descriptors are back at the baseline")
+
+
+def test_inodes_return_when_the_kernel_forgets(place: Place, engine: str) -> None:
+    """V9: the inode table holds what the kernel holds, and lookups of absent names leave nothing."""
+    for day in range(1, 29):
+        for query in ("q1", "q2", "q3"):
+            place.producer.write_and_publish(partition(query=query, date=f"2024-06-{day:02}"), "r1", b"x")
+    with mounted(place, engine=engine) as daemon:
+        assert len(files_below(daemon.path)) == 3 * 28 * 2
+        full = daemon.count("inodes")
+        assert full > 3 * 28 * 2
+        for number in range(200):
+            assert not (daemon.path / f"absent-{number}").exists()
+        assert daemon.count("inodes") == full
+
+        def is_forgotten() -> bool:
+            drop_dentries_and_inodes()
+            return daemon.count("inodes") <= 2
+
+        wait_until(is_forgotten, "the kernel forgot, and so did the daemon")
+        assert len(files_below(daemon.path)) == 3 * 28 * 2
+
+
+def test_forgotten_nodes_are_found_again_with_the_same_numbers(place: Place, engine: str) -> None:
+    """V9, V5: dropping caches between any two steps changes nothing for who looks or holds."""
+    part = partition()
+    place.producer.write_and_publish(part, "r1", b"old\n")
+    with mounted(place, engine=engine) as daemon, open(daemon.of(part), "rb", buffering=0) as held:
+        before = daemon.of(part).stat().st_ino
+        drop_dentries_and_inodes()
+        assert daemon.of(part).stat().st_ino == before
+        place.producer.write_and_publish(part, "r2", b"new\n")
+        daemon.refresh()
+        drop_dentries_and_inodes()
+        assert held.read() == b"old\n"
+        assert daemon.of(part).read_bytes() == b"new\n"
+
+
+def test_memory_does_not_grow_over_many_refreshes(place: Place, engine: str) -> None:
+    """V4: old catalogs go when nobody holds them: 200 switches of a large table cost no lasting memory."""
+    with place.producer.one_transaction():
+        for number in range(1000):
+            day = f"20{number % 20:02}-{number // 20 % 12 + 1:02}-{number // 240 + 1:02}"
+            place.producer.set_ready(partition(date=day), f"run-{number}")
+    with mounted(place, engine=engine) as daemon:
+        sizes = []
+        for turn in range(200):
+            place.producer.set_ready(partition(date=f"2030-01-{turn % 28 + 1:02}"), f"turn-{turn}")
+            assert daemon.refresh()["changed"]
+            if turn % 20 == 0:
+                assert len(os.listdir(daemon.path / "c1/q1")) > 1000
+            if turn in (50, 199):
+                sizes.append(resident_bytes(daemon.pid))
+        assert sizes[1] - sizes[0] < 8 * MEBIBYTE, [size // MEBIBYTE for size in sizes]
