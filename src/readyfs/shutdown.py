@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from readyfs.errors import ExitCode, MountPointError
-from readyfs.fuse.holders import find_holders
+from readyfs.fuse.holders import Holder, find_holders
 from readyfs.fuse.mount_point import MountBusyError, detach, unmount
 from readyfs.fuse.mount_table import mounts_at
 
@@ -19,6 +19,8 @@ log = structlog.get_logger("readyfs.shutdown")
 
 STUCK_S: Final = 5.0
 """How long after a stop was asked the raw store may keep us waiting."""
+HOLDERS_S: Final = 2.0
+"""How long it may take to find out who uses the mount."""
 _TICK_S: Final = 0.1
 
 
@@ -52,6 +54,8 @@ class Shutdown:
 
     async def run(self) -> ExitCode:
         """Take the mount down; return `OK`, or `STUCK` if the raw store hangs and requests had to be given up."""
+        if self.ended.is_set():
+            return ExitCode.OK  # somebody else took the mount away
         asked = trio.current_time()
         try:
             await trio.to_thread.run_sync(unmount, self.mountpoint, abandon_on_cancel=True)
@@ -70,8 +74,13 @@ class Shutdown:
             log.error("detach failed", error=error.message)
 
     async def _report_holders(self) -> None:
-        mounts = await trio.to_thread.run_sync(mounts_at, self.mountpoint)
-        holders = await trio.to_thread.run_sync(find_holders, mounts[-1]) if mounts else []
+        def find() -> list[Holder]:
+            mounts = mounts_at(self.mountpoint)
+            return find_holders(mounts[-1]) if mounts else []
+
+        holders: list[Holder] = []
+        with trio.move_on_after(HOLDERS_S):  # /proc can make us wait for a process that is busy with its memory
+            holders = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
         for holder in holders:
             log.warning("mount is in use", pid=holder.pid, command=holder.command, how=holder.how)
         log.warning("mount is busy, detached it and goes on for open files", drain_seconds=self.drain_s)
