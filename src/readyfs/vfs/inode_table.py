@@ -55,12 +55,16 @@ class InodeTable:
 
     def remember_all(self, nodes: Sequence[N]) -> list[N]:
         """Count one lookup for each node, or for none of them if any collides."""
-        with self._lock:
-            new: dict[InodeNumber, N] = {}
-            held = [_same(self._nodes.get(node.inode) or new.setdefault(node.inode, node), node) for node in nodes]
-            self._nodes.update(new)
-            for node in held:
-                node.lookups += 1
+        try:
+            with self._lock:
+                new: dict[InodeNumber, N] = {}
+                held = [_same(self._nodes.get(node.inode) or new.setdefault(node.inode, node), node) for node in nodes]
+                self._nodes.update(new)
+                for node in held:
+                    node.lookups += 1
+        except InodeCollisionError as error:
+            log.error("two things hash to one inode number, refusing the second", error=str(error))
+            raise
         return held
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
@@ -80,5 +84,4 @@ def _same(known: Node, node: N) -> N:
     if type(known) is type(node) and known.identity == node.identity:
         return known
     holder, newcomer = (escape_text(b"/".join(one.identity)) for one in (known, node))
-    log.error("two things hash to one inode number, refusing the second", first=holder, second=newcomer)
     raise InodeCollisionError(f"inode {node.inode} is held by {holder}, wanted by {newcomer}")

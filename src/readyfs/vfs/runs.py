@@ -167,7 +167,7 @@ class Runs:
             return view
 
     def _keep(self, key: _RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
-        """Remember a directory of a sealed run; the caller holds the lock."""
+        """Remember a directory of a sealed run, unless the run is damaged; the caller holds the lock."""
         view = RunView(
             {
                 name: entry
@@ -175,7 +175,8 @@ class Runs:
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
         )
-        self._sealed[key] = view
+        if key[:2] not in self._damage:
+            self._sealed[key] = view
         while len(self._sealed) > self._kept:
             self._sealed.popitem(last=False)
         return view
@@ -201,13 +202,15 @@ class Runs:
         key = (partition.key, partition.run_id)
         with self._lock:
             fault = self._other_size(key, (), found)
-            if fault is None:
-                # In one step with the register: damage reported from now on must find what it has to drop.
-                healed = self._damage.pop(key, None) is not None
-                if healed:
-                    log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
-                return self._keep((*key, ()), (), found)
-        return self._broken(partition, fault)
+            # In one step with the register: damage reported from now on must find what it has to drop.
+            healed = fault is None and self._damage.pop(key, None) is not None
+            view = self._keep((*key, ()), (), found) if fault is None else None
+        if fault is not None:
+            return self._broken(partition, fault)
+        assert view is not None
+        if healed:
+            log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
+        return view
 
     def _other_size(
         self, key: tuple[PartitionKey, bytes], relpath: RelPath, found: Mapping[bytes, RawEntry]
