@@ -1,0 +1,300 @@
+"""A daemon with one bug in it, for seeing that the model finds it: a model that sees nothing proves nothing.
+
+    python tests/model/seeded_daemon.py BUG python -m readyfs mount ...
+
+runs `readyfs mount ...` with BUG, one of `BUGS`, in it. Each is a bug that a system of this kind has had or could
+easily get, and replaces a function or two and nothing else.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+if __name__ == "__main__":
+    # For a script the interpreter looks in the script's directory, where `reference` and others would be found.
+    del sys.path[0]
+
+import readyfs.refresh
+from readyfs import layout
+from readyfs.catalog.build import build_catalog
+from readyfs.catalog.delta import compare
+from readyfs.catalog.tree import Branch, Catalog, DateDirectory
+from readyfs.cli.main import main as readyfs_main
+from readyfs.errors import BrokenRunError, StateError
+from readyfs.fuse import errno_table
+from readyfs.fuse.kernel_cache import KernelCache
+from readyfs.partition import Partition, render_date
+from readyfs.raw.local import LocalRawStore
+from readyfs.refresh import CatalogLoader, Loaded, Refresher
+from readyfs.state import sqlite
+from readyfs.state.rows import RowParser
+from readyfs.vfs import nodes
+from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.handles import DirectoryHandle, HandleTable, RawFileHandle
+from readyfs.vfs.invalidation import Invalidation, plan_invalidations
+from readyfs.vfs.resolver import Resolver
+from readyfs.vfs.runs import Runs
+
+BUGS: Final[dict[str, Callable[[], None]]] = {}
+
+
+def bug(seed: Callable[[], None]) -> Callable[[], None]:
+    """Register a bug under its function's name."""
+    BUGS[seed.__name__] = seed
+    return seed
+
+
+def replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
+    """Replace an attribute by what `wrap` makes of it."""
+    setattr(owner, name, wrap(getattr(owner, name)))
+
+
+@bug
+def status_filter_dropped() -> None:
+    """A failed or pending run is shown."""
+
+    def without_where(select: Any) -> Any:
+        def ready_rows(*args: Any) -> Any:
+            statement = select(*args)
+            statement._where_criteria = ()
+            return statement
+
+        return ready_rows
+
+    replace(sqlite, "ready_rows", without_where)
+    replace(RowParser, "_is_ready", lambda _: lambda self, status: True)
+
+
+@bug
+def unsealed_runs_served() -> None:
+    """A run is shown before its last file is written."""
+
+    def read(self: Any, partition: Partition) -> Any:
+        found = {entry.name: entry for entry in self._raw.list_directory(partition)}
+        return self._keep((partition.key, partition.run_id, ()), (), found)
+
+    replace(Runs, "_read", lambda _: read)
+
+
+@bug
+def runs_mixed_in_listing() -> None:
+    """A date directory lists the files of all its runs."""
+
+    def with_siblings(list_directory: Any) -> Any:
+        def list_all(self: Any, partition: Partition, relpath: tuple[bytes, ...] = ()) -> Any:
+            found = {entry.name: entry for entry in list_directory(self, partition, relpath)}
+            for run in Path(self._root, *map(os.fsdecode, self._layout.directory_of(partition))).parent.glob(
+                "run_id=*"
+            ):
+                other = partition._replace(run_id=os.fsencode(run.name.removeprefix("run_id=")))
+                found = {entry.name: entry for entry in list_directory(self, other)} | found
+            return tuple(found.values())
+
+        return list_all
+
+    replace(LocalRawStore, "list_directory", with_siblings)
+
+
+@bug
+def plain_index_positions() -> None:
+    """A listing goes on by index in whatever catalog is in force."""
+
+    def read_directory(self: Any, number: Any, position: int, *, may_block: bool) -> Any:
+        handle = self.handles.get(number, DirectoryHandle)
+        listing = self._resolver.list_entries(handle.node, may_block)
+        return self._entries_from(handle.node, listing, position & 0xFFFFFFFF)
+
+    replace(Filesystem, "read_directory", lambda _: read_directory)
+
+
+@bug
+def inodes_by_path() -> None:
+    """A directory or file keeps its inode when the run changes: pages and listings of two runs mix."""
+    replace(
+        nodes, "_run_identity", lambda _: lambda partition: (*partition.key.series, render_date(partition.key.date))
+    )
+
+
+@bug
+def path_reopened_per_read() -> None:
+    """Each read asks anew which run is current."""
+
+    def read(self: Any, number: Any, offset: int, size: int) -> bytes:
+        node = self.handles.get(number, RawFileHandle).node
+        current = self.in_force.catalog.partition(node.above[:-1], node.partition.key.date)
+        file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
+        data: bytes = file.pread(size, offset)
+        file.close()
+        return data
+
+    replace(Filesystem, "read", lambda _: read)
+
+
+@bug
+def negative_entries_stay() -> None:
+    """A name that was asked for before it existed stays absent."""
+
+    def without_new_names(compare: Any) -> Any:
+        def is_known(old: Catalog, path: Any, name: bytes) -> bool:
+            directory = old.directory(path)
+            if isinstance(directory, DateDirectory):
+                date = old.layout.parse_date_name(name)
+                return date is not None and directory.find(date) is not None
+            return isinstance(directory, Branch) and name in directory.children
+
+        def compare_known(old: Catalog, new: Catalog) -> Any:
+            delta = compare(old, new)
+            for index, change in enumerate(delta.directories):
+                names = tuple(name for name in change.names if is_known(old, change.path, name))
+                delta.directories[index] = type(change)(change.path, names, change.touched)
+            return delta
+
+        return compare_known
+
+    replace(readyfs.refresh, "compare", without_new_names)
+
+
+@bug
+def nothing_invalidated() -> None:
+    """The kernel is told nothing."""
+    replace(KernelCache, "_send", lambda _: lambda self, invalidation: None)
+
+
+@bug
+def touched_rows_not_invalidated() -> None:
+    """A row's new time is not passed on."""
+
+    def without_touched(plan: Any) -> Any:
+        return lambda *args: (Invalidation(one.directory, one.names) for one in plan(*args))
+
+    replace(readyfs.refresh, "plan_invalidations", without_touched)
+
+
+@bug
+def absent_instead_of_broken() -> None:
+    """What cannot be served is ENOENT."""
+    errno_table._ERRNO[BrokenRunError] = errno.ENOENT
+
+
+@bug
+def broken_at_stat() -> None:
+    """A broken run fails at stat, where globs skip it in silence."""
+
+    def fail(self: Any, parent: Any, name: bytes) -> Any:
+        raise BrokenRunError("broken")
+
+    replace(Resolver, "_broken_entry", lambda _: fail)
+
+
+@bug
+def broken_for_ever() -> None:
+    """A broken run does not heal when its files come back."""
+    known: dict[Any, Any] = {}
+
+    def remembering(read: Any) -> Any:
+        return lambda self, partition: known.setdefault((partition.key, partition.run_id), read(self, partition))
+
+    replace(Runs, "_read", remembering)
+
+
+@bug
+def empty_tree_on_outage() -> None:
+    """A state store that cannot be read counts as one without rows."""
+
+    def forgiving(load: Any) -> Any:
+        def load_if_changed(self: Any, previous: Any, *, force: bool) -> Any:
+            try:
+                return load(self, previous, force=force)
+            except StateError:
+                return Loaded(*build_catalog({}, self._shape, previous, time.time_ns()), 0.0)
+
+        return load_if_changed
+
+    replace(CatalogLoader, "load_if_changed", forgiving)
+
+
+@bug
+def refresh_sticks() -> None:
+    """After a few refreshes changes are not noticed any more."""
+    loads = itertools.count()
+
+    def sticking(load: Any) -> Any:
+        return lambda self, previous, *, force: load(self, previous, force=force) if next(loads) < 4 else None
+
+    replace(CatalogLoader, "load_if_changed", sticking)
+
+
+@bug
+def view_goes_back() -> None:
+    """Every third refresh puts an older catalog into force."""
+    published: list[Any] = []
+
+    def going_back(publish: Any) -> Any:
+        def publish_some(self: Any, catalog: Any) -> None:
+            published.append(catalog)
+            publish(self, published[-2] if len(published) % 3 == 0 else catalog)
+
+        return publish_some
+
+    replace(Filesystem, "publish", going_back)
+
+
+@bug
+def wrong_size() -> None:
+    """A file's size is that of its blocks."""
+
+    def in_blocks(file: Any) -> Any:
+        return lambda self, inode, size, time_ns: file(self, inode, -(-size // 512) * 512, time_ns)
+
+    replace(Presentation, "file", in_blocks)
+
+
+@bug
+def cold_restart_differs() -> None:
+    """Inode numbers are new after each start."""
+    replace(nodes, "inode_number", lambda number: lambda identity: number((b"%d" % os.getpid(), *identity)))
+
+
+@bug
+def names_not_escaped() -> None:
+    """Values are shown as they are."""
+    replace(layout, "hive_escape", lambda _: lambda value: value)
+
+
+@bug
+def handles_kept() -> None:
+    """Closing releases nothing."""
+    replace(HandleTable, "remove", lambda _: lambda self, number: None)
+
+
+@bug
+def told_before_published() -> None:
+    """The kernel forgets before there is anything new to ask for, so that it may learn the old answer again."""
+
+    async def put_into_force(self: Any, previous: Any, loaded: Any) -> Any:
+        delta = compare(previous, loaded.catalog)
+        await self._kernel.forget(plan_invalidations(delta, self._fs.inodes))
+        self._fs.publish(loaded.catalog)
+        return delta
+
+    replace(Refresher, "_put_into_force", lambda _: put_into_force)
+
+
+def main() -> int:
+    """Seed the bug, then be `readyfs`."""
+    name, *command = sys.argv[1:]
+    BUGS[name]()
+    sys.argv = command[command.index("readyfs") :]
+    return readyfs_main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
