@@ -1,0 +1,121 @@
+"""Query engines over the mount: every ready record, and a loud failure where one cannot be had (V10)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow
+import pyarrow.dataset
+import pytest
+
+from tests.clients.conftest import Mounted
+
+
+def count_with_duckdb(path: Path) -> int:
+    found = duckdb.connect().execute(f"SELECT count(*) FROM read_json('{path}/*/*/*/payload.jsonl')").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def count_with_polars(path: Path) -> int:
+    return int(polars.scan_ndjson(f"{path}/*/*/*/payload.jsonl").select(polars.len()).collect().item())
+
+
+def dataset(path: Path, **options: Any) -> Any:
+    return pyarrow.dataset.dataset(path, format="json", ignore_prefixes=[".", "_", "metadata"], **options)
+
+
+def count_with_pyarrow(path: Path) -> int:
+    return int(dataset(path).to_table().num_rows)
+
+
+ENGINES: list[Callable[[Path], int]] = [count_with_duckdb, count_with_polars, count_with_pyarrow]
+
+
+@pytest.mark.parametrize("count", ENGINES)
+def test_engine_sees_every_ready_record_once(plain: Mounted, count: Callable[[Path], int]) -> None:
+    """V1, V2: the rows are those of the ready runs; asked again it is the same."""
+    assert count(plain.path) == plain.truth.records
+    assert count(plain.path) == plain.truth.records
+
+
+@pytest.mark.parametrize("count", ENGINES)
+def test_engine_fails_on_a_broken_partition(broken: Mounted, count: Callable[[Path], int]) -> None:
+    """V10: never fewer rows without an error."""
+    with pytest.raises((duckdb.Error, polars.exceptions.PolarsError, OSError, pyarrow.ArrowException)):
+        count(broken.path)
+
+
+@pytest.mark.parametrize("count", ENGINES)
+def test_engine_fails_when_one_file_is_lost_after_it_was_seen(broken: Mounted, count: Callable[[Path], int]) -> None:
+    """V10: also where the kernel knows the file's attributes from before."""
+    producer, ready = broken.daemon.place.producer, broken.world.ready
+    lost = sorted(ready)[2]
+    directory = producer.run_directory(lost, ready[lost])
+    directory.with_name("lost").rename(directory)
+    assert count(broken.path) == broken.truth.records
+    (directory / "payload.jsonl").unlink()
+    with pytest.raises((duckdb.Error, polars.exceptions.PolarsError, OSError, pyarrow.ArrowException)):
+        count(broken.path)
+
+
+def test_duckdb_recursive_glob_sees_no_control_directory(plain: Mounted) -> None:
+    """V1: what answers lookup only is in no glob."""
+    for pattern in ("**/payload.jsonl", "*/*/*/payload.jsonl", "**/*.json*"):
+        found = duckdb.connect().execute(f"SELECT file FROM glob('{plain.glob(pattern)}')").fetchall()
+        below = sorted(file.removeprefix(f"{plain.path}/") for (file,) in found)
+        wanted = plain.truth.files if "json*" in pattern else [p for p in plain.truth.files if "payload" in p]
+        assert below == sorted(wanted)
+
+
+def test_python_globs_see_no_control_directory(plain: Mounted) -> None:
+    for found in (plain.path.rglob("*"), plain.path.glob("**/*")):
+        assert {str(path.relative_to(plain.path)) for path in found if path.is_file()} == plain.truth.files.keys()
+
+
+def test_duckdb_sums_what_the_producer_wrote(plain: Mounted) -> None:
+    """V2: values, and not only counts."""
+    payloads = [data for path, data in plain.truth.files.items() if path.endswith("payload.jsonl")]
+    clicks = sum(json.loads(line)["clicks"] for data in payloads for line in data.splitlines())
+    query = f"SELECT sum(clicks) FROM read_json('{plain.glob()}')"
+    assert duckdb.connect().execute(query).fetchone() == (clicks,)
+
+
+def test_duckdb_reads_metadata_too(plain: Mounted) -> None:
+    query = f"SELECT count(*), sum(record_count) FROM read_json('{plain.glob('*/*/*/metadata.json')}')"
+    assert duckdb.connect().execute(query).fetchone() == (len(plain.truth.files) // 2, plain.truth.records)
+
+
+HIVE_TYPES = "hive_partitioning=true, hive_types={'customer_id': VARCHAR, 'query_name': VARCHAR, 'logical_date': DATE}"
+
+
+def test_duckdb_reads_the_hive_layout(hive: Mounted) -> None:
+    """Leading zeros survive, and a filter on the path's columns gives that partition's rows."""
+    table = f"read_json('{hive.glob()}', {HIVE_TYPES})"
+    connection = duckdb.connect()
+    customers = connection.execute(f"SELECT DISTINCT customer_id FROM {table} ORDER BY 1").fetchall()
+    assert [customer for (customer,) in customers] == sorted({one.customer_id for one in hive.world.ready})
+    one = hive.world.settled[0]
+    query = f"SELECT count(*) FROM {table} WHERE customer_id = ? AND query_name = ? AND logical_date = ?"
+    found = connection.execute(query, [one.customer_id, one.query_name, one.logical_date]).fetchone()
+    path = f"customer_id={one.customer_id}/query_name={one.query_name}/logical_date={one.logical_date}/payload.jsonl"
+    assert found == (hive.truth.files[path].count(b"\n"),)
+
+
+def test_pyarrow_reads_the_hive_layout(hive: Mounted) -> None:
+    names = ("customer_id", "query_name", "logical_date")
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in names])
+    records = dataset(
+        hive.path,
+        partitioning=pyarrow.dataset.partitioning(schema, flavor="hive"),
+        schema=pyarrow.schema([*schema, ("clicks", pyarrow.int64())]),
+    )
+    assert records.count_rows() == hive.truth.records
+    one = hive.world.settled[0]
+    chosen = records.to_table(filter=pyarrow.dataset.field("query_name") == one.query_name)
+    assert set(chosen["query_name"].to_pylist()) == {one.query_name}
