@@ -478,6 +478,61 @@ class ReadyfsMachine(RuleBasedStateMachine):
         held.possible = self._possible_names(held.path)
         held.listing.read_some()
 
+    # ---- what chance alone brings about too seldom ----------------------------------------------------------
+
+    @precondition(lambda self: self._can_write)
+    @rule(one=partitions, lines=lengths, name=st.sampled_from(sorted(REQUIRED)))
+    def switch_under_readers(self, one: LogicalPartition, lines: int, name: bytes) -> None:
+        """V5, V6: an open file and a held directory go on with their run, the path goes over to the next."""
+        path = shown_path(one)
+        assert path is not None
+        files, directories = len(self._files), len(self._directories)
+        self.hold_date_directory(path)
+        self.hold_file(path, name)
+        self._publish_new(one, lines)
+        self.refresh()
+        if len(self._files) > files:
+            self.read_held_file(files, 0, 1 << 20)
+        if len(self._directories) > directories:
+            self.read_in_held_directory(directories, name)
+            self.list_held_directory(directories)
+        self._read_file(path, name)
+
+    @precondition(lambda self: self._can_write)
+    @rule(one=partitions, lines=lengths)
+    def ask_before_and_after(self, one: LogicalPartition, lines: int) -> None:
+        """I13: what the kernel remembers of a name, be it its absence or its time, is gone after a refresh."""
+        path = shown_path(one)
+        assert path is not None
+        self._stat_directory(path)
+        if one in self._pipeline.ready_rows:
+            self._pipeline.touch(one)
+        else:
+            self._publish_new(one, lines)
+        self.refresh()
+        self._stat_directory(path)
+
+    @precondition(lambda self: self._reference.alive[-1].tree)
+    @rule(choice=choices, name=st.sampled_from([None, *sorted(REQUIRED)]))
+    def lose_and_restore_what_is_read(self, choice: int, name: bytes | None) -> None:
+        """V10: a current run breaks under its readers, and heals when its files come back."""
+        current = [
+            (path, self._pipeline.runs[meaning.run])
+            for path, meaning in sorted(self._reference.alive[-1].tree.items())
+            if isinstance(meaning, Ready) and self._pipeline.runs[meaning.run].is_whole
+        ]
+        if not current:
+            return
+        path, run = _pick(current, choice)
+        self._pipeline.take_away(run, name)
+        for _ in range(2):
+            for one in sorted(REQUIRED):
+                self._read_file(path, one)
+                self._stat_file(path, one)
+            self._list_directory(path)
+            if run.away:
+                self._pipeline.put_back(run)
+
     # ---- what the rules are made of -------------------------------------------------------------------------
 
     @property
@@ -567,14 +622,15 @@ class ReadyfsMachine(RuleBasedStateMachine):
 
     def _sweep(self) -> None:
         """I6: after a refresh the whole mount equals the model."""
-        for path in (*ABOVE, *PATHS):
-            self._stat_directory(path)
-            self._list_directory(path)
+        # Names before listings: a listing carries attributes, and would hide that old ones were kept.
         for path in PATHS:
             for name in NAMES:
                 self._stat_file(path, name)
                 self._read_file(path, name)
             self.read_lineage(path, None)
+        for path in (*PATHS, *reversed(ABOVE)):
+            self._stat_directory(path)
+            self._list_directory(path)
 
     def _stat_directory(self, path: Path) -> None:
         observed = look(self._at(path))

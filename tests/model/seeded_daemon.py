@@ -41,7 +41,7 @@ from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import DirectoryHandle, HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations
 from readyfs.vfs.resolver import Resolver
-from readyfs.vfs.runs import Runs
+from readyfs.vfs.runs import BrokenView, Runs
 
 BUGS: Final[dict[str, Callable[[], None]]] = {}
 
@@ -200,7 +200,14 @@ def broken_for_ever() -> None:
     known: dict[Any, Any] = {}
 
     def remembering(read: Any) -> Any:
-        return lambda self, partition: known.setdefault((partition.key, partition.run_id), read(self, partition))
+        def read_once(self: Any, partition: Partition) -> Any:
+            key = (partition.key, partition.run_id)
+            view = known.get(key) or read(self, partition)
+            if isinstance(view, BrokenView):
+                known[key] = view
+            return view
+
+        return read_once
 
     replace(Runs, "_read", remembering)
 

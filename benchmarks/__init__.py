@@ -1,0 +1,1 @@
+"""Measurements beside the raw tree and bindfs: `make bench`."""
