@@ -214,7 +214,8 @@ class Resolver:
             case RawNode():
                 if len(node.relpath) == 1:
                     return date_node(node.above[:-1], node.partition.key.date, node.partition).inode
-                return raw_node(node.kind, node.partition, node.above, node.relpath[:-1], node.stat).inode
+                holder = NodeKind.RAW_DIRECTORY
+                return raw_node(holder, node.partition, node.above, node.relpath[:-1], node.stat).inode
             case _:
                 return ROOT_INODE
 
