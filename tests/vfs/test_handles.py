@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -126,9 +127,17 @@ def test_pass_that_begins_anew_in_one_revision_is_the_latest_again() -> None:
     assert list(handle.passes) == [3, 4, 1, 5]
 
 
+class YieldingLimit(int):
+    """A limit that lets another thread run between the look at it and what follows."""
+
+    def __le__(self, other: int) -> bool:
+        time.sleep(0)
+        return super().__le__(other)
+
+
 def test_table_holds_with_many_threads() -> None:
     limit, threads = 5, 6
-    table = HandleTable(limit)
+    table = HandleTable(YieldingLimit(limit))
     given: list[HandleNumber] = []
     files: list[CountedFile] = []
     refused = [0] * threads
@@ -138,7 +147,7 @@ def test_table_holds_with_many_threads() -> None:
     def hammer(own: int) -> None:
         start.wait()
         try:
-            for _ in range(300):
+            for _ in range(200):
                 mine = []
                 for _ in range(2):
                     file = CountedFile()
@@ -148,6 +157,7 @@ def test_table_holds_with_many_threads() -> None:
                     except TooManyHandlesError:
                         refused[own] += 1
                 given.extend(mine)
+                assert len(table) <= limit
                 assert sum(1 for number in mine if table.peek(number)) == len(mine)
                 for number in mine:
                     table.remove(number)

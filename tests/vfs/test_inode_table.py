@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 
 from readyfs.errors import StaleHandleError
 from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
-from readyfs.vfs.nodes import ROOT_INODE, AboveNode, InodeNumber, NodeKind, above_node, control_node
+from readyfs.vfs.nodes import ROOT_INODE, AboveNode, InodeNumber, NodeKind, above_node
 
 
 def colliding(number: int, *path: bytes) -> AboveNode:
@@ -71,13 +72,14 @@ def test_newcomer_with_a_number_that_is_taken_is_refused_and_reported() -> None:
     assert [entry["log_level"] for entry in logs] == ["error"]
 
 
-def test_newcomer_of_another_kind_is_refused_even_with_the_same_identity() -> None:
+def test_newcomer_of_another_type_is_refused_even_with_the_same_identity() -> None:
+    class OtherNode(AboveNode):
+        pass
+
     table = InodeTable()
     table.remember(colliding(42, b"a"))
-    node = control_node(b"a")
-    node.inode = InodeNumber(42)
     with pytest.raises(InodeCollisionError):
-        table.remember(node)
+        table.remember(OtherNode(InodeNumber(42), NodeKind.ABOVE, 0, (b"a",)))
 
 
 def test_number_is_free_again_once_its_holder_was_forgotten() -> None:
@@ -113,10 +115,26 @@ def test_node_that_stands_twice_in_a_batch_is_counted_twice() -> None:
     assert table.peek(one.inode) is one
 
 
+class YieldingNode(AboveNode):
+    """A node that lets another thread run between reading its lookup count and writing it."""
+
+    _count = 0
+
+    @property
+    def lookups(self) -> int:
+        count = self._count
+        time.sleep(0)
+        return count
+
+    @lookups.setter
+    def lookups(self, count: int) -> None:
+        self._count = count
+
+
 def test_counts_are_exact_with_many_threads() -> None:
     table = InodeTable()
-    paths = [(b"c%d" % number,) for number in range(8)]
-    threads, rounds = 6, 400
+    numbers = [InodeNumber(number) for number in range(10, 14)]
+    threads, rounds = 4, 150
     extra: list[Counter[InodeNumber]] = [Counter() for _ in range(threads)]
     errors: list[BaseException] = []
     start = threading.Barrier(threads)
@@ -126,20 +144,20 @@ def test_counts_are_exact_with_many_threads() -> None:
         start.wait()
         try:
             for _ in range(rounds):
-                nodes = table.remember_all([above_node(path) for path in choose.choices(paths, k=3)])
-                own.update(node.inode for node in nodes)
-                inode = choose.choice(nodes).inode
-                assert table.get(inode) is not None
-                count = choose.randint(1, own[inode])
-                own[inode] -= count
-                table.forget([(inode, count)])
+                wanted = choose.choices(numbers, k=3)
+                table.remember_all([YieldingNode(inode, NodeKind.ABOVE, 0, (b"%d" % inode,)) for inode in wanted])
+                own.update(wanted)
+                assert table.get(wanted[0]).inode == wanted[0]
+                count = choose.randint(1, own[wanted[0]])
+                own[wanted[0]] -= count
+                table.forget([(wanted[0], count)])
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             errors.append(error)
 
     run_threads([threading.Thread(target=hammer, args=(extra[n], n)) for n in range(threads)])
     assert not errors
     left = sum(extra, Counter[InodeNumber]())
-    assert {node.inode: node.lookups for path in paths if (node := table.peek(above_node(path).inode))} == +left
+    assert {inode: node.lookups for inode in numbers if (node := table.peek(inode))} == +left
     table.forget(list(left.items()))
     assert len(table) == 1
 

@@ -125,6 +125,14 @@ def test_every_lookup_is_counted_and_forgotten_as_often(place: Place) -> None:
         place.fs.getattr(first.node.inode)
 
 
+def test_file_that_is_looked_up_again_is_the_same_node(place: Place) -> None:
+    """V5: its cached pages are found again."""
+    place.serve(Row(), sub__f=b"")
+    for names in ((PAYLOAD,), (b"sub",), (b"sub", b"f")):
+        first, second = (place.entry(b"c", b"q", DAY_1, *names) for _ in range(2))
+        assert first.node is second.node
+
+
 def test_absent_name_counts_nothing(place: Place) -> None:
     place.find(b"x")
     assert len(place.fs.inodes) == 1
@@ -287,10 +295,12 @@ def test_held_directory_whose_last_partition_went_is_empty_and_fills_again(place
     """V6."""
     place.publish(Row())
     held = place.inode(b"c", b"q")
+    there_ns = place.fs.getattr(held)[0].time_ns
     place.publish(Row(customer=b"other"))
     assert place.names(held) == []
     assert isinstance(place.find(DAY_1, start=held), NegativeEntry)
     gone_ns = place.fs.getattr(held)[0].time_ns
+    assert gone_ns > there_ns
     place.publish(Row(date=JUNE_1 + 1))
     assert place.names(held) == [b"2024-06-02"]
     assert place.fs.getattr(held)[0].time_ns > gone_ns
@@ -351,6 +361,7 @@ def test_broken_run_that_was_replaced_is_no_longer_counted(place: Place) -> None
     place.write(Row(run=b"r2"))
     place.publish(Row(run=b"r2"))
     assert place.fs.broken_partitions() == 0
+    assert place.runs.damaged() == []
 
 
 def test_broken_run_that_was_retracted_is_not_counted_when_a_held_directory_asks(place: Place) -> None:
