@@ -84,7 +84,7 @@ def _reserved(config: Config) -> Iterator[Reserved]:
 
 async def _serve(config: Config, raw: RawStore, store: StateStore, on_ready: Callable[[], None]) -> ExitCode:
     started_s = time.monotonic()
-    freshness = Freshness()
+    freshness = Freshness(can_go_stale=config.max_staleness_s is not None)
     loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
     began = freshness.start()
     first = await trio.to_thread.run_sync(loader.load_first, abandon_on_cancel=True)

@@ -113,7 +113,10 @@ def test_walks_from_the_root_fail_past_the_staleness_limit(place: Place, engine:
     with mounted(place, *options, engine=engine) as daemon:
         assert os.listdir(daemon.path) == ["c1"]
         assert daemon.of(part).read_bytes() == b"x\n"
-        assert not (daemon.path / "c2").exists()
+        asked = daemon.requests("lookup")
+        for _ in range(2):
+            assert not (daemon.path / "c2").exists()
+        assert daemon.requests("lookup") == asked + 2, "an absence that is remembered outlasts the limit"
         below = os.open(daemon.path / "c1", os.O_RDONLY | os.O_DIRECTORY)
         root = os.open(daemon.path, os.O_RDONLY | os.O_DIRECTORY)
         opened = os.open(daemon.of(part), os.O_RDONLY)

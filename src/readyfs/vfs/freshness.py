@@ -10,12 +10,17 @@ class Freshness:
     """Age of the last successful probe or load, and whether it passed `--max-staleness`.
 
     One writer, the refresh; readers see either the old or the new values, which both are true answers.
-    `monotonic` gives seconds, `wall_ns` nanoseconds since the epoch.
+    `can_go_stale` says whether there is such a limit; `monotonic` gives seconds, `wall_ns` nanoseconds since the epoch.
     """
 
     def __init__(
-        self, monotonic: Callable[[], float] = time.monotonic, wall_ns: Callable[[], int] = time.time_ns
+        self,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+        *,
+        can_go_stale: bool = False,
     ) -> None:
+        self.can_go_stale = can_go_stale
         self._monotonic = monotonic
         self._wall_ns = wall_ns
         self._good: tuple[float, int] | None = None

@@ -104,6 +104,9 @@ class Resolver:
                 meaning = directory.find(date) if date is not None else None
                 if date is not None and meaning is not None:
                     return self._date_entry(parent.path, date, meaning)
+        if not parent.path and self._freshness.can_go_stale:
+            # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
+            return NegativeEntry(0.0)
         return NegativeEntry(self._look.negative_timeout_s)
 
     def _find_in_run(self, parent: DateNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
