@@ -228,6 +228,17 @@ def start(place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Seque
     return daemon
 
 
+def try_to_mount(place: Place, *arguments: str, engine: str = "pyfuse3") -> subprocess.CompletedProcess[str]:
+    """Run a mount that should be refused; one that is not is taken down again after a while, and fails the test."""
+    command = mount_command(place, *arguments, engine=engine)
+    before = len(mounts_at(place.mountpoint))
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    finally:
+        while len(mounts_at(place.mountpoint)) > before:
+            subprocess.run(["umount", "--lazy", str(place.mountpoint)], check=True, timeout=10)
+
+
 def take_down(daemon: Daemon) -> None:
     """End a daemon and its mount, whatever state they are in."""
     if daemon.process.poll() is None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 
 from readyfs.errors import ExitCode
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Place, fails_with, mount_command, mounted, partition
+from tests.mount.daemon import Place, fails_with, mounted, partition, try_to_mount
 
 
 def test_mount_refuses_ambiguous_rows_and_names_both(place: Place, engine: str) -> None:
@@ -16,7 +15,7 @@ def test_mount_refuses_ambiguous_rows_and_names_both(place: Place, engine: str) 
     one, two = partition(), partition(source="s2")
     place.producer.write_and_publish(one, "r1", b"one\n")
     place.producer.write_and_publish(two, "r1", b"two\n")
-    done = subprocess.run(mount_command(place, engine=engine), capture_output=True, text=True, timeout=30, check=False)
+    done = try_to_mount(place, engine=engine)
     assert done.returncode == ExitCode.AMBIGUOUS
     for word in ("s1/c1/q1/2024-06-01", "s2/c1/q1/2024-06-01", "--source", "--layout"):
         assert word in done.stderr

@@ -8,8 +8,6 @@ import stat
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.mount.daemon import Daemon, Place, mounted, partition, running
 
 
@@ -21,24 +19,26 @@ def ns(hour: int) -> int:
     return int(at(hour).replace(microsecond=0).timestamp()) * 1_000_000_000 + 123_456_000
 
 
-@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 100_000])
-def test_file_attributes_are_those_of_the_raw_file(place: Place, engine: str, size: int) -> None:
+def test_file_attributes_are_those_of_the_raw_file(place: Place, engine: str) -> None:
     """V9: size and mtime are the raw file's, blocks are ceil(size/512), atime and ctime are mtime."""
-    part = partition()
-    run = place.producer.write_run(part, "r1", b"x" * size)
-    os.utime(run.directory / "payload.jsonl", ns=(1, 1_717_290_000_123_456_789))
-    (run.directory / "payload.jsonl").chmod(0o6777)
-    os.chown(run.directory / "payload.jsonl", 65534, 65534)
-    place.producer.publish(run)
+    sizes = (0, 1, 511, 512, 513, 100_000)
+    for size in sizes:
+        run = place.producer.write_run(partition(customer=str(size)), "r1", b"x" * size)
+        payload = run.directory / "payload.jsonl"
+        os.utime(payload, ns=(1, 1_717_290_000_123_456_789 + size))
+        payload.chmod(0o6777)
+        os.chown(payload, 65534, 65534)
+        place.producer.publish(run)
     with mounted(place, engine=engine) as daemon:
-        seen = daemon.of(part).stat()
-        assert seen.st_size == size
-        assert seen.st_blocks == -(-size // 512)
-        assert seen.st_mtime_ns == seen.st_atime_ns == seen.st_ctime_ns == 1_717_290_000_123_456_789
-        assert seen.st_nlink == 1
-        assert seen.st_mode == stat.S_IFREG | 0o444
-        assert (seen.st_uid, seen.st_gid) == (os.geteuid(), os.getegid())
-        assert len(daemon.of(part).read_bytes()) == size
+        for size in sizes:
+            seen = daemon.of(partition(customer=str(size))).stat()
+            assert seen.st_size == size
+            assert seen.st_blocks == -(-size // 512)
+            assert seen.st_mtime_ns == seen.st_atime_ns == seen.st_ctime_ns == 1_717_290_000_123_456_789 + size
+            assert seen.st_nlink == 1
+            assert seen.st_mode == stat.S_IFREG | 0o444
+            assert (seen.st_uid, seen.st_gid) == (os.geteuid(), os.getegid())
+            assert len(daemon.of(partition(customer=str(size))).read_bytes()) == size
 
 
 def test_directories_have_one_link_and_no_write_bit(place: Place, engine: str) -> None:

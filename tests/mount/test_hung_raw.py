@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tests.mount.daemon import Place, files_below, mounted, partition, running, 
 
 SOON_S = 5.0
 """Much less than anyone waits for a store that hangs, much more than a busy machine needs for an answer from memory."""
+RESCUE_S = 30.0
 
 
 @contextmanager
@@ -24,12 +26,17 @@ def stuck_readers(store: BoundStore, *commands: list[str | Path]) -> Iterator[li
     """Stop the store and run commands until each waits for it; afterwards it goes on, and they are ended."""
     readers = []
     store.stop()
+    # A daemon that wrongly waits for the store makes this very process hang beyond reach; late answers fail the test.
+    rescue = threading.Timer(RESCUE_S, store.go_on)
+    rescue.start()
     try:
         for command in commands:
             readers.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         wait_until(lambda: all(is_asleep(reader.pid) for reader in readers), "the readers wait")
         yield readers
     finally:
+        rescue.cancel()
+        rescue.join()
         store.go_on()  # a request that the daemon has taken keeps its process from dying
         for reader in readers:
             reader.kill()

@@ -37,13 +37,12 @@ def change_the_middle(place: Place) -> list[str]:
     return sorted({*FIRST_DATES, *LAST_DATES, "2013-05-05", "1999-01-01"} - gone)
 
 
-@pytest.mark.parametrize("size", [280, 4096, 32768])
-@pytest.mark.parametrize("calls", [1, 8])
+@pytest.mark.parametrize(("size", "calls"), [(280, 3), (4096, 8), (32768, 1)])
 def test_pass_over_refreshes_lists_one_catalog(large: Place, engine: str, size: int, calls: int) -> None:
     """V7: none twice, none missing, none of the new ones; the rewound pass shows exactly the new ones."""
     with mounted(large, engine=engine) as daemon, ListingPass(daemon.path / "c1/q1") as listing:
         names = [entry.name for _ in range(calls) for entry in listing.read(size)]
-        assert 0 < len(names) < len(FIRST_DATES) or calls * size > 100_000
+        assert 0 < len(names) < len(FIRST_DATES)
         after = change_the_middle(large)
         daemon.refresh()
         large.producer.delete_row(partition(date=after[0]))

@@ -12,7 +12,7 @@ import pytest
 from readyfs.control.protocol import socket_path
 from readyfs.errors import ExitCode
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Place, mount_command, mounted, partition, running, wait_until
+from tests.mount.daemon import Place, mount_command, mounted, partition, running, try_to_mount, wait_until
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_start_at_a_detached_place_waits_for_the_drain(ready: Place, engine: str
         with open(daemon.of(partition()), "rb"):
             daemon.process.terminate()
             wait_until(lambda: not mounts_at(daemon.path), "the mount is detached")
-            assert try_to_mount(ready, engine).returncode == ExitCode.MOUNT_POINT
+            assert try_to_mount(ready, engine=engine).returncode == ExitCode.MOUNT_POINT
         assert daemon.wait_ended() == ExitCode.OK
         with mounted(ready, engine=engine) as second:
             assert second.of(partition()).read_bytes() == b"x\n"
@@ -85,21 +85,16 @@ def test_start_at_a_detached_place_waits_for_the_drain(ready: Place, engine: str
 def test_second_mount_at_the_same_place_is_refused(ready: Place, engine: str) -> None:
     """The first one goes on as if nothing had happened."""
     with mounted(ready, engine=engine) as daemon:
-        done = try_to_mount(ready, engine)
+        done = try_to_mount(ready, engine=engine)
         assert done.returncode == ExitCode.MOUNT_POINT
         assert str(ready.mountpoint) in done.stderr
         assert "Traceback" not in done.stderr
         elsewhere = try_to_mount(
-            ready, engine, "--runtime-dir", str(ready.base / "r2"), "--state-dir", str(ready.base / "v2")
+            ready, "--runtime-dir", str(ready.base / "r2"), "--state-dir", str(ready.base / "v2"), engine=engine
         )
         assert elsewhere.returncode == ExitCode.MOUNT_POINT
         assert daemon.of(partition()).read_bytes() == b"x\n"
         assert len(mounts_at(daemon.path)) == 1
-
-
-def try_to_mount(place: Place, engine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = mount_command(place, *arguments, engine=engine)
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.parametrize("command", [["umount"], ["umount", "--lazy"], ["fusermount3", "-u"]])
@@ -128,7 +123,7 @@ def test_daemon_without_a_state_does_not_mount(place: Place, engine: str) -> Non
     """The first load must succeed: no empty tree is shown for want of a state, and none is created."""
     place.producer.close()
     place.state.unlink()
-    done = try_to_mount(place, engine)
+    done = try_to_mount(place, engine=engine)
     assert done.returncode == ExitCode.STATE
     assert str(place.state) in done.stderr
     assert not place.state.exists()
