@@ -11,7 +11,8 @@ import errno
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -60,7 +61,7 @@ class KernelCache:
         self._damage.put(invalidation)
 
     def stuck_s(self) -> float:
-        """Return for how many seconds the notifications of a refresh have been under way without one returning."""
+        """Return for how many seconds one notification of a refresh has been under way."""
         since = self._busy_since
         return 0.0 if since is None else self._monotonic() - since
 
@@ -73,28 +74,32 @@ class KernelCache:
     def _send_all(self, plan: Iterable[Invalidation]) -> None:
         try:
             for invalidation in plan:
-                self._busy_since = self._monotonic()
-                self._send(invalidation)
+                for notification in self._notifications(invalidation):
+                    self._busy_since = self._monotonic()
+                    self._send(notification)
         finally:
             self._busy_since = None
 
-    def _send(self, invalidation: Invalidation) -> None:
-        for inode in invalidation.touched:
-            self._notify(self._notifier.forget_inode, inode, attributes_only=True)
-        for name in invalidation.names:
-            self._notify(self._notifier.forget_entry, invalidation.directory, name)
-        if invalidation.names:
-            self._notify(self._notifier.forget_inode, invalidation.directory, attributes_only=False)
-
-    def _notify(self, send: Callable[..., None], *what: object, **how: object) -> None:
-        self.sent += 1
-        try:
-            send(*what, **how)
-        except OSError as error:
-            if error.errno not in _HARMLESS:
-                # The name's timeout heals what a lost notification leaves.
-                log.warning("the kernel refused a notification", error=error.strerror, subject=what)
-
     def _forget_damage(self) -> None:
         while (invalidation := self._damage.get()) is not None:
-            self._send(invalidation)
+            for notification in self._notifications(invalidation):
+                self._send(notification)
+
+    def _notifications(self, invalidation: Invalidation) -> Iterator[partial[None]]:
+        for inode in invalidation.touched:
+            yield partial(self._notifier.forget_inode, inode, attributes_only=True)
+        for name in invalidation.names:
+            yield partial(self._notifier.forget_entry, invalidation.directory, name)
+        if invalidation.names:
+            yield partial(self._notifier.forget_inode, invalidation.directory, attributes_only=False)
+
+    def _send(self, notification: partial[None]) -> None:
+        # Whatever goes wrong, the others are sent; the name's timeout heals what a lost notification leaves.
+        self.sent += 1
+        try:
+            notification()
+        except OSError as error:
+            if error.errno not in _HARMLESS:
+                log.warning("the kernel refused a notification", error=error.strerror, subject=notification.args)
+        except Exception:
+            log.exception("a notification failed unexpectedly", subject=notification.args)
