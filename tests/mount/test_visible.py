@@ -13,14 +13,17 @@ def test_only_ready_partitions_exist(place: Place, engine: str) -> None:
     """V1: no row, pending and failed are ENOENT, and no listing shows them."""
     ready, failed, pending = partition(), partition(date="2024-06-02"), partition(query="q2")
     place.producer.write_and_publish(ready, "r1", b"ready\n")
-    place.producer.write_run(failed, "r1", b"rejected\n")
+    # Both rows keep a run id whose files are whole: the status alone keeps them out.
+    place.producer.write_and_publish(failed, "r1", b"rejected\n")
     place.producer.fail(failed)
-    place.producer.write_run(pending, "r1", b"unseen\n")
-    place.producer.expect(pending)
+    place.producer.write_and_publish(pending, "r1", b"unseen\n")
+    place.producer.requeue(pending)
+    place.producer.write_run(partition(query="q3"), "r1", b"no row\n")
     with mounted(place, engine=engine) as daemon:
         assert files_below(daemon.path) == [f"{ready.path}/metadata.json", f"{ready.path}/payload.jsonl"]
         assert not daemon.directory(failed).exists()
         assert not (daemon.path / "c1/q2").exists()
+        assert not (daemon.path / "c1/q3").exists()
         assert daemon.of(ready).read_bytes() == b"ready\n"
 
 
