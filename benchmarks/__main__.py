@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--directory", type=Path, help="where to make the world (the system's temporary directory)")
     options = parser.parse_args(argv)
-    days, large_mb = (5, 4) if options.quick else (100, 512)
+    days, large_mb = (1, 4) if options.quick else (100, 512)
     rounds = options.rounds or (1 if options.quick else 3)
     with tempfile.TemporaryDirectory(prefix="readyfs-bench-", dir=options.directory) as name:
         base = Path(name)

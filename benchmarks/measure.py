@@ -79,6 +79,8 @@ def measure(contenders: Sequence[Measured], works: Sequence[Work], large: bool, 
 
     Raises `RuntimeError` if two contenders did not do the same work.
     """
+    # What is not written back yet cannot be dropped.
+    os.sync()
     results: Results = {}
     counts: dict[str, set[int]] = {}
     for number in range(rounds):
@@ -89,7 +91,6 @@ def measure(contenders: Sequence[Measured], works: Sequence[Work], large: bool, 
                 with contender.mounted() as top:
                     path = next(top.rglob("payload.jsonl")) if large else top
                     if can_drop_caches():
-                        os.sync()
                         DROP_CACHES.write_text("3")
                     for repeat in range(work.repeats):
                         before = contender.requests()

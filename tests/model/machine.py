@@ -439,12 +439,14 @@ class ReadyfsMachine(RuleBasedStateMachine):
             held.listing.read_some()
 
     @precondition(lambda self: self._can_write)
-    @rule(one=partitions)
-    def lose_a_name_in_the_middle_of_a_pass(self, one: LogicalPartition) -> None:
+    @rule()
+    def lose_a_name_in_the_middle_of_a_pass(self) -> None:
         """The oldest trap of all: what stands behind the lost name moves up, under the reader's position."""
-        before = len(self._passes)
-        self.begin_a_pass(PATHS[0][:2])
-        self._pipeline.requeue(one)
+        before, path = len(self._passes), PATHS[0][:2]
+        self.begin_a_pass(path)
+        ready = [one for one in USUAL if one in self._pipeline.ready_rows and (shown_path(one) or ())[:2] == path]
+        if ready:
+            self._pipeline.requeue(ready[0])
         self.refresh()
         if len(self._passes) > before:
             self.end_a_pass(before)

@@ -18,7 +18,7 @@ from tests.model.machine import ReadyfsMachine
 from tests.model.reference import Mismatch
 from tests.model.test_machine import SLOW
 
-OFTEN = ["absent_instead_of_broken", "inodes_by_path", "plain_index_positions", "status_filter_dropped"]
+OFTEN = ["absent_instead_of_broken", "inodes_by_path", "status_filter_dropped"]
 """Looked for in every run; the others take longer and are as good as these."""
 
 FOUND_BY_RACING = ["told_before_published"]
