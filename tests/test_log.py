@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,9 +160,45 @@ def test_log_file_is_appended_to_and_survives_copytruncate(tmp_path: Path) -> No
     assert json.loads(file.read_text())["event"] == "two"
 
 
-def test_log_file_that_cannot_be_opened_is_a_usage_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--log-file"):
-        configure_logging(file=tmp_path / "missing" / "readyfs.log")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("missing/x.log", "No such file"), ("file/x.log", "Not a directory"), ("directory", "Is a directory")],
+)
+def test_log_file_that_cannot_be_opened_is_a_usage_error(tmp_path: Path, name: str, problem: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(UsageError, match=f"{problem}.*--log-file"):
+        configure_logging(file=tmp_path / name)
+
+
+def test_log_file_that_may_not_be_written_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "old.log").write_text("")
+    asked: list[Path] = []
+
+    def refuse(path: Path, _mode: int, **_options: bool) -> bool:
+        asked.append(path)
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)
+    for name in ("new.log", "old.log"):
+        with pytest.raises(UsageError, match="Permission denied.*--log-file"):
+            configure_logging(file=tmp_path / name)
+    assert asked == [tmp_path, tmp_path / "old.log"]
+
+
+def test_log_file_is_made_by_its_first_line(tmp_path: Path) -> None:
+    file = tmp_path / "readyfs.log"
+    configure_logging(file=file)
+    assert not file.exists()
+    structlog.get_logger("x").info("one")
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_log_file_that_goes_away_before_its_first_line_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    configure_logging(file=tmp_path / "logs" / "readyfs.log")
+    (tmp_path / "logs").rmdir()
+    structlog.get_logger("x").info("lost")
 
 
 def test_log_that_cannot_be_written_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,16 @@ The rest of the code calls `structlog.get_logger(__name__)` and passes facts as 
 standard library's `logging` and `warnings` come out in the same form. Whatever the form, one record is one line
 (a traceback on a terminal excepted), each event, key and value is escaped, and a password in a URL is masked.
 
-The log file is opened once, for appending: rotate it with logrotate's `copytruncate`.
+The log file is opened once, for appending, by the first line: rotate it with logrotate's `copytruncate`.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
+import stat
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
@@ -50,9 +53,9 @@ def configure_logging(
 ) -> None:
     """Send every log record to `file`, or else to `stream` (stderr); a second call replaces the first.
 
-    Raises `UsageError` when the file cannot be opened for appending.
+    The file is made by the first line and not before. Raises `UsageError` when it could not be opened for appending.
     """
-    handler = _open_handler(file, stream if stream is not None else sys.stderr)
+    handler = _make_handler(file, stream if stream is not None else sys.stderr)
     if format is LogFormat.AUTO:
         format = LogFormat.HUMAN if file is None and (stream or sys.stderr).isatty() else LogFormat.JSON
     shared: list[Processor] = [
@@ -105,16 +108,41 @@ _PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^\s\"']+@")
 _LONGEST_INTEGER: Final = 1 << 63
 
 
-def _open_handler(file: Path | None, stream: TextIO) -> logging.StreamHandler[TextIO] | logging.FileHandler:
+class _LogFile(logging.FileHandler):
+    """A file that is opened by its first line; a failure to open it is like any other failure to write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+
+def _make_handler(file: Path | None, stream: TextIO) -> logging.StreamHandler[TextIO] | logging.FileHandler:
     if file is None:
         return logging.StreamHandler(stream)
-    try:
-        return logging.FileHandler(file, mode="a", encoding="utf-8")
-    except OSError as error:
+    if (problem := _find_obstacle(file)) is not None:
         raise UsageError(
-            f"cannot open the log file {escape_text(str(file))}: {error.strerror}",
+            f"cannot open the log file {escape_text(str(file))}: {os.strerror(problem)}",
             "make its directory, or name another file with --log-file",
-        ) from error
+        )
+    return _LogFile(file, mode="a", encoding="utf-8", delay=True)
+
+
+def _find_obstacle(file: Path) -> int | None:
+    """Return the errno with which opening a file for appending would fail, without opening it."""
+    try:
+        try:
+            mode = file.stat().st_mode
+        except FileNotFoundError:
+            if not stat.S_ISDIR(file.parent.stat().st_mode):
+                return errno.ENOTDIR
+            return None if os.access(file.parent, os.W_OK | os.X_OK, effective_ids=True) else errno.EACCES
+    except OSError as error:
+        return error.errno
+    if stat.S_ISDIR(mode):
+        return errno.EISDIR
+    return None if os.access(file, os.W_OK, effective_ids=True) else errno.EACCES
 
 
 def _clean(value: object) -> object:

@@ -89,6 +89,8 @@ def test_check_prints_one_line_about_both_stores(run: Run, world: Path) -> None:
         (["--state", "{world}/state.db", "--raw", "{world}/raw", "--layout", "{{x}}"], 2, "unknown field"),
         (["--state", "nonsense://x", "--raw", "{world}/raw"], 2, "nonsense"),
         (["--raw", "{world}/raw"], 2, "--state"),
+        (["--state", "{world}/state.db", "--raw", "{world}/raw", "--log-file", "{world}/state.db"], 2, "log file"),
+        (["--state", "{world}/state.db", "--raw", "{world}/raw", "--state-dir", "{world}/raw/x"], 2, "raw root"),
     ],
 )
 def test_check_gives_the_one_line_and_exit_code_of_the_mount(

@@ -113,6 +113,27 @@ def test_bug_in_the_daemon_is_one_line_with_the_type_and_not_its_text(daemons: F
     assert "s3cret" not in err
 
 
+@pytest.mark.parametrize("arguments", [[], ["--daemon"]])
+def test_log_file_that_is_the_state_database_is_refused_and_untouched(
+    daemons: FakeDaemons, arguments: list[str]
+) -> None:
+    (daemons.directory / "state.db").write_bytes(b"rows")
+    code, _, err = daemons.run("serve", "--log-file", "state.db", *arguments)
+    assert code == 2
+    assert "is the state database" in err
+    assert (daemons.directory / "state.db").read_bytes() == b"rows"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--daemon"]])
+def test_refused_mount_leaves_no_log_file(daemons: FakeDaemons, arguments: list[str]) -> None:
+    before = sorted(daemons.directory.rglob("*"))
+    secret = ["--state", "postgresql://me:s3cret@db/x"]  # warned of, and not in the log
+    code, _, err = daemons.run("refuse", "--log-file", "ready.log", *secret, *arguments)
+    assert code == 3
+    assert "warning" in err
+    assert sorted(daemons.directory.rglob("*")) == before
+
+
 def test_failure_after_ready_goes_to_the_log_file(daemons: FakeDaemons) -> None:
     assert daemons.run("fail later", "--daemon", "--log-file", "ready.log")[0] == 0
     log = daemons.directory / "ready.log"

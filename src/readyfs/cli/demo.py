@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.errors import ExitCode
+from readyfs.errors import ExitCode, UsageError
 
 
 @click.command(cls=ReadyfsCommand, short_help="Make a sample world, mount it, and take a tour of it.")
@@ -28,11 +28,15 @@ def demo(
 ) -> ExitCode:
     """Make a believable world of customers, queries and dates in DIR, mount it, and take a tour of what readyfs does.
 
-    Without DIR the world is temporary. The tour shows each command as you would type it, and its real output.
+    Without DIR the world is temporary: it goes when the demo ends. The tour shows each command as you would type it, and its real output.
     """
     from readyfs.demo.tour import run_demo
     from readyfs.demo.world import WorldSpec
 
     spec = WorldSpec(customers=customers, queries=queries, days=days, seed=seed)
+    if directory == "":
+        raise UsageError("DIR is empty", "name a directory, or leave it out for a temporary one")
+    if wait and not mount:
+        raise UsageError("--no-mount leaves nothing to wait for", "leave out --wait or --no-mount")
     stay = sys.stdin.isatty() and sys.stdout.isatty() if wait is None else wait
     return run_demo(None if directory is None else Path(directory), spec, mount=mount, wait=stay)

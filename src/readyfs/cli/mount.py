@@ -54,9 +54,12 @@ def mount(invocation: Invocation, mountpoint: str, daemon: bool, resolution: Res
         with report.guard():
             return _serve(config, lambda: report.ready(config.log_file))
     warnings = find_warnings(resolution)
-    if daemon:
+    if daemon or config.log_file is not None:
+        # Not into the log file: a mount that is refused makes none, and a warning is for whoever gave the command.
         for warning in warnings:
             click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
+        warnings = ()
+    if daemon:
         return start_in_background(invocation.arguments, _child_environ(config))
     return _serve(config, lambda: None, warnings)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from readyfs.config import table
 from readyfs.config.config import Config
 from readyfs.config.location import make_absolute
+from readyfs.config.own_files import check_own_files
 from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
 from readyfs.layout import MountLayout, RawLayout
@@ -18,7 +19,11 @@ from readyfs.state.store import StateTable
 
 
 def build_config(resolution: Resolution, mountpoint: Path) -> Config:
-    """Return the settings of the mount at a resolved mount point; raise `UsageError` for what is missing or at odds."""
+    """Return the settings of the mount at a resolved mount point.
+
+    Raises `UsageError` for what is missing or at odds, and where what we write would go into what we read. Opens and
+    makes nothing.
+    """
     get = resolution.get
     state, _ = find_state(resolution)
     raw = get(table.RAW)
@@ -33,7 +38,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     )
     if filters.since is not None and filters.until is not None and filters.since > filters.until:
         raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
-    return Config(
+    config = Config(
         mountpoint=mountpoint,
         state=state,
         raw=raw,
@@ -73,7 +78,10 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         log_format=get(table.LOG_FORMAT),
         log_level=get(table.LOG_LEVEL),
         config_file=resolution.config_file,
+        state_file=get(table.STATE_FILE),
     )
+    check_own_files(config)
+    return config
 
 
 def find_state(resolution: Resolution) -> tuple[str, Origin]:

@@ -16,6 +16,7 @@ class Config:
     """Everything that `readyfs mount` was told; every path in it is absolute.
 
     `mountpoint` is resolved as `realpath(parent)/name`. `state` may hold a password and therefore stays out of `repr`.
+    `state_file` is the file of --state-file, whether or not it is what `state` came from.
     """
 
     mountpoint: Path
@@ -45,3 +46,4 @@ class Config:
     log_format: LogFormat
     log_level: LogLevel
     config_file: Path | None
+    state_file: Path | None
