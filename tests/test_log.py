@@ -181,7 +181,7 @@ def test_log_file_that_may_not_be_written_is_a_usage_error(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "access", refuse)
     for name in ("new.log", "old.log"):
-        with pytest.raises(UsageError, match="Permission denied.*--log-file"):
+        with pytest.raises(UsageError, match=r"Permission denied.*--log-file"):
             configure_logging(file=tmp_path / name)
     assert asked == [tmp_path, tmp_path / "old.log"]
 

@@ -71,11 +71,86 @@ def test_no_command_shows_a_password(run: Run, tmp_path: Path, monkeypatch: pyte
         assert "s3cret" not in out + err, arguments
 
 
+def make_run(world: Path, source: str = "ads", date: str = "2024-06-01") -> None:
+    (world / f"raw/{source}/customer_id=001/query_name=q/logical_date={date}/run_id=r1").mkdir(parents=True)
+
+
+def insert(world: Path, *rows: tuple[str, str, str, str, str, str]) -> None:
+    connection = sqlite3.connect(world / "state.db")
+    connection.executemany("INSERT INTO partition_state VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+
+
+def check(run: Run, world: Path, *arguments: str) -> tuple[int, str, str]:
+    return run("config", "check", "--state", str(world / "state.db"), "--raw", str(world / "raw"), *arguments)
+
+
 def test_check_prints_one_line_about_both_stores(run: Run, world: Path) -> None:
-    code, out, err = run("config", "check", "--state", str(world / "state.db"), "--raw", str(world / "raw"))
+    make_run(world)
+    code, out, err = check(run, world)
     assert (code, err) == (0, "")
-    assert out.startswith("OK: 2 ready rows, 1 withheld in ")
+    assert out.startswith("OK: 1 partition in ")
+    assert out.endswith(f"runs in {world}/raw; withheld: no_run_id 1\n")
     assert out.count("\n") == 1
+
+
+def test_check_counts_what_a_mount_would_show_and_withhold(run: Run, world: Path) -> None:
+    make_run(world)
+    insert(
+        world,
+        ("ads", "", "q", "2024-06-01", "success", "r1"),
+        ("ads", "001", "q", "2024-06-04", "success", "a/b"),
+        ("ads", "001", "q", "no date", "success", "r1"),
+        ("ads", "001", "q", "2024-06-05", "success", "r1"),
+    )
+    code, out, _ = check(run, world)
+    assert code == 0
+    assert out.startswith("OK: 2 partitions in ")
+    withheld = out.rstrip("\n").partition("; withheld: ")[2]
+    assert sorted(withheld.split(", ")) == ["bad_row 1", "no_run_id 1", "unusable_name 1", "unusable_raw_path 1"]
+
+
+def test_check_refuses_ambiguous_paths_as_a_mount_does(run: Run, world: Path) -> None:
+    """V13: two rows that claim one path are never resolved by guessing."""
+    insert(world, ("bing", "001", "q", "2024-06-01", "success", "r1"))
+    code, out, err = check(run, world)
+    assert (code, out) == (7, "")
+    assert "001/q/2024-06-01" in err
+    assert check(run, world, "--source", "ads")[0] == 0
+
+
+def test_check_warns_if_no_run_is_where_the_raw_layout_says(run: Run, world: Path) -> None:
+    make_run(world)
+    code, out, err = check(run, world, "--raw-layout", "{customer_id}/{query_name}/{logical_date}/{run_id}")
+    assert code == 0
+    assert out.startswith("OK: 1 partition in ")
+    assert err.startswith("readyfs: warning: ")
+    assert f"{world}/raw/001/q/2024-06-01/r1 (No such file or directory)" in err
+    assert "--raw-layout" in err
+    assert err.count("\n") == 1
+
+
+def test_one_run_among_those_looked_for_is_enough(run: Run, world: Path) -> None:
+    days = [f"2024-05-{day:02}" for day in range(1, 31)]
+    insert(world, *(("ads", "001", "q", day, "success", "r1") for day in days))
+    code, out, err = check(run, world)
+    assert (code, out.partition(" in ")[0]) == (0, "OK: 31 partitions")
+    assert "none of 20 run directories that were looked for is there" in err
+    assert "logical_date=2024-05-01/run_id=r1" in err
+    make_run(world, date="2024-05-19")
+    assert check(run, world)[2] == ""
+
+
+def test_check_warns_if_the_filters_leave_nothing(run: Run, world: Path) -> None:
+    code, out, err = check(run, world, "--customer", "1")
+    assert (code, out.partition(" in ")[0]) == (0, "OK: 0 partitions")
+    assert "the filters leave no partition" in err
+    connection = sqlite3.connect(world / "state.db")
+    connection.execute("DELETE FROM partition_state")
+    connection.commit()
+    connection.close()
+    assert check(run, world)[2] == ""
 
 
 @pytest.mark.parametrize(

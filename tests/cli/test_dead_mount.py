@@ -80,7 +80,7 @@ def test_live_mount_of_another_runtime_directory_is_left_alone(
 def test_config_of_a_live_mount_can_be_checked(mountpoint: Path, run: Run, tmp_path: Path) -> None:
     code, out, _ = run("config", "check", "--state", str(tmp_path / "state.db"), "--raw", str(tmp_path / "raw"))
     assert code == 0
-    assert out.startswith("OK: 0 ready rows in ")
+    assert out.startswith("OK: 0 partitions in ")
     assert run("umount", str(mountpoint))[0] == 0
 
 

@@ -15,6 +15,7 @@ from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode
 from readyfs.log import mask_passwords
 from readyfs.partition import escape_text
+from readyfs.state.filters import Filters
 
 
 @click.group(cls=ReadyfsGroup, short_help="Show the settings in effect, or check them without mounting.")
@@ -41,27 +42,46 @@ def show(as_json: bool, resolution: Resolution) -> ExitCode:
 @config.command(cls=ReadyfsCommand, short_help="Check the settings, the state store and the raw root.")
 @with_settings(*SETTINGS)
 def check(resolution: Resolution) -> ExitCode:
-    """Check every setting, read the state store once and look at the raw root, without mounting anything.
+    """Check every setting, read the state store once and look for runs in the raw root, without mounting anything.
 
-    It prints one line: OK with what was found, or the error that a mount would end with.
+    It prints one line: OK with what a mount would show, or the error that a mount would end with. A line of warning
+    before it is for what stops no mount and is most likely a mistake.
     """
     # Checked without a mount point: nothing here depends on it.
     config = build_config(resolution, Path("/"))
     for warning in find_warnings(resolution):
-        click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
+        _warn(warning)
+    from readyfs.catalog.build import CatalogShape
+    from readyfs.cli.run_samples import describe_absence
+    from readyfs.loader import CatalogLoader
     from readyfs.raw.open import open_raw
     from readyfs.state.open import open_state
 
     raw = open_raw(config.raw, config.raw_layout)
     raw.check()
     state = open_state(config.state, config.table, config.filters, config.state_timeout_s)
+    shape = CatalogShape(config.layout, config.raw_layout, config.files, config.required_files)
     try:
-        load = state.load()
+        loaded = CatalogLoader(state, shape).load_first()
     finally:
         state.close()
-    withheld = f", {load.withheld.total()} withheld" if load.withheld.total() else ""
-    click.echo(escape_text(f"OK: {load.rows} ready rows{withheld} in {state.label}, runs in {raw.label}"))
+    catalog = loaded.catalog
+    absence = describe_absence(catalog, raw, config.raw_layout, config.raw)
+    if absence is not None:
+        _warn(absence)
+    if not catalog.partitions and config.filters != Filters():
+        _warn(
+            "the filters leave no partition; compare --source, --customer, --query, --since and --until with the table"
+        )
+    noun = "partition" if catalog.partitions == 1 else "partitions"
+    counts = [f"{reason} {count}" for reason, count in loaded.report.withheld.counts.items() if count]
+    withheld = f"; withheld: {', '.join(counts)}" if counts else ""
+    click.echo(escape_text(f"OK: {catalog.partitions} {noun} in {state.label}, runs in {raw.label}{withheld}"))
     return ExitCode.OK
+
+
+def _warn(warning: str) -> None:
+    click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
 
 
 def _render(setting: Setting[object], resolution: Resolution) -> str:
