@@ -18,7 +18,7 @@ import pytest
 
 from readyfs.demo import tour
 from readyfs.demo.steps import STEPS, Stage, TourFailedError, mount_world
-from readyfs.demo.world import WorldSpec
+from readyfs.demo.world import TOUR_DAYS, WorldSpec
 from readyfs.errors import ExitCode, UsageError
 from readyfs.fuse.mount_table import mounts_at
 
@@ -73,11 +73,37 @@ def wait_for(process: subprocess.Popen[bytes], text: bytes, timeout_s: float = 6
 def test_tour_takes_every_step_and_unmounts(tmp_path: Path) -> None:
     done = run(str(tmp_path / "demo"), "--no-wait", *SMALL)
     assert (done.returncode, done.stderr) == (0, "")
-    headings = [(step.__doc__ or "").splitlines()[0] for step in (mount_world, *STEPS)]
+    headings = [(step.__doc__ or "").splitlines()[0] for step in STEPS]
     assert [line for line in done.stdout.splitlines() if line in headings] == headings
     assert done.stdout.count("$ readyfs ") >= 5
     assert "\x1b" not in done.stdout
     assert mounts_at(tmp_path / "demo" / "mount") == []
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_smallest_world_has_something_to_show_for_every_step(tmp_path: Path, seed: str) -> None:
+    size = ["--customers", "1", "--queries", "1", "--days", str(TOUR_DAYS), "--seed", seed]
+    done = run(str(tmp_path), "--no-wait", *size)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "5 partitions of 1 customer, 5 ready:" in done.stdout
+    assert "which nobody should read: superseded runs." in done.stdout
+
+
+def test_change_is_seen_when_the_tour_asks_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    seen_by_itself = "timeout 3 sh -c 'until ls mount/*/*/2024-07-01 2>/dev/null; do sleep 0.1; done'"
+
+    def publish_unseen(stage: Stage) -> None:
+        """A change that waits."""
+        day = stage.world.settled[0]._replace(logical_date="2024-07-01")
+        stage.producer.write_and_publish(day, "2024-07-02T04:05:06.789Z", b"{}\n")
+        stage.type(seen_by_itself, fails=True)
+        stage.refresh("1 appeared")
+
+    monkeypatch.setattr(tour, "STEPS", (mount_world, publish_unseen))
+    tour.run_demo(tmp_path, WorldSpec(customers=1, queries=1, days=6), wait=False)
+    assert "1 appeared (revision 2)" in capfd.readouterr().out
 
 
 def test_demo_directory_is_used_again(tmp_path: Path) -> None:
@@ -145,7 +171,7 @@ def test_step_that_shows_something_else_fails_the_demo_and_unmounts(
         stage.type("exec 3<mount/$(cd mount && find . -type f | head -n 1)")
         stage.type("ls mount", "no such customer")
 
-    monkeypatch.setattr(tour, "STEPS", (claim,))
+    monkeypatch.setattr(tour, "STEPS", (mount_world, claim))
     with pytest.raises(TourFailedError, match="did not print 'no such customer'") as failure:
         tour.run_demo(tmp_path, WorldSpec(customers=1, queries=1, days=6), wait=False)
     assert failure.value.exit_code == ExitCode.INTERNAL
@@ -167,7 +193,38 @@ def test_directory_with_other_things_is_refused(tmp_path: Path) -> None:
 
 def test_too_few_days_for_the_tour_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too few"):
-        tour.run_demo(tmp_path, WorldSpec(days=4), wait=False)
+        tour.run_demo(tmp_path, WorldSpec(days=TOUR_DAYS - 1), wait=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_in_the_place_of_the_mount_point_is_refused(tmp_path: Path) -> None:
+    assert run(str(tmp_path), "--no-mount", *SMALL).returncode == 0
+    (tmp_path / "mount").touch()
+    done = run(str(tmp_path), "--no-wait", *SMALL)
+    assert (done.returncode, len(done.stderr.splitlines())) == (ExitCode.USAGE, 1)
+    assert "mount is not a directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no-mount"], "no DIR says where to"),
+        (["d", "--no-mount", "--wait"], "nothing to wait for"),
+        ([""], "DIR is empty"),
+        (["/dev/null"], "/dev/null is not a directory"),
+        (["/dev/null/d"], "no sample world can be written to /dev/null/d"),
+        (["/proc/d", "--no-mount"], "no sample world can be written to /proc/d"),
+    ],
+)
+def test_directory_that_cannot_be_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from readyfs.demo.producer import LogicalPartition
-from readyfs.demo.world import SETTLED_DAYS, Fate, World, WorldSpec, make_world
+from readyfs.demo.world import SETTLED_DAYS, TOUR_DAYS, Fate, World, WorldSpec, make_world
 from readyfs.errors import UsageError
 
 SMALL = WorldSpec(customers=4, queries=5, days=20, records=6, large_bytes=20_000)
@@ -122,6 +122,18 @@ def test_settled_partitions_are_ready_with_one_run(world: World) -> None:
         assert runs(world, partition) == {world.ready[partition]: {"payload.jsonl", "metadata.json"}}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_world_as_small_as_the_tour_allows_has_a_superseded_run(tmp_path: Path, seed: int) -> None:
+    world = make_world(tmp_path, WorldSpec(customers=1, queries=1, days=TOUR_DAYS, seed=seed))
+    assert world.fates == {Fate.READY: SETTLED_DAYS, Fate.REPROCESSED: 1}
+    assert world.other_runs == ("superseded",)
+    assert len(list(world.raw_root.rglob("payload.jsonl"))) == len(world.ready) + 1
+
+
+def test_world_knows_the_kinds_of_run_that_are_not_shown(world: World) -> None:
+    assert world.other_runs == ("half-written", "rejected", "requeued", "superseded")
+
+
 def test_even_world_is_ready_throughout_with_one_run_each(tmp_path: Path) -> None:
     world = make_world(tmp_path, WorldSpec(customers=3, queries=7, days=4, records=2, uneven=False))
     assert len(world.ready) == 3 * 7 * 4
@@ -151,6 +163,13 @@ def test_directory_with_other_things_is_refused_and_left_alone(tmp_path: Path) -
         make_world(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["state.db"]
     assert (tmp_path / "state.db").read_text(encoding="utf-8") == "precious"
+
+
+def test_file_in_the_place_of_the_directory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious", encoding="utf-8")
+    with pytest.raises(UsageError, match="file is not a directory"):
+        make_world(tmp_path / "file", SMALL)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "precious"
 
 
 @pytest.mark.parametrize("spec", [WorldSpec(customers=0), WorldSpec(queries=0), WorldSpec(days=-1)])

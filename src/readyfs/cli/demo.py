@@ -28,7 +28,8 @@ def demo(
 ) -> ExitCode:
     """Make a believable world of customers, queries and dates in DIR, mount it, and take a tour of what readyfs does.
 
-    Without DIR the world is temporary: it goes when the demo ends. The tour shows each command as you would type it, and its real output.
+    Without DIR the world is temporary: it goes when the demo ends. The tour shows each command as you would type it,
+    and its real output.
     """
     from readyfs.demo.tour import run_demo
     from readyfs.demo.world import WorldSpec

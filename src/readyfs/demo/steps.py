@@ -1,15 +1,18 @@
 """The steps of the tour: what is typed, what the pipeline does meanwhile, and what must be seen.
 
 A step is a function of a `Stage`. It types real commands and holds their output against what it tells the user; a
-difference is a `TourFailedError`, never a comment that is not true.
+difference is a `TourFailedError`, never a comment that is not true. What a step shows does not hang on the clock: the
+mount looks at the table once an hour, so a change is seen when the step asks for a refresh and at no other time. Only
+`following` mounts with a short interval, and waits for what it promises.
 """
 
 from __future__ import annotations
 
 import shlex
+import signal
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -24,7 +27,11 @@ from readyfs.errors import ExitCode, UserError
 MOUNT: Final = "mount"
 LOG: Final = "readyfs.log"
 INTERVAL: Final = "2s"
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+_LONG_INTERVAL: Final = "1h"
+# DuckDB leaves out the middle of a long table.
+_SHOWN_CUSTOMERS: Final = 20
 _RUN_ID_COMMAND: Final = """grep -o '"run_id":"[^"]*"'"""
 
 
@@ -62,21 +69,38 @@ class Stage:
             raise TourFailedError(f"`{command}` did not print {expect!r}", _REMEDY)
         return text
 
-    def refresh(self) -> None:
+    def mount(self, interval: str) -> None:
+        """Mount the world."""
+        with _signals_held():
+            self.type(
+                f"readyfs mount {MOUNT} --state state.db --raw raw --interval {interval} "
+                f"--state-dir var --log-file {LOG} --daemon",
+                timeout_s=60,
+            )
+
+    def refresh(self, expect: str) -> None:
         """Ask for a refresh and wait for its end."""
-        self.type(f"readyfs refresh {MOUNT} --wait")
+        self.type(f"readyfs refresh {MOUNT} --wait", f": {expect} (")
 
 
 _REMEDY: Final = "the output above says more"
 
 
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    # A signal waits until it is known whether there is a mount to take down. The shell was started before and has none
+    # of this.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 def mount_world(stage: Stage) -> None:
     """One command: from a state table to files."""
-    stage.type(
-        f"readyfs mount {MOUNT} --state state.db --raw raw --interval {INTERVAL} "
-        f"--state-dir var --log-file {LOG} --daemon",
-        timeout_s=60,
-    )
+    stage.mount(_LONG_INTERVAL)
+    stage.say("(It looks at the table every hour, so that the tour can show each change when it asks for it.)")
 
 
 def listing(stage: Stage) -> None:
@@ -90,7 +114,7 @@ def listing(stage: Stage) -> None:
     counted = stage.type(f"find {MOUNT} -name {PAYLOAD_NAME} | wc -l", timeout_s=60)
     if int(counted) != len(world.ready):
         raise TourFailedError(f"the mount shows {counted.strip()} partitions, {len(world.ready)} are ready", _REMEDY)
-    stage.say("The raw store holds more: rejected, superseded and half-written runs, which nobody should read.")
+    stage.say(f"The raw store holds more, which nobody should read: {_join(world.other_runs)} runs.")
     written = stage.type(f"find raw -name {PAYLOAD_NAME} | wc -l")
     if int(written) <= int(counted):
         raise TourFailedError("the raw store holds no other runs", _REMEDY)
@@ -144,7 +168,7 @@ def appearing(stage: Stage) -> None:
     stage.producer.seal_run(run)
     stage.producer.publish(run)
     stage.say("Now the run is sealed and the validator has set the row to success.")
-    stage.refresh()
+    stage.refresh("1 appeared")
     stage.type(f"ls {path}", PAYLOAD_NAME)
 
 
@@ -156,22 +180,11 @@ def switching(stage: Stage) -> None:
     stage.type(f"exec 3<{path}")
     run = _publish_again(stage, partition)
     stage.say(f"{partition.logical_date} was reprocessed: another run was written and published.")
-    stage.refresh()
+    stage.refresh("1 switched")
     stage.type(f"{_RUN_ID_COMMAND} {path}", run.run_id)
     stage.say("The file that was opened before still belongs to the run it was opened on:")
     stage.type(f"{_RUN_ID_COMMAND} <&3", old)
     stage.type("exec 3<&-")
-
-
-def retracting(stage: Stage) -> None:
-    """A partition that is not ready any more goes away; nobody asked for a refresh this time."""
-    partition = stage.world.settled[2]
-    path = f"{MOUNT}/{partition.path}"
-    stage.type(f"ls -d {path}", path)
-    stage.producer.requeue(partition)
-    stage.say(f"An operator has requeued {partition.logical_date}. Every {INTERVAL} the mount looks by itself:")
-    stage.type(f"timeout 15 sh -c 'while test -e {path}; do sleep 0.2; done'")
-    stage.type(f"ls {path}", "No such file or directory", fails=True)
 
 
 def breaking(stage: Stage) -> None:
@@ -199,21 +212,36 @@ def refusing(stage: Stage) -> None:
     stage.type(f"mkdir {MOUNT}/new", "Read-only file system", fails=True)
 
 
+def following(stage: Stage) -> None:
+    """Left alone, a mount follows the table; a partition that is not ready any more goes away."""
+    partition = stage.world.settled[2]
+    path = f"{MOUNT}/{partition.path}"
+    stage.type(f"readyfs umount {MOUNT}", timeout_s=70)
+    stage.mount(INTERVAL)
+    stage.type(f"ls -d {path}", path)
+    stage.producer.requeue(partition)
+    stage.say(f"An operator has requeued {partition.logical_date}. The mount looks by itself now, every {INTERVAL}:")
+    stage.type(f"timeout 60 sh -c 'while test -e {path}; do sleep 0.2; done'", timeout_s=70)
+    stage.type(f"ls {path}", "No such file or directory", fails=True)
+
+
 def status(stage: Stage) -> None:
     """The daemon says how it is."""
-    stage.type(f"readyfs status {MOUNT}")
+    # One partition has appeared since the world was made, and one has gone.
+    stage.type(f"readyfs status {MOUNT}", f"{len(stage.world.ready):,} ready partition")
 
 
 STEPS: Final[tuple[Callable[[Stage], None], ...]] = (
+    mount_world,
     listing,
     reading,
     lineage,
     query,
     appearing,
     switching,
-    retracting,
     breaking,
     refusing,
+    following,
     status,
 )
 
@@ -224,7 +252,7 @@ import duckdb
 duckdb.sql('''
     SELECT customer_id, count(*) AS records, sum(cost_micros) // 1000000 AS cost
     FROM read_json('{glob}')
-    GROUP BY customer_id ORDER BY customer_id
+    GROUP BY customer_id ORDER BY customer_id LIMIT {_SHOWN_CUSTOMERS}
 ''').show()
 END"""
 
@@ -233,8 +261,9 @@ def _expected_counts(world: World, query_name: str, month: str) -> list[tuple[st
     with closing(sqlite3.connect(world.state_file)) as state:
         return state.execute(
             "SELECT customer_id, sum(record_count) FROM partition_state WHERE status = 'success' AND query_name = ?"
-            " AND logical_date LIKE ? GROUP BY customer_id HAVING sum(record_count) > 0",
-            (query_name, f"{month}-%"),
+            " AND logical_date LIKE ? GROUP BY customer_id HAVING sum(record_count) > 0"
+            " ORDER BY customer_id LIMIT ?",
+            (query_name, f"{month}-%", _SHOWN_CUSTOMERS),
         ).fetchall()
 
 
@@ -242,6 +271,10 @@ def _publish_again(stage: Stage, partition: LogicalPartition) -> Run:
     spec = stage.world.spec
     payload = render_records(partition, spec.records + 3, spec.seed)
     return stage.producer.write_and_publish(partition, _new_run_id(), payload)
+
+
+def _join(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _new_run_id() -> str:

@@ -8,6 +8,7 @@ error, at Ctrl-C and at SIGTERM.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -20,16 +21,16 @@ from typing import Final, NoReturn
 
 import click
 
-from readyfs.demo.steps import INTERVAL, LOG, MOUNT, STEPS, Stage, TourFailedError, mount_world
+from readyfs.demo.steps import INTERVAL, LOG, MOUNT, SIGNALS, STEPS, Stage, TourFailedError
 from readyfs.demo.terminal import CommandTimeoutError, Terminal
-from readyfs.demo.world import SETTLED_DAYS, World, WorldSpec, make_world
+from readyfs.demo.world import TOUR_DAYS, World, WorldSpec, make_world
 from readyfs.errors import ExitCode, UsageError
 from readyfs.fuse.mount_point import detach
 from readyfs.fuse.mount_table import is_alive, mounts_at
+from readyfs.partition import escape_text
 
 _LOG_LINES: Final = 20
 _STOP_TIMEOUT_S: Final = 45.0
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Ended(BaseException):
@@ -45,21 +46,22 @@ def run_demo(
 ) -> ExitCode:
     """Make a sample world in `directory` and take the tour; return 0 if every step showed what it claims.
 
-    Without a directory a temporary one is used, which is removed at the end if it was mounted. `mount=False` only
-    writes the world. `wait` says whether to stay mounted after the tour until Ctrl-C; None means on a terminal.
-    Called from the main thread, because it handles signals; one that comes before the end of the tour raises
-    `SystemExit`. Raises `UsageError` for a directory that is in use or holds something else, and `TourFailedError`.
+    Without a directory a temporary one is used, which is removed at the end. `mount=False` only writes the world, for
+    which a directory has to be named. `wait` says whether to stay mounted after the tour until Ctrl-C; None means on a
+    terminal. Called from the main thread, because it handles signals; one that comes before the end of the tour raises
+    `SystemExit`. Raises `UsageError` for a directory that cannot be written, is in use or holds something else, and
+    `TourFailedError`.
     """
     spec = spec or WorldSpec()
-    if mount and spec.days < SETTLED_DAYS:
-        raise UsageError(
-            f"{spec.days} days are too few for the tour", f"ask for at least {SETTLED_DAYS}, or --no-mount"
-        )
+    if not mount and directory is None:
+        raise UsageError("--no-mount only writes a sample world, and no DIR says where to", "name a directory")
+    if mount and spec.days < TOUR_DAYS:
+        raise UsageError(f"too few days for the tour: {spec.days}", f"ask for at least {TOUR_DAYS}, or --no-mount")
     if wait is None:
         wait = sys.stdin.isatty() and sys.stdout.isatty()
     with _signals_as_exceptions():
         try:
-            with _demo_directory(directory, keep=not mount) as place:
+            with _demo_directory(directory) as place:
                 world = _write_world(place, spec)
                 if mount:
                     _tour(world, wait=wait)
@@ -73,7 +75,7 @@ def _signals_as_exceptions() -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> NoReturn:
         raise _Ended(number)
 
-    before = {number: signal.signal(number, end) for number in _SIGNALS}
+    before = {number: signal.signal(number, end) for number in SIGNALS}
     try:
         yield
     finally:
@@ -82,16 +84,17 @@ def _signals_as_exceptions() -> Iterator[None]:
 
 
 @contextmanager
-def _demo_directory(directory: Path | None, *, keep: bool) -> Iterator[Path]:
+def _demo_directory(directory: Path | None) -> Iterator[Path]:
     if directory is not None:
-        yield directory.resolve()
+        # A loop of links is told as an OSError by what comes next.
+        yield Path(os.path.realpath(directory))
         return
     place = Path(tempfile.mkdtemp(prefix="readyfs-demo-")).resolve()
     try:
         yield place
     finally:
         # Never below a mount that could not be taken down.
-        if not keep and not mounts_at(place / MOUNT):
+        if not mounts_at(place / MOUNT):
             shutil.rmtree(place)
 
 
@@ -99,11 +102,11 @@ def _write_world(place: Path, spec: WorldSpec) -> World:
     _clear_mount_point(place / MOUNT)
     world = make_world(place, spec)
     _heading("A sample world")
-    partitions = spec.customers * spec.queries * spec.days
-    _say(f"{place} holds what a pipeline leaves behind:")
+    partitions = _count(spec.customers * spec.queries * spec.days, "partition")
+    _say(f"{escape_text(str(place))} holds what a pipeline leaves behind:")
     _say("  state.db  the state table")
     _say("  raw/      every run that was ever written")
-    _say(f"{partitions} partitions of {spec.customers} customers, {len(world.ready)} of them ready:")
+    _say(f"{partitions} of {_count(spec.customers, 'customer')}, {len(world.ready)} ready:")
     _say("  " + ", ".join(f"{count} {fate}" for fate, count in world.fates.most_common()))
     return world
 
@@ -112,12 +115,15 @@ def _clear_mount_point(mount_point: Path) -> None:
     """Clear what a demo that was killed left mounted; raise `UsageError` if the mount is alive."""
     for mount in mounts_at(mount_point):
         if not mount.is_readyfs or is_alive(mount):
-            raise UsageError(f"{mount_point} is mounted", f"unmount it first: readyfs umount {mount_point}")
+            shown = escape_text(shlex.quote(str(mount_point)))
+            raise UsageError(f"{shown} is mounted", f"unmount it first: readyfs umount {shown}")
         detach(mount_point)
 
 
 def _tour(world: World, *, wait: bool) -> None:
     mount_point = world.directory / MOUNT
+    if mount_point.exists() and not mount_point.is_dir():
+        raise UsageError(f"{escape_text(str(mount_point))} is not a directory", "remove it, or name another directory")
     mount_point.mkdir(exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="readyfs-demo-bin-"))
     try:
@@ -130,7 +136,7 @@ def _tour(world: World, *, wait: bool) -> None:
                 _show_log(world.directory / LOG)
                 raise
             finally:
-                for number in _SIGNALS:
+                for number in SIGNALS:
                     signal.signal(number, signal.SIG_IGN)
                 # Whatever the shell still holds open goes with it.
                 terminal.close()
@@ -140,14 +146,6 @@ def _tour(world: World, *, wait: bool) -> None:
 
 
 def _take_steps(stage: Stage) -> None:
-    # A signal waits until it is known whether there is a mount to take down. The shell was started before and has none
-    # of this.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        _heading(mount_world.__doc__)
-        mount_world(stage)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for step in STEPS:
         _heading(step.__doc__)
         step(stage)
@@ -181,6 +179,10 @@ def _take_down(mount_point: Path, scratch: Path) -> None:
     _show(command, answer)
     if left:
         raise TourFailedError(f"`{command}` left the mount there", "it was detached now; the output above says more")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _heading(text: str | None) -> None:

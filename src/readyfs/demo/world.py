@@ -2,12 +2,14 @@
 
 `make_world` writes it through `Producer`. An uneven world (the default) holds what months of operation leave behind:
 partitions that are pending, failed, missing or requeued, runs that were rejected, superseded or never finished. The
-newest `SETTLED_DAYS` dates of the first series are plainly ready, so that a tour always finds something to show.
+newest `SETTLED_DAYS` dates of the first series are plainly ready and the date before them was reprocessed, so that a
+tour of `TOUR_DAYS` finds something to show whatever the seed.
 """
 
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,8 +23,10 @@ import orjson
 
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.errors import UsageError
+from readyfs.partition import escape_text
 
-SETTLED_DAYS: Final = 5
+SETTLED_DAYS: Final = 4
+TOUR_DAYS: Final = SETTLED_DAYS + 1
 
 _MARKER_NAME: Final = ".readyfs-demo.json"
 
@@ -65,6 +69,16 @@ _SHARES: Final = {
     Fate.FAILED_LATER: 2,
     Fate.REQUEUED: 2,
 }
+_OTHER_RUNS: Final = {
+    Fate.RECOVERED: "half-written",
+    Fate.REPROCESSED: "superseded",
+    Fate.REPROCESSING: "half-written",
+    Fate.UNFINISHED: "half-written",
+    Fate.FAILED: "rejected",
+    Fate.FAILED_LATER: "rejected",
+    Fate.REQUEUED: "requeued",
+}
+
 _FATES: Final = (*_SHARES, Fate.READY)
 _WEIGHTS: Final = (*_SHARES.values(), 100 - sum(_SHARES.values()))
 
@@ -109,6 +123,11 @@ class World:
         days = [self.spec.last_day - timedelta(days=back) for back in range(min(SETTLED_DAYS, self.spec.days))]
         return tuple(LogicalPartition(source, customer_id, query_name, day.isoformat()) for day in days)
 
+    @property
+    def other_runs(self) -> tuple[str, ...]:
+        """The kinds of run that the raw store holds besides those of ready partitions, sorted."""
+        return tuple(sorted({kind for fate, kind in _OTHER_RUNS.items() if self.fates[fate]}))
+
     def producer(self) -> Producer:
         """Return a producer that goes on writing this world."""
         return Producer(self.state_file, self.raw_root)
@@ -118,7 +137,7 @@ def make_world(directory: Path, spec: WorldSpec | None = None) -> World:
     """Write a world into `directory` (`state.db` and `raw/`), which is made if it is missing.
 
     A directory that holds an earlier sample world is emptied of it first. Raises `UsageError` if the directory holds
-    anything else, or if the spec asks for less than one partition.
+    anything else, is no directory, or cannot be made or written to, or if the spec asks for less than one partition.
     """
     spec = spec or WorldSpec()
     for name in ("customers", "queries", "days"):
@@ -127,9 +146,16 @@ def make_world(directory: Path, spec: WorldSpec | None = None) -> World:
                 f"a sample world with {getattr(spec, name)} {name} is empty", f"ask for at least 1 of the {name}"
             )
     world = World(directory, directory / "state.db", directory / "raw", spec)
-    _claim(world)
-    with world.producer() as producer:
-        _write(world, producer)
+    try:
+        _claim(world)
+        with world.producer() as producer:
+            _write(world, producer)
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise UsageError(
+            f"no sample world can be written to {escape_text(str(directory))} ({reason})",
+            "name a directory that can be made and written to",
+        ) from error
     return world
 
 
@@ -167,15 +193,16 @@ class _Task(NamedTuple):
 
 
 def _claim(world: World) -> None:
+    shown = escape_text(str(world.directory))
+    if world.directory.exists() and not world.directory.is_dir():
+        raise UsageError(f"{shown} is not a directory", "name a new or an empty directory")
     world.directory.mkdir(parents=True, exist_ok=True)
     marker = world.directory / _MARKER_NAME
     if marker.exists():
         world.state_file.unlink(missing_ok=True)
         shutil.rmtree(world.raw_root, ignore_errors=True)
     elif any(world.directory.iterdir()):
-        raise UsageError(
-            f"{world.directory} is not empty and holds no sample world", "name a new or an empty directory"
-        )
+        raise UsageError(f"{shown} is not empty and holds no sample world", "name a new or an empty directory")
     marker.write_bytes(orjson.dumps(asdict(world.spec), option=orjson.OPT_APPEND_NEWLINE))
 
 
@@ -191,6 +218,8 @@ def _plan(world: World) -> Iterator[_Task]:
     spec = world.spec
     random = Random(spec.seed)
     settled = frozenset(world.settled)
+    before_settled = spec.last_day - timedelta(days=SETTLED_DAYS)
+    reworked = world.settled[0]._replace(logical_date=before_settled.isoformat())
     large_records = spec.large_bytes // 150
     for back in reversed(range(spec.days)):
         day = spec.last_day - timedelta(days=back)
@@ -208,6 +237,8 @@ def _plan(world: World) -> Iterator[_Task]:
                     records = large_records
                 if partition in settled:
                     fate, records = Fate.READY, spec.records
+                elif spec.uneven and partition == reworked:
+                    fate = Fate.REPROCESSED
                 yield _Task(partition, fate, records, begun)
 
 
