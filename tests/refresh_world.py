@@ -10,9 +10,10 @@ import trio
 
 from readyfs.errors import StateError
 from readyfs.layout import RawLayout
+from readyfs.loader import CatalogLoader
 from readyfs.partition import WithheldReason, WithheldTally
 from readyfs.raw.local import LocalRawStore
-from readyfs.refresh import CatalogLoader, Refresher, Schedule
+from readyfs.refresh import Refresher, Schedule
 from readyfs.state.store import StateLoad
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.filesystem import Filesystem

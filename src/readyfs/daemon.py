@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import resource
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 import trio
@@ -22,16 +23,20 @@ from readyfs.config import Config
 from readyfs.control.protocol import socket_path
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.control.server import serve_control
-from readyfs.errors import ExitCode, RefreshFailedError
+from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError
 from readyfs.fuse.kernel_cache import KernelCache
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount_point
+from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3_engine import Pyfuse3Engine, Pyfuse3Notifier
+from readyfs.fuse.raw_calls import RawCalls
+from readyfs.life import Life, Phase
+from readyfs.loader import CatalogLoader, Loaded
 from readyfs.mount_lock import hold_mount_lock
 from readyfs.notify import Notifier
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
-from readyfs.refresh import CatalogLoader, Refresher, Schedule
+from readyfs.refresh import Refresher, Schedule
 from readyfs.shutdown import Shutdown
 from readyfs.state.open import open_state
 from readyfs.state.store import StateStore
@@ -45,6 +50,10 @@ from readyfs.watchdog import feed_watchdog
 
 log = structlog.get_logger("readyfs.daemon")
 
+RAW_TIMEOUT_S: Final = 60.0
+"""How long a request may wait for the raw store before it is answered with EIO."""
+PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
+"""A state store that takes longer than two of its timeouts and this has not just been slow."""
 SPARE_DESCRIPTORS: Final = 128
 """Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
 
@@ -52,19 +61,33 @@ SPARE_DESCRIPTORS: Final = 128
 def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     """Mount and serve until asked to stop; `on_ready` is called once when mounted, loaded and served.
 
-    Raises `UserError` if it cannot start; nothing is left mounted then.
+    Raises `UserError`, or an exception group that holds one, if it cannot start; nothing is left mounted then.
     """
-    prepare_runtime_dir(config.runtime_dir)
-    with hold_mount_lock(config.state_dir, config.mountpoint):
-        check_fuse(privileged=os.geteuid() == 0, allow_other=config.allow_other)
-        raw = open_raw(config.raw, config.raw_layout)
-        raw.check()
-        prepare_mount_point(config.mountpoint, list(_reserved(config)))
-        store = open_state(config.state, config.table, config.filters, config.state_timeout_s)
-        try:
-            return trio.run(partial(_serve, config, raw, store, on_ready))
-        finally:
+    # What can be refused is refused before anything is made; the mount point is looked at again under the lock.
+    check_fuse(privileged=os.geteuid() == 0, allow_other=config.allow_other)
+    raw = open_raw(config.raw, config.raw_layout)
+    raw.check()
+    reserved = list(_reserved(config))
+    prepare_mount_point(config.mountpoint, reserved)
+    store = open_state(config.state, config.table, config.filters, config.state_timeout_s)
+    loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
+    try:
+        prepare_runtime_dir(config.runtime_dir)
+        with hold_mount_lock(config.state_dir, config.mountpoint):
+            prepare_mount_point(config.mountpoint, reserved)
+            exit_code = trio.run(partial(_serve, config, raw, store, loader, on_ready))
+            if loader.is_busy:
+                _leave_at_once(exit_code)
+    finally:
+        if not loader.is_busy:
             store.close()
+    return exit_code
+
+
+def _leave_at_once(exit_code: ExitCode) -> NoReturn:
+    """End the process although a thread is inside a state store that does not answer: closing it would wait, too."""
+    logging.shutdown()
+    os._exit(exit_code)
 
 
 def _reserved(config: Config) -> Iterator[Reserved]:
@@ -82,15 +105,69 @@ def _reserved(config: Config) -> Iterator[Reserved]:
     yield Reserved(Path(__file__).parent, "program")
 
 
-async def _serve(config: Config, raw: RawStore, store: StateStore, on_ready: Callable[[], None]) -> ExitCode:
-    started_s = time.monotonic()
-    freshness = Freshness(can_go_stale=config.max_staleness_s is not None)
-    loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
-    began = freshness.start()
-    first = await trio.to_thread.run_sync(loader.load_first, abandon_on_cancel=True)
-    freshness.succeeded(began)
-    gc.freeze()  # what is loaded stays: no collection need walk it again
+@dataclass(slots=True)
+class _Wishes:
+    """What signals and clients ask for, from the first moment on; `reload` is None until there is a mount."""
 
+    stop: trio.Event = field(default_factory=trio.Event)
+    reload: Callable[[], Awaitable[None]] | None = None
+
+    async def obey(self, signals: AsyncIterator[int]) -> None:
+        """Turn signals into wishes until cancelled."""
+        async with trio.open_nursery() as nursery:
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    log.info("stopping", reason=signal.Signals(number).name)
+                    self.stop.set()
+                elif self.reload is not None:
+                    nursery.start_soon(self.reload)
+
+
+async def _serve(
+    config: Config, raw: RawStore, store: StateStore, loader: CatalogLoader, on_ready: Callable[[], None]
+) -> ExitCode:
+    wishes = _Wishes()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wishes.obey, signals)
+            freshness = Freshness(can_go_stale=config.max_staleness_s is not None)
+            first = await _load_first(loader, freshness, wishes.stop)
+            exit_code = ExitCode.OK
+            if first is not None:
+                exit_code = await _build(config, raw, store, loader, first, freshness, wishes, on_ready).run()
+            nursery.cancel_scope.cancel()
+    return exit_code
+
+
+async def _load_first(loader: CatalogLoader, freshness: Freshness, stop: trio.Event) -> Loaded | None:
+    """Load the catalog to start with; return None if a stop is asked before it is there."""
+    first: Loaded | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def cancel_when_asked() -> None:
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(cancel_when_asked)
+        began = freshness.start()
+        first = await trio.to_thread.run_sync(loader.load_first, abandon_on_cancel=True)
+        freshness.succeeded(began)
+        nursery.cancel_scope.cancel()
+    gc.freeze()  # what is loaded stays: no collection need walk it again
+    return first
+
+
+def _build(
+    config: Config,
+    raw: RawStore,
+    store: StateStore,
+    loader: CatalogLoader,
+    first: Loaded,
+    freshness: Freshness,
+    wishes: _Wishes,
+    on_ready: Callable[[], None],
+) -> _Mount:
+    """Join the layers over a loaded catalog."""
     kernel_cache = KernelCache(Pyfuse3Notifier())
     filesystem = Filesystem(
         first.catalog,
@@ -101,9 +178,11 @@ async def _serve(config: Config, raw: RawStore, store: StateStore, on_ready: Cal
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
         on_damage=kernel_cache.forget_damaged,
     )
-    engine = Pyfuse3Engine(filesystem, config.raw_threads)
-    schedule = Schedule(config.interval_s, config.max_staleness_s)
-    notifier = Notifier()
+    engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, RAW_TIMEOUT_S))
+    schedule = Schedule(
+        config.interval_s, config.max_staleness_s, patience_s=2 * config.state_timeout_s + PATIENCE_BEYOND_TIMEOUTS_S
+    )
+    notifier, life = Notifier(), Life()
     refresher = Refresher(
         loader,
         first,
@@ -114,13 +193,19 @@ async def _serve(config: Config, raw: RawStore, store: StateStore, on_ready: Cal
         on_outcome=lambda: notifier.status(status.line()),
     )
     status = StatusReporter(
-        config.mountpoint, store.label, raw.label, schedule, filesystem, freshness, refresher, engine, started_s
+        config.mountpoint,
+        store.label,
+        raw.label,
+        schedule,
+        filesystem,
+        freshness,
+        refresher,
+        engine,
+        life,
+        time.monotonic(),
     )
     filesystem.serve_status(status.render)
-    mount = _Mount(config, engine, kernel_cache, refresher, status, notifier, on_ready)
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        engine.mount(str(config.mountpoint), render_mount_options(store.label, allow_other=config.allow_other))
-        return await mount.run(signals)
+    return _Mount(config, store.label, engine, kernel_cache, refresher, status, life, notifier, wishes, on_ready)
 
 
 @dataclass(slots=True)
@@ -128,31 +213,39 @@ class _Mount:
     """One mount from the moment it stands to the moment it is gone."""
 
     config: Config
+    state_label: str
     engine: Pyfuse3Engine
     kernel_cache: KernelCache
     refresher: Refresher
     status_reporter: StatusReporter
+    life: Life
     notifier: Notifier
+    wishes: _Wishes
     on_ready: Callable[[], None]
-    stop_asked: trio.Event = field(default_factory=trio.Event)
     ended: trio.Event = field(default_factory=trio.Event)
 
-    async def run(self, signals: AsyncIterator[int]) -> ExitCode:
-        """Serve until stopped or unmounted; return the exit code of the daemon."""
+    async def run(self) -> ExitCode:
+        """Mount and serve until stopped or unmounted; return the exit code of the daemon."""
+        options = render_mount_options(self.state_label, allow_other=self.config.allow_other)
+        self.engine.mount(str(self.config.mountpoint), options)
         exit_code = ExitCode.OK
         try:
             async with trio.open_nursery() as nursery:
+                mounts = mounts_at(self.config.mountpoint)
                 nursery.start_soon(self._serve_requests)
-                nursery.start_soon(self._obey_signals, signals)
-                await self.engine.wait_served()
+                await self.engine.wait_served(self.ended)
                 socket = socket_path(self.config.runtime_dir, self.config.mountpoint)
                 await nursery.start(serve_control, socket, self)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.notifier, self.config.mountpoint, self.kernel_cache)
+                self.wishes.reload = self._reload
                 self._report_ready()
-                await self.stop_asked.wait()
+                await self.wishes.stop.wait()
                 self.notifier.stopping()
-                shutdown = Shutdown(self.config.mountpoint, self.config.drain_s, self.engine, self.ended)
+                device = mounts[-1].device if mounts else None
+                shutdown = Shutdown(
+                    self.config.mountpoint, device, self.config.drain_s, self.engine, self.ended, self.life
+                )
                 exit_code = await shutdown.run()
                 nursery.cancel_scope.cancel()
         finally:
@@ -165,14 +258,26 @@ class _Mount:
         return self.status_reporter.document()
 
     async def refresh(self, wait: bool) -> dict[str, object]:
-        """Answer a client's refresh request; raise `RefreshFailedError` if it ended in an outage."""
+        """Answer a client's refresh request.
+
+        Raises `RefreshFailedError` if it ended in an outage, `NotRunningError` if the mount is on its way out.
+        """
+        if self.life.phase is not Phase.SERVING:
+            raise NotRunningError(
+                f"the mount is {self.life.phase.value}: no path follows the state any more",
+                "wait for its end with `readyfs umount`, then mount again",
+            )
         if not wait:
             self.refresher.trigger()
             return {"waited": False}
         outcome = await self.refresher.refresh()
         if outcome.error is not None:
+            stale = self.status_reporter.freshness.stale
             raise RefreshFailedError(
-                f"the state cannot be read: {outcome.error}", "the last good catalog is still served"
+                f"the state cannot be read: {outcome.error}",
+                "paths fail with EIO, because the last good catalog is older than --max-staleness allows"
+                if stale
+                else "the last good catalog is still served",
             )
         return {
             "waited": True,
@@ -186,24 +291,16 @@ class _Mount:
         }
 
     def stop(self) -> None:
-        """Begin to stop."""
-        self.stop_asked.set()
+        """Begin to stop, as a client asked."""
+        log.info("stopping", reason="readyfs umount")
+        self.wishes.stop.set()
 
     async def _serve_requests(self) -> None:
         await self.engine.serve()
-        if not self.stop_asked.is_set():
+        if not self.wishes.stop.is_set():
             log.warning("the mount was taken away by someone else")
         self.ended.set()
-        self.stop_asked.set()
-
-    async def _obey_signals(self, signals: AsyncIterator[int]) -> None:
-        async with trio.open_nursery() as nursery:
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    nursery.start_soon(self._reload)
-                else:
-                    log.info("stopping", signal=signal.Signals(number).name)
-                    self.stop_asked.set()
+        self.wishes.stop.set()
 
     async def _reload(self) -> None:
         self.notifier.reloading()
@@ -219,7 +316,7 @@ class _Mount:
 
     def _let_go(self) -> None:
         """Make sure that nothing is left mounted, whatever went wrong, and free the session."""
-        if not self.ended.is_set() and not self.stop_asked.is_set():
+        if not self.ended.is_set() and self.life.phase is Phase.SERVING:
             detach(self.config.mountpoint)
         if self.kernel_cache.close():
             self.engine.close()

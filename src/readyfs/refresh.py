@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 import trio
 
-from readyfs.catalog.build import BuildReport, CatalogShape, build_catalog
 from readyfs.catalog.delta import Delta, compare
 from readyfs.catalog.tree import Branch, Catalog
-from readyfs.errors import AmbiguousPathsError, StateError
-from readyfs.partition import WithheldReason, WithheldTally
-from readyfs.state.store import StateStore
+from readyfs.errors import StateError
+from readyfs.loader import CatalogLoader, Loaded
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
@@ -30,7 +28,7 @@ log = structlog.get_logger("readyfs.refresh")
 
 MAX_BACKOFF_S: Final = 60.0
 JITTER: Final = 0.2
-STALENESS_TICK_S: Final = 0.1
+WATCH_TICK_S: Final = 0.1
 
 
 class KernelCachePort(Protocol):
@@ -39,60 +37,6 @@ class KernelCachePort(Protocol):
     async def forget(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications in order; return when the last has returned."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A catalog fresh from the state store; `lock_ms` is how long the read transaction was open."""
-
-    catalog: Catalog
-    report: BuildReport
-    lock_ms: float
-
-
-class CatalogLoader:
-    """Reads the state store and builds catalogs. Blocking; called by one thread at a time."""
-
-    def __init__(self, store: StateStore, shape: CatalogShape, wall_ns: Callable[[], int] = time.time_ns) -> None:
-        self._store = store
-        self._shape = shape
-        self._wall_ns = wall_ns
-        self._token: Hashable | None = None
-
-    def load_first(self) -> Loaded:
-        """Load the catalog to start with.
-
-        Raises `StateError`, or `AmbiguousPathsError` if two ready rows claim one path (V13).
-        """
-        loaded = self._load(None)
-        if loaded.report.withheld.counts.get(WithheldReason.AMBIGUOUS_PATH):
-            first = next(e for e in loaded.report.withheld.examples if e.reason is WithheldReason.AMBIGUOUS_PATH)
-            raise AmbiguousPathsError(
-                f"path {first.subject} is {first.detail}",
-                "choose one source with --source NAME, or show it in the path with "
-                "--layout '{source}/{customer_id}/{query_name}/{logical_date}', or mend the rows",
-            )
-        return loaded
-
-    def load_if_changed(self, previous: Catalog, *, force: bool) -> Loaded | None:
-        """Load the state unless a probe shows that it is as it was; raise `StateError` on an outage."""
-        if not force and self._token is not None and self._store.probe() == self._token:
-            return None
-        return self._load(previous)
-
-    def expect_change(self) -> None:
-        """Make the next `load_if_changed` load, whatever the probe says."""
-        self._token = None
-
-    def _load(self, previous: Catalog | None) -> Loaded:
-        rows = self._store.load()
-        catalog, report = build_catalog(rows.series, self._shape, previous, self._wall_ns())
-        withheld = WithheldTally()
-        withheld.merge(rows.withheld)
-        withheld.merge(report.withheld)
-        # Only now: a load that could not be built is tried again.
-        self._token = rows.token
-        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), rows.lock_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +61,15 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When to refresh, in seconds; `max_staleness_s` None means to serve the last good catalog for ever."""
+    """When to refresh, in seconds.
+
+    `max_staleness_s` None means to serve the last good catalog for ever. A refresh that takes longer than `patience_s`
+    is an outage although it has not failed: nobody knows whether it ever will.
+    """
 
     interval_s: float
     max_staleness_s: float | None = None
+    patience_s: float = 30.0
 
 
 @dataclass(slots=True)
@@ -179,8 +128,7 @@ class Refresher:
     async def run(self) -> None:
         """Refresh until cancelled."""
         async with trio.open_nursery() as nursery:
-            if self._schedule.max_staleness_s is not None:
-                nursery.start_soon(self._watch_staleness)
+            nursery.start_soon(self._watch)
             last_began = trio.current_time()
             while True:
                 with trio.move_on_at(self._next_at(last_began)):
@@ -273,10 +221,15 @@ class Refresher:
             self.outage = None
             log.info("state can be read again", outage_seconds=round(lasted_s, 1))
 
-    async def _watch_staleness(self) -> None:
+    async def _watch(self) -> None:
+        """Notice what no outcome tells: that a refresh hangs, and that the catalog grows too old."""
         while True:
+            running_s = self.running_s()
+            if self.outage is None and running_s is not None and running_s > self._schedule.patience_s:
+                self._enter_outage(f"the state store has not answered for {running_s:.0f} s", trio.current_time())
+                self._on_outcome()
             await self._update_staleness()
-            await trio.sleep(STALENESS_TICK_S)
+            await trio.sleep(WATCH_TICK_S)
 
     async def _update_staleness(self) -> None:
         limit_s = self._schedule.max_staleness_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ import trio
 from readyfs.errors import ExitCode, MountPointError
 from readyfs.fuse.holders import Holder, find_holders
 from readyfs.fuse.mount_point import MountBusyError, detach, unmount
-from readyfs.fuse.mount_table import mounts_at
+from readyfs.fuse.mount_table import Mount, mounts_at
+from readyfs.life import Life, Phase
 
 log = structlog.get_logger("readyfs.shutdown")
 
@@ -21,6 +23,8 @@ STUCK_S: Final = 5.0
 """How long after a stop was asked the raw store may keep us waiting."""
 HOLDERS_S: Final = 2.0
 """How long it may take to find out who uses the mount."""
+LAST_REPLIES_S: Final = 1.0
+"""How long the answers to requests that were given up may take to reach the kernel."""
 _TICK_S: Final = 0.1
 
 
@@ -39,35 +43,46 @@ class ServingEngine(Protocol):
         ...
 
     def stop_serving(self) -> None:
-        """Make the engine end although the mount is in use."""
+        """Answer what waits with an error, and end although the mount is in use."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Shutdown:
-    """Ends one mount; `ended` is set when the engine has nothing left to serve."""
+    """Ends one mount; `ended` is set when the engine has nothing left to serve.
+
+    `device` is the mount's device number: what else may have been mounted at the place since is not ours to unmount.
+    """
 
     mountpoint: Path
+    device: tuple[int, int] | None
     drain_s: float
     engine: ServingEngine
     ended: trio.Event
+    life: Life
 
     async def run(self) -> ExitCode:
         """Take the mount down; return `OK`, or `STUCK` if the raw store hangs and requests had to be given up."""
-        if self.ended.is_set():
-            return ExitCode.OK  # somebody else took the mount away
+        self.life.phase = Phase.STOPPING
         asked = trio.current_time()
-        try:
-            await trio.to_thread.run_sync(unmount, self.mountpoint, abandon_on_cancel=True)
-        except MountBusyError:
-            await self._report_holders()
-            await self._detach()
-        except MountPointError as error:
-            log.warning("unmount failed, detaching", error=error.message)
-            await self._detach()
+        if self._stands():
+            try:
+                await trio.to_thread.run_sync(unmount, self.mountpoint, abandon_on_cancel=True)
+            except MountBusyError:
+                await self._report_holders()
+                await self._detach()
+            except MountPointError as error:
+                log.warning("unmount failed, detaching", error=error.message)
+                await self._detach()
         return await self._drain(asked)
 
+    def _stands(self) -> bool:
+        mounts = mounts_at(self.mountpoint)
+        return bool(mounts) and mounts[-1].device == self.device
+
     async def _detach(self) -> None:
+        self.life.drain_until_s = time.monotonic() + self.drain_s
+        self.life.phase = Phase.DRAINING
         try:
             await trio.to_thread.run_sync(detach, self.mountpoint, abandon_on_cancel=True)
         except MountPointError as error:
@@ -75,7 +90,7 @@ class Shutdown:
 
     async def _report_holders(self) -> None:
         def find() -> list[Holder]:
-            mounts = mounts_at(self.mountpoint)
+            mounts: list[Mount] = mounts_at(self.mountpoint)
             return find_holders(mounts[-1]) if mounts else []
 
         holders: list[Holder] = []
@@ -83,23 +98,24 @@ class Shutdown:
             holders = await trio.to_thread.run_sync(find, abandon_on_cancel=True)
         for holder in holders:
             log.warning("mount is in use", pid=holder.pid, command=holder.command, how=holder.how)
+        self.life.holders = tuple(f"pid {holder.pid} {holder.command} ({holder.how})" for holder in holders)
         log.warning("mount is busy, detached it and goes on for open files", drain_seconds=self.drain_s)
 
     async def _drain(self, asked: float) -> ExitCode:
         while not self.ended.is_set():
-            now = trio.current_time()
-            stuck = self.engine.stuck_calls(STUCK_S) if now - asked >= STUCK_S else ()
+            waited_s = trio.current_time() - asked
+            stuck = self.engine.stuck_calls(STUCK_S) if waited_s >= STUCK_S else ()
             for call in stuck:
                 log.error(
                     "raw store does not answer, giving the request up", operation=call.operation, inode=call.inode
                 )
-            if stuck:
+            if stuck or waited_s >= self.drain_s:
+                if not stuck:
+                    log.warning("drain is over, files that are still open will fail")
                 self.engine.stop_serving()
-                return ExitCode.STUCK
-            if now - asked >= self.drain_s:
-                log.warning("drain is over, files that are still open will fail")
-                self.engine.stop_serving()
-                return ExitCode.OK
+                with trio.move_on_after(LAST_REPLIES_S):
+                    await self.ended.wait()
+                return ExitCode.STUCK if stuck else ExitCode.OK
             with trio.move_on_after(_TICK_S):
                 await self.ended.wait()
         return ExitCode.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 import orjson
 
 from readyfs import __version__
+from readyfs.life import Life
 from readyfs.partition import WithheldReason, escape_text
 from readyfs.refresh import Refresher, Schedule
 from readyfs.vfs.filesystem import Filesystem
@@ -37,6 +39,10 @@ class EngineCounters(Protocol):
         """Error answers by errno name."""
         ...
 
+    def raw_waits_s(self) -> Sequence[float]:
+        """For how many seconds each request that waits for the raw store has waited."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StatusReporter:
@@ -50,6 +56,7 @@ class StatusReporter:
     freshness: Freshness
     refresher: Refresher
     engine: EngineCounters
+    life: Life
     started_s: float
 
     def document(self) -> dict[str, object]:
@@ -57,11 +64,15 @@ class StatusReporter:
         in_force = self.filesystem.in_force
         latest, outage = self.refresher.latest, self.refresher.outage
         age_s, running_s = self.freshness.age_s(), self.refresher.running_s()
+        draining_s, raw_waits_s = self.life.draining_seconds_left(), self.engine.raw_waits_s()
         return {
             "mountpoint": str(self.mountpoint),
             "pid": os.getpid(),
             "version": __version__,
             "engine": self.engine.name,
+            "phase": self.life.phase.value,
+            "draining_seconds_left": None if draining_s is None else round(draining_s, 3),
+            "holders": list(self.life.holders),
             "state": self.state_label,
             "raw": self.raw_label,
             "revision": in_force.revision,
@@ -69,6 +80,8 @@ class StatusReporter:
             "partitions": in_force.catalog.partitions,
             "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
             "ignored_by_spark": latest.report.ignored_by_spark,
+            "raw_waiting": len(raw_waits_s),
+            "raw_waiting_longest_seconds": round(max(raw_waits_s), 3) if raw_waits_s else None,
             "broken": self.filesystem.broken_partitions(),
             "refreshed_at": _time_text(self.freshness.refreshed_at_ns),
             "age_seconds": None if age_s is None else round(age_s, 3),

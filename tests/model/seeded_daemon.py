@@ -32,7 +32,8 @@ from readyfs.fuse import errno_table
 from readyfs.fuse.kernel_cache import KernelCache
 from readyfs.partition import Partition, render_date
 from readyfs.raw.local import LocalRawStore
-from readyfs.refresh import CatalogLoader, Loaded, Refresher
+from readyfs.loader import CatalogLoader, Loaded
+from readyfs.refresh import Refresher
 from readyfs.state import sqlite
 from readyfs.state.rows import RowParser
 from readyfs.vfs import nodes

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -25,6 +25,7 @@ log = structlog.get_logger("readyfs.fuse")
 
 # The kernel does not hold the name or inode (any more): nothing to forget.
 _HARMLESS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+CLOSE_TIMEOUT_S: Final = 1.0
 
 
 class Notifier(Protocol):
@@ -46,6 +47,8 @@ class KernelCache:
         self._notifier = notifier
         self._monotonic = monotonic
         self._busy_since: float | None = None
+        self._sending = threading.Lock()
+        self._closed = False
         self._limiter = trio.CapacityLimiter(1)
         self._damage: queue.SimpleQueue[Invalidation | None] = queue.SimpleQueue()
         self._damage_thread = threading.Thread(target=self._forget_damage, name="readyfs-damage", daemon=True)
@@ -66,22 +69,27 @@ class KernelCache:
         return 0.0 if since is None else self._monotonic() - since
 
     def close(self) -> bool:
-        """End the damage thread; return whether no notification is under way any more."""
+        """Send nothing more; return whether no notification is under way, so that the session may be freed."""
+        self._closed = True
         self._damage.put(None)
-        self._damage_thread.join(timeout=1.0)
-        return not self._damage_thread.is_alive() and self._busy_since is None
+        self._damage_thread.join(CLOSE_TIMEOUT_S)
+        # Kept from now on: what a refresh still plans to send must not reach a session that is freed.
+        return self._sending.acquire(timeout=CLOSE_TIMEOUT_S) and not self._damage_thread.is_alive()
 
     def _send_all(self, plan: Iterable[Invalidation]) -> None:
-        try:
-            for invalidation in plan:
-                for notification in self._notifications(invalidation):
-                    self._busy_since = self._monotonic()
-                    self._send(notification)
-        finally:
-            self._busy_since = None
+        with self._sending:
+            try:
+                for invalidation in plan:
+                    for notification in self._notifications(invalidation):
+                        if self._closed:
+                            return
+                        self._busy_since = self._monotonic()
+                        self._send(notification)
+            finally:
+                self._busy_since = None
 
     def _forget_damage(self) -> None:
-        while (invalidation := self._damage.get()) is not None:
+        while (invalidation := self._damage.get()) is not None and not self._closed:
             for notification in self._notifications(invalidation):
                 self._send(notification)
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import time
+import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import pyfuse3
@@ -23,6 +22,7 @@ import trio
 
 from readyfs.errors import FilesystemError, FuseError, WouldBlockError
 from readyfs.fuse.errno_table import errno_of
+from readyfs.fuse.raw_calls import RawCall, RawCalls
 from readyfs.partition import escape_text
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
@@ -36,40 +36,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 NAME_MAX: Final = 255
+READ_INTERRUPT_S: Final = 0.25
 MAX_TASKS: Final = 4096
 """Requests that may be under way at once. One that waits for a hung raw store keeps its task, and when all are taken
 not even the catalog can be listed; pyfuse3's own limit is 99."""
-
-
-@dataclass(slots=True)
-class RawCall:
-    """One request that waits for the raw store: for saying what is stuck."""
-
-    operation: str
-    inode: int
-    since: float
-
-
-class RawCalls:
-    """The raw store's worker threads: bounded, abandoned when the daemon stops, and countable while stuck."""
-
-    def __init__(self, threads: int) -> None:
-        self._limiter = trio.CapacityLimiter(threads)
-        self._calls: dict[int, RawCall] = {}
-
-    async def run(self, operation: str, inode: int, call: Callable[[], T]) -> T:
-        """Run a blocking call on a worker thread."""
-        record = RawCall(operation, inode, time.monotonic())
-        self._calls[id(record)] = record
-        try:
-            return await trio.to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
-        finally:
-            del self._calls[id(record)]
-
-    def waiting_longer_than(self, seconds: float) -> list[RawCall]:
-        """Return the calls under way for longer than that."""
-        limit = time.monotonic() - seconds
-        return [call for call in self._calls.values() if call.since <= limit]
 
 
 def _handler(
@@ -124,12 +94,19 @@ class Operations(pyfuse3.Operations):
         try:
             found = self._fs.lookup(inode, name, may_block=False)
         except WouldBlockError:
-            found = await self._raw.run("lookup", parent, lambda: self._fs.lookup(inode, name, may_block=True))
+            found = await self._raw.run(
+                "lookup", parent, lambda: self._fs.lookup(inode, name, may_block=True), self._forget_lookup
+            )
         if isinstance(found, NegativeEntry):
             if not found.timeout_s:
                 raise pyfuse3.FUSEError(errno.ENOENT)
             return _negative(found)
         return _entry(found)
+
+    def _forget_lookup(self, found: Entry | NegativeEntry) -> None:
+        """Take back the count of a lookup whose answer nobody waited for."""
+        if isinstance(found, Entry):
+            self._fs.forget([(found.attributes.inode, 1)])
 
     # Not wrapped: pyfuse3 has nobody to answer, and the filesystem's forget raises nothing.
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -178,7 +155,9 @@ class Operations(pyfuse3.Operations):
         if self._fs.is_in_memory(number):
             opened = self._fs.open_file(number)
         else:
-            opened = await self._raw.run("open", inode, lambda: self._fs.open_file(number))
+            opened = await self._raw.run(
+                "open", inode, lambda: self._fs.open_file(number), lambda late: self._fs.close_file(late.handle)
+            )
         return pyfuse3.FileInfo(fh=opened.handle, keep_cache=opened.keep_pages, direct_io=opened.direct)
 
     @_handler
@@ -244,8 +223,8 @@ class Pyfuse3Engine:
 
     name: Final = "pyfuse3"
 
-    def __init__(self, filesystem: Filesystem, raw_threads: int) -> None:
-        self._raw_calls = RawCalls(raw_threads)
+    def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
+        self._raw_calls = raw_calls
         self._operations = Operations(filesystem, self._raw_calls)
 
     @property
@@ -273,23 +252,56 @@ class Pyfuse3Engine:
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
-        await pyfuse3.main(max_tasks=MAX_TASKS)
+        with _interrupted_reads():
+            await pyfuse3.main(max_tasks=MAX_TASKS)
 
-    async def wait_served(self) -> None:
-        """Return once the kernel's INIT was answered."""
-        await self._operations.served.wait()
+    async def wait_served(self, ended: trio.Event) -> None:
+        """Return once the kernel's INIT was answered; raise `FuseError` if the mount ends before."""
+        async with trio.open_nursery() as nursery:
+
+            async def give_up_when_ended() -> None:
+                await ended.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up_when_ended)
+            await self._operations.served.wait()
+            nursery.cancel_scope.cancel()
+        if not self._operations.served.is_set():
+            raise FuseError("the mount was taken away before it was served", "mount again")
+
+    def raw_waits_s(self) -> Sequence[float]:
+        """For how many seconds each request that waits for the raw store has waited."""
+        return self._raw_calls.waits_s()
 
     def stuck_calls(self, seconds: float) -> Sequence[RawCall]:
         """Return requests that have waited for the raw store for longer than that."""
         return self._raw_calls.waiting_longer_than(seconds)
 
     def stop_serving(self) -> None:
-        """Make `serve` return although the mount is still in use."""
+        """Make `serve` return although the mount is still in use; requests that wait for the raw store get EIO."""
+        self._raw_calls.give_up()
         pyfuse3.terminate()
 
     def close(self) -> None:
         """Free the session; the mount must be gone or detached before, no notification may be under way."""
         pyfuse3.close(unmount=False)
+
+
+@contextmanager
+def _interrupted_reads() -> Iterator[None]:
+    """Interrupt the main thread now and then.
+
+    pyfuse3 waits until a request is there and then reads it with a call that blocks, holding the interpreter. If the
+    request is gone by then, because its client was killed, everything would stand still until the next one comes. A
+    signal ends such a read with EINTR, and pyfuse3 waits again.
+    """
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, READ_INTERRUPT_S, READ_INTERRUPT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextmanager

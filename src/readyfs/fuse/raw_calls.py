@@ -1,0 +1,103 @@
+"""Calls that may wait for the raw store: on worker threads, bounded in number and time, and given up when need be.
+
+A request that waits must get an answer some day: a client whose request was taken and never answered cannot even be
+killed. So each call has a deadline, and all are given up when the daemon stops; the client gets EIO. The thread of a
+call that was given up stays until the raw store answers it, and keeps its place among the workers until then.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class RawCall:
+    """One request that waits for the raw store, since a moment of `time.monotonic`."""
+
+    operation: str
+    inode: int
+    since: float
+    scope: trio.CancelScope
+
+
+class _Delivery(Generic[T]):
+    """Hands a worker's result to the loop, or throws it away if nobody waits any more; never both, never neither."""
+
+    def __init__(self, call: Callable[[], T], discard: Callable[[T], None]) -> None:
+        self._call = call
+        self._discard = discard
+        self._lock = threading.Lock()
+        self._results: list[T] = []
+        self._abandoned = False
+
+    def work(self) -> T:
+        """Run the call, on a worker thread."""
+        result = self._call()
+        with self._lock:
+            self._results.append(result)
+            late = self._abandoned
+        if late:
+            self._discard(result)
+        return result
+
+    def abandon(self) -> None:
+        """Wait no more, on the loop."""
+        with self._lock:
+            self._abandoned = True
+            results = list(self._results)
+        for result in results:
+            self._discard(result)
+
+
+class RawCalls:
+    """The raw store's worker threads and the requests that wait for them; used on the trio loop alone."""
+
+    def __init__(self, threads: int, timeout_s: float) -> None:
+        self._limiter = trio.CapacityLimiter(threads)
+        self._timeout_s = timeout_s
+        self._waiting: set[RawCall] = set()
+        self._given_up = False
+
+    async def run(
+        self, operation: str, inode: int, call: Callable[[], T], discard: Callable[[T], None] = lambda result: None
+    ) -> T:
+        """Run a blocking call on a worker thread; raise `OSError` (EIO) once it is given up.
+
+        `discard` undoes a result that comes too late; it may be called on any thread.
+        """
+        delivery = _Delivery(call, discard)
+        if not self._given_up:
+            with trio.move_on_after(self._timeout_s) as scope:
+                record = RawCall(operation, inode, time.monotonic(), scope)
+                self._waiting.add(record)
+                try:
+                    return await trio.to_thread.run_sync(delivery.work, limiter=self._limiter, abandon_on_cancel=True)
+                finally:
+                    self._waiting.remove(record)
+            delivery.abandon()
+        raise OSError(errno.EIO, "the raw store does not answer")
+
+    def give_up(self) -> None:
+        """Answer every waiting request, and each that still comes, with EIO."""
+        self._given_up = True
+        for call in self._waiting:
+            call.scope.cancel()
+
+    def waits_s(self) -> Sequence[float]:
+        """Return for how many seconds each waiting request has waited; from any thread."""
+        now = time.monotonic()
+        return [now - call.since for call in tuple(self._waiting)]
+
+    def waiting_longer_than(self, seconds: float) -> Sequence[RawCall]:
+        """Return the calls under way for at least that long, the oldest first."""
+        limit = time.monotonic() - seconds
+        return sorted((call for call in self._waiting if call.since <= limit), key=lambda call: call.since)

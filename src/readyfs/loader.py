@@ -1,0 +1,82 @@
+"""Loading: from a state store to a catalog, in one blocking call.
+
+Used by the refresh, by the daemon's start and by `readyfs config check`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from readyfs.catalog.build import BuildReport, CatalogShape, build_catalog
+from readyfs.catalog.tree import Catalog
+from readyfs.errors import AmbiguousPathsError
+from readyfs.partition import WithheldReason, WithheldTally
+from readyfs.state.store import StateStore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A catalog fresh from the state store; `lock_ms` is how long the read transaction was open."""
+
+    catalog: Catalog
+    report: BuildReport
+    lock_ms: float
+
+
+class CatalogLoader:
+    """Reads the state store and builds catalogs. Blocking; called by one thread at a time."""
+
+    def __init__(self, store: StateStore, shape: CatalogShape, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._store = store
+        self._shape = shape
+        self._wall_ns = wall_ns
+        self._token: Hashable | None = None
+        self.is_busy = False
+        """Whether a call is inside the state store; while it is, nobody else may touch the store."""
+
+    def load_first(self) -> Loaded:
+        """Load the catalog to start with.
+
+        Raises `StateError`, or `AmbiguousPathsError` if two ready rows claim one path (V13).
+        """
+        loaded = self._load(None)
+        if loaded.report.withheld.counts.get(WithheldReason.AMBIGUOUS_PATH):
+            first = next(e for e in loaded.report.withheld.examples if e.reason is WithheldReason.AMBIGUOUS_PATH)
+            raise AmbiguousPathsError(
+                f"path {first.subject} is {first.detail}",
+                "choose one source with --source NAME, or show it in the path with "
+                "--layout '{source}/{customer_id}/{query_name}/{logical_date}', or mend the rows",
+            )
+        return loaded
+
+    def load_if_changed(self, previous: Catalog, *, force: bool) -> Loaded | None:
+        """Load the state unless a probe shows that it is as it was; raise `StateError` on an outage."""
+        if not force and self._token is not None and self._inside_store(self._store.probe) == self._token:
+            return None
+        return self._load(previous)
+
+    def expect_change(self) -> None:
+        """Make the next `load_if_changed` load, whatever the probe says."""
+        self._token = None
+
+    def _load(self, previous: Catalog | None) -> Loaded:
+        rows = self._inside_store(self._store.load)
+        catalog, report = build_catalog(rows.series, self._shape, previous, self._wall_ns())
+        withheld = WithheldTally()
+        withheld.merge(rows.withheld)
+        withheld.merge(report.withheld)
+        # Only now: a load that could not be built is tried again.
+        self._token = rows.token
+        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), rows.lock_ms)
+
+    def _inside_store(self, call: Callable[[], T]) -> T:
+        self.is_busy = True
+        try:
+            return call()
+        finally:
+            self.is_busy = False
