@@ -63,9 +63,23 @@ $(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup
 .PHONY: FORCE
 FORCE:
 
+# The unit and the scripts hold these paths, where a blank ends a word and other characters have meanings of their own.
+quoted = '$(subst ','\'',$(1))'
+.PHONY: check-paths
+check-paths:
+	@check() {
+	    [[ $$2 =~ ^/[[:alnum:]@:+,._~/-]*$$ ]] && return
+	    echo "readyfs: $$1=$$2 cannot be used; give an absolute path of letters, digits and @:+,._~/- only" >&2
+	    exit 2
+	}
+	check PREFIX $(call quoted,$(PREFIX))
+	check UNITDIR $(call quoted,$(UNITDIR))
+	[[ -z $(call quoted,$(DESTDIR)) ]] || check DESTDIR $(call quoted,$(DESTDIR))
+
 .PHONY: install
-install: ## install below PREFIX (/usr/local): program, systemd unit, example configuration
-	@python=$$(.ci/setup install)
+install: check-paths ## install below PREFIX (/usr/local): program, systemd unit, example configuration
+	@umask 022
+	python=$$(.ci/setup install)
 	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
 	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
 	if [[ -n "$(DESTDIR)" ]]; then
@@ -83,7 +97,7 @@ install: ## install below PREFIX (/usr/local): program, systemd unit, example co
 	echo "installed $(DESTDIR)$(PREFIX)/bin/readyfs and $(DESTDIR)$(UNITDIR)/$(UNIT)"
 
 .PHONY: uninstall
-uninstall: ## remove exactly what install put there; configuration and state stay
+uninstall: check-paths ## remove exactly what install put there; configuration and state stay
 	@rm -rf "$(DESTDIR)$(LIBDIR)"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/readyfs" "$(DESTDIR)$(UNITDIR)/$(UNIT)" "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
 	[[ ! -d "$(DESTDIR)$(SHAREDIR)" ]] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(SHAREDIR)"
