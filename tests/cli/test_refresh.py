@@ -25,6 +25,17 @@ def test_refresh_that_ends_in_an_outage_has_its_own_exit_code(daemons: FakeDaemo
     assert err == "readyfs: the state cannot be read; the last good catalog is still served\n"
 
 
+def test_refusal_is_an_object_too_with_json(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
+    assert daemons.run("outage", "--daemon")[0] == 0
+    code, out, err = run("refresh", str(daemons.mountpoint), "--wait", "--json")
+    assert code == 10
+    error = "the state cannot be read; the last good catalog is still served"
+    assert json.loads(out) == {"mountpoint": str(daemons.mountpoint), "error": error, "exit_code": 10}
+    assert err == f"readyfs: {error}\n"
+    code, out, _ = run("refresh", str(tmp_path), "--json")
+    assert (code, json.loads(out)["exit_code"]) == (8, 8)
+
+
 def test_refresh_without_a_daemon_is_not_running(run: Run, tmp_path: Path) -> None:
     code, _, err = run("refresh", str(tmp_path))
-    assert (code, err) == (8, f"readyfs: no readyfs daemon serves {tmp_path}; start one with `readyfs mount`\n")
+    assert (code, err) == (8, f"readyfs: no readyfs is mounted at {tmp_path}; `readyfs status` lists what is\n")

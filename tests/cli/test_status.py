@@ -53,9 +53,11 @@ def test_status_without_any_mount_says_so(run: Run) -> None:
 
 
 def test_status_of_a_place_without_a_daemon_is_not_running(run: Run, tmp_path: Path) -> None:
+    error = f"no readyfs is mounted at {tmp_path}; `readyfs status` lists what is"
+    assert run("status", str(tmp_path)) == (8, "", f"readyfs: {error}\n")
     code, out, err = run("status", str(tmp_path), "--json")
-    assert (code, out) == (8, "")
-    assert err == f"readyfs: no readyfs daemon serves {tmp_path}; start one with `readyfs mount`\n"
+    assert (code, err) == (8, f"readyfs: {error}\n")
+    assert json.loads(out) == {"mountpoint": str(tmp_path), "error": error, "exit_code": 8, "kernel": None}
 
 
 def test_status_finds_the_daemon_through_another_spelling(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
@@ -98,6 +100,43 @@ def test_outage_and_staleness_are_in_the_block() -> None:
     answer = {"mountpoint": "/m", "state": "sqlite:///s.db", "state_error": "locked\n", "stale": False}
     assert "  state      sqlite:///s.db, outage: locked\\n" in render_status(answer)
     assert "STALE: locked" in render_status({**answer, "stale": True})
+
+
+def test_draining_mount_does_not_look_alive() -> None:
+    answer = {
+        "mountpoint": "/m",
+        "partitions": 7,
+        "phase": "draining",
+        "draining_seconds_left": 12.04,
+        "holders": ["pid 123 bash (cwd)"],
+    }
+    text = render_status(answer)
+    assert text.splitlines()[1] == (
+        "  DRAINING   unmounted, no path leads here; open files are served for 12.0 s more; held by pid 123 bash (cwd)"
+    )
+    assert "serving" not in text
+    assert "STOPPING" in render_status({"mountpoint": "/m", "partitions": 7, "phase": "stopping"})
+
+
+def test_stale_mount_is_said_to_refuse_every_path() -> None:
+    """V11: past the limit a walk from the root fails, and the status says so."""
+    answer = {"mountpoint": "/m", "partitions": 7, "phase": "serving", "stale": True, "max_staleness_seconds": 3600.0}
+    text = render_status(answer)
+    assert "  REFUSING   every path fails with EIO (Input/output error): the catalog is older than 1 h 0 min" in text
+    assert "serving" not in text
+
+
+@pytest.mark.parametrize(
+    ("count", "longest", "words"),
+    [
+        (0, None, "  raw        /raw"),
+        (1, 0.5, "  raw        /raw, 1 request waits for it, the longest for 0.5 s"),
+        (3, 75.0, "  raw        /raw, 3 requests wait for it, the longest for 1 min 15 s"),
+    ],
+)
+def test_requests_that_wait_for_the_raw_store_are_shown(count: int, longest: float | None, words: str) -> None:
+    answer = {"mountpoint": "/m", "raw": "/raw", "raw_waiting": count, "raw_waiting_longest_seconds": longest}
+    assert words in render_status(answer).splitlines()
 
 
 def test_control_characters_in_a_status_do_not_reach_the_terminal() -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
+
+import pytest
 
 from readyfs.control.runtime_dir import list_registrations
 from tests.cli.conftest import FakeDaemons, Run
@@ -37,6 +40,33 @@ def test_umount_of_a_daemon_that_does_not_end_gives_up_in_time(daemons: FakeDaem
     code, _, err = run("umount", str(daemons.mountpoint), "--timeout", "300ms")
     assert code == 9
     assert "is still there after 300ms" in err.splitlines()[-1]
+
+
+def test_umount_names_who_holds_the_mount_while_it_waits(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("deaf", "--daemon")[0] == 0
+    _, _, err = run("umount", str(daemons.mountpoint), "--timeout", "300ms")
+    assert err.splitlines()[0] == (
+        f"{daemons.mountpoint} is detached; the daemon still serves files that are open: "
+        "pid 12 bash (cwd), pid 13 less (open file)"
+    )
+
+
+def test_umount_of_a_hung_daemon_gives_up_after_the_timeout(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    [registration] = list_registrations(daemons.runtime_dir)
+    os.kill(registration.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    code, _, err = run("umount", str(daemons.mountpoint), "--timeout", "500ms")
+    assert code == 9
+    assert "did not answer within 500ms" in err
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("command", ["mount", "umount", "status", "refresh"])
+def test_empty_mount_point_is_refused_and_not_taken_for_the_working_directory(run: Run, command: str) -> None:
+    code, out, err = run(command, "")
+    assert (code, out) == (2, "")
+    assert err.startswith("readyfs: the mount point is empty; ")
 
 
 def test_umount_of_a_hung_daemon_gives_up_naming_the_process(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:

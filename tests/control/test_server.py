@@ -17,8 +17,8 @@ import trio
 
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import MAX_REQUEST_BYTES
-from readyfs.control.runtime_dir import read_registration
-from readyfs.control.server import MAX_CONNECTIONS, is_listening, serve_control
+from readyfs.control.runtime_dir import is_listening, read_registration
+from readyfs.control.server import MAX_CONNECTIONS, serve_control
 from readyfs.errors import MountPointError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError, UserError
 
 T = TypeVar("T")

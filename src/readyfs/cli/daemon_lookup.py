@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from readyfs.cli.absence import explain_absence
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
-from readyfs.control.client import ControlClient
+from readyfs.control.client import ControlClient, NobodyListensError
 from readyfs.control.protocol import socket_path
 from readyfs.errors import UsageError
 from readyfs.partition import escape_text
@@ -36,6 +39,9 @@ def resolve_named(mountpoint: str) -> Path:
     """Return the one spelling of a mount point that a user named; raise `UsageError` if that cannot be told."""
     from readyfs.fuse.mount_table import resolve_mount_point
 
+    if not mountpoint:
+        # As a path it would be the working directory, which nobody means who writes "$DIR" and has not set it.
+        raise UsageError("the mount point is empty", "name a directory; an unset variable perhaps?")
     try:
         return resolve_mount_point(mountpoint)
     except OSError as error:
@@ -48,6 +54,15 @@ def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tu
     """Return the resolved mount point that a user named and a client of its daemon, whether there is one or not."""
     resolved = resolve_named(mountpoint)
     return resolved, ControlClient(socket_path(resolution.get(RUNTIME_DIR), resolved), timeout_s, resolved)
+
+
+@contextmanager
+def explaining_absence(path: Path, client: ControlClient) -> Iterator[None]:
+    """Turn "nobody listens" into the reason why, which is raised as a `NotRunningError`."""
+    try:
+        yield
+    except NobodyListensError as error:
+        raise explain_absence(path, client.path) from error
 
 
 def look_at_kernel(mountpoint: Path) -> KernelView | None:

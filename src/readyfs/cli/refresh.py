@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import find_client
+from readyfs.cli.daemon_lookup import explaining_absence, find_client
 from readyfs.cli.parameters import DURATION
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
-from readyfs.errors import ExitCode
+from readyfs.errors import ExitCode, UserError
 from readyfs.partition import escape_text
 
 
@@ -30,7 +30,13 @@ def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolu
     state as it was when the command began, or newer; 10 means that the state store could not be read.
     """
     path, client = find_client(resolution, mountpoint, timeout_s)
-    answer = client.refresh(wait)
+    try:
+        with explaining_absence(path, client):
+            answer = client.refresh(wait)
+    except UserError as error:
+        if as_json:
+            click.echo(json.dumps({"mountpoint": str(path), "error": str(error), "exit_code": int(error.exit_code)}))
+        raise
     if as_json:
         click.echo(json.dumps(answer))
     else:

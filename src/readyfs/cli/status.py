@@ -9,8 +9,9 @@ from typing import Final
 
 import click
 
+from readyfs.cli.absence import DeadMountError
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import KernelView, find_client, look_at_kernel
+from readyfs.cli.daemon_lookup import KernelView, explaining_absence, find_client, look_at_kernel
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.status_text import render_silent, render_status
 from readyfs.config import Resolution
@@ -18,7 +19,6 @@ from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
 from readyfs.control.runtime_dir import list_registrations
 from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UserError
-from readyfs.partition import escape_text
 
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -36,12 +36,14 @@ class _Report:
         if self.answer is not None:
             return self.answer
         kernel = None if self.kernel is None else self.kernel.describe()
-        return {"mountpoint": str(self.mountpoint), "error": str(self.error), "kernel": kernel}
+        code = None if self.error is None else int(self.error.exit_code)
+        return {"mountpoint": str(self.mountpoint), "error": str(self.error), "exit_code": code, "kernel": kernel}
 
     def render(self) -> str:
         if self.answer is not None:
             return render_status(self.answer)
-        return render_silent(str(self.mountpoint), str(self.error), self.kernel)
+        is_dead = isinstance(self.error, DeadMountError)
+        return render_silent(str(self.mountpoint), str(self.error), self.kernel, is_dead=is_dead)
 
 
 @click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
@@ -57,9 +59,8 @@ def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> Exi
     if mountpoint is not None:
         path, client = find_client(resolution, mountpoint, ANSWER_TIMEOUT_S)
         report = _ask(path, client)
-        if isinstance(report.error, NotRunningError):
-            raise _explain_absence(path, report)
-        _print([report], as_json, single=True)
+        if as_json or not isinstance(report.error, NotRunningError):
+            _print([report], as_json, single=True)
         if report.error is not None:
             raise report.error
         return ExitCode.OK
@@ -78,19 +79,10 @@ def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> Exi
 
 def _ask(path: Path, client: ControlClient) -> _Report:
     try:
-        return _Report(path, client.status())
+        with explaining_absence(path, client):
+            return _Report(path, client.status())
     except UserError as error:
         return _Report(path, None, look_at_kernel(path), error)
-
-
-def _explain_absence(path: Path, report: _Report) -> UserError:
-    shown = escape_text(str(path))
-    if report.kernel is None:
-        return NotRunningError(f"no readyfs daemon serves {shown}", "start one with `readyfs mount`")
-    return NotRunningError(
-        f"a readyfs mount stands at {shown} and no daemon of this runtime directory serves it",
-        "clear it with `readyfs umount` if it is dead, or name the runtime directory with --runtime-dir",
-    )
 
 
 def _print(reports: list[_Report], as_json: bool, *, single: bool) -> None:

@@ -14,11 +14,11 @@ def render_status(status: Mapping[str, object]) -> str:
     counts = withheld if isinstance(withheld, Mapping) else {}
     reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
     rows = [
-        ("serving", _join(_count(status, "partitions", "ready partition"), _word(status, "revision", "revision"))),
+        _phase(status),
         ("content", str(status.get("fingerprint", ""))[:16]),
         ("refreshed", _refreshed(status)),
         ("state", _state(status)),
-        ("raw", str(status.get("raw", ""))),
+        ("raw", _join(str(status.get("raw", "")), _waiting(status))),
         ("withheld", reasons or "nothing"),
         ("broken", _count(status, "broken", "partition")),
         ("in use", _join(_count(status, "open_handles", "open handle"), _count(status, "inodes", "inode"))),
@@ -30,13 +30,17 @@ def render_status(status: Mapping[str, object]) -> str:
     return _block(str(status.get("mountpoint", "?")), rows)
 
 
-def render_silent(mountpoint: str, error: str, kernel: KernelView | None) -> str:
-    """Return the block for a daemon that says nothing: what the kernel shows of its mount."""
+def render_silent(mountpoint: str, error: str, kernel: KernelView | None, *, is_dead: bool = False) -> str:
+    """Return the block for a daemon that says nothing: what the kernel shows of its mount.
+
+    Requests that wait are shown unless the daemon is dead: then they fail at once.
+    """
     rows = [("daemon", error)]
     if kernel is None:
         rows.append(("kernel", "no readyfs mount here"))
     else:
         rows.append(("kernel", f"mounted from {kernel.source}, FUSE connection {kernel.connection}"))
+    if kernel is not None and not is_dead:
         unknown = "unknown; mount -t fusectl none /sys/fs/fuse/connections shows it"
         rows.append(("waiting", unknown if kernel.waiting is None else f"{kernel.waiting} requests without an answer"))
     return _block(mountpoint, rows)
@@ -72,6 +76,34 @@ def _count(status: Mapping[str, object], key: str, noun: str) -> str:
 
 def _word(status: Mapping[str, object], key: str, noun: str) -> str:
     return f"{noun} {status[key]}" if key in status else ""
+
+
+def _phase(status: Mapping[str, object]) -> tuple[str, str]:
+    """Return the first row: what a reader of the mount gets at this moment."""
+    phase = status.get("phase", "serving")
+    if phase == "draining":
+        left, holders = status.get("draining_seconds_left"), status.get("holders")
+        served = f"open files are served for {render_age(float(left))} more" if isinstance(left, int | float) else ""
+        held = f"held by {', '.join(map(str, holders))}" if isinstance(holders, list) and holders else ""
+        return "DRAINING", "; ".join(part for part in ("unmounted, no path leads here", served, held) if part)
+    if phase != "serving":
+        return str(phase).upper(), "asked to stop"
+    if status.get("refusing") or status.get("stale"):
+        limit = status.get("max_staleness_seconds")
+        old = f" than {render_age(float(limit))}" if isinstance(limit, int | float) else ""
+        return (
+            "REFUSING",
+            f"every path fails with EIO (Input/output error): the catalog is older{old or ' than allowed'}",
+        )
+    return "serving", _join(_count(status, "partitions", "ready partition"), _word(status, "revision", "revision"))
+
+
+def _waiting(status: Mapping[str, object]) -> str:
+    count, longest = status.get("raw_waiting"), status.get("raw_waiting_longest_seconds")
+    if not isinstance(count, int) or not count:
+        return ""
+    since = f", the longest for {render_age(float(longest))}" if isinstance(longest, int | float) else ""
+    return f"{count:,} {'request waits' if count == 1 else 'requests wait'} for it{since}"
 
 
 def _refreshed(status: Mapping[str, object]) -> str:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from pathlib import Path
 
 import click
 
+from readyfs.cli.absence import DeadMountError
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import find_client, look_at_kernel
+from readyfs.cli.daemon_lookup import explaining_absence, find_client, look_at_kernel
 from readyfs.cli.parameters import DURATION
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
+from readyfs.control.runtime_dir import remove_leftovers
 from readyfs.duration import render_duration
 from readyfs.errors import ExitCode, NoAnswerError, NotRunningError
 from readyfs.partition import escape_text
@@ -40,27 +43,44 @@ def umount(mountpoint: str, timeout_s: float, resolution: Resolution) -> ExitCod
     A mount in use disappears at once and its open files are served for as long as --drain allowed at mount time.
     A mount whose daemon is dead is cleared away. With nothing to unmount the exit code is 8.
     """
-    path, client = find_client(resolution, mountpoint, _ANSWER_TIMEOUT_S)
-    shown = escape_text(str(path))
+    deadline = time.monotonic() + timeout_s
+    path, client = find_client(resolution, mountpoint, min(_ANSWER_TIMEOUT_S, timeout_s))
+    shown = escape_text(os.fsencode(path))
     try:
         # Taken before the stop, so that it names this daemon and not a later process with its number.
-        watch = _DaemonWatch(client)
-    except NotRunningError:
-        _clear_dead_mount(path)
+        with explaining_absence(path, client):
+            watch = _DaemonWatch(client)
+    except DeadMountError:
+        _clear_dead_mount(path, client)
         click.echo(f"cleared the dead mount at {shown}")
         return ExitCode.OK
     with watch:
         client.stop()
-        if not watch.wait_gone(min(_PATIENCE_S, timeout_s)):
+        if not watch.wait_gone(min(_PATIENCE_S, _left(deadline))):
             if look_at_kernel(path) is None:
-                click.echo(f"{shown} is detached; the daemon still serves files that are open", err=True)
-            if not watch.wait_gone(max(0.0, timeout_s - _PATIENCE_S)):
+                holders = _find_holders(client)
+                held = f": {', '.join(holders)}" if holders else ""
+                click.echo(f"{shown} is detached; the daemon still serves files that are open{held}", err=True)
+            if not watch.wait_gone(_left(deadline)):
                 raise NoAnswerError(
                     f"the daemon (pid {watch.pid}) of {shown} is still there after {render_duration(timeout_s)}",
                     "wait longer with --timeout, or end it with kill",
                 )
     click.echo(f"unmounted {shown}")
     return ExitCode.OK
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _find_holders(client: ControlClient) -> list[str]:
+    """Return who keeps the mount busy, as the daemon found it when it was asked to stop."""
+    try:
+        holders = client.status().get("holders")
+    except (NotRunningError, NoAnswerError):
+        return []  # It has just ended, or is too busy to say: the wait goes on all the same.
+    return [escape_text(str(holder)) for holder in holders] if isinstance(holders, list) else []
 
 
 class _DaemonWatch:
@@ -91,19 +111,12 @@ class _DaemonWatch:
         return bool(poller.poll(timeout_s * 1000))
 
 
-def _clear_dead_mount(path: Path) -> None:
-    """Detach a readyfs mount that nobody serves; raise `NotRunningError` if there is none, or if somebody does."""
+def _clear_dead_mount(path: Path, client: ControlClient) -> None:
+    """Detach a readyfs mount that nobody serves, and take away what its daemon left in the runtime directory."""
     from readyfs.fuse.mount_point import detach
-    from readyfs.fuse.mount_table import is_alive, mounts_at
 
-    shown = escape_text(str(path))
-    mounts = mounts_at(path)
-    if look_at_kernel(path) is None:
-        other = f" ({escape_text(mounts[-1].fs_type)} is mounted there)" if mounts else ""
-        raise NotRunningError(f"no readyfs is mounted at {shown}{other}", "`readyfs status` lists what is")
-    if is_alive(mounts[-1]):
-        raise NotRunningError(
-            f"the daemon of {shown} listens in another runtime directory",
-            "give the one that it was started with as --runtime-dir, or run this as the user who mounted",
-        )
     detach(path)
+    try:
+        remove_leftovers(client.path)
+    except OSError as error:
+        click.echo(f"readyfs: warning: {escape_text(str(client.path))} is left: {error.strerror}", err=True)

@@ -17,15 +17,19 @@ from readyfs.partition import escape_text
 _PEER_CREDENTIALS: Final = struct.Struct("iII")
 
 
+class NobodyListensError(NotRunningError):
+    """There is no socket, or nobody behind it: from here one cannot tell why."""
+
+
 class ControlClient:
     """Asks the daemon behind one socket; every call is a connection of its own and takes at most `timeout_s`.
 
-    Each raises `NotRunningError` if nobody listens, `NoAnswerError` if no answer came in time, and the daemon's own
+    Each raises `NobodyListensError` if nobody listens, `NoAnswerError` if no answer came in time, and the daemon's own
     `UserError` if it refused.
     """
 
     def __init__(self, path: Path, timeout_s: float = 2.0, mountpoint: Path | None = None) -> None:
-        self._path = path
+        self.path = path
         self._timeout_s = timeout_s
         # What messages speak of: people know their mount points, not our sockets.
         self._shown = escape_text(str(path if mountpoint is None else mountpoint))
@@ -62,14 +66,14 @@ class ControlClient:
                 raise self._no_answer(f"gave no answer that can be read ({error})") from error
 
     def _connect(self) -> socket.socket:
-        check_runtime_dir(self._path.parent)
+        check_runtime_dir(self.path.parent)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         connection.settimeout(self._timeout_s)
         try:
-            connection.connect(str(self._path))
+            connection.connect(str(self.path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
-            raise NotRunningError(
+            raise NobodyListensError(
                 f"no readyfs daemon serves {self._shown}", "start one with `readyfs mount`"
             ) from error
         except (TimeoutError, BlockingIOError) as error:
@@ -87,7 +91,7 @@ class ControlClient:
         return connection
 
     def _no_answer(self, what: str) -> NoAnswerError:
-        registration = read_registration(self._path)
+        registration = read_registration(self.path)
         who = f"the daemon (pid {registration.pid})" if registration is not None else "the daemon"
         return NoAnswerError(f"{who} of {self._shown} {what}", "see its log, or kill it and run `readyfs umount`")
 

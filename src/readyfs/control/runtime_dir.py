@@ -6,9 +6,11 @@ A directory made by somebody else (a service manager's `RuntimeDirectory=`) may 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import socket as socket_module
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +83,25 @@ def lock_runtime_dir(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_listening(path: Path) -> bool:
+    """Return whether anybody accepts connections at a socket's path, be it only to let them wait."""
+    with socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        code = probe.connect_ex(str(path))
+    # EAGAIN: the queue is full, so a process is behind it, if a stuck one.
+    return code in (0, errno.EAGAIN, errno.EINPROGRESS)
+
+
+def remove_leftovers(socket: Path) -> None:
+    """Take away what a dead daemon left of its socket, unless a successor listens there; raise `OSError`."""
+    if not socket.parent.is_dir():
+        return
+    with lock_runtime_dir(socket.parent):
+        if not is_listening(socket):
+            registration_file(socket).unlink(missing_ok=True)
+            socket.unlink(missing_ok=True)
 
 
 def registration_file(socket: Path) -> Path:

@@ -6,7 +6,6 @@ state store hangs. A client can be slow, wrong or gone; no such thing reaches th
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from readyfs.control.protocol import (
 )
 from readyfs.control.runtime_dir import (
     Registration,
+    is_listening,
     lock_runtime_dir,
     prepare_runtime_dir,
     registration_file,
@@ -75,15 +75,6 @@ async def serve_control(
         async with listener, trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, server.serve_connection, [listener])
             task_status.started()
-
-
-def is_listening(path: Path) -> bool:
-    """Return whether anybody accepts connections at a socket's path, be it only to let them wait."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        code = probe.connect_ex(str(path))
-    # EAGAIN: the queue is full, so a process is behind it, if a stuck one.
-    return code in (0, errno.EAGAIN, errno.EINPROGRESS)
 
 
 class _Server:

@@ -76,6 +76,9 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
                 "stale": False,
                 "state_error": None,
                 "raw": config.raw,
+                "phase": "draining" if stopped.is_set() else "serving",
+                "draining_seconds_left": 12.0 if stopped.is_set() else None,
+                "holders": ["pid 12 bash (cwd)", "pid 13 less (open file)"] if stopped.is_set() else [],
                 "cwd": os.getcwd(),
                 "session": os.getsid(0),
                 "stdio": [os.readlink(f"/proc/self/fd/{number}") for number in range(3)],
@@ -96,8 +99,7 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
             return {"waited": wait, "revision": 2, "appeared": 3, "switched": 0, "retracted": 1}
 
         def stop(self) -> None:
-            if os.environ["FAKE_DAEMON"] != "deaf":
-                stopped.set()
+            stopped.set()
 
     structlog.get_logger("fake").info("serving", mountpoint=str(config.mountpoint))
     async with trio.open_nursery() as nursery:
@@ -105,6 +107,8 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
         on_ready()
         structlog.get_logger("fake").info("after ready")
         await stopped.wait()
+        if os.environ["FAKE_DAEMON"] == "deaf":
+            await trio.sleep_forever()
         nursery.cancel_scope.cancel()
     return 0
 
