@@ -37,6 +37,8 @@ UPDATED = "2024-06-02T05:00:00.123456+00:00"
 UPDATED_NS = 1_717_304_400_123_456_000
 KEY = SeriesKey(b"ads", b"001", b"daily")
 NOBODY = 65534
+PRODUCER = 65533
+ROOT = Path(__file__).parents[2]
 
 T = TypeVar("T")
 
@@ -86,6 +88,16 @@ def run_sql(path: Path, *statements: str) -> None:
         "c.close()\n"
     )
     subprocess.run([sys.executable, "-c", code, os.fspath(path), *statements], check=True, timeout=30)
+
+
+def run_as(user: int, code: str, *arguments: str | Path, words: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run Python as another user, further words of setpriv(1) given, and wait for it.
+
+    It may read everywhere, because the tests and their interpreter may lie where only root can go.
+    """
+    rights = (f"--reuid={user}", f"--regid={user}", "--clear-groups", "--inh-caps=+dac_read_search")
+    command = ["setpriv", *rights, "--ambient-caps=+dac_read_search", *words, "--", sys.executable, "-c", code]
+    return subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 @contextmanager

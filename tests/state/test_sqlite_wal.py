@@ -15,11 +15,13 @@ from readyfs.state import sqlite_connection
 from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
-from readyfs.state.sqlite_connection import SETTLED_NS
+from readyfs.state.sqlite_connection import SETTLED_NS, SqliteConnection
 from readyfs.state.sqlite_file import HeaderFile, Sighting, look
 from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
+    NOBODY,
+    PRODUCER,
     RUN,
     as_nobody,
     contract_row,
@@ -29,6 +31,7 @@ from tests.state.state_files import (
     listing,
     load_once,
     opened,
+    run_as,
     run_sql,
 )
 
@@ -37,6 +40,13 @@ ADD_ROW = (
     "INSERT INTO partition_state (source, customer_id, query_name, logical_date, status, current_run_id, updated_at) "
     "VALUES ('ads', '001', 'daily', '2024-06-09', 'success', 'other', 0)"
 )
+
+LOAD = "import sys; from tests.state.state_files import load_once; print(load_once(sys.argv[1]).series)"
+COMMIT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("UPDATE partition_state SET current_run_id = 'later'")
+"""
 
 
 def settle(path: Path) -> None:
@@ -165,8 +175,80 @@ def test_log_without_shared_memory_is_an_outage_where_we_may_not_write(wal_file:
         copy = copy_with_log(wal_file, public_dir)
     public_dir.chmod(0o555)
     before = listing(public_dir)
-    with pytest.raises(StateError, match=r"commits in its -wal and no usable -shm.*may not write"):
+    with pytest.raises(StateError, match=r"commits in its -wal and no usable -shm.*may not make"):
         as_nobody(lambda: load_once(copy))
+    assert listing(public_dir) == before
+
+
+@pytest.fixture
+def crashed_file(wal_file: Path, public_dir: Path) -> Path:
+    """A producer's file with a log that nobody has open, in a directory where every user may write."""
+    public_dir.chmod(0o777)
+    with held_by_another_process(wal_file, SET_RUN):
+        copy = copy_with_log(wal_file, public_dir)
+    for path in public_dir.iterdir():
+        path.chmod(0o644)
+        os.chown(path, PRODUCER, PRODUCER)
+    return copy
+
+
+@pytest.mark.parametrize(("user", "words"), [(NOBODY, ()), (0, ("--bounding-set=-chown",))])
+def test_reader_makes_no_shared_memory_that_would_lock_the_producer_out(
+    crashed_file: Path, user: int, words: tuple[str, ...]
+) -> None:
+    """V8: neither as another user nor as root that cannot give files away."""
+    before = listing(crashed_file.parent)
+    reader = run_as(user, LOAD, crashed_file, words=words)
+    assert "has commits in its -wal and no usable -shm" in reader.stderr
+    assert listing(crashed_file.parent) == before
+    producer = run_as(PRODUCER, COMMIT, crashed_file)
+    assert (producer.returncode, producer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("user", [PRODUCER, 0])
+def test_shared_memory_that_a_reader_makes_belongs_to_the_producer(crashed_file: Path, user: int) -> None:
+    """V8."""
+    reader = run_as(user, LOAD, crashed_file)
+    assert (reader.returncode, reader.stderr) == (0, "")
+    assert {path.stat().st_uid for path in crashed_file.parent.iterdir()} == {PRODUCER}
+    producer = run_as(PRODUCER, COMMIT, crashed_file)
+    assert (producer.returncode, producer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(sqlite_connection, "look"), (sqlite_connection, "render_uri"), (SqliteConnection, "is_of")]
+)
+def test_producer_that_leaves_while_we_open_finds_no_files_of_ours(
+    public_dir: Path, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V8: SQLite would make log and shared memory anew, in our name, where it found them gone."""
+    path = public_dir / "state.db"
+    create_table(path, wal=True)
+    insert(path, contract_row())
+    public_dir.chmod(0o777)
+    with held_by_another_process(path, SET_RUN) as producer:
+        original = getattr(owner, name)
+
+        def leave_first(*arguments: object) -> object:
+            producer.communicate(timeout=30)
+            monkeypatch.setattr(owner, name, original)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, leave_first)
+        assert as_nobody(lambda: load_once(path)).series[KEY].run_ids == [b"other"]
+        assert producer.returncode == 0
+    assert {entry.stat().st_uid for entry in public_dir.iterdir()} == {os.geteuid()}
+
+
+def test_shared_memory_without_a_log_is_a_leftover(public_dir: Path) -> None:
+    """V8: SQLite would make a log of ours beside it."""
+    path = public_dir / "state.db"
+    create_table(path, wal=True)
+    insert(path, contract_row())
+    path.with_name("state.db-shm").touch()
+    public_dir.chmod(0o777)
+    before = listing(public_dir)
+    assert as_nobody(lambda: load_once(path)).rows == 1
     assert listing(public_dir) == before
 
 

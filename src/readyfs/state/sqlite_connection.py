@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from readyfs.state.sqlite_errors import unrecovered
-from readyfs.state.sqlite_file import Access, HeaderFile, Sighting, choose_access, look, may_write_beside, render_uri
+from readyfs.state.sqlite_errors import locked, unrecovered
+from readyfs.state.sqlite_file import Access, HeaderFile, Sighting, choose_access, look, may_recover, render_uri
 
 SETTLED_NS: Final = 50_000_000
 """Coarse kernel clocks stamp files in ticks of up to 10 ms: two writes within one look the same."""
@@ -29,24 +29,17 @@ class SqliteConnection:
         self.number = next(self._numbers)
         self._header = HeaderFile(path)
         try:
-            self.seen = look(path)
-            self.access = choose_access(self._header.is_wal(), self.seen)
-            if self.access is Access.WAL_UNRECOVERED and not may_write_beside(path):
-                raise unrecovered(path)
-            newest_ns = max(self.seen.database.mtime_ns, self.seen.database.ctime_ns)
-            self._settled = abs(time.time_ns() - newest_ns) > SETTLED_NS
-            self.connection = sqlite3.connect(
-                render_uri(path, self.access),
-                uri=True,
-                timeout=timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            with self._log_kept(path, timeout_s):
+                self.seen = look(path)
+                self.access = choose_access(self._header.is_wal(), self.seen)
+                if self.access is Access.WAL_UNRECOVERED and not may_recover(path, self._header.owner):
+                    raise unrecovered(path)
+                newest_ns = max(self.seen.database.mtime_ns, self.seen.database.ctime_ns)
+                self._settled = abs(time.time_ns() - newest_ns) > SETTLED_NS
+                self.connection = self._connect(path, timeout_s)
         except BaseException:
             self._header.close()
             raise
-        # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
-        self.connection.text_factory = bytes
         self.data_version = 0
 
     def is_of(self, sighting: Sighting) -> bool:
@@ -87,3 +80,33 @@ class SqliteConnection:
         """Close both, in this order: closing the descriptor drops the locks of a connection that is still open."""
         self.connection.close()
         self._header.close()
+
+    @contextmanager
+    def _log_kept(self, path: Path, timeout_s: float) -> Iterator[None]:
+        """Keep the producer that leaves last from deleting a log that was seen: SQLite would make ours in its place."""
+        if not self._header.is_wal():
+            yield
+            return
+        with self.locked(timeout_s) as got_lock:
+            if not got_lock:
+                raise locked(path, timeout_s)
+            yield
+
+    def _connect(self, path: Path, timeout_s: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            render_uri(path, self.access),
+            uri=True,
+            timeout=timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
+        connection.text_factory = bytes
+        if self.access in (Access.WAL, Access.WAL_UNRECOVERED):
+            try:
+                # Only a read opens the log and takes SQLite's own shared lock, which then lasts until the close.
+                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+            except BaseException:
+                connection.close()
+                raise
+        return connection

@@ -55,8 +55,8 @@ def unrecovered(path: Path) -> StateError:
     """Return the outage of a WAL database whose log holds commits that nobody has open."""
     return StateError(
         f"state database {escape_text(os.fspath(path))} has commits in its -wal and no usable -shm, "
-        "and this user may not write beside it, so they cannot be read",
-        "let the producer open it once, or allow this user to write in its directory",
+        "and this user may not make one for the database's owner, so they cannot be read",
+        "let the producer open it once",
     )
 
 

@@ -28,6 +28,8 @@ _SHARED_SIZE: Final = 510
 """The bytes that stand for SQLite's shared lock (os.h: SHARED_FIRST, SHARED_SIZE)."""
 
 _LOCK_POLL_S: Final = 0.005
+_CAP_CHOWN: Final = 1 << 0
+"""capabilities(7), linux/capability.h"""
 
 
 class FileStamp(NamedTuple):
@@ -112,6 +114,11 @@ class HeaderFile:
         status = os.fstat(self._fd)
         return status.st_dev, status.st_ino
 
+    @property
+    def owner(self) -> int:
+        """The user id that owns the file."""
+        return os.fstat(self._fd).st_uid
+
     def is_wal(self) -> bool:
         """Tell whether the database is in WAL mode."""
         return os.pread(self._fd, 2, _VERSION_OFFSET) == b"\x02\x02"
@@ -150,14 +157,28 @@ def choose_access(wal: bool, sighting: Sighting) -> Access:
     """Return how to read a database in this condition."""
     if not wal:
         return Access.ROLLBACK
+    if sighting.log is None:
+        return Access.WAL_AT_REST  # whoever has it open has a log; shared memory alone is a leftover
     if sighting.shared_memory is not None:
         return Access.WAL
-    return Access.WAL_UNRECOVERED if sighting.log is not None and sighting.log.size else Access.WAL_AT_REST
+    return Access.WAL_UNRECOVERED if sighting.log.size else Access.WAL_AT_REST
 
 
-def may_write_beside(path: Path) -> bool:
-    """Tell whether this process may create files in the database's directory."""
+def may_recover(path: Path, owner: int) -> bool:
+    """Tell whether SQLite can make the shared memory here so that it belongs to the database's owner.
+
+    A file of anyone else's would have the database's mode, and so keep the producer from writing to its own database.
+    SQLite gives what it makes to the owner when it runs as root (os_unix.c: robustFchown) and ignores a failure.
+    """
+    if os.geteuid() != owner and not (os.geteuid() == 0 and _may_change_owners()):
+        return False
     return os.access(Path(os.path.realpath(path)).parent, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _may_change_owners() -> bool:
+    # Root need not: a service manager takes such capabilities away.
+    lines = Path("/proc/thread-self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(int(line.split()[1], 16) & _CAP_CHOWN for line in lines if line.startswith("CapEff:"))
 
 
 def render_uri(path: Path, access: Access) -> str:
