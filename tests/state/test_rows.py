@@ -56,6 +56,14 @@ def test_status_that_is_not_exactly_ready_is_no_row(status: object) -> None:
     assert not parser.withheld.counts
 
 
+def test_blanks_that_fill_a_status_of_fixed_width_are_not_part_of_it() -> None:
+    parser = RowParser("success", Filters())
+    cells = stored()
+    for status in ("success   ", "success  \t", " success", "SUCCESS   ", "suc cess", "failed    ", "          "):
+        parser.feed([(*cells[:4], status, *cells[5:])])
+    assert parser.rows == 1
+
+
 def test_status_may_be_of_any_type_that_spells_the_word() -> None:
     parser = RowParser("1", Filters())
     parser.feed([stored(status=1), stored(status="1"), stored(status=memoryview(b"1"))])
@@ -82,6 +90,7 @@ def test_ready_row_without_run_id_is_withheld(run_id: object) -> None:
         ("current_run_id", 2.5),
         ("updated_at", "yesterday"),
         ("record_count", -1),
+        ("record_count", 2**63),
         ("schema_version", 1.25),
         ("logical_date", ["unhashable"]),
         ("source", {"unhashable": 1}),
@@ -94,6 +103,10 @@ def test_bad_cell_withholds_its_row_alone(column: str, value: object) -> None:
     assert parser.rows == 3
     assert parser.withheld.counts == {WithheldReason.BAD_ROW: 1}
     assert parser.withheld.examples[0].detail.startswith(column)
+
+
+def test_largest_record_count_is_kept() -> None:
+    assert list(parse(stored(record_count=2**63 - 1)).series()[KEY].record_counts) == [2**63 - 1]
 
 
 def test_bad_row_is_described_escaped_and_short() -> None:

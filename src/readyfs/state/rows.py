@@ -44,6 +44,9 @@ _PARSERS: Final[dict[str, Callable[[object], object]]] = {
     "schema_version": parse_schema_version,
 }
 
+_COUNT_LIMIT: Final = 2**63
+"""As for `parse_record_count`."""
+
 Row = Sequence[object]
 
 
@@ -94,7 +97,7 @@ class RowParser:
                     self._withhold(WithheldReason.NO_RUN_ID, row, "the row is ready and has no run id")
                     continue
                 updated_at_ns = parse_updated_at(updated)
-                record_count = count if type(count) is int and count >= 0 else parse_record_count(count)
+                record_count = count if type(count) is int and 0 <= count < _COUNT_LIMIT else parse_record_count(count)
                 schema_version = parse_schema_version(version)
             except BadValueError:
                 self._withhold_bad(row)
@@ -109,11 +112,13 @@ class RowParser:
             )
 
     def _is_ready(self, status: object) -> bool:
-        # The database compared by its own collation, which may ignore case or trailing blanks.
+        # The database compared by its own collation, which may ignore case.
         try:
-            return parse_id(status) == self._ready
+            word = parse_id(status)
         except BadValueError:
             return False
+        # Servers give CHAR(n) with the blanks that fill it up; SQLite, whose text comes as bytes, has no such type.
+        return word == self._ready or (isinstance(status, str) and word.rstrip(b" ") == self._ready)
 
     def _open_group(self, key: tuple[bytes, bytes, bytes]) -> SeriesRows | None:
         group = SeriesRows() if self._filters.admits(SeriesKey(*key)) else None
