@@ -369,12 +369,19 @@ def test_commit_after_the_token_is_seen_by_the_next_probe(state_file: Path, monk
         assert store.probe() != load.token
 
 
-def test_many_rows_in_rollback_mode_are_warned_of_once(state_file: Path) -> None:
-    store = SqliteStore(state_file, StateTable(), Filters(), 5, many_rows=0)
+@pytest.mark.parametrize("limit", ["many_rows", "long_lock_ms"])
+def test_load_that_holds_up_the_producer_in_rollback_mode_is_warned_of_once(state_file: Path, limit: str) -> None:
+    store = SqliteStore(state_file, StateTable(), Filters(), 5, **{limit: 0})
     with closing(store), capture_logs() as logs:
         store.load()
         store.load()
     assert [(entry["log_level"], "WAL" in entry["event"]) for entry in logs] == [("warning", True)]
+
+
+def test_load_in_rollback_mode_that_is_short_is_not_warned_of(state_file: Path) -> None:
+    with opened(state_file) as store, capture_logs() as logs:
+        store.load()
+    assert not logs
 
 
 def test_descriptors_are_given_back(state_file: Path) -> None:

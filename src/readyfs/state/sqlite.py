@@ -31,6 +31,9 @@ from readyfs.state.table import find_columns, missing_table, ready_rows, split_t
 MANY_ROWS: Final = 2_000_000
 """Above this many ready rows one load in rollback-journal mode holds up the producer for seconds."""
 
+LONG_LOCK_MS: Final = 2500.0
+"""A load that is longer than this takes half of the 5 s for which the usual driver of a producer waits."""
+
 _TRIES: Final = 5
 
 T = TypeVar("T")
@@ -50,7 +53,13 @@ class SqliteStore:
     """Reads a SQLite file; see `StateStore`. The calling thread of the moment owns everything in it."""
 
     def __init__(
-        self, path: Path, table: StateTable, filters: Filters, timeout_s: float, many_rows: int = MANY_ROWS
+        self,
+        path: Path,
+        table: StateTable,
+        filters: Filters,
+        timeout_s: float,
+        many_rows: int = MANY_ROWS,
+        long_lock_ms: float = LONG_LOCK_MS,
     ) -> None:
         """Open the file and check that the table is as configured; raise `StateError` if it is not."""
         self.label = f"sqlite://{escape_text(str(path))}"
@@ -59,6 +68,7 @@ class SqliteStore:
         self._filters = filters
         self._timeout_s = timeout_s
         self._many_rows = many_rows
+        self._long_lock_ms = long_lock_ms
         self._warned = False
         self._opened: SqliteConnection | None = None
         try:
@@ -79,7 +89,7 @@ class SqliteStore:
         for rows in buffer.drain():
             fetched += len(rows)
             parser.feed(rows)
-        self._warn_of_many(fetched, lock_ms)
+        self._warn_of_lock(fetched, lock_ms)
         return StateLoad(token, parser.series(), parser.withheld, parser.rows, lock_ms)
 
     def close(self) -> None:
@@ -198,8 +208,10 @@ class SqliteStore:
         empty = self._opened is not None and self._opened.seen.database.size == 0
         return escape_text(str(self._path)) + (", an empty file of 0 bytes," if empty else "")
 
-    def _warn_of_many(self, rows: int, lock_ms: float) -> None:
-        if self._warned or rows <= self._many_rows or self._access is not Access.ROLLBACK:
+    def _warn_of_lock(self, rows: int, lock_ms: float) -> None:
+        if self._warned or self._access is not Access.ROLLBACK:
+            return
+        if rows <= self._many_rows and lock_ms <= self._long_lock_ms:
             return
         self._warned = True
         _log.warning(
