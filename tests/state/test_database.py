@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from readyfs.errors import StateError, UsageError
 from readyfs.partition import NOT_SET, WithheldReason
+from readyfs.state import database
 from readyfs.state.database import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
@@ -104,6 +105,14 @@ def test_missing_postgresql_driver_is_named_with_its_package(
     monkeypatch.setitem(__import__("sys").modules, driver, None)
     with pytest.raises(StateError, match=f"no module {driver}.*pip install '{package}'"):
         open_url(f"postgresql+{driver}://db/x")
+
+
+def test_database_that_would_be_created_is_no_driver_of_ours(tmp_path: Path) -> None:
+    """V8: DuckDB makes the file that it does not find."""
+    assert "duckdb" not in database._PACKAGES
+    with pytest.raises(UsageError, match="no dialect duckdb"):
+        open_url(f"duckdb:///{tmp_path}/missing")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ _PACKAGES: Final = {
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
     "snowflake": "snowflake-sqlalchemy",
-    "duckdb": "duckdb-engine",
 }
 """The package that brings a driver's module or dialect, where its name alone would not be enough."""
 
