@@ -109,6 +109,7 @@ def measure(contenders: Sequence[Measured], works: Sequence[Work], large: bool, 
 
 
 def _run(kind: str, path: Path) -> tuple[float, int]:
-    done = subprocess.run([sys.executable, workload.__file__, kind, str(path)], capture_output=True, check=True)
+    # What the work complains about goes to our own standard error.
+    done = subprocess.run([sys.executable, workload.__file__, kind, str(path)], stdout=subprocess.PIPE, check=True)
     seconds, count = done.stdout.split()
     return float(seconds), int(count)

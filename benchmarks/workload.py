@@ -31,9 +31,10 @@ def walk(path: str) -> int:
 
 def read_all(path: str) -> int:
     """Read every file below a directory; return how many bytes."""
-    return sum(
-        read_file(os.path.join(directory, name)) for directory, _, names in os.walk(path) for name in sorted(names)
-    )
+    total = 0
+    for directory, _, names in os.walk(path, onerror=_fail):
+        total += sum(read_file(os.path.join(directory, name)) for name in sorted(names))
+    return total
 
 
 def read_file(path: str) -> int:
@@ -44,6 +45,10 @@ def read_file(path: str) -> int:
         while got := file.readinto(buffer):
             total += got
     return total
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 WORK: dict[str, Callable[[str], int]] = {"walk": walk, "read-all": read_all, "read-file": read_file}
