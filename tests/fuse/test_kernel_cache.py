@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from structlog.testing import capture_logs
 
+from readyfs.fuse import kernel_cache as kernel_cache_module
 from readyfs.fuse.kernel_cache import KernelCache
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import InodeNumber
@@ -41,6 +43,12 @@ class RecordingKernel:
 @pytest.fixture
 def kernel() -> RecordingKernel:
     return RecordingKernel()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which a close does not succeed."""
+    monkeypatch.setattr(kernel_cache_module, "CLOSE_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
@@ -173,12 +181,13 @@ def wait_for(reached: threading.Event) -> None:
     assert reached.wait(PATIENCE_S)
 
 
-def test_damage_is_sent_by_a_thread_of_its_own(cache: KernelCache, kernel: RecordingKernel) -> None:
+def test_damage_is_sent_by_a_thread_of_its_own(kernel: RecordingKernel) -> None:
+    cache = KernelCache(kernel)
     done = threading.Event()
     kernel.before = lambda what: done.set() if what[0] == "listing" else None
     cache.forget_damaged(Invalidation(ONE, (b"a",)))
     wait_for(done)
-    assert cache.close()
+    assert cache.close()  # waits for what is under way
     assert kernel.sent == [("entry", ONE, b"a"), ("listing", ONE)]
     assert threading.get_ident() not in kernel.threads
 
@@ -204,7 +213,8 @@ async def test_stuck_damage_holds_up_no_refresh(cache: KernelCache, kernel: Reco
         release.set()
 
 
-def test_damage_is_queued_without_waiting(cache: KernelCache, kernel: RecordingKernel) -> None:
+def test_damage_is_queued_without_waiting(kernel: RecordingKernel) -> None:
+    cache = KernelCache(kernel)
     stuck, release, done = threading.Event(), threading.Event(), threading.Event()
 
     def hang(what: tuple[object, ...]) -> None:
@@ -290,7 +300,7 @@ async def test_nothing_is_stuck_after_a_plan_that_failed(kernel: RecordingKernel
     assert cache.close()
 
 
-async def test_close_tells_that_a_notification_is_still_under_way(kernel: RecordingKernel) -> None:
+async def test_close_tells_that_a_notification_is_still_under_way(kernel: RecordingKernel, impatient: None) -> None:
     """The session must not be freed below it."""
     cache = KernelCache(kernel)
     stuck, release = threading.Event(), threading.Event()
@@ -303,13 +313,45 @@ async def test_close_tells_that_a_notification_is_still_under_way(kernel: Record
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cache.forget, [Invalidation(ONE, (b"a",))])
         assert await trio.to_thread.run_sync(stuck.wait, PATIENCE_S)
-        assert not cache.close()
         nursery.cancel_scope.cancel()  # abandons the thread, as the end of the daemon does
     assert not cache.close()
     release.set()
 
 
-def test_close_tells_that_damage_is_still_under_way(kernel: RecordingKernel) -> None:
+async def test_nothing_is_sent_after_close(kernel: RecordingKernel) -> None:
+    """It would reach a session that is freed: neither the rest of a plan nor damage that is queued."""
+    cache = KernelCache(kernel)
+    reached, release = threading.Event(), threading.Event()
+    closed: list[bool] = []
+
+    def hold_the_first(what: tuple[object, ...]) -> None:
+        reached.set()
+        assert release.wait(PATIENCE_S)
+
+    kernel.before = hold_the_first
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cache.forget, [Invalidation(ONE, (b"a", b"b")), Invalidation(TWO, (b"c",))])
+        assert await trio.to_thread.run_sync(reached.wait, PATIENCE_S)
+        closing = threading.Thread(target=lambda: closed.append(cache.close()))
+        closing.start()
+        while not cache._closed:
+            await trio.lowlevel.checkpoint()
+        cache.forget_damaged(Invalidation(THREE, (b"d",)))
+        release.set()
+    await trio.to_thread.run_sync(closing.join)
+    assert kernel.sent == [("entry", ONE, b"a")]
+    assert closed == [True]
+
+
+async def test_refresh_after_close_sends_nothing(kernel: RecordingKernel) -> None:
+    cache = KernelCache(kernel)
+    assert cache.close()
+    with trio.move_on_after(0.01):
+        await cache.forget([Invalidation(ONE, (b"a",))])
+    assert kernel.sent == []
+
+
+def test_close_tells_that_damage_is_still_under_way(kernel: RecordingKernel, impatient: None) -> None:
     cache = KernelCache(kernel)
     stuck, release = threading.Event(), threading.Event()
 

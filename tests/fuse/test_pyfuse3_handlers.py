@@ -17,7 +17,8 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from readyfs import errors
-from readyfs.fuse.pyfuse3_engine import Operations, RawCalls
+from readyfs.fuse.pyfuse3_engine import Operations
+from readyfs.fuse.raw_calls import RawCalls
 from readyfs.vfs.attributes import FOREVER_S, Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
@@ -77,7 +78,7 @@ class FailingFilesystem:
 
 
 def failing(error: BaseException, *, in_memory: bool = True) -> Operations:
-    return Operations(cast(Filesystem, FailingFilesystem(error, in_memory=in_memory)), RawCalls(2))
+    return Operations(cast(Filesystem, FailingFilesystem(error, in_memory=in_memory)), RawCalls(2, PATIENCE_S))
 
 
 async def errno_of_call(call: Call, operations: Operations) -> int:
@@ -213,7 +214,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def serve(place: Place) -> Operations:
-    return Operations(place.fs, RawCalls(2))
+    return Operations(place.fs, RawCalls(2, PATIENCE_S))
 
 
 async def test_lookup_answers_all_attributes_of_the_node(place: Place) -> None:
@@ -416,24 +417,45 @@ async def test_hanging_raw_store_holds_up_its_own_readers_only(place: Place) -> 
     assert operations_waiting(operations) == []
 
 
-async def test_only_calls_older_than_asked_for_are_stuck() -> None:
-    calls = RawCalls(1)
-    seen: list[list[str]] = []
+async def test_lookup_that_was_given_up_is_not_counted(place: Place) -> None:
+    """The kernel never learned of the node, so it will never forget it."""
+    place.serve(Row())
+    day = place.day()
+    operations, release = Operations(place.fs, RawCalls(1, 0.01)), threading.Event()
+    held = len(place.fs.inodes)
+    worker_done = hang_once(place, release)
+    assert await errno_of_call(lambda ops: ops.lookup(day, PAYLOAD, None), operations) == errno.EIO
+    release.set()
+    await until(lambda: worker_done() and len(place.fs.inodes) == held)
 
-    def look() -> None:
-        seen.append([f"{call.operation} {call.inode}" for call in calls.waiting_longer_than(0.0)])
-        seen.append([call.operation for call in calls.waiting_longer_than(3_600.0)])
 
-    await calls.run("open", 42, look)
-    assert seen == [["open 42"], []]
-    assert calls.waiting_longer_than(0.0) == []
+async def test_open_that_was_given_up_leaves_no_handle(place: Place) -> None:
+    place.serve(Row())
+    inode = place.inode(b"c", b"q", DAY_1, PAYLOAD)
+    operations, release = Operations(place.fs, RawCalls(1, 0.01)), threading.Event()
+    worker_done = hang_once(place, release)
+    assert await errno_of_call(lambda ops: ops.open(inode, os.O_RDONLY, None), operations) == errno.EIO
+    release.set()
+    await until(lambda: worker_done() and len(place.fs.handles) == 0)
 
 
-async def test_call_that_failed_is_under_way_no_longer() -> None:
-    calls = RawCalls(1)
-    with pytest.raises(ZeroDivisionError):
-        await calls.run("open", 1, lambda: 1 // 0)
-    assert calls.waiting_longer_than(0.0) == []
+def hang_once(place: Place, release: threading.Event) -> Callable[[], bool]:
+    """Make the raw store hang; return what tells whether it has answered."""
+    threads: list[threading.Thread] = []
+
+    def hang(asked: str) -> None:
+        threads.append(threading.current_thread())
+        assert release.wait(PATIENCE_S)
+        place.store.before = lambda asked: None
+
+    place.store.before = hang
+    return lambda: bool(threads) and place.store.before is not hang
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - a worker thread makes it so
+            await trio.sleep(0.001)
 
 
 async def test_init_says_that_the_mount_is_served(place: Place) -> None:
