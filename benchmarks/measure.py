@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -66,7 +66,9 @@ class Work:
 
 
 TREE_WORKS: Final = (Work("walk and stat", "walk"), Work("read all small files", "read-all"))
-LARGE_WORK: Final = Work("read the large file", "read-file", repeats=4)
+LARGE_WORK: Final = Work("read the large file", "read-file", repeats=1)
+TURNS: Final = 15
+"""How often the large file is read again by each contender in turn: copying memory depends on who else does."""
 
 
 def can_drop_caches() -> bool:
@@ -106,6 +108,25 @@ def measure(contenders: Sequence[Measured], works: Sequence[Work], large: bool, 
     if differing:
         raise RuntimeError(f"the contenders did not do the same: {differing}")
     return results
+
+
+def measure_in_turns(contenders: Sequence[Measured], work: Work, turns: int) -> Results:
+    """Return how long each takes to read its one file again, all mounted at once and one after the other in turns."""
+    results: dict[str, Result] = {contender.name: Result() for contender in contenders}
+    with ExitStack() as stack:
+        paths = [next(stack.enter_context(one.mounted()).rglob("payload.jsonl")) for one in contenders]
+        pairs = list(zip(contenders, paths, strict=True))
+        sizes = {_run(work.kind, path)[1] for path in paths}
+        for turn in range(turns):
+            for contender, path in pairs if turn % 2 else reversed(pairs):
+                before = contender.requests()
+                seconds, count = _run(work.kind, path)
+                sizes.add(count)
+                results[contender.name].seconds.append(seconds)
+                results[contender.name].requests = dict(contender.requests() - before)
+    if len(sizes) > 1:
+        raise RuntimeError(f"the contenders did not read the same: {sizes}")
+    return {work.title_of(1): results}
 
 
 def _run(kind: str, path: Path) -> tuple[float, int]:
