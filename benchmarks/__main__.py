@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.contenders import Bindfs, RawTree, Readyfs, Site
-from benchmarks.measure import LARGE_WORK, TREE_WORKS, TURNS, measure, measure_in_turns
+from benchmarks.measure import LARGE_WORK, TREE_WORKS, TURNS, Measured, measure, measure_in_turns
 from benchmarks.report import Report, record
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.demo.world import WorldSpec, make_world
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tree, partitions = _make_tree(base / "tree", days)
         large = _make_large(base / "large", large_mb)
         results = measure([RawTree(tree), Bindfs(tree), Readyfs(tree)], TREE_WORKS, large=False, rounds=rounds)
-        readers = [RawTree(large), Bindfs(large), Readyfs(large)]
+        readers: list[Measured] = [RawTree(large), Bindfs(large), Readyfs(large)]
         results |= measure(readers, [LARGE_WORK], large=True, rounds=rounds)
         results |= measure_in_turns(readers, LARGE_WORK, turns=3 if options.quick else TURNS)
     words = [word for word in (argv if argv is not None else sys.argv[1:]) if word != "--record"]

@@ -30,9 +30,9 @@ from readyfs.cli.main import main as readyfs_main
 from readyfs.errors import BrokenRunError, StateError
 from readyfs.fuse import errno_table
 from readyfs.fuse.kernel_cache import KernelCache
+from readyfs.loader import CatalogLoader, Loaded
 from readyfs.partition import Partition, render_date
 from readyfs.raw.local import LocalRawStore
-from readyfs.loader import CatalogLoader, Loaded
 from readyfs.refresh import Refresher
 from readyfs.state import sqlite
 from readyfs.state.rows import RowParser
