@@ -43,7 +43,7 @@ _DEVICES: Final = (b"MOBILE", b"DESKTOP", b"TABLET")
 class Fate(StrEnum):
     """What happened to a partition; the value names it in the world's summary."""
 
-    READY = "ready"
+    READY = "ready at once"
     RECOVERED = "ready at the second attempt"
     REPROCESSED = "reprocessed"
     REPROCESSING = "being reprocessed"
