@@ -39,7 +39,7 @@ def test_show_lists_every_setting_with_its_value_and_origin(
     file.write_text('interval = "2m"\n')
     monkeypatch.setenv("READYFS_DRAIN", "5s")
     code, out, _ = run("config", "show", "--config", str(file), "--raw", "/raw")
-    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if not line.startswith(" ")}
     assert code == 0
     assert list(rows) == [setting.name for setting in SETTINGS]
     assert rows["interval"] == ["2m", "interval", "in", str(file)]
@@ -48,12 +48,24 @@ def test_show_lists_every_setting_with_its_value_and_origin(
     assert rows["file-mode"] == ["0444", "default"]
 
 
+def test_origins_stand_below_each_other_however_long_a_value_is(run: Run) -> None:
+    lines = run("config", "show")[1].splitlines()
+    columns = {line.rindex("default") for line in lines if line.endswith("default")}
+    assert len(columns) == 1
+    [long] = [line for line in lines if line.startswith("raw-layout ")]
+    assert long.endswith("/run_id={run_id}")
+
+
 def test_show_as_json_has_value_and_origin_by_name(run: Run) -> None:
     code, out, _ = run("config", "show", "--json", "--customer", "a", "--customer", "b", "--no-xattrs")
     shown = json.loads(out)
     assert code == 0
-    assert shown["customer"] == {"value": "a,b", "origin": "--customer"}
-    assert shown["xattrs"] == {"value": "false", "origin": "--xattrs"}
+    assert shown["customer"] == {"value": ["a", "b"], "origin": "--customer"}
+    assert shown["xattrs"] == {"value": False, "origin": "--xattrs"}
+    assert shown["log-file"] == {"value": None, "origin": "default"}
+    assert shown["raw-threads"] == {"value": 16, "origin": "default"}
+    assert shown["interval"] == {"value": "10s", "origin": "default"}
+    assert shown["source"]["value"] == []
     assert set(shown) == {setting.name for setting in SETTINGS}
 
 

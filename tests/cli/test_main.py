@@ -84,6 +84,34 @@ def test_unknown_flag_suggests_the_near_one(run: Run) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(("command", "flag"), [("mount", "--nope"), ("mount", "--json"), ("status", "--q")])
+def test_unknown_flag_far_from_any_suggests_nothing(run: Run, command: str, flag: str) -> None:
+    assert run(command, "m", flag) == (2, "", f"readyfs: No such option '{flag}'; see `readyfs {command} --help`\n")
+
+
+@pytest.mark.parametrize("arguments", [["mount", "m", "--files"], ["mount", "--state"], ["demo", "--seed"]])
+def test_option_without_its_value_points_to_the_help_of_its_command(run: Run, arguments: list[str]) -> None:
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert err.endswith(f"requires an argument; see `readyfs {arguments[0]} --help`\n")
+
+
+def test_long_default_is_broken_between_directories(run: Run) -> None:
+    lines = [line.strip() for line in run("mount", "--help")[1].splitlines()]
+    assert "[default: {source}/customer_id={customer_id}/" in lines
+    assert "logical_date={logical_date}/run_id={run_id}]" in lines
+
+
+@pytest.mark.parametrize("command", ["status", "refresh", "umount"])
+def test_unknown_variable_does_not_keep_anyone_from_a_mount_that_stands(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("READYFS_QQQ", "1")
+    assert run(command, str(tmp_path))[0] == ExitCode.NOT_RUNNING
+    assert run("mount", str(tmp_path))[0] == ExitCode.USAGE
+    assert run("config", "show")[0] == ExitCode.USAGE
+
+
 def test_no_command_prints_the_help_and_is_a_usage_error(run: Run) -> None:
     code, _, err = run()
     assert code == 2

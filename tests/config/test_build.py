@@ -148,6 +148,18 @@ def test_file_with_a_password_that_everyone_can_read_is_warned_of(tmp_path: Path
         assert all(name in warning and "s3cret" not in warning for warning in found)
 
 
+def test_state_path_with_a_control_character_is_not_taken_for_a_password() -> None:
+    assert warnings_of({"state": "/d1/n\nl.db"}) == ()
+
+
+def test_remedy_quotes_a_path_with_blanks(tmp_path: Path) -> None:
+    url = tmp_path / "a url"
+    url.write_text(f"{SECRET}\n")
+    url.chmod(0o644)
+    [warning] = warnings_of({"state-file": str(url)})
+    assert f"`chmod o-r '{url}'`" in warning
+
+
 def test_no_state_at_all_is_refused_before_anything_is_warned_of() -> None:
     with pytest.raises(UsageError, match="no state store is named"):
         find_state(resolve_settings({}, environ=HOME))

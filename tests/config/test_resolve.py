@@ -60,9 +60,25 @@ def test_unknown_key_suggests_the_near_one_and_names_the_file(tmp_path: Path, ke
         resolve_file(tmp_path, f'{key} = "3s"\n')
 
 
-def test_table_in_the_file_is_an_unknown_key(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unknown key 'mount'"):
+@pytest.mark.parametrize("key", ["READYFS_STATE", "readyfs-state", "readyfs_state"])
+def test_key_written_like_the_variable_suggests_the_setting(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match=r"did you mean state\?"):
+        resolve_file(tmp_path, f'{key} = "x"\n')
+
+
+def test_table_in_the_file_is_an_unknown_key_without_a_far_guess(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown key 'mount' in .*; `readyfs config show` lists every key"):
         resolve_file(tmp_path, '[mount]\ninterval = "3s"\n')
+
+
+def test_unknown_names_are_passed_over_by_who_does_not_mind(tmp_path: Path) -> None:
+    file = tmp_path / "readyfs.toml"
+    file.write_text('intervall = "3s"\nruntime-dir = "/x"\n')
+    environ = {**HOME, "READYFS_QQQ": "1"}
+    resolution = resolve_settings(
+        {}, environ=environ, config_file=file, settings=[table.RUNTIME_DIR], refuse_unknown=False
+    )
+    assert resolution.get(table.RUNTIME_DIR) == Path("/x")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +123,19 @@ def test_file_that_cannot_be_read_is_one_error_naming_it(tmp_path: Path, text: s
         file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UsageError, match=f"readyfs.toml.*{problem}"):
         resolve_settings({}, environ=HOME, config_file=file)
+
+
+def test_file_that_is_not_utf_8_is_refused_naming_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "readyfs.toml"
+    file.write_bytes(b'interval = "3s"\nraw = "/d\xe4ta"\n')
+    with pytest.raises(UsageError, match="line 2 is not UTF-8; mend that line"):
+        resolve_settings({}, environ=HOME, config_file=file)
+
+
+@pytest.mark.parametrize("name", ["source", "files", "required-files"])
+def test_empty_list_is_refused_rather_than_taken_for_everything(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} in .*: the list is empty"):
+        resolve_file(tmp_path, f"{name} = []\n")
 
 
 def test_variable_can_name_the_file(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import click
@@ -30,6 +32,11 @@ class ReadyfsCommand(click.Command):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.params.append(_debug_option())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; every error then knows whose help to point to."""
+        with _in_context(ctx):
+            return super().parse_args(ctx, args)
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options in their groups."""
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -53,9 +60,24 @@ class ReadyfsGroup(click.Group):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.params.append(_debug_option())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; every error then knows whose help to point to."""
+        with _in_context(ctx):
+            return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the command names in the order of the help."""
         return list(self.commands)
+
+
+@contextmanager
+def _in_context(ctx: click.Context) -> Iterator[None]:
+    # The parser leaves it out of some errors, an option without its value for one.
+    try:
+        yield
+    except click.UsageError as error:
+        error.ctx = error.ctx or ctx
+        raise
 
 
 def _debug_option() -> click.Option:

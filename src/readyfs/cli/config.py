@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand, ReadyfsGroup
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
-from readyfs.config.setting import Setting
+from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode
 from readyfs.log import mask_passwords
 from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
+
+_WIDEST_VALUE: Final = 48
+"""A longer one has a line of its own, so that the origins of all others stand below each other."""
 
 
 @click.group(cls=ReadyfsGroup, short_help="Show the settings in effect, or check them without mounting.")
@@ -28,14 +32,18 @@ def config() -> None:
 @with_settings(*SETTINGS)
 def show(as_json: bool, resolution: Resolution) -> ExitCode:
     """Show every setting, its value and where that comes from; passwords are shown as ***."""
-    rows = [(one.name, _render(one, resolution), resolution.origin(one).label) for one in SETTINGS]
     if as_json:
-        click.echo(json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}))
+        values = {one.name: {"value": _plain(one, resolution), "origin": _origin(one, resolution)} for one in SETTINGS}
+        click.echo(json.dumps(values))
         return ExitCode.OK
+    rows = [(one.name, _render(one, resolution), _origin(one, resolution)) for one in SETTINGS]
     name_width = max(len(name) for name, _, _ in rows)
-    value_width = min(48, max(len(value) for _, value, _ in rows))
+    value_width = min(_WIDEST_VALUE, max(len(value) for _, value, _ in rows))
     for name, value, origin in rows:
-        click.echo(f"{name:<{name_width}}  {value:<{value_width}}  {escape_text(origin)}")
+        if len(value) > value_width:
+            click.echo(f"{name:<{name_width}}  {value}")
+            name = value = ""
+        click.echo(f"{name:<{name_width}}  {value:<{value_width}}  {origin}")
     return ExitCode.OK
 
 
@@ -82,6 +90,20 @@ def check(resolution: Resolution) -> ExitCode:
 
 def _warn(warning: str) -> None:
     click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
+
+
+def _origin(setting: Setting[object], resolution: Resolution) -> str:
+    return escape_text(resolution.origin(setting).label)
+
+
+def _plain(setting: Setting[object], resolution: Resolution) -> object:
+    """Return a value for JSON: what JSON has a form for as it is, anything else as one would write it."""
+    value = resolution.get(setting)
+    if value is None or isinstance(value, bool) or setting.shape in (Shape.NUMBER, Shape.ACCOUNT):
+        return value
+    if isinstance(value, tuple):
+        return [escape_text(str(word)) for word in value]
+    return _render(setting, resolution)
 
 
 def _render(setting: Setting[object], resolution: Resolution) -> str:

@@ -17,6 +17,7 @@ from readyfs.cli.mount import mount
 from readyfs.cli.refresh import refresh
 from readyfs.cli.status import status
 from readyfs.cli.umount import umount
+from readyfs.config.guess import guess_name
 from readyfs.errors import ExitCode, UserError
 from readyfs.partition import escape_text
 
@@ -59,10 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
+    except click.NoSuchOption as error:
+        near = guess_name(error.option_name, error.possibilities or (), prefix="--")
+        return _fail_usage(click.NoSuchOption(error.option_name, possibilities=near and [near], ctx=error.ctx))
     except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "readyfs"
-        message = error.format_message().rstrip(".")
-        return _fail(f"{message}; see `{command} --help`", ExitCode.USAGE)
+        return _fail_usage(error)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
@@ -76,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"internal error: {describe_bug(error)}; run it again with --debug for a traceback", ExitCode.INTERNAL
         )
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _fail_usage(error: click.ClickException) -> int:
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "readyfs"
+    return _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", ExitCode.USAGE)
 
 
 def _fail(line: str, exit_code: int) -> int:

@@ -22,7 +22,7 @@ from readyfs.partition import escape_text
 @click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
 @click.option("--timeout", "timeout_s", type=DURATION, default="5m", show_default=True, help="How long to wait.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
-@with_settings(RUNTIME_DIR)
+@with_settings(RUNTIME_DIR, refuse_unknown=False)
 def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolution: Resolution) -> ExitCode:
     """Have the daemon of MOUNTPOINT look at its state store now.
 

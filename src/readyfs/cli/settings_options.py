@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,9 +17,14 @@ from readyfs.errors import ExitCode
 
 Body = Callable[..., ExitCode]
 
+_LONGEST_WORD: Final = 48
 
-def with_settings(*settings: Setting[object]) -> Callable[[Body], Body]:
-    """Give a command the flags of some settings; its function is called with `resolution`, a `Resolution` of them."""
+
+def with_settings(*settings: Setting[object], refuse_unknown: bool = True) -> Callable[[Body], Body]:
+    """Give a command the flags of some settings; its function is called with `resolution`, a `Resolution` of them.
+
+    A command that ends or asks a mount must work whatever else is set: it does not `refuse_unknown` names.
+    """
 
     def decorate(body: Body) -> Body:
         @functools.wraps(body)
@@ -25,7 +32,9 @@ def with_settings(*settings: Setting[object]) -> Callable[[Body], Body]:
             flags = {one.name: _read_flag(values.pop(_parameter(one))) for one in settings}
             given = {name: texts for name, texts in flags.items() if texts}
             file = None if config_file is None else Path(config_file)
-            resolution: Resolution = resolve_settings(given, config_file=file, settings=settings)
+            resolution: Resolution = resolve_settings(
+                given, config_file=file, settings=settings, refuse_unknown=refuse_unknown
+            )
             return body(*args, resolution=resolution, **values)
 
         command: Body = call
@@ -52,9 +61,21 @@ def _add_option(body: Body, setting: Setting[object]) -> Body:
         default=None,
         multiple=setting.repeatable,
         metavar=setting.metavar or None,
-        help=f"{setting.help}  [default: {setting.default_text}]",
+        help=setting.help + _render_default(setting.default_text),
     )
     return option(body)
+
+
+def _render_default(text: str) -> str:
+    if " " in text or len(text) <= _LONGEST_WORD:
+        return f"  [default: {text}]"
+    # The formatter would break it anywhere; after a backspace it keeps our lines (click, "Preventing Rewrapping").
+    lines = [""]
+    for part in re.findall(r"[^/]*/?", f"[default: {text}]"):
+        if len(lines[-1] + part) > _LONGEST_WORD:
+            lines.append("")
+        lines[-1] += part
+    return "\n\n\b\n" + "\n".join(lines)
 
 
 def _parameter(setting: Setting[object]) -> str:

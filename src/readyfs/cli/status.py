@@ -49,7 +49,7 @@ class _Report:
 @click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
 @click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one mount, an array for all.")
-@with_settings(RUNTIME_DIR)
+@with_settings(RUNTIME_DIR, refuse_unknown=False)
 def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> ExitCode:
     """Show the state of the mount at MOUNTPOINT, or of all the mounts that this user's daemons serve.
 

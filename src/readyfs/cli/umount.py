@@ -36,7 +36,7 @@ _PATIENCE_S = 2.0
     show_default=True,
     help="How long to wait for the daemon's end, open files included.",
 )
-@with_settings(RUNTIME_DIR)
+@with_settings(RUNTIME_DIR, refuse_unknown=False)
 def umount(mountpoint: str, timeout_s: float, resolution: Resolution) -> ExitCode:
     """Unmount MOUNTPOINT and wait until its daemon is gone.
 

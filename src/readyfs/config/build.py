@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def find_warnings(resolution: Resolution) -> tuple[str, ...]:
     from readyfs.state.open import mask_url
 
     url, origin = find_state(resolution)
-    if mask_url(url) == url:
+    if mask_url(url) == escape_text(url):
         return ()
     if origin.kind is OriginKind.FLAG and resolution.origin(table.STATE) == origin:
         return (
@@ -119,7 +120,8 @@ def find_warnings(resolution: Resolution) -> tuple[str, ...]:
         place = resolution.config_file if origin.kind is OriginKind.FILE else None
     if place is not None and stat.S_IMODE(place.stat().st_mode) & stat.S_IROTH:
         shown = escape_text(str(place))
-        return (f"{shown} holds a password and can be read by every user; run `chmod o-r {shown}`",)
+        command = f"chmod o-r {escape_text(shlex.quote(str(place)))}"
+        return (f"{shown} holds a password and can be read by every user; run `{command}`",)
     return ()
 
 

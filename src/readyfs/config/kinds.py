@@ -171,6 +171,8 @@ def patterns(name: str, group: Group, metavar: str, help: str, default_text: str
     def parse(given: tuple[str, ...]) -> tuple[str, ...]:
         if "" in given:
             raise UsageError("an empty pattern matches nothing", "leave it out to select everything")
+        if not given:
+            raise UsageError("the list is empty", "leave it out to select everything")
         return tuple(dict.fromkeys(given))
 
     return Setting(name, group, Shape.LIST, parse, lambda _environ: (), default_text, metavar, help, _render_words)

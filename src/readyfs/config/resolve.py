@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import os
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar, cast
 
+from readyfs.config.guess import guess_name
 from readyfs.config.location import make_absolute
 from readyfs.config.setting import VARIABLE_PREFIX, Setting, Shape
 from readyfs.config.table import SETTINGS
@@ -84,18 +84,25 @@ def resolve_settings(
     environ: Mapping[str, str] = os.environ,
     config_file: Path | None = None,
     settings: Sequence[Setting[object]] = SETTINGS,
+    refuse_unknown: bool = True,
 ) -> Resolution:
     """Find the value of each setting; `flags` holds the texts given on the command line, by setting name.
 
     An empty variable counts as not set. A relative path is seen from the working directory, one in the file from the
-    file's directory. Raises `UsageError`, also for variables and keys that are no settings, whichever are asked for.
+    file's directory. Raises `UsageError`, with `refuse_unknown` also for variables and keys that are no settings.
     """
-    _refuse_unknown_variables(environ)
+    if refuse_unknown:
+        _refuse_unknown_variables(environ)
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
     if config_file is not None:
         config_file = Path(make_absolute(str(config_file), _working_directory))
-    table = {} if config_file is None else _read_file(config_file)
+    table: Mapping[str, object] = {}
+    if config_file is not None:
+        shown = escape_text(str(config_file))
+        table = _read_file(config_file, shown)
+        if refuse_unknown:
+            _refuse_unknown_keys(table, shown)
     values: dict[str, object] = {}
     origins: dict[str, Origin] = {}
     for setting in settings:
@@ -154,36 +161,40 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
-    known = {CONFIG_VARIABLE, *(setting.variable for setting in SETTINGS)}
+    known = [CONFIG_VARIABLE, *(setting.variable for setting in SETTINGS)]
     for name in sorted(environ):
         if name.startswith(VARIABLE_PREFIX) and name not in known:
-            raise UsageError(f"unknown variable {escape_text(name)}", _suggest(name, known, "unset it"))
+            near = guess_name(name, known, VARIABLE_PREFIX)
+            raise UsageError(f"unknown variable {escape_text(name)}", f"did you mean {near}?" if near else "unset it")
 
 
-def _suggest(name: str, known: Iterable[str], otherwise: str) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
+def _refuse_unknown_keys(table: Mapping[str, object], shown: str) -> None:
+    known = [setting.name for setting in SETTINGS]
+    for key in table:
+        if key not in known:
+            # Some write the variable's name.
+            near = guess_name(key.lower().replace("_", "-"), known, VARIABLE_PREFIX.lower().replace("_", "-"))
+            remedy = f"did you mean {near}?" if near else "`readyfs config show` lists every key"
+            raise UsageError(f"unknown key {escape_text(key)!r} in {shown}", remedy)
 
 
-def _read_file(path: Path) -> dict[str, object]:
-    shown = escape_text(str(path))
+def _read_file(path: Path, shown: str) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
                 raise IsADirectoryError(21, "Is a directory")
-            table = tomllib.load(file)
+            content = file.read()
     except OSError as error:
         raise UsageError(
             f"cannot read the config file {shown}: {error.strerror}", "name another with --config"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    try:
+        return tomllib.loads(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UsageError(f"the config file {shown} is not TOML: line {line} is not UTF-8", "mend that line") from error
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the config file {shown} is not TOML: {error}", "mend that line") from error
-    known = [setting.name for setting in SETTINGS]
-    for key in table:
-        if key not in known:
-            remedy = _suggest(key.lower().replace("_", "-"), known, "`readyfs config show` lists every key")
-            raise UsageError(f"unknown key {escape_text(key)!r} in {shown}", remedy)
-    return table
 
 
 _WANTED: Final = {
