@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -94,6 +95,7 @@ def test_driver_that_is_not_installed_is_named_with_its_package(url: str, messag
     with pytest.raises(StateError, match=message) as raised:
         open_url(url)
     assert "hunter2" not in str(raised.value)
+    assert raised.value.remedy.startswith(f"{sys.executable} -m pip install "), "another Python's pip is of no use"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_driver_that_is_not_installed_is_named_with_its_package(url: str, messag
 def test_missing_postgresql_driver_is_named_with_its_package(
     driver: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, driver, None)
+    monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(StateError, match=f"no module {driver}.*pip install '{package}'"):
         open_url(f"postgresql+{driver}://db/x")
 
@@ -118,7 +120,7 @@ def test_database_that_would_be_created_is_no_driver_of_ours(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgres://reader:hunter2@db/x", "no dialect postgres .*postgresql, mysql"),
+        ("postgres://reader:hunter2@db/x", "is called postgresql; write postgresql:// for postgres://"),
         ("nosql://reader:hunter2@db/x", "no dialect nosql"),
         ("postgresql+nodriver://reader:hunter2@db/x", "no dialect postgresql.nodriver"),
         ("postgresql+asyncpg://reader:hunter2@db/x", "asynchronous|not installed"),

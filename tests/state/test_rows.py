@@ -127,8 +127,21 @@ def test_bad_rows_beyond_the_examples_are_counted() -> None:
 
 def test_every_fault_of_a_row_is_named() -> None:
     detail = parse(stored(logical_date="x", record_count="y")).withheld.examples[0].detail
-    assert "logical_date is not a date: x" in detail
-    assert "record_count is not a whole number: y" in detail
+    assert "logical_date is not a date: 'x'" in detail
+    assert "record_count is not a whole number: 'y'" in detail
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"logical_date": 3.5}, "logical_date is a float, not a date: float 3.5"),
+        ({"logical_date": ""}, "logical_date is not a date: ''"),
+        ({"updated_at": "2024-06-07 "}, "updated_at is not a time: '2024-06-07 '"),
+        ({"source": True}, "source is a boolean, not an identifier: bool True"),
+    ],
+)
+def test_fault_reads_as_a_sentence_and_shows_where_a_text_ends(cells: dict[str, object], words: str) -> None:
+    assert parse(stored(**cells)).withheld.examples[0].detail == words
 
 
 def test_ids_of_other_types_are_not_taken_for_one_another() -> None:

@@ -6,6 +6,8 @@ A connection is made for each load and closed after it, so a server that restart
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -132,6 +134,10 @@ def _create_engine(url: sa.URL, timeout_s: float) -> sa.Engine:
     try:
         dialect = url.get_dialect()
     except (NoSuchModuleError, ArgumentError) as error:
+        if url.get_backend_name() == "postgres":
+            raise UsageError(
+                "state URL: the dialect is called postgresql", "write postgresql:// for postgres://"
+            ) from error
         known = "sqlite, postgresql, mysql, mariadb, oracle, mssql"
         raise UsageError(
             f"state URL: SQLAlchemy has no dialect {escape_text(url.drivername)} (it brings {known})",
@@ -159,7 +165,8 @@ def _missing_driver(url: sa.URL, error: ModuleNotFoundError) -> StateError:
     package = _PACKAGES.get(module, module)
     return StateError(
         f"the driver for {escape_text(url.drivername)} is not installed (no module {module})",
-        f"pip install '{package}'",
+        # Ours and no other Python: after an install of its own readyfs does not see what the user's `pip` brings.
+        f"{shlex.quote(sys.executable)} -m pip install '{package}'",
     )
 
 

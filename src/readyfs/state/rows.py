@@ -17,6 +17,7 @@ from readyfs.state.values import (
     parse_record_count,
     parse_schema_version,
     parse_updated_at,
+    quote_value,
     show_value,
 )
 
@@ -164,4 +165,4 @@ def _find_faults(row: Row) -> Iterator[str]:
         try:
             parse(value)
         except BadValueError as error:
-            yield f"{field} {error}: {show_value(value)}"
+            yield f"{field} {error}: {quote_value(value)}"

@@ -51,6 +51,12 @@ def show_value(value: object) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 3] + "..."
 
 
+def quote_value(value: object) -> str:
+    """Return a cell as `show_value` does, text in quotes: what is empty or ends in a blank can be seen to."""
+    is_text = isinstance(value, bytes | bytearray | memoryview | str)
+    return f"'{show_value(value)}'" if is_text else show_value(value)
+
+
 def parse_id(value: object) -> bytes:
     """Return an identifier as bytes: text and blobs as stored, numbers in decimal, times in ISO 8601.
 
@@ -63,7 +69,7 @@ def parse_id(value: object) -> bytes:
         case str():
             return _encode(value)
         case bool():
-            raise BadValueError("a boolean is not an identifier")
+            raise BadValueError("is a boolean, not an identifier")
         case int():
             return _render_integer(value)
         case bytearray() | memoryview():
@@ -79,7 +85,7 @@ def parse_id(value: object) -> bytes:
         case None:
             raise BadValueError("is NULL")
         case _:
-            raise BadValueError(f"a {type(value).__name__} is not an identifier")
+            raise BadValueError(f"is a {type(value).__name__}, not an identifier")
 
 
 def parse_logical_date(value: object) -> int:
@@ -94,7 +100,7 @@ def parse_logical_date(value: object) -> int:
         case str():
             return _parse_date_text(_encode(value))
         case bool():
-            raise BadValueError("a boolean is not a date")
+            raise BadValueError("is a boolean, not a date")
         case int() | Decimal():
             return _parse_date_text(_render_integer(_integral(value)))
         case datetime.datetime():
@@ -106,7 +112,7 @@ def parse_logical_date(value: object) -> int:
         case None:
             raise BadValueError("is NULL")
         case _:
-            raise BadValueError(f"a {type(value).__name__} is not a date")
+            raise BadValueError(f"is a {type(value).__name__}, not a date")
 
 
 def parse_updated_at(value: object) -> int:
@@ -124,7 +130,7 @@ def parse_updated_at(value: object) -> int:
         case str():
             return _parse_time_text(_encode(value))
         case bool():
-            raise BadValueError("a boolean is not a time")
+            raise BadValueError("is a boolean, not a time")
         case int() | float() | Decimal():
             return _parse_unix(value)
         case datetime.datetime():
@@ -134,7 +140,7 @@ def parse_updated_at(value: object) -> int:
         case bytearray() | memoryview():
             return _parse_time_text(bytes(value))
         case _:
-            raise BadValueError(f"a {type(value).__name__} is not a time")
+            raise BadValueError(f"is a {type(value).__name__}, not a time")
 
 
 def parse_record_count(value: object) -> int:
@@ -143,7 +149,7 @@ def parse_record_count(value: object) -> int:
         case None:
             return NOT_SET
         case bool():
-            raise BadValueError("a boolean is not a count")
+            raise BadValueError("is a boolean, not a count")
         case int() | Decimal() | float():
             count = _integral(value)
         case bytes() | bytearray() | memoryview():
@@ -151,7 +157,7 @@ def parse_record_count(value: object) -> int:
         case str():
             count = _digits(_encode(value))
         case _:
-            raise BadValueError(f"a {type(value).__name__} is not a count")
+            raise BadValueError(f"is a {type(value).__name__}, not a count")
     if not 0 <= count < _COUNT_LIMIT:
         raise BadValueError("is negative or does not fit 63 bits")
     return count
