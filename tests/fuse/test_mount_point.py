@@ -67,6 +67,10 @@ def test_a_missing_mount_point_is_refused(place: Path) -> None:
     assert not place.exists()
 
 
+def test_a_remedy_quotes_a_name_with_blanks(place: Path) -> None:
+    assert refused(place / "a b").endswith(f"create it with: mkdir -p '{place}/a b'")
+
+
 def test_a_missing_parent_is_refused(place: Path) -> None:
     assert refused(place / "a/b").startswith(f"mount point {place}/a/b does not exist;")
 
@@ -132,7 +136,7 @@ def test_a_foreign_mount_is_refused_and_left_alone(place: Path) -> None:
 
 
 def test_the_root_directory_is_refused() -> None:
-    assert "is already mounted at /;" in refused(Path("/"))
+    assert refused(Path("/")).endswith("is already mounted at /; choose another mount point")
 
 
 @pytest.mark.parametrize("word", ["", "allow_other"])
@@ -353,7 +357,10 @@ def test_a_file_in_place_of_the_device_is_refused(directory: Path) -> None:
 def test_a_device_without_driver_is_refused(directory: Path) -> None:
     os.mknod(directory / "fuse", 0o20666, os.makedev(4095, 7))
     message = refusal(lambda: check_fuse(True, True, device=directory / "fuse"), FuseError)
-    assert message.startswith(f"{directory}/fuse cannot be opened (No such device or address);")
+    assert (
+        message
+        == f"{directory}/fuse cannot be opened (No such device or address); load the kernel module (modprobe fuse)"
+    )
 
 
 def test_a_device_that_may_not_be_opened_is_refused(directory: Path) -> None:
@@ -363,7 +370,8 @@ def test_a_device_that_may_not_be_opened_is_refused(directory: Path) -> None:
         message = refusal(lambda: check_fuse(False, False, device=directory / "fuse"), FuseError)
     finally:
         os.seteuid(0)
-    assert message.startswith(f"{directory}/fuse cannot be opened (Permission denied);")
+    assert message.startswith(f"{directory}/fuse cannot be opened (Permission denied); let this user")
+    assert "modprobe" not in message, "the module is there"
 
 
 def test_a_missing_mount_helper_is_refused_to_ordinary_users_only() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -118,6 +119,11 @@ def _show(path: Path) -> str:
     return escape_text(os.fsencode(path))
 
 
+def _quote(path: Path) -> str:
+    """Return a path as one word for a shell."""
+    return escape_text(os.fsencode(shlex.quote(os.fspath(path))))
+
+
 def _clear_dead(place: Path) -> None:
     for _ in range(_MOST_DEAD_MOUNTS):
         stack = mounts_at(place)
@@ -136,11 +142,11 @@ def _refuse_mounted(place: Path) -> None:
     top = stack[-1]
     if top.is_readyfs:
         raise MountPointError(
-            f"readyfs is already mounted at {_show(place)}", f"end it with: readyfs umount {_show(place)}"
+            f"readyfs is already mounted at {_show(place)}", f"end it with: readyfs umount {_quote(place)}"
         )
     raise MountPointError(
         f"{escape_text(top.fs_type)} ({escape_text(top.source)}) is already mounted at {_show(place)}",
-        "choose another mount point, or unmount that first",
+        "choose another mount point" if place == Path("/") else "choose another mount point, or unmount that first",
     )
 
 
@@ -150,7 +156,7 @@ def _refuse_unfit(place: Path) -> None:
         target = place.readlink() if stat.S_ISLNK(mode) else None
     except FileNotFoundError:
         raise MountPointError(
-            f"mount point {_show(place)} does not exist", f"create it with: mkdir -p {_show(place)}"
+            f"mount point {_show(place)} does not exist", f"create it with: mkdir -p {_quote(place)}"
         ) from None
     except OSError as error:
         raise _unreadable(place, error) from None
@@ -223,10 +229,14 @@ def _check_device(device: Path) -> None:
             f"{device} does not exist",
             "load the kernel module (modprobe fuse), or give the container --device /dev/fuse",
         ) from None
-    except OSError as error:
+    except PermissionError as error:
         raise FuseError(
             f"{device} cannot be opened ({error.strerror})",
-            "load the kernel module (modprobe fuse), and let this user (or container) read and write the device",
+            "let this user (or container) read and write the device, or mount as root",
+        ) from None
+    except OSError as error:
+        raise FuseError(
+            f"{device} cannot be opened ({error.strerror})", "load the kernel module (modprobe fuse)"
         ) from None
 
 
