@@ -343,6 +343,29 @@ async def test_nothing_is_sent_after_close(kernel: RecordingKernel) -> None:
     assert closed == [True]
 
 
+def test_damage_that_is_queued_is_not_sent_after_close(kernel: RecordingKernel) -> None:
+    cache = KernelCache(kernel)
+    stuck, release = threading.Event(), threading.Event()
+    closed: list[bool] = []
+
+    def hang(what: tuple[object, ...]) -> None:
+        stuck.set()
+        assert release.wait(PATIENCE_S)
+
+    kernel.before = hang
+    cache.forget_damaged(Invalidation(ONE, (b"a",)))
+    cache.forget_damaged(Invalidation(TWO, (b"b",)))
+    wait_for(stuck)
+    closing = threading.Thread(target=lambda: closed.append(cache.close()))
+    closing.start()
+    while not cache._closed:
+        threading.Event().wait(0.001)
+    release.set()
+    closing.join()
+    assert closed == [True]
+    assert {what[1] for what in kernel.sent} == {ONE}
+
+
 async def test_refresh_after_close_sends_nothing(kernel: RecordingKernel) -> None:
     cache = KernelCache(kernel)
     assert cache.close()
