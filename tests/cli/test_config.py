@@ -148,7 +148,7 @@ def test_one_run_among_those_looked_for_is_enough(run: Run, world: Path) -> None
     insert(world, *(("ads", "001", "q", day, "success", "r1") for day in days))
     code, out, err = check(run, world)
     assert (code, out.partition(" in ")[0]) == (0, "OK: 31 partitions")
-    assert "none of 20 run directories that were looked for is there" in err
+    assert "none of 20 runs that were looked for is where" in err
     assert "logical_date=2024-05-01/run_id=r1" in err
     make_run(world, date="2024-05-19")
     assert check(run, world)[2] == ""

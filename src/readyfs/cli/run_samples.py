@@ -30,9 +30,10 @@ def describe_absence(catalog: Catalog, raw: RawStore, layout: RawLayout, root: s
             return None
     if not tried:
         return None
-    looked = "the one run directory" if tried == 1 else f"none of {tried} run directories"
-    found = "that was looked for is not there" if tried == 1 else "that were looked for is there"
-    return f"{looked} {found}, the first being {first}; compare --raw and --raw-layout with what the producer writes"
+    looked = (
+        "the only run that was looked for is not" if tried == 1 else f"none of {tried} runs that were looked for is"
+    )
+    return f"{looked} where --raw and --raw-layout say; the first would be {first}"
 
 
 def _spread(catalog: Catalog) -> Iterator[Partition]:
