@@ -187,6 +187,23 @@ def test_a_file_is_opened_with_its_size_and_time(store: RawStore, run: Path, par
     raw.close()
 
 
+def test_current_size_is_that_of_now_and_stat_that_of_the_open(
+    store: RawStore, run: Path, partition: Partition
+) -> None:
+    raw = store.open_file(partition, (b"payload.jsonl",))
+    os.truncate(run / "payload.jsonl", 3)
+    assert (raw.current_size(), raw.stat.size) == (3, 14)
+    raw.close()
+
+
+def test_a_run_is_described_by_its_path_escaped_and_without_a_look(
+    store: RawStore, root: Path, partition: Partition, layout: RawLayout
+) -> None:
+    described = store.describe(partition._replace(run_id=b"r\n1\xff"))
+    directory = root.joinpath(*map(os.fsdecode, layout.directory_of(partition)))
+    assert described == f"{directory.parent}/run_id=r\\n1\\xff"
+
+
 @KINDS
 def test_a_special_file_is_not_opened_and_does_not_hang(
     store: RawStore, run: Path, partition: Partition, make: Callable[[Path], object]

@@ -50,6 +50,9 @@ class WatchedStore:
         self._note("open")
         return self._real.open_file(partition, relpath)
 
+    def describe(self, partition: Partition) -> str:
+        return self._real.describe(partition)
+
     def check(self) -> None:
         self._real.check()
 

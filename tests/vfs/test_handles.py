@@ -34,6 +34,9 @@ class CountedFile:
     def pread(self, size: int, offset: int) -> bytes:
         return b""
 
+    def current_size(self) -> int:
+        return 0
+
     def fileno(self) -> int:
         return -1
 

@@ -19,6 +19,7 @@ def test_watched_store_answers_what_the_real_one_does_and_counts(place: Place) -
     file.close()
     assert place.store.calls == {"list": 1, "open": 1}
     assert place.store.label == str(place.base)
+    assert place.store.describe(Row().partition) == str(place.run_directory(Row()))
     place.store.check()
 
 

@@ -64,6 +64,10 @@ class LocalRawStore:
             os.close(fd)
             raise
 
+    def describe(self, partition: Partition) -> str:
+        """Return the path of the partition's run directory; see `RawStore.describe`."""
+        return escape_text(os.fsencode(self._root) + b"/" + b"/".join(self._layout.directory_of(partition)))
+
     def check(self) -> None:
         """Raise `RawRootError` if the root is missing, is not a directory, may not be entered or does not answer.
 
@@ -131,6 +135,10 @@ class LocalRawFile:
                 break
             data += more
         return data
+
+    def current_size(self) -> int:
+        """Return the size in bytes as it is now, which is not what `stat` says if the file was written to since."""
+        return os.fstat(self._fd).st_size
 
     def fileno(self) -> int:
         """Return the descriptor, valid until `close`."""

@@ -60,6 +60,10 @@ class RawFile(Protocol):
         """Return `size` bytes from `offset`; fewer only at the end of the file as it is now."""
         ...
 
+    def current_size(self) -> int:
+        """Return the file's size in bytes as it is now. Raises `OSError`."""
+        ...
+
     def fileno(self) -> int:
         """Return a descriptor that stays valid until `close`."""
         ...
@@ -90,6 +94,13 @@ class RawStore(Protocol):
 
         Raises `OSError`, `NotRegularError` if it is anything but a regular file, and `UnusableNameError` if the
         partition has no raw path.
+        """
+        ...
+
+    def describe(self, partition: Partition) -> str:
+        """Return where the partition's run is looked for, for messages; touches nothing.
+
+        Raises `UnusableNameError` if the partition has no raw path.
         """
         ...
 
