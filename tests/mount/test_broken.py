@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import glob
+import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 
 from readyfs.demo.producer import Run
 from tests.mount.bindfs import bound
-from tests.mount.daemon import Place, fails_with, mounted, partition, wait_until
+from tests.mount.daemon import Place, fails_with, files_below, mounted, partition, wait_until
 
 PAYLOAD = b"".join(b"line %06d\n" % number for number in range(50_000))
 
@@ -107,6 +109,7 @@ def test_broken_run_looks_whole_fails_at_open_and_heals(
         assert len(lines) == 1
         assert (lines[0]["partition"], lines[0]["run"]) == ("s1/c1/q1/2024-06-01", "r1")
         assert lines[0]["cause"]
+        assert lines[0]["path"] == str(run.directory)
 
         mend(run, tmp_path / "whole")
         assert daemon.of(part).read_bytes() == PAYLOAD
@@ -232,6 +235,106 @@ def test_file_cut_short_under_an_open_reader_is_an_error(place: Place, engine: s
             while file.read(65536):
                 pass
         assert daemon.count("broken") == 1
+
+
+def test_reads_behind_a_cut_fill_neither_log_nor_memory(place: Place, engine: str) -> None:
+    """V10: one line with the true size, however many offsets are asked for."""
+    part = partition()
+    payload = place.producer.write_and_publish(part, "r1", PAYLOAD).directory / "payload.jsonl"
+    with mounted(place, engine=engine) as daemon:
+        descriptor = os.open(daemon.of(part), os.O_RDONLY | os.O_DIRECT)
+        try:
+            os.truncate(payload, 4096)
+            with mmap.mmap(-1, 4096) as page:
+                for number in range(500):
+                    with fails_with(errno.EIO):
+                        os.preadv(descriptor, [page], 4096 * (1 + number % 100))
+        finally:
+            os.close(descriptor)
+        (line,) = daemon.events("run is broken")
+        assert line["cause"] == f"payload.jsonl has 4096 bytes and was sealed with {len(PAYLOAD)}"
+        assert daemon.count("broken") == 1
+
+
+EXTRAS = {"extra.parquet": b"extra", "parts/0.parquet": b"part 0", "parts/deep/1.parquet": b"part 1"}
+
+
+def write_extras(run: Run) -> None:
+    for name, data in EXTRAS.items():
+        (run.directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (run.directory / name).write_bytes(data)
+
+
+def unlink(path: Path) -> None:
+    path.unlink()
+
+
+def replace_by_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_name("real"))
+    path.symlink_to("real")
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 1)
+
+
+def remove_directory(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *((name, unlink) for name in EXTRAS),
+        *((name, remove_directory) for name in EXTRAS),
+        *(("parts/0.parquet", damage) for damage in (replace_by_fifo, replace_by_link, cut)),
+    ],
+)
+def test_file_of_a_sealed_run_that_vanishes_is_never_absent(
+    place: Place, engine: str, name: str, damage: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """V10: whoever lists or globs finds all that the run was sealed with, fails at open, and finds it whole again."""
+    part = partition()
+    run = place.producer.write_and_publish(part, "r1", b"payload\n")
+    write_extras(run)
+    shutil.copytree(run.directory, tmp_path / "whole")
+    expected = sorted([*EXTRAS, "payload.jsonl", "metadata.json"])
+    with mounted(place, engine=engine) as daemon:
+        assert files_below(daemon.directory(part)) == expected
+        for other, data in EXTRAS.items():
+            assert daemon.of(part, other).read_bytes() == data
+        damage(run.directory / name)
+        for _ in range(3):
+            with fails_with(errno.EIO):
+                os.open(daemon.of(part, name), os.O_RDONLY)
+            assert files_below(daemon.directory(part)) == expected
+            found = sorted(glob.glob("**/*.parquet", root_dir=daemon.directory(part), recursive=True))
+            assert found == sorted(EXTRAS)
+            assert daemon.of(part, name).stat().st_size > 0
+            assert daemon.count("broken") == 1
+        assert not daemon.events("run is whole again")
+        assert len(daemon.events("run is broken")) <= 2
+
+        mend(run, tmp_path / "whole")
+        wait_until(lambda: can_open(daemon.of(part, name)), "the run is whole again")
+        assert daemon.of(part, name).read_bytes() == EXTRAS[name]
+        assert files_below(daemon.directory(part)) == expected
+        assert daemon.count("broken") == 0
+        assert len(daemon.events("run is whole again")) == 1
+
+
+def can_open(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return False
+    return True
 
 
 def test_raw_store_that_goes_away_is_loud_and_heals_when_it_comes_back(place: Place, engine: str) -> None:

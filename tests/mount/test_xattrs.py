@@ -66,6 +66,26 @@ def test_root_tells_which_catalog_is_in_force_and_how_old_it_is(place: Place, en
         assert os.getxattr(daemon.path, PREFIX + "fingerprint") != before
 
 
+def test_lineage_of_a_file_follows_its_row_while_the_run_stays(place: Place, engine: str) -> None:
+    """V9: also where the kernel knows the file from before and never asks for its name again."""
+    part = partition()
+    run = place.producer.write_and_publish(part, "r1", b"1\n2\n")
+    (run.directory / "sub").mkdir()
+    with mounted(place, engine=engine) as daemon:
+        paths = [daemon.directory(part), daemon.of(part), daemon.of(part, "sub")]
+        for path in paths:
+            assert os.getxattr(path, PREFIX + "record_count") == b"2"
+        at = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
+        place.change(
+            "UPDATE partition_state SET record_count = 7, schema_version = 'v9', updated_at = ?", at.isoformat()
+        )
+        daemon.refresh()
+        for path in paths:
+            assert os.getxattr(path, PREFIX + "record_count") == b"7"
+            assert os.getxattr(path, PREFIX + "schema_version") == b"v9"
+            assert os.getxattr(path, PREFIX + "updated_at") == b"2025-01-01T00:00:00.000000+00:00"
+
+
 def test_held_file_keeps_the_lineage_of_its_run(place: Place, engine: str) -> None:
     """V5: an open file's attributes speak of the run that it gives."""
     part = partition()

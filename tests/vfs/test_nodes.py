@@ -16,7 +16,7 @@ from readyfs.vfs.nodes import (
     NodeKind,
     above_inode,
     above_node,
-    broken_file_node,
+    broken_node,
     control_node,
     date_inode,
     date_node,
@@ -79,8 +79,10 @@ def test_broken_nodes_hash_their_own_kind() -> None:
     healthy = date_node((b"c", b"q"), JUNE_1, Row().partition)
     ambiguous = date_node((b"c", b"q"), JUNE_1, None)
     assert ambiguous.inode == expected(b"broken-date", b"live", b"c", b"q", b"2024-06-01")
-    assert broken_file_node(healthy, b"f").inode == expected(b"broken-file", b"date", b"live", *RUN_PARTS, b"f")
-    assert broken_file_node(ambiguous, b"f").inode == expected(
+    assert broken_node(NodeKind.BROKEN_FILE, healthy, (b"f",)).inode == expected(
+        b"broken-file", b"date", b"live", *RUN_PARTS, b"f"
+    )
+    assert broken_node(NodeKind.BROKEN_FILE, ambiguous, (b"f",)).inode == expected(
         b"broken-file", b"broken-date", b"live", b"c", b"q", b"2024-06-01", b"f"
     )
 
@@ -124,7 +126,8 @@ def test_every_node_is_numbered_by_its_own_identity() -> None:
         raw_node(NodeKind.RAW_FILE, Row().partition, (b"c",), (b"f",), STAT),
         raw_node(NodeKind.RAW_FILE, Row().partition, (b"c",), (b"f",), STAT, 3),
         raw_node(NodeKind.RAW_DIRECTORY, Row().partition, (b"c",), (b"f",), STAT),
-        broken_file_node(date, b"f"),
+        broken_node(NodeKind.BROKEN_FILE, date, (b"d", b"f")),
+        broken_node(NodeKind.BROKEN_DIRECTORY, date, (b"d",)),
         control_node(),
         control_node(b"status.json"),
     ):

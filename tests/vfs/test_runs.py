@@ -12,8 +12,10 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
+from readyfs.errors import UsageError, WouldBlockError
 from readyfs.partition import Partition
+from readyfs.raw.store import EntryKind
+from readyfs.vfs.damage import Failure, RelPath, Sealed
 from readyfs.vfs.runs import BrokenView, FileFilter, Runs, RunView
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import METADATA, PAYLOAD, REQUIRED, Place
@@ -22,16 +24,20 @@ ROW = Row()
 RUN = ROW.partition
 
 
-def seal(place: Place, partition: Partition = RUN) -> RunView:
-    view = place.runs.view(partition, may_block=True)
+def seal(place: Place, partition: Partition = RUN, below: RelPath = ()) -> RunView:
+    view = place.runs.view(partition, below, may_block=True)
     assert isinstance(view, RunView)
     return view
 
 
-def breakage(place: Place, partition: Partition = RUN) -> str:
-    view = place.runs.view(partition, may_block=True)
+def broken(place: Place, below: RelPath = ()) -> BrokenView:
+    view = place.runs.view(RUN, below, may_block=True)
     assert isinstance(view, BrokenView)
-    return view.cause
+    return view
+
+
+def breakage(place: Place) -> str:
+    return broken(place).cause
 
 
 # ---- sealed -------------------------------------------------------------------------------------------------------
@@ -57,7 +63,7 @@ def test_unknown_run_needs_the_raw_store(place: Place) -> None:
     with pytest.raises(WouldBlockError):
         place.runs.view(RUN, may_block=False)
     with pytest.raises(WouldBlockError):
-        place.runs.subdirectory(RUN, (b"sub",), may_block=False)
+        place.runs.view(RUN, (b"sub",), may_block=False)
     assert not place.store.calls
 
 
@@ -94,19 +100,23 @@ def test_least_recently_used_runs_are_dropped(tmp_path: Path) -> None:
 
 def test_subdirectory_of_a_sealed_run_is_listed_once(place: Place) -> None:
     place.write(ROW, sub__b=b"1", sub__a=b"22", sub__deep__c=b"")
-    assert list(place.runs.subdirectory(RUN, (b"sub",), may_block=True).entries) == [b"a", b"b", b"deep"]
+    view = seal(place, below=(b"sub",))
+    assert list(view.entries) == [b"a", b"b", b"deep"]
     place.store.calls.clear()
-    assert list(place.runs.subdirectory(RUN, (b"sub",), may_block=False).entries) == [b"a", b"b", b"deep"]
-    assert list(place.runs.subdirectory(RUN, (b"sub", b"deep"), may_block=True).entries) == [b"c"]
+    assert place.runs.view(RUN, (b"sub",), may_block=False) is view
+    assert list(seal(place, below=(b"sub", b"deep")).entries) == [b"c"]
     assert place.store.calls == {"list": 1}
 
 
 def test_subdirectory_that_cannot_be_read_is_damage(place: Place) -> None:
     """V10: not an empty directory."""
     place.write(ROW)
-    with pytest.raises(BrokenRunError):
-        place.runs.subdirectory(RUN, (b"sub",), may_block=True)
+    view = place.runs.view(RUN, (b"sub",), may_block=True)
+    assert isinstance(view, BrokenView)
+    assert view.names == {}
+    assert "sub: No such file" in view.cause
     assert place.runs.damaged() == [(RUN.key, RUN.run_id)]
+    assert b"sub" in broken(place).names
 
 
 # ---- broken -------------------------------------------------------------------------------------------------------
@@ -156,11 +166,12 @@ def test_run_that_cannot_be_served_is_broken_and_says_why_once(place: Place, how
         for _ in range(3):
             view = place.runs.view(RUN, may_block=True)
             assert isinstance(view, BrokenView)
-            assert view.required == REQUIRED
+            assert tuple(view.names) == REQUIRED
             assert named in view.cause
     (line,) = logs
     assert line["log_level"] == "warning"
     assert (line["partition"], line["run"]) == ("s/c/q/2024-06-01", "r1")
+    assert line["path"] == str(place.run_directory(ROW))
     assert named in line["cause"]
     assert place.runs.damaged() == [(RUN.key, RUN.run_id)]
 
@@ -203,25 +214,28 @@ def test_damage_drops_what_was_sealed_of_that_run_alone(place: Place) -> None:
     place.write(other)
     seal(place)
     seal(place, other.partition)
-    place.runs.subdirectory(RUN, (b"sub",), may_block=True)
+    place.runs.view(RUN, (b"sub",), may_block=True)
     place.runs.report_damage(RUN, "gone")
     assert isinstance(place.runs.view(other.partition, may_block=False), RunView)
     with pytest.raises(WouldBlockError):
         place.runs.view(RUN, may_block=False)
     with pytest.raises(WouldBlockError):
-        place.runs.subdirectory(RUN, (b"sub",), may_block=False)
+        place.runs.view(RUN, (b"sub",), may_block=False)
 
 
 def test_nothing_of_a_run_is_sealed_while_it_is_damaged(place: Place) -> None:
     """V10: what was read then must be read anew, or it would never heal."""
-    place.write(ROW, sub__f=b"")
-    place.runs.report_damage(RUN, "one file")
-    assert list(place.runs.subdirectory(RUN, (b"sub",), may_block=True).entries) == [b"f"]
-    with pytest.raises(WouldBlockError):
-        place.runs.subdirectory(RUN, (b"sub",), may_block=False)
+    directory = place.write(ROW, sub__f=b"")
     seal(place)
-    place.runs.subdirectory(RUN, (b"sub",), may_block=True)
-    assert place.runs.subdirectory(RUN, (b"sub",), may_block=False).entries
+    (directory / "payload.jsonl").rename(directory / "away")
+    place.runs.report_damage(RUN, "one file")
+    assert isinstance(place.runs.view(RUN, (b"sub",), may_block=True), BrokenView)
+    with pytest.raises(WouldBlockError):
+        place.runs.view(RUN, (b"sub",), may_block=False)
+    (directory / "away").rename(directory / "payload.jsonl")
+    seal(place)
+    assert list(seal(place, below=(b"sub",)).entries) == [b"f"]
+    assert isinstance(place.runs.view(RUN, (b"sub",), may_block=False), RunView)
 
 
 def test_damage_found_in_the_moment_of_healing_is_not_forgotten(place: Place) -> None:
@@ -260,9 +274,9 @@ def test_damage_of_runs_that_are_no_longer_current_is_dropped(place: Place) -> N
 def cut_and_report(place: Place, directory: Path, name: str = "payload.jsonl") -> None:
     """Shorten a file of a sealed run to one byte, as a reader of it reports."""
     relpath = tuple(os.fsencode(name).split(b"/"))
-    size = (directory / name).stat().st_size
+    sealed = Sealed(EntryKind.FILE, (directory / name).stat().st_size)
     (directory / name).write_bytes(b"x")
-    place.runs.report_damage(RUN, "cut", (relpath, size))
+    place.runs.report_damage(RUN, "cut", Failure(relpath, sealed))
 
 
 def test_sealed_run_with_a_cut_file_stays_broken_until_it_is_whole(place: Place) -> None:
@@ -286,17 +300,17 @@ def test_every_file_of_a_damaged_run_must_be_as_long_as_when_it_was_sealed(place
 
 
 def test_cut_file_in_a_subdirectory_stays_broken_until_it_is_whole(place: Place) -> None:
-    """V10: of a run that is whole otherwise."""
+    """V10: the run as a whole, so that its count and its log say what is true."""
     directory = place.write(ROW, sub__f=b"whole")
     seal(place)
-    place.runs.subdirectory(RUN, (b"sub",), may_block=True)
+    seal(place, below=(b"sub",))
     cut_and_report(place, directory, "sub/f")
-    seal(place)
-    for _ in range(2):
-        with pytest.raises(BrokenRunError, match="sealed with 5"):
-            place.runs.subdirectory(RUN, (b"sub",), may_block=True)
+    for below in ((), (b"sub",)):
+        assert "sub/f has 1 bytes and was sealed with 5" in broken(place, below).cause
+    assert place.runs.damaged()
     (directory / "sub/f").write_bytes(b"WHOLE")
-    assert list(place.runs.subdirectory(RUN, (b"sub",), may_block=True).entries) == [b"f"]
+    assert list(seal(place, below=(b"sub",)).entries) == [b"f"]
+    assert not place.runs.damaged()
 
 
 def test_run_that_was_never_sealed_may_grow_while_it_is_broken(place: Place) -> None:
@@ -385,7 +399,7 @@ def test_hidden_files_are_not_listed_and_directories_stay(tmp_path: Path) -> Non
     place = Place(tmp_path / "raw", files=("*.jsonl",))
     place.write(ROW, sub__y=b"", sub__z_jsonl=b"")
     assert list(seal(place).entries) == [PAYLOAD, b"sub"]
-    assert list(place.runs.subdirectory(RUN, (b"sub",), may_block=True).entries) == [b"z.jsonl"]
+    assert list(seal(place, below=(b"sub",)).entries) == [b"z.jsonl"]
 
 
 def test_hidden_required_file_must_be_there_all_the_same(tmp_path: Path) -> None:
@@ -394,7 +408,7 @@ def test_hidden_required_file_must_be_there_all_the_same(tmp_path: Path) -> None
     (place.write(ROW) / "metadata.json").unlink()
     view = place.runs.view(RUN, may_block=True)
     assert isinstance(view, BrokenView)
-    assert view.required == (PAYLOAD,)
+    assert tuple(view.names) == (PAYLOAD,)
 
 
 @pytest.mark.parametrize("required", [REQUIRED, ()])

@@ -48,6 +48,34 @@ def test_broken_file_carries_the_lineage_too(place: Place) -> None:
     assert everything(place, b"c", b"q", DAY_1, PAYLOAD) == EXPECTED
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_lineage_follows_the_row_while_the_run_is_current(place: Place, is_whole: bool) -> None:
+    """V9: on a file that the kernel looked up long ago as on its directory."""
+    if is_whole:
+        place.write(ROW, sub__f=b"")
+    place.publish(ROW)
+    day = (b"c", b"q", DAY_1)
+    paths = [day, (*day, PAYLOAD), *([(*day, b"sub"), (*day, b"sub", b"f")] if is_whole else [])]
+    held = [place.inode(*path) for path in paths]
+    place.publish(ROW._replace(record_count=8, schema_version=b"v2"))
+    for inode in held:
+        assert place.fs.getxattr(inode, b"user.readyfs.record_count") == b"8"
+        assert place.fs.getxattr(inode, b"user.readyfs.schema_version") == b"v2"
+    place.publish(ROW._replace(run=b"r2", record_count=9))
+    for inode in held:
+        assert place.fs.getxattr(inode, b"user.readyfs.run_id") == b"r1"
+        assert place.fs.getxattr(inode, b"user.readyfs.record_count") == b"8"
+
+
+def test_lineage_is_not_that_of_another_source_with_the_same_run_id(place: Place) -> None:
+    """V2: a run is of one key."""
+    place.serve(ROW)
+    held = place.inode(b"c", b"q", DAY_1, PAYLOAD)
+    place.publish(ROW._replace(source=b"other", record_count=9))
+    assert place.fs.getxattr(held, b"user.readyfs.source") == b"s"
+    assert place.fs.getxattr(held, b"user.readyfs.record_count") == b"7"
+
+
 def test_null_columns_are_left_out() -> None:
     found = lineage(Row(updated_at_ns=NOT_SET, record_count=NOT_SET, schema_version=None).partition)
     assert found.keys() == {PREFIX + n for n in (b"source", b"customer_id", b"query_name", b"logical_date", b"run_id")}

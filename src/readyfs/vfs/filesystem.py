@@ -19,9 +19,10 @@ from readyfs.errors import (
     StaleHandleError,
     TooManyHandlesError,
 )
-from readyfs.partition import PartitionKey, escape_text
-from readyfs.raw.store import RawStore
+from readyfs.partition import PartitionKey
+from readyfs.raw.store import EntryKind, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
+from readyfs.vfs.damage import Failure, Sealed, render_relpath, size_fault
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import DirectoryHandle, HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_table import InodeTable
@@ -30,7 +31,7 @@ from readyfs.vfs.listing import DOTS, ListedEntry, Listing, position_after, spli
 from readyfs.vfs.nodes import (
     ROOT_INODE,
     AboveNode,
-    BrokenFileNode,
+    BrokenNode,
     ControlNode,
     DateNode,
     InodeNumber,
@@ -184,7 +185,7 @@ class Filesystem:
         match node:
             case RawNode() if node.kind is NodeKind.RAW_FILE:
                 return OpenedFile(self._open_raw(node), keep_pages=True, direct=False)
-            case BrokenFileNode():
+            case BrokenNode() if not node.is_directory:
                 raise BrokenRunError("the run is broken")
             case ControlNode() if node.name:
                 number = self.handles.add(MemoryFileHandle(node, self._resolver.status_document()))
@@ -195,17 +196,23 @@ class Filesystem:
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
 
-        Raises `BrokenRunError` if the raw file became shorter than it was when its run was sealed.
+        Raises `BrokenRunError` if that fails, or the raw file became shorter than it was when its run was sealed.
         """
         handle = self.handles.get(number, RawFileHandle)
-        wanted = max(min(size, handle.node.stat.size - offset), 0)
+        sealed = handle.node.stat.size
+        wanted = max(min(size, sealed - offset), 0)
         try:
             data = handle.file.pread(wanted, offset) if wanted else b""
+            if len(data) == wanted:
+                return data
+            there = handle.file.current_size()
         except OSError as error:
-            raise self._damaged(handle.node, error.strerror or "read failed") from error
-        if len(data) < wanted:
-            raise self._damaged(handle.node, f"ends at byte {offset + len(data)} of {handle.node.stat.size}")
-        return data
+            cause = f"{render_relpath(handle.node.relpath)}: {error.strerror}"
+            raise self._unreadable(handle, cause, offset) from error
+        cause = f"{render_relpath(handle.node.relpath)}: a read ended early"  # and the file is whole by now
+        if there < sealed:
+            cause = size_fault(handle.node.relpath, there, sealed)
+        raise self._unreadable(handle, cause, offset)
 
     def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
         """Return bytes of a control file, or None if the handle is a raw file's."""
@@ -222,24 +229,40 @@ class Filesystem:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 raise TooManyHandlesError(error.strerror) from error
-            raise self._damaged(node, error.strerror or "open failed") from error
+            raise self._damaged(node, f"{render_relpath(node.relpath)}: {error.strerror}") from error
         try:
+            if file.stat.size != node.stat.size:
+                raise self._damaged(node, size_fault(node.relpath, file.stat.size, node.stat.size))
             if file.stat != node.stat:
-                raise self._damaged(node, "is not the file that was sealed: its size or mtime changed")
+                raise self._changed(node, file.stat)
             return self.handles.add(RawFileHandle(node, file))
         except BaseException:
             file.close()
             raise
 
-    def _damaged(self, node: RawNode, cause: str) -> BrokenRunError:
+    def _changed(self, node: RawNode, stat: RawStat) -> BrokenRunError:
+        """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
+        cause = f"{render_relpath(node.relpath)} was modified after it was sealed"
+        if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
+            return self._damaged(node, cause)
+        self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
+        return BrokenRunError(cause)
+
+    def _unreadable(self, handle: RawFileHandle, cause: str, offset: int) -> BrokenRunError:
+        """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
+        if handle.failed:
+            return BrokenRunError(cause)
+        handle.failed = True
+        return self._damaged(handle.node, cause, offset)
+
+    def _damaged(self, node: RawNode, cause: str, offset: int = 0) -> BrokenRunError:
         """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
-        text = f"{escape_text(b'/'.join(node.relpath))}: {cause}"
-        self._runs.report_damage(node.partition, text, (node.relpath, node.stat.size))
-        names = (*self._runs.required_names, node.relpath[0])
-        self._on_damage(Invalidation(date_inode(node.partition), names))
-        if len(node.relpath) > 1:
-            self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
-        return BrokenRunError(text)
+        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
+        if self._runs.report_damage(node.partition, cause, failure):
+            self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
+            if len(node.relpath) > 1:
+                self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
+        return BrokenRunError(cause)
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
 
@@ -256,13 +279,9 @@ class Filesystem:
         match node:
             case AboveNode() if not node.path:
                 return self._root_xattrs()
-            case DateNode():
+            case DateNode() | RawNode() | BrokenNode():
                 partition = self._resolver.current_row(node)
                 return {} if partition is None else lineage(partition)
-            case RawNode():
-                return lineage(node.partition)
-            case BrokenFileNode() if node.date_node.partition is not None:
-                return lineage(node.date_node.partition)
             case _:
                 return {}
 

@@ -21,12 +21,13 @@ HandleNumber = NewType("HandleNumber", int)
 PASSES_KEPT: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RawFileHandle:
-    """An open file of a sealed run."""
+    """An open file of a sealed run; `failed` once a read of it has failed."""
 
     node: RawNode
     file: RawFile
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ class NodeKind(Enum):
     RAW_DIRECTORY = b"raw-directory"
     RAW_FILE = b"raw-file"
     BROKEN_DATE = b"broken-date"  # a path that two ready rows claim
-    BROKEN_FILE = b"broken-file"  # stands for a required file that cannot be served
+    BROKEN_DIRECTORY = b"broken-directory"  # stands for a directory of a run that cannot be served
+    BROKEN_FILE = b"broken-file"  # stands for a file of a run that cannot be served
     CONTROL_DIRECTORY = b"control-directory"
     CONTROL_FILE = b"control-file"
 
@@ -119,16 +120,16 @@ class RawNode(Node):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class BrokenFileNode(Node):
-    """A required file of a run that cannot be served: it can be seen and never opened (V10)."""
+class BrokenNode(Node):
+    """A required or remembered name of a run that cannot be served: a file of it is seen and never opened (V10)."""
 
     date_node: DateNode
-    name: bytes
+    relpath: tuple[bytes, ...]
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return (self.kind.value, *self.date_node.identity, self.name)
+        return (self.kind.value, *self.date_node.identity, *self.relpath)
 
 
 @dataclass(slots=True, eq=False)
@@ -186,9 +187,9 @@ def raw_node(
     )
 
 
-def broken_file_node(date: DateNode, name: bytes) -> BrokenFileNode:
-    """Return a node that stands for a required file of a run that cannot be served."""
-    node = BrokenFileNode(inode=ROOT_INODE, kind=NodeKind.BROKEN_FILE, date_node=date, name=name)
+def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:
+    """Return a node that stands for what lies at `relpath` within a run that cannot be served."""
+    node = BrokenNode(inode=ROOT_INODE, kind=kind, date_node=date, relpath=relpath)
     node.inode = inode_number(node.identity)
     return node
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, Meaning
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleCatalogError
@@ -30,7 +30,7 @@ from readyfs.vfs.listing import Listing
 from readyfs.vfs.nodes import (
     ROOT_INODE,
     AboveNode,
-    BrokenFileNode,
+    BrokenNode,
     ControlNode,
     DateNode,
     InodeNumber,
@@ -39,7 +39,7 @@ from readyfs.vfs.nodes import (
     RawNode,
     above_inode,
     above_node,
-    broken_file_node,
+    broken_node,
     control_node,
     date_node,
     raw_node,
@@ -47,6 +47,9 @@ from readyfs.vfs.nodes import (
 from readyfs.vfs.runs import BrokenView, Runs, RunView
 
 CONTROL_FILE = b"status.json"
+
+RunNode: TypeAlias = DateNode | RawNode | BrokenNode
+"""A node of one run: its directory, or what lies below that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +82,8 @@ class Resolver:
         match parent:
             case AboveNode():
                 return self._find_above(parent, name)
-            case DateNode():
+            case DateNode() | RawNode() | BrokenNode() if parent.is_directory:
                 return self._find_in_run(parent, name, may_block)
-            case RawNode() if parent.kind is NodeKind.RAW_DIRECTORY:
-                view = self._runs.subdirectory(parent.partition, parent.relpath, may_block=may_block)
-                return self._raw_entry(parent.partition, parent.above, parent.relpath, view.entries.get(name))
             case ControlNode() if not parent.name:
                 return self._control_entry(name) if name == CONTROL_FILE else NegativeEntry(0.0)
             case _:
@@ -109,20 +109,32 @@ class Resolver:
             return NegativeEntry(0.0)
         return NegativeEntry(self._look.negative_timeout_s)
 
-    def _find_in_run(self, parent: DateNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
-        view = self._view(parent, may_block)
+    def _find_in_run(self, parent: RunNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
+        date, relpath = self._place_in_run(parent)
+        view = self._view(date, relpath, may_block)
         if isinstance(view, RunView):
-            assert parent.partition is not None
-            above = (*parent.above, self.in_force.catalog.layout.date_name(parent.date))
-            return self._raw_entry(parent.partition, above, (), view.entries.get(name))
-        if name not in view.required:
+            return self._raw_entry(date, relpath, view.entries.get(name))
+        if name not in view.names:
             raise BrokenRunError(view.cause)
-        return self._broken_entry(parent, name)
+        return self._broken_entry(date, (*relpath, name), view.names[name])
 
-    def _view(self, node: DateNode, may_block: bool) -> RunView | BrokenView:
-        if node.partition is None:
-            return BrokenView(self._runs.required_names, "two ready rows claim this path")
-        return self._runs.view(node.partition, may_block=may_block)
+    def _place_in_run(self, node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
+        """Return the date directory over a node, and the node's path below it."""
+        match node:
+            case DateNode():
+                return node, ()
+            case RawNode():
+                return date_node(node.above[:-1], node.partition.key.date, node.partition), node.relpath
+            case BrokenNode():
+                return node.date_node, node.relpath
+            case _:
+                assert_never(node)
+
+    def _view(self, date: DateNode, relpath: tuple[bytes, ...], may_block: bool) -> RunView | BrokenView:
+        if date.partition is None:
+            names = dict.fromkeys(self._runs.required_names, EntryKind.FILE)
+            return BrokenView(names, "two ready rows claim this path")
+        return self._runs.view(date.partition, relpath, may_block=may_block)
 
     def refuse_if_stale(self) -> None:
         """Raise `StaleCatalogError` while the catalog is older than it may be (V11)."""
@@ -143,8 +155,10 @@ class Resolver:
                 return self._look.directory(node.inode, node.stat.mtime_ns), FOREVER_S
             case RawNode():
                 return self._look.file(node.inode, node.stat.size, node.stat.mtime_ns), FOREVER_S
-            case BrokenFileNode():
+            case BrokenNode():
                 time_ns = self._date_attributes(node.date_node).time_ns
+                if node.is_directory:
+                    return self._look.directory(node.inode, time_ns), 0.0
                 return self._look.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
             case ControlNode() if node.name:
                 size = len(self.status_document())
@@ -157,10 +171,13 @@ class Resolver:
         updated_at_ns = partition.updated_at_ns if partition is not None else NOT_SET
         return self._look.directory(node.inode, date_time_ns(updated_at_ns, node.date))
 
-    def current_row(self, node: DateNode) -> Partition | None:
-        """Return the node's row as it stands now if its run is still current, else as it stood last."""
+    def current_row(self, node: RunNode) -> Partition | None:
+        """Return the row of a node's run as it stands now if the run is still current, else as it stood last."""
+        if isinstance(node, BrokenNode):
+            return self.current_row(node.date_node)
         if node.partition is not None:
-            now = self.in_force.catalog.partition(node.above, node.date)
+            above = node.above if isinstance(node, DateNode) else node.above[:-1]
+            now = self.in_force.catalog.partition(above, node.partition.key.date)
             if isinstance(now, Partition) and now.run_id == node.partition.run_id and now.key == node.partition.key:
                 node.partition = now
         return node.partition
@@ -177,11 +194,11 @@ class Resolver:
         timeout_s = self._look.name_timeout_s
         return Entry(node, self._look.directory(node.inode, time_ns), timeout_s, timeout_s)
 
-    def _raw_entry(
-        self, partition: Partition, above: tuple[bytes, ...], parent: tuple[bytes, ...], found: RawEntry | None
-    ) -> Entry | NegativeEntry:
+    def _raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry | None) -> Entry | NegativeEntry:
         if found is None:
             return NegativeEntry(self._look.name_timeout_s)
+        assert date.partition is not None
+        partition, above = date.partition, (*date.above, self.in_force.catalog.layout.date_name(date.date))
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
         node = raw_node(kind, partition, above, (*parent, found.name), found.stat)
         while self._holds_other_bytes(node):
@@ -194,8 +211,9 @@ class Resolver:
         known = self._inodes.peek(node.inode)
         return isinstance(known, RawNode) and known.identity == node.identity and known.stat != node.stat
 
-    def _broken_entry(self, parent: DateNode, name: bytes) -> Entry:
-        node = broken_file_node(parent, name)
+    def _broken_entry(self, date: DateNode, relpath: tuple[bytes, ...], kind: EntryKind) -> Entry:
+        node_kind = NodeKind.BROKEN_FILE if kind is EntryKind.FILE else NodeKind.BROKEN_DIRECTORY
+        node = broken_node(node_kind, date, relpath)
         return Entry(node, self.attributes(node)[0], 0.0, 0.0)
 
     def _control_entry(self, name: bytes) -> Entry:
@@ -219,6 +237,10 @@ class Resolver:
                     return date_node(node.above[:-1], node.partition.key.date, node.partition).inode
                 holder = NodeKind.RAW_DIRECTORY
                 return raw_node(holder, node.partition, node.above, node.relpath[:-1], node.stat).inode
+            case BrokenNode():
+                if len(node.relpath) == 1:
+                    return node.date_node.inode
+                return broken_node(NodeKind.BROKEN_DIRECTORY, node.date_node, node.relpath[:-1]).inode
             case _:
                 return ROOT_INODE
 
@@ -228,11 +250,8 @@ class Resolver:
         match node:
             case AboveNode():
                 return self._list_above(node, in_force)
-            case DateNode():
+            case DateNode() | RawNode() | BrokenNode():
                 return self._list_run(node, in_force.revision, may_block)
-            case RawNode():
-                view = self._runs.subdirectory(node.partition, node.relpath, may_block=may_block)
-                return self._list_view(node.partition, node.above, node.relpath, view, in_force.revision)
             case ControlNode():
                 return Listing(in_force.revision, 1, lambda _: (CONTROL_FILE, self._control_entry(CONTROL_FILE)))
             case _:
@@ -265,24 +284,29 @@ class Resolver:
             case _:
                 assert_never(directory)
 
-    def _list_run(self, node: DateNode, revision: int, may_block: bool) -> Listing:
-        view = self._view(node, may_block)
+    def _list_run(self, node: RunNode, revision: int, may_block: bool) -> Listing:
+        date, relpath = self._place_in_run(node)
+        view = self._view(date, relpath, may_block)
         if isinstance(view, BrokenView):
-            names = view.required
-            return Listing(revision, len(names), lambda index: (names[index], self._broken_entry(node, names[index])))
-        assert node.partition is not None
-        above = (*node.above, self.in_force.catalog.layout.date_name(node.date))
-        return self._list_view(node.partition, above, (), view, revision)
-
-    def _list_view(
-        self, partition: Partition, above: tuple[bytes, ...], relpath: tuple[bytes, ...], view: RunView, revision: int
-    ) -> Listing:
-        names = tuple(view.entries)
+            return self._list_broken(date, relpath, view, revision)
+        entries = view.entries
+        names = tuple(entries)
 
         def entry_at(index: int) -> tuple[bytes, Entry]:
-            entry = self._raw_entry(partition, above, relpath, view.entries[names[index]])
+            entry = self._raw_entry(date, relpath, entries[names[index]])
             assert isinstance(entry, Entry)
             return names[index], entry
+
+        return Listing(revision, len(names), entry_at)
+
+    def _list_broken(self, date: DateNode, relpath: tuple[bytes, ...], view: BrokenView, revision: int) -> Listing:
+        if not view.names:
+            raise BrokenRunError(view.cause)
+        names = tuple(view.names.items())
+
+        def entry_at(index: int) -> tuple[bytes, Entry]:
+            name, kind = names[index]
+            return name, self._broken_entry(date, (*relpath, name), kind)
 
         return Listing(revision, len(names), entry_at)
 

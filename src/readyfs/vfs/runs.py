@@ -1,9 +1,10 @@
 """What lies below a date directory: whether a run is sealed, which entries it shows, and what is damaged.
 
 A run is *sealed* once all its required files were seen there, regular and readable; from then on it never changes
-and its listing is kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10). A
-sealed run that was found damaged is sealed again only with files of the sizes that it had: a cut file stays broken.
-Called on worker threads; the cache and the register are guarded by one lock, never held during I/O.
+and its listings are kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10).
+A sealed run of which anything is found missing or changed is broken as a whole until it is as it was sealed: it shows
+every name that is remembered of it. Called on worker threads; the cache and the register of damage are guarded by one
+lock, never held during I/O.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import structlog
 
 from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
-from readyfs.raw.store import EntryKind, RawEntry, RawStore
+from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
+from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
 
 SEALED_RUNS_KEPT: Final = 4096
 
 log = structlog.get_logger("readyfs.runs")
 
-RelPath: TypeAlias = tuple[bytes, ...]
-_RunKey: TypeAlias = tuple[PartitionKey, bytes, RelPath]
+_RunKey: TypeAlias = tuple[PartitionKey, bytes]
+_Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,15 @@ class RunView:
 
     entries: Mapping[bytes, RawEntry]
 
-    def file_sizes(self) -> dict[bytes, int]:
-        """Return the size in bytes of each file."""
-        return {name: entry.stat.size for name, entry in self.entries.items() if entry.kind is EntryKind.FILE}
-
 
 @dataclass(frozen=True, slots=True)
 class BrokenView:
-    """A run that cannot be served: the names it must still show, and why."""
+    """One directory of a run that cannot be served: the names that it must still show, and why.
 
-    required: tuple[bytes, ...]
+    No names means that none is known: not that the directory is empty.
+    """
+
+    names: Mapping[bytes, EntryKind]
     cause: str
 
 
@@ -83,91 +84,83 @@ class Runs:
             raise UsageError("--files hides every file of --required-files", "show at least one of them")
         self._kept = kept
         self._lock = threading.Lock()
-        self._sealed: OrderedDict[_RunKey, RunView] = OrderedDict()
-        self._damage: dict[tuple[PartitionKey, bytes], list[str]] = {}
-        self._sealed_sizes: dict[tuple[PartitionKey, bytes], dict[RelPath, int]] = {}
+        self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
+        self._damage: dict[_RunKey, Damage] = {}
 
-    def view(self, partition: Partition, *, may_block: bool) -> RunView | BrokenView:
-        """Return what the run's directory holds.
+    def view(self, partition: Partition, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
+        """Return what the run's directory holds, or a directory below it.
 
         Raises `WouldBlockError` if that is not known and the raw store must not be asked here.
         """
-        known = self._recall((partition.key, partition.run_id, ()))
-        if known is not None:
-            return known
+        run = (partition.key, partition.run_id)
+        with self._lock:
+            known = self._sealed.get((*run, relpath))
+            if known is not None:
+                self._sealed.move_to_end((*run, relpath))
+                return known
+            damage = self._damage.get(run)
+            must_look = not relpath or (damage is not None and damage.broken)
         if not may_block:
             raise WouldBlockError
-        return self._read(partition)
+        if must_look:
+            whole = self._read(partition)
+            if not relpath:
+                return whole
+            if isinstance(whole, BrokenView):
+                return self._broken_view(run, relpath, whole.cause)
+        return self._read_subdirectory(partition, relpath)
 
-    def subdirectory(self, partition: Partition, relpath: RelPath, *, may_block: bool) -> RunView:
-        """Return what a directory inside a sealed run holds.
+    def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
+        """Note that a run cannot be served; log it once for each cause.
 
-        Raises `WouldBlockError` as `view` does, `BrokenRunError` if it cannot be read.
+        With what failed, the run stays broken until that is as it was sealed and can be read. Returns whether it had
+        not failed since the run was last whole: only then is there anything new to tell the kernel.
         """
-        key = (partition.key, partition.run_id, relpath)
-        known = self._recall(key)
-        if known is not None:
-            return known
-        if not may_block:
-            raise WouldBlockError
-        try:
-            entries = self._raw.list_directory(partition, relpath)
-        except OSError as error:
-            where = escape_text(b"/".join(relpath))
-            self.report_damage(partition, f"{where}: {error.strerror}")
-            raise BrokenRunError(f"{where}: {error.strerror}") from error
-        found = {entry.name: entry for entry in entries}
+        run = (partition.key, partition.run_id)
         with self._lock:
-            fault = self._other_size(key[:2], relpath, found)
-            if fault is None:
-                return self._keep(key, relpath, found)
-        self.report_damage(partition, fault)
-        raise BrokenRunError(fault)
+            damage = self._damage.get(run)
+            if damage is None:
+                damage = self._damage[run] = Damage()
+            if not damage.broken:
+                for place in [place for place in self._sealed if place[:2] == run]:
+                    for name, entry in self._sealed.pop(place).entries.items():
+                        damage.remember((*place[2], name), Sealed(entry.kind, entry.stat.size))
+            is_new = failure is not None and damage.suspect(failure)
+            is_new_cause = damage.note(cause)
+        if is_new_cause:
+            log.warning(
+                "run is broken",
+                partition=str(partition.key),
+                run=escape_text(partition.run_id),
+                path=self._raw.describe(partition),
+                cause=cause,
+            )
+        return is_new
 
-    def report_damage(self, partition: Partition, cause: str, sealed: tuple[RelPath, int] | None = None) -> None:
-        """Note that a run cannot be served; log it once per partition, run and cause.
+    def top_names(self, partition: Partition) -> tuple[bytes, ...]:
+        """Return the names that a run's directory shows while it is broken."""
+        return tuple(self._broken_view((partition.key, partition.run_id), (), "").names)
 
-        `sealed` is a file of the run with the size in bytes that it was sealed with: until it has that size again the
-        run stays broken.
-        """
-        key = (partition.key, partition.run_id)
+    def is_sealed_with(self, partition: Partition, relpath: RelPath, stat: RawStat) -> bool:
+        """Whether the run, as it is sealed now, holds a file of this size and time."""
         with self._lock:
-            if sealed is not None:
-                self._sealed_sizes.setdefault(key, {}).setdefault(*sealed)
-            known = self._damage.get(key)
-            if known is None:
-                known = self._damage[key] = []
-                for place in [place for place in self._sealed if place[:2] == key]:
-                    sizes = self._sealed_sizes.setdefault(key, {})
-                    for name, size in self._sealed.pop(place).file_sizes().items():
-                        sizes.setdefault((*place[2], name), size)
-            is_new = cause not in known
-            if is_new:
-                known.append(cause)
-        if is_new:
-            log.warning("run is broken", partition=str(partition.key), run=escape_text(partition.run_id), cause=cause)
+            view = self._sealed.get((partition.key, partition.run_id, relpath[:-1]))
+        entry = view.entries.get(relpath[-1]) if view is not None else None
+        return entry is not None and entry.stat == stat
 
     def damaged(self) -> list[tuple[PartitionKey, bytes]]:
         """Return the partition key and run id of every run that is known to be damaged."""
         with self._lock:
-            return list(self._damage)
+            return [run for run, damage in self._damage.items() if damage.broken]
 
     def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""
         with self._lock:
-            for key in [key for key in {**self._damage, **self._sealed_sizes} if not is_current(*key)]:
-                self._damage.pop(key, None)
-                self._sealed_sizes.pop(key, None)
+            for run in [run for run in self._damage if not is_current(*run)]:
+                del self._damage[run]
 
-    def _recall(self, key: _RunKey) -> RunView | None:
-        with self._lock:
-            view = self._sealed.get(key)
-            if view is not None:
-                self._sealed.move_to_end(key)
-            return view
-
-    def _keep(self, key: _RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
-        """Remember a directory of a sealed run, unless the run is damaged; the caller holds the lock."""
+    def _keep(self, place: _Place, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
+        """Remember a directory of a sealed run; the caller holds the lock."""
         view = RunView(
             {
                 name: entry
@@ -175,53 +168,91 @@ class Runs:
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
         )
-        if key[:2] not in self._damage:
-            self._sealed[key] = view
+        self._sealed[place] = view
         while len(self._sealed) > self._kept:
             self._sealed.popitem(last=False)
         return view
 
     def _read(self, partition: Partition) -> RunView | BrokenView:
-        try:
-            found = {entry.name: entry for entry in self._raw.list_directory(partition)}
-        except OSError as error:
-            return self._broken(partition, f"run directory: {error.strerror}")
-        for name in self._required:
-            entry = found.get(name)
-            if entry is None or entry.kind is not EntryKind.FILE:
-                return self._broken(partition, f"{escape_text(name)} is missing or not a regular file")
-            try:
-                file = self._raw.open_file(partition, (name,))
-            except OSError as error:
-                return self._broken(partition, f"{escape_text(name)}: {error.strerror}")
-            found[name] = RawEntry(name, EntryKind.FILE, file.stat)
-            file.close()
-        return self._seal(partition, found)
-
-    def _seal(self, partition: Partition, found: Mapping[bytes, RawEntry]) -> RunView | BrokenView:
-        key = (partition.key, partition.run_id)
+        """Look at a run afresh: at all that is known of it if it was damaged, else at its required files."""
+        run = (partition.key, partition.run_id)
         with self._lock:
-            fault = self._other_size(key, (), found)
+            damage = self._damage.get(run)
+            changes = damage.changes if damage is not None else 0
+            directories = {(), *damage.sealed} if damage is not None else {()}
+            suspects = dict(damage.suspects) if damage is not None else {}
+        try:
+            found = {directory: self._list(partition, directory) for directory in sorted(directories)}
+            for name in self._required:
+                entry = found[()].get(name)
+                if entry is None or entry.kind is not EntryKind.FILE:
+                    raise BrokenRunError(f"{escape_text(name)} is missing or not a regular file")
+                found[()][name] = RawEntry(name, EntryKind.FILE, self._try(partition, (name,)))
+            for relpath, offset in suspects.items():
+                if relpath not in directories:
+                    self._try(partition, relpath, offset)
+        except BrokenRunError as error:
+            return self._broken(partition, (), str(error))
+        with self._lock:
+            now = self._damage.get(run)
+            fault = None
+            if now is not None and now.broken and (now is not damage or now.changes != changes):
+                fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
+            elif now is not None:
+                fault = next((text for one in found.items() if (text := now.fault(*one)) is not None), None)
             # In one step with the register: damage reported from now on must find what it has to drop.
-            healed = fault is None and self._damage.pop(key, None) is not None
-            view = self._keep((*key, ()), (), found) if fault is None else None
-        if fault is not None:
-            return self._broken(partition, fault)
-        assert view is not None
+            healed = fault is None and now is not None and now.heal()
+            view = self._keep((*run, ()), (), found[()]) if fault is None else None
+        if view is None:
+            assert fault is not None
+            return self._broken(partition, (), fault)
         if healed:
             log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
         return view
 
-    def _other_size(
-        self, key: tuple[PartitionKey, bytes], relpath: RelPath, found: Mapping[bytes, RawEntry]
-    ) -> str | None:
-        """Return what differs from the sizes that files of a once damaged run were sealed with; needs the lock."""
-        for path, size in self._sealed_sizes.get(key, {}).items():
-            entry = found.get(path[-1]) if path[:-1] == relpath else None
-            if entry is not None and entry.kind is EntryKind.FILE and entry.stat.size != size:
-                return f"{escape_text(b'/'.join(path))} has {entry.stat.size} bytes and was sealed with {size}"
-        return None
+    def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
+        run = (partition.key, partition.run_id)
+        try:
+            found = self._list(partition, relpath)
+        except BrokenRunError as error:
+            return self._broken(partition, relpath, str(error), Failure(relpath, SEALED_DIRECTORY))
+        fault = None
+        with self._lock:
+            damage = self._damage.get(run)
+            if damage is not None:
+                fault = damage.cause if damage.broken else damage.fault(relpath, found)
+            if fault is None:
+                return self._keep((*run, relpath), relpath, found)
+        return self._broken(partition, relpath, fault)
 
-    def _broken(self, partition: Partition, cause: str) -> BrokenView:
-        self.report_damage(partition, cause)
-        return BrokenView(self.required_names, cause)
+    def _list(self, partition: Partition, relpath: RelPath) -> dict[bytes, RawEntry]:
+        try:
+            return {entry.name: entry for entry in self._raw.list_directory(partition, relpath)}
+        except OSError as error:
+            raise BrokenRunError(f"{render_relpath(relpath)}: {error.strerror}") from error
+
+    def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> RawStat:
+        """Open a file, read a byte of it if an offset is given, and return its size and time."""
+        try:
+            file = self._raw.open_file(partition, relpath)
+            try:
+                if offset is not None:
+                    file.pread(1, offset)
+                return file.stat
+            finally:
+                file.close()
+        except OSError as error:
+            raise BrokenRunError(f"{render_relpath(relpath)}: {error.strerror}") from error
+
+    def _broken(self, partition: Partition, relpath: RelPath, cause: str, failure: Failure | None = None) -> BrokenView:
+        self.report_damage(partition, cause, failure)
+        return self._broken_view((partition.key, partition.run_id), relpath, cause)
+
+    def _broken_view(self, run: _RunKey, relpath: RelPath, cause: str) -> BrokenView:
+        names = dict.fromkeys(() if relpath else self.required_names, EntryKind.FILE)
+        with self._lock:
+            damage = self._damage.get(run)
+            if damage is not None:
+                for name, sealed in sorted(damage.sealed.get(relpath, {}).items()):
+                    names.setdefault(name, sealed.kind)
+        return BrokenView(names, cause)

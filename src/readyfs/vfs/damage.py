@@ -1,0 +1,111 @@
+"""What is known of a damaged run: why it cannot be served, and what it was sealed with.
+
+`runs` keeps one record for each run that was found damaged, for as long as that run is current: also after it healed,
+so that it is held to what it was at first. A run that was never damaged has none. The caller's lock guards a record.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, TypeAlias
+
+from readyfs.partition import escape_text
+from readyfs.raw.store import EntryKind, RawEntry
+
+RelPath: TypeAlias = tuple[bytes, ...]
+"""Names from the run directory down; empty for the run directory itself."""
+
+CAUSES_KEPT: Final = 20
+"""Causes told apart for one run until it is whole again; further ones are not logged."""
+
+
+class Sealed(NamedTuple):
+    """What a name of a sealed run stood for; size in bytes, 0 for a directory."""
+
+    kind: EntryKind
+    size: int
+
+
+SEALED_DIRECTORY: Final = Sealed(EntryKind.DIRECTORY, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What of a sealed run could not be used: its place, what it was sealed as, and the offset that failed in bytes."""
+
+    relpath: RelPath
+    sealed: Sealed
+    offset: int = 0
+
+
+def size_fault(relpath: RelPath, size: int, sealed: int) -> str:
+    """Say that a file has another size than it was sealed with, both in bytes."""
+    return f"{render_relpath(relpath)} has {size} bytes and was sealed with {sealed}"
+
+
+def render_relpath(relpath: RelPath) -> str:
+    """Return a place within a run for a message."""
+    return escape_text(b"/".join(relpath)) or "run directory"
+
+
+@dataclass(slots=True)
+class Damage:
+    """One run that was found damaged: `broken` until it was seen whole again.
+
+    `sealed` holds the names of each directory as far as they are known, `suspects` the offsets to try in files that
+    could not be opened or read, `cause` what was noted last. `changes` counts what was learnt about it.
+    """
+
+    broken: bool = False
+    sealed: dict[RelPath, dict[bytes, Sealed]] = field(default_factory=dict)
+    suspects: dict[RelPath, int] = field(default_factory=dict)
+    causes: tuple[str, ...] = ()
+    cause: str = ""
+    changes: int = 0
+
+    def note(self, cause: str) -> bool:
+        """Note a cause; return whether it is to be logged."""
+        self.broken = True
+        self.cause = cause
+        if cause in self.causes or len(self.causes) >= CAUSES_KEPT:
+            return False
+        self.causes = (*self.causes, sys.intern(cause))  # most runs that break together have the cause in common
+        self.changes += 1
+        return True
+
+    def suspect(self, failure: Failure) -> bool:
+        """Remember what failed; return whether that was not known since the run was whole."""
+        self.remember(failure.relpath, failure.sealed)
+        if failure.sealed.kind is EntryKind.DIRECTORY:
+            self.sealed.setdefault(failure.relpath, {})
+        if failure.relpath in self.suspects:
+            return False
+        self.suspects[failure.relpath] = failure.offset
+        self.changes += 1
+        return True
+
+    def remember(self, relpath: RelPath, sealed: Sealed) -> None:
+        """Remember what a name was sealed as, and that directories lead to it; what is known already stands."""
+        while relpath:
+            self.sealed.setdefault(relpath[:-1], {}).setdefault(relpath[-1], sealed)
+            relpath, sealed = relpath[:-1], SEALED_DIRECTORY
+
+    def heal(self) -> bool:
+        """Note that the run was seen whole; return whether it was broken. What it was sealed with stays."""
+        was_broken, self.broken = self.broken, False
+        self.suspects.clear()
+        self.causes, self.cause = (), ""
+        return was_broken
+
+    def fault(self, directory: RelPath, found: Mapping[bytes, RawEntry]) -> str | None:
+        """Return how a directory's entries differ from what was sealed; None if they do not, or are only more."""
+        for name, sealed in self.sealed.get(directory, {}).items():
+            entry, path = found.get(name), (*directory, name)
+            if entry is None or entry.kind is not sealed.kind:
+                what = "regular file" if sealed.kind is EntryKind.FILE else "directory"
+                return f"{render_relpath(path)} is missing or not a {what}"
+            if sealed.kind is EntryKind.FILE and entry.stat.size != sealed.size:
+                return size_fault(path, entry.stat.size, sealed.size)
+        return None
