@@ -50,8 +50,6 @@ from readyfs.watchdog import feed_watchdog
 
 log = structlog.get_logger("readyfs.daemon")
 
-RAW_TIMEOUT_S: Final = 60.0
-"""How long a request may wait for the raw store before it is answered with EIO."""
 PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
 """A state store that takes longer than two of its timeouts and this has not just been slow."""
 SPARE_DESCRIPTORS: Final = 128
@@ -178,7 +176,7 @@ def _build(
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
         on_damage=kernel_cache.forget_damaged,
     )
-    engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, RAW_TIMEOUT_S))
+    engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
     schedule = Schedule(
         config.interval_s, config.max_staleness_s, patience_s=2 * config.state_timeout_s + PATIENCE_BEYOND_TIMEOUTS_S
     )

@@ -65,6 +65,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         name_timeout_s=get(table.NAME_TIMEOUT),
         max_staleness_s=get(table.MAX_STALENESS),
         state_timeout_s=get(table.STATE_TIMEOUT),
+        raw_timeout_s=get(table.RAW_TIMEOUT),
         drain_s=get(table.DRAIN),
         xattrs=get(table.XATTRS),
         uid=get(table.UID),

@@ -32,6 +32,7 @@ class Config:
     name_timeout_s: float
     max_staleness_s: float | None
     state_timeout_s: float
+    raw_timeout_s: float
     drain_s: float
     xattrs: bool
     uid: int

@@ -136,6 +136,14 @@ STATE_TIMEOUT = duration(
     minimum_s=0.1,
     maximum_s=3600.0,
 )
+RAW_TIMEOUT = duration(
+    "raw-timeout",
+    Group.TIMING,
+    "How long a request may wait for the raw store before it fails with EIO.",
+    60.0,
+    minimum_s=0.1,
+    maximum_s=3600.0,
+)
 DRAIN = duration(
     "drain",
     Group.TIMING,
