@@ -367,6 +367,20 @@ def test_healed_run_is_held_to_the_same_names_and_sizes(place: Place) -> None:
     assert view.cause == "parts/0 has 4 bytes and was sealed with 6"
 
 
+def test_directory_of_a_healed_run_is_held_to_the_same_names(tmp_path: Path) -> None:
+    """V10: also when its listing was pushed out of the cache meanwhile."""
+    place = Place(tmp_path / "raw", sealed_kept=2)
+    directory = place.serve(ROW, parts__0=b"part 0", parts__1=b"part 1")
+    parts = place.inode(*DAY, b"parts")
+    assert place.names(parts) == [b"0", b"1"]
+    place.runs.report_damage(RUN, "gone")
+    assert isinstance(place.runs.view(RUN, may_block=True), RunView)
+    (directory / "parts/0").unlink()
+    for _ in range(2):
+        assert shown(place, parts) == {b"0": "broken-file", b"1": "broken-file"}
+        assert place.fs.broken_partitions() == 1
+
+
 def test_run_that_is_no_longer_current_is_forgotten(place: Place) -> None:
     directory = serve_and_read(place)
     (directory / "extra").unlink()

@@ -56,7 +56,7 @@ def test_lineage_follows_the_row_while_the_run_is_current(place: Place, is_whole
     place.publish(ROW)
     day = (b"c", b"q", DAY_1)
     paths = [day, (*day, PAYLOAD), *([(*day, b"sub"), (*day, b"sub", b"f")] if is_whole else [])]
-    held = [place.inode(*path) for path in paths]
+    held = [place.inode(*path) for path in reversed(paths)]  # so that none learns it from the directory above
     place.publish(ROW._replace(record_count=8, schema_version=b"v2"))
     for inode in held:
         assert place.fs.getxattr(inode, b"user.readyfs.record_count") == b"8"
