@@ -96,7 +96,7 @@ async def test_mount_that_hangs_starves_it(
         start(nursery, manager, cache)
         await trio.sleep(4.5 * INTERVAL_S)
     assert manager.fed == []
-    assert [(line["log_level"], line["event"]) for line in logs] == [("error", "the mount does not answer")] * 2
+    assert [(line["log_level"], line["event"]) for line in logs] == [("error", "the mount does not answer")] * 3
 
 
 async def test_mount_that_fails_starves_it_and_says_why(

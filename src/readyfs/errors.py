@@ -104,20 +104,12 @@ class FilesystemError(ReadyfsError):
     """What the vfs answers instead of a result."""
 
 
-class NoSuchEntryError(FilesystemError):
-    """The name does not exist in the catalog in force (an expected miss)."""
-
-
 class NotADirectoryNodeError(FilesystemError):
     """A directory operation on a file."""
 
 
 class IsADirectoryNodeError(FilesystemError):
     """A file operation on a directory."""
-
-
-class ReadOnlyError(FilesystemError):
-    """Anything that would change something (V8)."""
 
 
 class BrokenRunError(FilesystemError):

@@ -29,7 +29,7 @@ async def feed_watchdog(notifier: Notifier, mountpoint: Path, kernel_cache: Kern
     while True:
         if kernel_cache.stuck_s() > NOTIFIER_STUCK_S:
             log.error("a kernel notification is stuck", seconds=round(kernel_cache.stuck_s(), 1))
-        elif await _is_served(mountpoint, interval_s):
+        elif await _is_served(mountpoint, interval_s / 2):
             notifier.watchdog()
         else:
             log.error("the mount does not answer", mountpoint=str(mountpoint))

@@ -240,6 +240,8 @@ class FileRules:
                     return is_true
                 if name in REQUIRED:
                     return _looks_broken(observed) or (run.sealed and is_true)
+                if run.sealed and name in run.files and _looks_broken(observed):
+                    return True  # remembered from when the run was sealed
                 return observed == errno.EIO or (run.sealed and is_true)
 
     def open_fits(self, meaning: Meaning | None, name: bytes, observed: bytes | int) -> bool:

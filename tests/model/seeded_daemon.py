@@ -189,7 +189,7 @@ def absent_instead_of_broken() -> None:
 def broken_at_stat() -> None:
     """A broken run fails at stat, where globs skip it in silence."""
 
-    def fail(self: Any, parent: Any, name: bytes) -> Any:
+    def fail(self: Any, date: Any, relpath: Any, kind: Any) -> Any:
         raise BrokenRunError("broken")
 
     replace(Resolver, "_broken_entry", lambda _: fail)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
-from readyfs.raw.store import RawEntry, RawFile, RawStore
+from readyfs.raw.store import RawEntry, RawFile, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
@@ -42,9 +42,17 @@ class WatchedStore:
     def label(self) -> str:
         return self._real.label
 
-    def list_directory(self, partition: Partition, relpath: tuple[bytes, ...] = ()) -> tuple[RawEntry, ...]:
+    def list_directory(
+        self, partition: Partition, relpath: tuple[bytes, ...] = (), readable: Collection[bytes] = ()
+    ) -> tuple[RawEntry, ...]:
         self._note("list")
-        return self._real.list_directory(partition, relpath)
+        entries = self._real.list_directory(partition, relpath, readable)
+        for name in readable:
+            try:
+                self._note("open")
+            except OSError as error:
+                raise UnreadableFileError(name, error) from None
+        return entries
 
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> RawFile:
         self._note("open")

@@ -138,7 +138,7 @@ def test_directory_that_cannot_be_listed_keeps_its_run_broken(place: Place) -> N
     sub = place.inode(*DAY, b"sub")
     real = place.store.list_directory
 
-    def refuse(partition: object, relpath: tuple[bytes, ...] = ()) -> object:
+    def refuse(partition: object, relpath: tuple[bytes, ...] = (), readable: object = ()) -> object:
         if relpath:
             raise PermissionError(errno.EACCES, "Permission denied")
         return real(RUN)

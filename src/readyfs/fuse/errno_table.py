@@ -10,7 +10,6 @@ from readyfs import errors
 _ERRNO: Final[dict[type[errors.FilesystemError], int]] = {
     errors.NotADirectoryNodeError: errno.ENOTDIR,
     errors.IsADirectoryNodeError: errno.EISDIR,
-    errors.ReadOnlyError: errno.EROFS,
     # EIO and never ENOENT: a reader that skips what is missing would return less data without an error (V10, V11).
     errors.BrokenRunError: errno.EIO,
     errors.StaleCatalogError: errno.EIO,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition, escape_text
 from readyfs.raw.beneath import Opener, open_beneath
-from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat
+from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, UnreadableFileError
 
 _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK a fifo that someone put in place of a file would hold the open for ever.
@@ -37,7 +37,9 @@ class LocalRawStore:
         self._open = opener
         self.label = escape_text(os.fsencode(self._root))
 
-    def list_directory(self, partition: Partition, relpath: tuple[bytes, ...] = ()) -> tuple[RawEntry, ...]:
+    def list_directory(
+        self, partition: Partition, relpath: tuple[bytes, ...] = (), readable: Collection[bytes] = ()
+    ) -> tuple[RawEntry, ...]:
         """List a directory of the partition's run, sorted by name; see `RawStore.list_directory`.
 
         An entry that vanishes while the directory is read is left out; any other failure to look at one is raised.
@@ -46,6 +48,8 @@ class LocalRawStore:
         try:
             with os.scandir(fd) as found:
                 entries = [entry for item in found if (entry := _describe(item)) is not None]
+            if readable:
+                entries = [_try(fd, entry) if entry.name in readable else entry for entry in entries]
         finally:
             os.close(fd)
         entries.sort(key=lambda entry: entry.name)
@@ -152,6 +156,23 @@ class LocalRawFile:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _try(directory_fd: int, entry: RawEntry) -> RawEntry:
+    """Open a listed file and return it as it was then; a single name with O_NOFOLLOW cannot lead anywhere else."""
+    if entry.kind is not EntryKind.FILE:
+        return entry
+    try:
+        fd = os.open(entry.name, _FILE_FLAGS, dir_fd=directory_fd)
+    except OSError as error:
+        raise UnreadableFileError(entry.name, error) from None
+    try:
+        seen = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if not stat.S_ISREG(seen.st_mode):
+        raise UnreadableFileError(entry.name, NotRegularError("not a regular file", os.fsdecode(entry.name)))
+    return RawEntry(entry.name, EntryKind.FILE, RawStat(seen.st_size, seen.st_mtime_ns))
 
 
 def _describe(item: os.DirEntry[str]) -> RawEntry | None:

@@ -7,6 +7,7 @@ are `OSError` as the kernel (or the storage client) gave them, never an empty an
 from __future__ import annotations
 
 import errno
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -45,6 +46,14 @@ class NotRegularError(OSError):
         super().__init__(errno.EINVAL, what, path)
 
 
+class UnreadableFileError(OSError):
+    """A file of a directory that was listed cannot be opened; `name` is which."""
+
+    def __init__(self, name: bytes, cause: OSError) -> None:
+        super().__init__(cause.errno, cause.strerror)
+        self.name = name
+
+
 class RawFile(Protocol):
     """An open raw file, pinned to the bytes it was opened on.
 
@@ -81,10 +90,13 @@ class RawStore(Protocol):
         """A name for messages and the mount table that holds no secret."""
         ...
 
-    def list_directory(self, partition: Partition, relpath: tuple[bytes, ...] = ()) -> tuple[RawEntry, ...]:
+    def list_directory(
+        self, partition: Partition, relpath: tuple[bytes, ...] = (), readable: Collection[bytes] = ()
+    ) -> tuple[RawEntry, ...]:
         """List the partition's run directory, or a directory below it, sorted by name.
 
-        Symbolic links, fifos, sockets and devices are left out. Raises `OSError`, `NotRegularError` if it is no
+        Symbolic links, fifos, sockets and devices are left out. Files named in `readable` are opened to see that they
+        can be read. Raises `OSError`, `UnreadableFileError` for one that cannot, `NotRegularError` if it is no
         directory, and `UnusableNameError` if the partition has no raw path.
         """
         ...

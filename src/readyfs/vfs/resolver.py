@@ -6,6 +6,8 @@ Used by `filesystem` alone. Down to and including the date directory there is no
 
 from __future__ import annotations
 
+import time
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
@@ -44,6 +46,7 @@ from readyfs.vfs.nodes import (
     date_node,
     raw_node,
 )
+from readyfs.vfs.read_ahead import BUDGET_S, ReadAhead
 from readyfs.vfs.runs import BrokenView, Runs, RunView
 
 CONTROL_FILE = b"status.json"
@@ -73,6 +76,7 @@ class Resolver:
         self.in_force = InForce(catalog, 1)
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._runs = runs
+        self._read_ahead = ReadAhead()
         self._look = presentation
         self._freshness = freshness
         self._inodes = inodes
@@ -284,9 +288,23 @@ class Resolver:
             case _:
                 assert_never(directory)
 
+    def _look_ahead(self, date: DateNode) -> None:
+        """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
+        directory = self.in_force.catalog.directory(date.above)
+        if not isinstance(directory, DateDirectory):
+            return
+        dates = directory.dates()
+        index = bisect_left(dates, date.date)
+        ahead = dates[index + 1 : index + 1 + self._read_ahead.window(date.above, index)]
+        found = (directory.find(one) for one in ahead)
+        until_s = time.monotonic() + BUDGET_S
+        self._runs.look_ahead((one for one in found if isinstance(one, Partition)), until_s)
+
     def _list_run(self, node: RunNode, revision: int, may_block: bool) -> Listing:
         date, relpath = self._place_in_run(node)
         view = self._view(date, relpath, may_block)
+        if may_block and not relpath:
+            self._look_ahead(date)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view, revision)
         entries = view.entries

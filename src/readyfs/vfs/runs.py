@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, TypeAlias
@@ -21,10 +22,11 @@ import structlog
 
 from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
-from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
+from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
 
-SEALED_RUNS_KEPT: Final = 4096
+SEALED_RUNS_KEPT: Final = 65536
+"""Directories of sealed runs whose listings are kept, at about 1 kB each for a run of two files."""
 
 log = structlog.get_logger("readyfs.runs")
 
@@ -110,6 +112,17 @@ class Runs:
                 return self._broken_view(run, relpath, whole.cause)
         return self._read_subdirectory(partition, relpath)
 
+    def look_ahead(self, partitions: Iterable[Partition], until_s: float) -> None:
+        """Look at runs that nobody asked for yet, until a moment of `time.monotonic`; may block."""
+        for partition in partitions:
+            if time.monotonic() >= until_s:
+                return
+            run = (partition.key, partition.run_id)
+            with self._lock:
+                is_known = (*run, ()) in self._sealed or run in self._damage
+            if not is_known:
+                self._read(partition)
+
     def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
         """Note that a run cannot be served; log it once for each cause.
 
@@ -187,7 +200,6 @@ class Runs:
                 entry = found[()].get(name)
                 if entry is None or entry.kind is not EntryKind.FILE:
                     raise BrokenRunError(f"{escape_text(name)} is missing or not a regular file")
-                found[()][name] = RawEntry(name, EntryKind.FILE, self._try(partition, (name,)))
             for relpath, offset in suspects.items():
                 if relpath not in directories:
                     self._try(partition, relpath, offset)
@@ -227,18 +239,20 @@ class Runs:
 
     def _list(self, partition: Partition, relpath: RelPath) -> dict[bytes, RawEntry]:
         try:
-            return {entry.name: entry for entry in self._raw.list_directory(partition, relpath)}
+            readable = () if relpath else self._required
+            return {entry.name: entry for entry in self._raw.list_directory(partition, relpath, readable)}
+        except UnreadableFileError as error:
+            raise BrokenRunError(f"{escape_text(error.name)}: {error.strerror}") from error
         except OSError as error:
             raise BrokenRunError(f"{render_relpath(relpath)}: {error.strerror}") from error
 
-    def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> RawStat:
-        """Open a file, read a byte of it if an offset is given, and return its size and time."""
+    def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> None:
+        """Open a file and read a byte of it if an offset is given; raise `BrokenRunError` if that fails."""
         try:
             file = self._raw.open_file(partition, relpath)
             try:
                 if offset is not None:
                     file.pread(1, offset)
-                return file.stat
             finally:
                 file.close()
         except OSError as error:

@@ -1,0 +1,30 @@
+"""Reading ahead: a walk in order opens the window, anything else closes it."""
+
+from __future__ import annotations
+
+from readyfs.vfs.read_ahead import MAX_WINDOW, ReadAhead
+
+HERE, THERE = (b"c1", b"q1"), (b"c1", b"q2")
+
+
+def test_first_question_reads_nothing_ahead() -> None:
+    assert ReadAhead().window(HERE, 0) == 0
+
+
+def test_window_doubles_while_dates_are_asked_for_in_order() -> None:
+    ahead, index, windows = ReadAhead(), 0, []
+    for _ in range(8):
+        window = ahead.window(HERE, index)
+        windows.append(window)
+        index += window + 1  # what was read ahead is not asked for again
+    assert windows == [0, 1, 2, 4, 8, 16, MAX_WINDOW, MAX_WINDOW]
+
+
+def test_question_out_of_order_closes_the_window() -> None:
+    ahead = ReadAhead()
+    assert [ahead.window(HERE, 0), ahead.window(HERE, 1), ahead.window(HERE, 9), ahead.window(HERE, 10)] == [0, 1, 0, 1]
+
+
+def test_question_in_another_directory_closes_the_window() -> None:
+    ahead = ReadAhead()
+    assert [ahead.window(HERE, 0), ahead.window(HERE, 1), ahead.window(THERE, 3)] == [0, 1, 0]
