@@ -38,6 +38,7 @@ from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.refresh import Refresher, Schedule
 from readyfs.shutdown import Shutdown
+from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
@@ -131,6 +132,8 @@ async def _serve(
             freshness = Freshness(can_go_stale=config.max_staleness_s is not None)
             first = await _load_first(loader, freshness, wishes.stop)
             exit_code = ExitCode.OK
+            if first is not None and not first.catalog.partitions and config.filters != Filters():
+                log.warning("the filters leave nothing to serve")
             if first is not None:
                 exit_code = await _build(config, raw, store, loader, first, freshness, wishes, on_ready).run()
             nursery.cancel_scope.cancel()

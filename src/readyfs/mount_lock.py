@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,11 +36,14 @@ def hold_mount_lock(state_dir: Path, mountpoint: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            where = escape_text(str(mountpoint))
+            where, owner = escape_text(str(mountpoint)), os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
             raise MountPointError(
-                f"{where}: another readyfs is mounting or serving it",
-                f"use it, or stop it with: readyfs umount {where}",
+                f"{where}: another readyfs{f' (pid {owner})' if owner else ''} is mounting it, serving it, or still "
+                "serving files that were open when it was stopped",
+                f"see `readyfs status`, or end it and wait for that with: readyfs umount {shlex.quote(where)}",
             ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -103,6 +103,7 @@ class Refresher:
         self._jitter = jitter
         self._on_outcome = on_outcome
         self._running_since: float | None = None
+        self._asking_since: float | None = None
         self._asked = trio.Event()
         self._waiters: list[_Waiter] = []
         self._forced = False
@@ -165,9 +166,13 @@ class Refresher:
         started = self._freshness.start()
         previous = self._fs.in_force.catalog
         try:
-            loaded = await trio.to_thread.run_sync(
-                lambda: self._loader.load_if_changed(previous, force=force), abandon_on_cancel=True
-            )
+            self._asking_since = time.monotonic()
+            try:
+                loaded = await trio.to_thread.run_sync(
+                    lambda: self._loader.load_if_changed(previous, force=force), abandon_on_cancel=True
+                )
+            finally:
+                self._asking_since = None
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
             if force:  # what was asked for is still owed
@@ -224,9 +229,10 @@ class Refresher:
     async def _watch(self) -> None:
         """Notice what no outcome tells: that a refresh hangs, and that the catalog grows too old."""
         while True:
-            running_s = self.running_s()
-            if self.outage is None and running_s is not None and running_s > self._schedule.patience_s:
-                self._enter_outage(f"the state store has not answered for {running_s:.0f} s", trio.current_time())
+            since = self._asking_since
+            waited_s = 0.0 if since is None else time.monotonic() - since
+            if self.outage is None and waited_s > self._schedule.patience_s:
+                self._enter_outage(f"the state store has not answered for {waited_s:.0f} s", trio.current_time())
                 self._on_outcome()
             await self._update_staleness()
             await trio.sleep(WATCH_TICK_S)

@@ -70,18 +70,18 @@ class Shutdown:
                 await trio.to_thread.run_sync(unmount, self.mountpoint, abandon_on_cancel=True)
             except MountBusyError:
                 await self._report_holders()
-                await self._detach()
+                await self._detach(asked)
             except MountPointError as error:
                 log.warning("unmount failed, detaching", error=error.message)
-                await self._detach()
+                await self._detach(asked)
         return await self._drain(asked)
 
     def _stands(self) -> bool:
         mounts = mounts_at(self.mountpoint)
         return bool(mounts) and mounts[-1].device == self.device
 
-    async def _detach(self) -> None:
-        self.life.drain_until_s = time.monotonic() + self.drain_s
+    async def _detach(self, asked: float) -> None:
+        self.life.drain_until_s = time.monotonic() + self.drain_s - (trio.current_time() - asked)
         self.life.phase = Phase.DRAINING
         try:
             await trio.to_thread.run_sync(detach, self.mountpoint, abandon_on_cancel=True)

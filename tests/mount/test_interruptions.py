@@ -18,7 +18,18 @@ from readyfs.control.protocol import socket_path
 from readyfs.errors import NotRunningError
 from readyfs.fuse.mount_table import mounts_at
 from tests.mount.bindfs import bound
-from tests.mount.daemon import PATIENCE_S, Place, fails_with, mounted, partition, running, start, take_down, wait_until
+from tests.mount.daemon import (
+    PATIENCE_S,
+    Place,
+    fails_with,
+    mounted,
+    partition,
+    running,
+    start,
+    take_down,
+    try_to_mount,
+    wait_until,
+)
 
 _STAT_FOR_EVER = """
 import os, sys
@@ -184,6 +195,9 @@ def test_draining_mount_says_so(place: Place, engine: str) -> None:
             assert f"pid {os.getpid()} " in str(daemon.status()["holders"])
             with pytest.raises(NotRunningError, match="no path follows the state any more"):
                 daemon.refresh()
+            refused = try_to_mount(place, engine=engine)
+            assert refused.returncode == 5
+            assert f"(pid {daemon.pid})" in refused.stderr
             assert os.read(held, 10) == b"bytes\n"
         finally:
             os.close(held)
