@@ -152,9 +152,9 @@ def _take_steps(stage: Stage) -> None:
 
 
 def _stay(mount_point: Path) -> None:
-    _heading("Now you.")
-    _say(f"{mount_point} follows state.db every {INTERVAL}. Look around; Ctrl-C unmounts it and ends the demo.")
     try:
+        _heading("Now you.")
+        _say(f"{mount_point} follows state.db every {INTERVAL}. Look around; Ctrl-C unmounts it and ends the demo.")
         while True:
             signal.pause()
     except _Ended:
