@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 MAX_WINDOW: Final = 32
-BUDGET_S: Final = 0.005
+BUDGET_S: Final = 0.01
 """How long the reader who asked may wait for runs that it did not ask for: on a slow store few are read ahead."""
 
 
@@ -25,8 +25,12 @@ class ReadAhead:
         self._window = 0
 
     def window(self, directory: tuple[bytes, ...], index: int) -> int:
-        """Return how many dates to look at after the one at `index` of its directory, which is not known yet."""
+        """Return how many dates to look at after the one at `index` of its directory, which was not known yet."""
         follows = directory == self._directory and index == self._expected
         self._window = min(max(self._window * 2, 1), MAX_WINDOW) if follows else 0
-        self._directory, self._expected = directory, index + 1 + self._window
+        self._directory, self._expected = directory, index + 1
         return self._window
+
+    def advance(self, count: int) -> None:
+        """Note how many dates of the window were looked at: the next question is expected behind them."""
+        self._expected += count

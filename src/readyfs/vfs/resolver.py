@@ -298,7 +298,7 @@ class Resolver:
         ahead = dates[index + 1 : index + 1 + self._read_ahead.window(date.above, index)]
         found = (directory.find(one) for one in ahead)
         until_s = time.monotonic() + BUDGET_S
-        self._runs.look_ahead((one for one in found if isinstance(one, Partition)), until_s)
+        self._read_ahead.advance(self._runs.look_ahead(found, until_s))
 
     def _list_run(self, node: RunNode, revision: int, may_block: bool) -> Listing:
         date, relpath = self._place_in_run(node)

@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from readyfs.catalog.tree import Meaning
 from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
@@ -112,16 +113,24 @@ class Runs:
                 return self._broken_view(run, relpath, whole.cause)
         return self._read_subdirectory(partition, relpath)
 
-    def look_ahead(self, partitions: Iterable[Partition], until_s: float) -> None:
-        """Look at runs that nobody asked for yet, until a moment of `time.monotonic`; may block."""
-        for partition in partitions:
+    def look_ahead(self, meanings: Iterable[Meaning | None], until_s: float) -> int:
+        """Look at runs that nobody asked for yet, until a moment of `time.monotonic`; may block.
+
+        Returns how many of the dates were dealt with.
+        """
+        count = 0
+        for meaning in meanings:
             if time.monotonic() >= until_s:
-                return
-            run = (partition.key, partition.run_id)
+                break
+            count += 1
+            if not isinstance(meaning, Partition):
+                continue
+            run = (meaning.key, meaning.run_id)
             with self._lock:
                 is_known = (*run, ()) in self._sealed or run in self._damage
             if not is_known:
-                self._read(partition)
+                self._read(meaning)
+        return count
 
     def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
         """Note that a run cannot be served; log it once for each cause.
