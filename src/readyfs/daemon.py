@@ -25,6 +25,7 @@ from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.control.server import serve_control
 from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError
 from readyfs.fuse.kernel_cache import KernelCache
+from readyfs.fuse.kernel_read_ahead import raise_read_ahead
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount_point
 from readyfs.fuse.mount_table import mounts_at
@@ -235,6 +236,8 @@ class _Mount:
                 mounts = mounts_at(self.config.mountpoint)
                 nursery.start_soon(self._serve_requests)
                 await self.engine.wait_served(self.ended)
+                if mounts:
+                    raise_read_ahead(mounts[-1].device)
                 socket = socket_path(self.config.runtime_dir, self.config.mountpoint)
                 await nursery.start(serve_control, socket, self)
                 nursery.start_soon(self.refresher.run)

@@ -140,3 +140,13 @@ def test_calls_that_reach_no_handler_fail_cleanly(ready: Place, engine: str) -> 
     with mounted(ready, engine=engine) as daemon:
         subprocess.run(["python3", "-c", script, daemon.of(partition())], check=True, timeout=30)
         assert daemon.of(partition()).read_bytes() == PAYLOAD
+
+
+def test_large_file_is_read_in_large_requests(place: Place, engine: str) -> None:
+    """As root the kernel's readahead is raised: a megabyte a request instead of 128 KiB."""
+    size = 16 << 20
+    ready = partition()
+    place.producer.write_and_publish(ready, "r1", bytes(size))
+    with mounted(place, engine=engine) as daemon:
+        assert daemon.of(ready).read_bytes() == bytes(size)
+        assert daemon.requests("read") <= size // (512 << 10)
