@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from readyfs.fuse.holders import Holder, find_holders
 from readyfs.fuse.mount_point import detach, unmount
 from readyfs.fuse.mount_table import Mount, mounts_at
+from tests.descriptors import open_descriptors
 from tests.fuse import holding
 from tests.fuse.live_mount import COMMAND_S, daemon, foreign_mount, readyfs_mount
 
@@ -155,11 +155,11 @@ def test_looking_leaves_nothing_behind_that_keeps_the_mount_busy(
 ) -> None:
     place, its_daemon = mounted
     mount = mount_of(place)
-    descriptors = os.listdir("/proc/self/fd")
+    descriptors = open_descriptors()
     with held(place, "cwd") as process:
         assert ways(mount, process.pid) == ["cwd"]
         process.kill()
         process.wait(COMMAND_S)
-    assert os.listdir("/proc/self/fd") == descriptors
+    assert open_descriptors() == descriptors
     unmount(place)
     assert its_daemon.wait(COMMAND_S) == 0

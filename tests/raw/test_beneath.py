@@ -17,6 +17,7 @@ import pytest
 
 from readyfs.raw import beneath
 from readyfs.raw.beneath import Opener, has_openat2, open_beneath, open_by_openat2, open_part_by_part
+from tests.descriptors import open_descriptors
 from tests.raw import exchange, without_openat2
 
 BOTH = pytest.mark.parametrize("opener", [open_by_openat2, open_part_by_part])
@@ -38,10 +39,10 @@ def read(opener: Opener, root_fd: int, *parts: bytes, flags: int = os.O_RDONLY) 
 
 
 def refusal(opener: Opener, root_fd: int, *parts: bytes, flags: int = os.O_RDONLY) -> int:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with pytest.raises(OSError) as caught:
         opener(root_fd, parts, flags)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
     assert caught.value.errno is not None
     return caught.value.errno
 
@@ -66,9 +67,9 @@ def test_this_kernel_has_openat2() -> None:
 def test_a_file_some_levels_down_is_opened(opener: Opener, root: Path, root_fd: int) -> None:
     (root / "a/b").mkdir(parents=True)
     (root / "a/b/c").write_bytes(b"deep")
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     assert read(opener, root_fd, b"a", b"b", b"c") == b"deep"
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 @BOTH

@@ -20,6 +20,7 @@ from readyfs.partition import Partition
 from readyfs.raw.beneath import Opener, open_by_openat2, open_part_by_part
 from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, RawStore
+from tests.descriptors import open_descriptors
 from tests.fuse.live_mount import readyfs_mount
 
 NOBODY = 65534
@@ -56,10 +57,6 @@ def as_nobody() -> Iterator[None]:
 
 def names(entries: tuple[RawEntry, ...]) -> list[bytes]:
     return [entry.name for entry in entries]
-
-
-def descriptors() -> list[str]:
-    return os.listdir("/proc/self/fd")
 
 
 SPECIAL: dict[str, Callable[[Path], object]] = {
@@ -210,11 +207,11 @@ def test_a_special_file_is_not_opened_and_does_not_hang(
 ) -> None:
     """V12: regular files only."""
     make(run / "special")
-    before = descriptors()
+    before = open_descriptors()
     with pytest.raises(NotRegularError) as caught:
         store.open_file(partition, (b"special",))
     assert caught.value.errno == errno.EINVAL
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_a_directory_is_not_opened_as_a_file(store: RawStore, run: Path, partition: Partition) -> None:
@@ -306,12 +303,12 @@ def test_a_file_can_be_closed_twice_and_is_not_read_afterwards(
 
 
 def test_a_file_that_is_dropped_closes_itself(store: RawStore, run: Path, partition: Partition) -> None:
-    before = descriptors()
+    before = open_descriptors()
     raw = store.open_file(partition, (b"payload.jsonl",))
-    assert len(descriptors()) == len(before) + 1
+    assert len(open_descriptors()) == len(before) + 1
     del raw
     gc.collect()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_raw_files_are_opened_for_reading_only(store: RawStore, run: Path, partition: Partition) -> None:
@@ -350,7 +347,7 @@ def test_the_raw_tree_is_left_as_it_was(store: RawStore, root: Path, run: Path, 
 
 
 def test_nothing_is_left_open(store: RawStore, run: Path, partition: Partition) -> None:
-    before = descriptors()
+    before = open_descriptors()
     store.check()
     store.list_directory(partition)
     with pytest.raises(FileNotFoundError):
@@ -358,7 +355,7 @@ def test_nothing_is_left_open(store: RawStore, run: Path, partition: Partition) 
     with pytest.raises(FileNotFoundError):
         store.open_file(partition, (b"gone",))
     store.open_file(partition, (b"payload.jsonl",)).close()
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_many_threads_share_one_store(store: RawStore, run: Path, partition: Partition) -> None:
@@ -421,10 +418,10 @@ def test_check_accepts_a_directory_that_may_only_be_searched(store: RawStore, ro
 
 
 def refusal(store: RawStore) -> str:
-    before = descriptors()
+    before = open_descriptors()
     with pytest.raises(RawRootError) as caught:
         store.check()
-    assert descriptors() == before
+    assert open_descriptors() == before
     message = str(caught.value)
     assert "\n" not in message
     assert caught.value.remedy

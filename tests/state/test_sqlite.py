@@ -16,6 +16,7 @@ from readyfs.partition import NOT_SET, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite import SqliteStore
 from readyfs.state.store import StateTable
+from tests.descriptors import open_descriptors
 from tests.state.state_files import (
     CONTRACT_COLUMNS,
     KEY,
@@ -385,7 +386,7 @@ def test_load_in_rollback_mode_that_is_short_is_not_warned_of(state_file: Path) 
 
 
 def test_descriptors_are_given_back(state_file: Path) -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with opened(state_file) as store:
         for number in range(5):
             copy = state_file.with_name("copy.db")
@@ -394,8 +395,8 @@ def test_descriptors_are_given_back(state_file: Path) -> None:
             run_sql(state_file, f"UPDATE partition_state SET record_count = {number}")
             store.probe()
             store.load()
-        assert len(os.listdir("/proc/self/fd")) <= len(before) + 2
-    assert os.listdir("/proc/self/fd") == before
+        assert len(open_descriptors()) <= len(before) + 2
+    assert open_descriptors() == before
     with pytest.raises(StateError):
         load_once(state_file, StateTable("absent"))
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before

@@ -13,6 +13,7 @@ from readyfs.vfs.handles import RawFileHandle
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import ROOT_INODE, date_inode
 from tests.catalog.rows import Row
+from tests.descriptors import open_descriptors
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 
 FILE = (b"c", b"q", DAY_1, PAYLOAD)
@@ -93,10 +94,10 @@ def test_file_that_changed_since_its_run_was_sealed_cannot_be_opened(place: Plac
     directory = place.serve(Row(), b"1234")
     inode = place.inode(*FILE)
     (directory / "payload.jsonl").write_bytes(b"123456")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_descriptors())
     with pytest.raises(BrokenRunError, match=r"payload\.jsonl has 6 bytes and was sealed with 4"):
         place.fs.open_file(inode)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(open_descriptors()) == before
     assert len(place.fs.handles) == 0
 
 
