@@ -24,6 +24,12 @@ from readyfs.control.protocol import socket_path
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.control.server import serve_control
 from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError
+from readyfs.fuse.choice import EngineWord, ReadsWord, engines_to_try
+from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.choose_reads import FileSample, sample_files
+from readyfs.fuse.direct.engine import DirectEngine
+from readyfs.fuse.direct.in_flight import InFlight
+from readyfs.fuse.engine import Engine, KernelLacksError
 from readyfs.fuse.kernel_cache import KernelCache
 from readyfs.fuse.kernel_read_ahead import raise_read_ahead
 from readyfs.fuse.mount_options import render_mount_options
@@ -35,6 +41,7 @@ from readyfs.life import Life, Phase
 from readyfs.loader import CatalogLoader, Loaded
 from readyfs.mount_lock import hold_mount_lock
 from readyfs.notify import Notifier
+from readyfs.privileges import Capability, drop_privileges, has_capability
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.refresh import Refresher, Schedule
@@ -54,6 +61,8 @@ log = structlog.get_logger("readyfs.daemon")
 
 PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
 """A state store that takes longer than two of its timeouts and this has not just been slow."""
+SAMPLE_PATIENCE_S: Final = 5.0
+"""How long a look at some files may hold up the mount."""
 SPARE_DESCRIPTORS: Final = 128
 """Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
 
@@ -64,7 +73,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     Raises `UserError`, or an exception group that holds one, if it cannot start; nothing is left mounted then.
     """
     # What can be refused is refused before anything is made; the mount point is looked at again under the lock.
-    check_fuse(privileged=os.geteuid() == 0, allow_other=config.allow_other)
+    check_fuse(privileged=has_capability(Capability.SYS_ADMIN), allow_other=config.allow_other)
     raw = open_raw(config.raw, config.raw_layout)
     raw.check()
     reserved = list(_reserved(config))
@@ -75,6 +84,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
         prepare_runtime_dir(config.runtime_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
             prepare_mount_point(config.mountpoint, reserved)
+            drop_privileges()  # before the first thread, and before anything of the stores is parsed
             exit_code = trio.run(partial(_serve, config, raw, store, loader, on_ready))
             if loader.is_busy:
                 _leave_at_once(exit_code)
@@ -136,9 +146,24 @@ async def _serve(
             if first is not None and not first.catalog.partitions and config.filters != Filters():
                 log.warning("the filters leave nothing to serve")
             if first is not None:
-                exit_code = await _build(config, raw, store, loader, first, freshness, wishes, on_ready).run()
+                sample = await _sample(config, first, raw)
+                try:
+                    served = _mount(config, store.label, raw, first, freshness, sample)
+                finally:
+                    sample.close()
+                labels = (store.label, raw.label)
+                exit_code = await _build(config, served, labels, loader, first, freshness, wishes, on_ready).run()
             nursery.cancel_scope.cancel()
     return exit_code
+
+
+async def _sample(config: Config, first: Loaded, raw: RawStore) -> FileSample:
+    """Look at some files if the way of reading depends on them; a raw store that hangs is not waited for."""
+    if config.engine is EngineWord.PYFUSE3 or config.reads is not ReadsWord.AUTO:
+        return FileSample()
+    with trio.move_on_after(SAMPLE_PATIENCE_S):
+        return await trio.to_thread.run_sync(sample_files, first.catalog, raw, abandon_on_cancel=True)
+    return FileSample()
 
 
 async def _load_first(loader: CatalogLoader, freshness: Freshness, stop: trio.Event) -> Loaded | None:
@@ -159,18 +184,53 @@ async def _load_first(loader: CatalogLoader, freshness: Freshness, stop: trio.Ev
     return first
 
 
-def _build(
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """The filesystem and what joins it to the kernel."""
+
+    filesystem: Filesystem
+    kernel_cache: KernelCache
+    engine: Engine
+    engine_reason: str
+
+
+def _mount(
+    config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness, sample: FileSample
+) -> _Served:
+    """Mount with the engine that was asked for, or with the first that the kernel offers enough for."""
+    options = render_mount_options(state_label, allow_other=config.allow_other)
+    reason = "as asked for" if config.engine is not EngineWord.AUTO else "the kernel offers what it needs"
+    engines = engines_to_try(config.engine)
+    for word in engines:
+        served = _join(config, raw, first, freshness, sample, word, reason)
+        try:
+            served.engine.mount(str(config.mountpoint), options)
+        except KernelLacksError as error:
+            served.kernel_cache.close()
+            if word is engines[-1]:
+                raise
+            log.warning("another engine serves", engine=word.value, cause=error.message)
+            reason = f"{word.value} cannot serve: {error.message}"
+        except BaseException:
+            served.kernel_cache.close()
+            raise
+        else:
+            return served
+    raise AssertionError("unreachable: there is always an engine to try")
+
+
+def _join(
     config: Config,
     raw: RawStore,
-    store: StateStore,
-    loader: CatalogLoader,
     first: Loaded,
     freshness: Freshness,
-    wishes: _Wishes,
-    on_ready: Callable[[], None],
-) -> _Mount:
-    """Join the layers over a loaded catalog."""
-    kernel_cache = KernelCache(Pyfuse3Notifier())
+    sample: FileSample,
+    word: EngineWord,
+    reason: str,
+) -> _Served:
+    """Join a filesystem over a loaded catalog with an engine."""
+    channel = Channel()
+    kernel_cache = KernelCache(channel if word is EngineWord.DIRECT else Pyfuse3Notifier())
     filesystem = Filesystem(
         first.catalog,
         raw,
@@ -180,7 +240,28 @@ def _build(
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
         on_damage=kernel_cache.forget_damaged,
     )
-    engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
+    engine: Engine
+    if word is EngineWord.DIRECT:
+        in_flight = InFlight(config.raw_timeout_s)
+        engine = DirectEngine(
+            channel, filesystem, in_flight, config.raw_threads, config.reads, sample, privileged=os.geteuid() == 0
+        )
+    else:
+        engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
+    return _Served(filesystem, kernel_cache, engine, reason)
+
+
+def _build(
+    config: Config,
+    served: _Served,
+    labels: tuple[str, str],
+    loader: CatalogLoader,
+    first: Loaded,
+    freshness: Freshness,
+    wishes: _Wishes,
+    on_ready: Callable[[], None],
+) -> _Mount:
+    """Join what refreshes, reports and ends a mount; `labels` name the state store and the raw store."""
     schedule = Schedule(
         config.interval_s, config.max_staleness_s, patience_s=2 * config.state_timeout_s + PATIENCE_BEYOND_TIMEOUTS_S
     )
@@ -188,26 +269,26 @@ def _build(
     refresher = Refresher(
         loader,
         first,
-        filesystem,
-        kernel_cache,
+        served.filesystem,
+        served.kernel_cache,
         freshness,
         schedule,
         on_outcome=lambda: notifier.status(status.line()),
     )
     status = StatusReporter(
         config.mountpoint,
-        store.label,
-        raw.label,
+        *labels,
         schedule,
-        filesystem,
+        served.filesystem,
         freshness,
         refresher,
-        engine,
+        served.engine,
+        served.engine_reason,
         life,
         time.monotonic(),
     )
-    filesystem.serve_status(status.render)
-    return _Mount(config, store.label, engine, kernel_cache, refresher, status, life, notifier, wishes, on_ready)
+    served.filesystem.serve_status(status.render)
+    return _Mount(config, served.engine, served.kernel_cache, refresher, status, life, notifier, wishes, on_ready)
 
 
 @dataclass(slots=True)
@@ -215,8 +296,7 @@ class _Mount:
     """One mount from the moment it stands to the moment it is gone."""
 
     config: Config
-    state_label: str
-    engine: Pyfuse3Engine
+    engine: Engine
     kernel_cache: KernelCache
     refresher: Refresher
     status_reporter: StatusReporter
@@ -227,9 +307,7 @@ class _Mount:
     ended: trio.Event = field(default_factory=trio.Event)
 
     async def run(self) -> ExitCode:
-        """Mount and serve until stopped or unmounted; return the exit code of the daemon."""
-        options = render_mount_options(self.state_label, allow_other=self.config.allow_other)
-        self.engine.mount(str(self.config.mountpoint), options)
+        """Serve until stopped or unmounted; return the exit code of the daemon."""
         exit_code = ExitCode.OK
         try:
             async with trio.open_nursery() as nursery:
@@ -313,7 +391,17 @@ class _Mount:
 
     def _report_ready(self) -> None:
         document = self.status_reporter.document()
-        shown = ("mountpoint", "engine", "state", "raw", "partitions", "withheld", "fingerprint", "interval_seconds")
+        shown = (
+            "mountpoint",
+            "engine",
+            "reads",
+            "state",
+            "raw",
+            "partitions",
+            "withheld",
+            "fingerprint",
+            "interval_seconds",
+        )
         log.info("serving", version=__version__, **{name: document[name] for name in shown})
         self.notifier.ready(self.status_reporter.line())
         self.on_ready()
