@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from readyfs.errors import ExitCode, MountPointError
+from readyfs.fuse.engine import StuckCall
 from readyfs.fuse.holders import Holder, find_holders
 from readyfs.fuse.mount_point import MountBusyError, detach, unmount
 from readyfs.fuse.mount_table import Mount, mounts_at
@@ -26,13 +27,6 @@ HOLDERS_S: Final = 2.0
 LAST_REPLIES_S: Final = 1.0
 """How long the answers to requests that were given up may take to reach the kernel."""
 _TICK_S: Final = 0.1
-
-
-class StuckCall(Protocol):
-    """One request that waits for the raw store."""
-
-    operation: str
-    inode: int
 
 
 class ServingEngine(Protocol):

@@ -24,10 +24,9 @@ from readyfs.vfs.xattrs import render_time
 class EngineCounters(Protocol):
     """What an engine counts."""
 
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        ...
+    name: str
+    reads: str
+    reads_reason: str
 
     @property
     def requests(self) -> Counter[str]:
@@ -37,6 +36,11 @@ class EngineCounters(Protocol):
     @property
     def errors(self) -> Counter[str]:
         """Error answers by errno name."""
+        ...
+
+    @property
+    def fallbacks(self) -> Counter[str]:
+        """Raw files that the kernel refused to read itself, by errno name."""
         ...
 
     def raw_waits_s(self) -> Sequence[float]:
@@ -56,6 +60,7 @@ class StatusReporter:
     freshness: Freshness
     refresher: Refresher
     engine: EngineCounters
+    engine_reason: str
     life: Life
     started_s: float
 
@@ -70,6 +75,10 @@ class StatusReporter:
             "pid": os.getpid(),
             "version": __version__,
             "engine": self.engine.name,
+            "engine_reason": self.engine_reason,
+            "reads": self.engine.reads,
+            "reads_reason": self.engine.reads_reason,
+            "fallbacks": dict(self.engine.fallbacks),
             "phase": self.life.phase.value,
             "draining_seconds_left": None if draining_s is None else round(draining_s, 3),
             "holders": list(self.life.holders),

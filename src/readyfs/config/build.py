@@ -13,6 +13,7 @@ from readyfs.config.location import make_absolute
 from readyfs.config.own_files import check_own_files
 from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
+from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
@@ -39,6 +40,8 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     )
     if filters.since is not None and filters.until is not None and filters.since > filters.until:
         raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
+    if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
+        raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
     config = Config(
         mountpoint=mountpoint,
         state=state,
@@ -67,6 +70,8 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         state_timeout_s=get(table.STATE_TIMEOUT),
         raw_timeout_s=get(table.RAW_TIMEOUT),
         drain_s=get(table.DRAIN),
+        engine=get(table.ENGINE),
+        reads=get(table.READS),
         xattrs=get(table.XATTRS),
         uid=get(table.UID),
         gid=get(table.GID),

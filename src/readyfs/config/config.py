@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.log import LogFormat, LogLevel
 from readyfs.state.filters import Filters
@@ -34,6 +35,8 @@ class Config:
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float
+    engine: EngineWord
+    reads: ReadsWord
     xattrs: bool
     uid: int
     gid: int

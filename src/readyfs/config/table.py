@@ -26,6 +26,7 @@ from readyfs.config.kinds import (
 )
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
+from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log import LogFormat, LogLevel
 from readyfs.state.store import StateTable
@@ -152,6 +153,20 @@ DRAIN = duration(
     minimum_s=0.0,
 )
 
+ENGINE = choice(
+    "engine",
+    Group.MOUNT,
+    "What speaks to the kernel: direct is fast, pyfuse3 goes through libfuse; auto is direct where the kernel offers "
+    "what it needs.",
+    EngineWord.AUTO,
+)
+READS = choice(
+    "reads",
+    Group.MOUNT,
+    "How the direct engine has files read: passthrough by the kernel from the raw file, cached in the page cache of "
+    "the mount; auto by the size of the files.",
+    ReadsWord.AUTO,
+)
 XATTRS = switch(
     "xattrs", Group.MOUNT, "Offer the lineage of files and directories as extended attributes.", lambda _: True, "on"
 )

@@ -26,6 +26,8 @@ log = structlog.get_logger("readyfs.fuse")
 # The kernel does not hold the name or inode (any more): nothing to forget.
 _HARMLESS = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 CLOSE_TIMEOUT_S: Final = 1.0
+EXPIRE_ALL_FROM: Final = 1000
+"""From so many changed names on, it is cheaper to have the kernel ask again for every name that it knows."""
 
 
 class Notifier(Protocol):
@@ -37,6 +39,10 @@ class Notifier(Protocol):
 
     def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         """FUSE_NOTIFY_INVAL_INODE of linux/fuse.h; for a directory, cached pages are its listing."""
+        ...
+
+    def expire_names(self) -> bool:
+        """Have every name asked for again (FUSE_NOTIFY_INC_EPOCH); return False where that cannot be had."""
         ...
 
 
@@ -79,8 +85,10 @@ class KernelCache:
     def _send_all(self, plan: Iterable[Invalidation]) -> None:
         with self._sending:
             try:
-                for invalidation in plan:
-                    for notification in self._notifications(invalidation):
+                invalidations = list(plan)
+                expired = self._expire_names(sum(len(invalidation.names) for invalidation in invalidations))
+                for invalidation in invalidations:
+                    for notification in self._notifications(invalidation, expired=expired):
                         if self._closed:
                             return
                         self._busy_since = self._monotonic()
@@ -93,12 +101,24 @@ class KernelCache:
             for notification in self._notifications(invalidation):
                 self._send(notification)
 
-    def _notifications(self, invalidation: Invalidation) -> Iterator[partial[None]]:
+    def _expire_names(self, count: int) -> bool:
+        """Have all names asked for again if that is cheaper than to drop so many; return whether that was done."""
+        if count < EXPIRE_ALL_FROM or self._closed:
+            return False
+        try:
+            expired = self._notifier.expire_names()
+        except OSError as error:
+            log.warning("the kernel refused a notification", error=error.strerror, subject=["epoch"])
+            return False
+        self.sent += expired
+        return expired
+
+    def _notifications(self, invalidation: Invalidation, *, expired: bool = False) -> Iterator[partial[None]]:
         for inode in invalidation.touched:
             yield partial(self._notifier.forget_inode, inode, attributes_only=True)
-        for name in invalidation.names:
+        for name in () if expired else invalidation.names:
             yield partial(self._notifier.forget_entry, invalidation.directory, name)
-        if invalidation.names:
+        if invalidation.listing:
             yield partial(self._notifier.forget_inode, invalidation.directory, attributes_only=False)
 
     def _send(self, notification: partial[None]) -> None:

@@ -1,0 +1,1 @@
+"""The direct engine: the FUSE kernel protocol spoken from Python, without libfuse."""

@@ -1,0 +1,111 @@
+"""Passthrough: raw files registered with the kernel, which then reads and maps them without us.
+
+All opens of an inode must use one registration, and an inode is open either this way or through us, never both
+(fs/fuse/iomode.c answers EIO). So it is decided once for an inode and stands while it is open. A registration that is
+no longer open is kept for a while for the next open; one that is open is never let go.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+log = structlog.get_logger("readyfs.fuse")
+
+MAX_IDLE: Final = 1024
+IDLE_S: Final = 5.0
+"""A registration keeps its raw file open, and so its filesystem busy: not for long after the last close."""
+
+
+class BackingPort(Protocol):
+    """What the kernel offers."""
+
+    def open_backing(self, fd: int) -> int:
+        """Register an open raw file; return its id. Raises `OSError`."""
+        ...
+
+    def close_backing(self, backing_id: int) -> None:
+        """Let go of a registration."""
+        ...
+
+
+@dataclass(slots=True)
+class _Backing:
+    """One inode's registration; an id of None means that the kernel refused and the daemon reads for it."""
+
+    backing_id: int | None
+    opens: int = 0
+    idle_since: float = 0.0
+
+
+class BackingFiles:
+    """Registrations by inode number; used by workers, under one lock."""
+
+    def __init__(self, port: BackingPort, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._port = port
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._open: dict[int, _Backing] = {}
+        self._idle: OrderedDict[int, _Backing] = OrderedDict()
+        self._refused: Counter[str] = Counter()
+
+    @property
+    def refused(self) -> Counter[str]:
+        """How often the kernel refused a file, by errno name."""
+        return self._refused.copy()
+
+    def open(self, inode: int, fileno: Callable[[], int]) -> int | None:
+        """Count one open of an inode; return its backing id, or None if the daemon must read for it."""
+        with self._lock:
+            backing = self._open.get(inode) or self._idle.pop(inode, None) or _Backing(self._register(fileno()))
+            self._open[inode] = backing
+            backing.opens += 1
+            return backing.backing_id
+
+    def close(self, inode: int) -> None:
+        """Count one close of an inode; one that `open` never counted is not ours."""
+        with self._lock:
+            backing = self._open.get(inode)
+            if backing is None:
+                return  # opened through the daemon for another reason: a file without a raw file
+            backing.opens -= 1
+            if backing.opens:
+                return
+            del self._open[inode]
+            if backing.backing_id is None:
+                return
+            backing.idle_since = self._monotonic()
+            self._idle[inode] = backing
+            if len(self._idle) > MAX_IDLE:
+                self._let_go(self._idle.popitem(last=False)[1])
+
+    def expire_idle(self) -> None:
+        """Let go of what nobody has opened for a while."""
+        limit = self._monotonic() - IDLE_S
+        with self._lock:
+            while self._idle and next(iter(self._idle.values())).idle_since <= limit:
+                self._let_go(self._idle.popitem(last=False)[1])
+
+    def _register(self, fd: int) -> int | None:
+        try:
+            return self._port.open_backing(fd)
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, str(error.errno))
+            if name not in self._refused:
+                log.warning("the kernel refuses passthrough for a raw file, reading it ourselves", error=error.strerror)
+            self._refused[name] += 1
+            return None
+
+    def _let_go(self, backing: _Backing) -> None:
+        assert backing.backing_id is not None
+        try:
+            self._port.close_backing(backing.backing_id)
+        except OSError as error:
+            log.error("the kernel kept a registered raw file", error=error.strerror)

@@ -1,0 +1,99 @@
+"""Which way of reading serves a tree better, decided once for a mount: an OPEN that was answered ENOSYS stays so.
+
+Passthrough costs one trip to the daemon for every open and nothing for the bytes; cached costs nothing for what was
+read before, and a trip and a copy for what was not. So the size of a typical file decides. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from readyfs.catalog.tree import Catalog
+from readyfs.errors import FuseError
+from readyfs.fuse.choice import ReadsWord
+from readyfs.partition import Partition
+from readyfs.raw.store import EntryKind, RawFile, RawStore
+
+LARGE_BYTES: Final = 256 * 1024
+"""From this mean size of a file on, passthrough is the better choice."""
+SAMPLED_RUNS: Final = 64
+SAMPLE_BUDGET_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Whether to read by passthrough, and why."""
+
+    passthrough: bool
+    reason: str
+
+
+def choose_reads(
+    word: ReadsWord, obstacle: str | None, sample: FileSample, refusal: Callable[[RawFile], str | None]
+) -> Choice:
+    """Decide how files are read.
+
+    `obstacle` says why passthrough cannot be had at all, and `refusal` tries it on one file and says why not. Raises
+    `FuseError` if passthrough was asked for and cannot be had.
+    """
+    if word is ReadsWord.CACHED:
+        return Choice(False, "as asked for")
+    if obstacle is not None:
+        if word is ReadsWord.PASSTHROUGH:
+            raise FuseError(f"passthrough cannot be had: {obstacle}", "use --reads auto, or mend that")
+        return Choice(False, f"passthrough cannot be had: {obstacle}")
+    if word is ReadsWord.PASSTHROUGH:
+        return Choice(True, "as asked for")
+    if sample.file is not None and (refused := refusal(sample.file)) is not None:
+        return Choice(False, f"the raw store's filesystem refuses passthrough: {refused}")
+    if sample.mean_bytes is None:
+        return Choice(True, "no file is there yet to judge by")
+    kib, limit_kib = sample.mean_bytes / 1024, LARGE_BYTES // 1024
+    if sample.mean_bytes < LARGE_BYTES:
+        return Choice(False, f"files of {kib:,.0f} KiB on average are small (below {limit_kib} KiB)")
+    return Choice(True, f"files of {kib:,.0f} KiB on average are large (from {limit_kib} KiB on)")
+
+
+@dataclass(slots=True)
+class FileSample:
+    """Some of the files that are served: their mean size in bytes, and an open one; None if none was found."""
+
+    mean_bytes: float | None = None
+    file: RawFile | None = None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+
+
+def sample_files(catalog: Catalog, raw: RawStore, budget_s: float = SAMPLE_BUDGET_S) -> FileSample:
+    """Look at the files of some runs, spread evenly over the catalog, for so many seconds at most."""
+    until_s = time.monotonic() + budget_s
+    sizes: list[int] = []
+    file = None
+    for partition in _spread(catalog, SAMPLED_RUNS):
+        try:
+            entries = [entry for entry in raw.list_directory(partition) if entry.kind is EntryKind.FILE]
+            if file is None and entries:
+                file = raw.open_file(partition, (entries[0].name,))
+        except OSError:
+            continue  # a run that cannot be read is reported when somebody looks at it
+        sizes += [entry.stat.size for entry in entries]
+        if time.monotonic() > until_s:
+            break
+    return FileSample(sum(sizes) / len(sizes) if sizes else None, file)
+
+
+def _spread(catalog: Catalog, count: int) -> Iterator[Partition]:
+    """Yield up to so many partitions at even distances."""
+    step = max(catalog.partitions // count, 1)
+    index = 0
+    for series in catalog.by_key.values():
+        while index < len(series):
+            yield series.at(index)
+            index += step
+        index -= len(series)

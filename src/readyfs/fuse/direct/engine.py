@@ -1,0 +1,155 @@
+"""The direct engine: one connection, its workers and its way of reading, as the daemon sees them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from readyfs.fuse.choice import ReadsWord
+from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.fuse.direct.channel import Channel, Offer
+from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
+from readyfs.fuse.direct.in_flight import InFlight, Request
+from readyfs.fuse.direct.operations import Operations
+from readyfs.fuse.direct.protocol import InitFlag
+from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
+from readyfs.fuse.direct.workers import Workers
+from readyfs.fuse.mount_point import detach
+from readyfs.raw.store import RawFile
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.nodes import InodeNumber
+
+log = structlog.get_logger("readyfs.fuse")
+
+TICK_S: Final = 0.1
+"""How often deadlines are looked at, and how late an answer to a request that is given up can come."""
+
+
+class DirectEngine:
+    """One mount served over the kernel's own protocol. `channel` also carries the notifications."""
+
+    name = "direct"
+
+    def __init__(
+        self,
+        channel: Channel,
+        filesystem: Filesystem,
+        in_flight: InFlight,
+        raw_threads: int,
+        reads: ReadsWord,
+        sample: FileSample,
+        *,
+        privileged: bool,
+    ) -> None:
+        self.reads = ""
+        self.reads_reason = ""
+        self._channel = channel
+        self._fs = filesystem
+        self._raw_threads = raw_threads
+        self._in_flight = in_flight
+        self._word = reads
+        self._sample = sample
+        self._privileged = privileged
+        self._backing = BackingFiles(channel)
+        self._reads: Reads = CachedReads(filesystem)
+        self._workers: Workers | None = None
+        self._ended = trio.Event()
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How often the kernel asked, by operation."""
+        return self._workers.requests if self._workers is not None else Counter()
+
+    @property
+    def errors(self) -> Counter[str]:
+        """How often the answer was an error, by errno name."""
+        return self._workers.errors if self._workers is not None else Counter()
+
+    @property
+    def fallbacks(self) -> Counter[str]:
+        """How often the kernel refused to read a raw file itself, by errno name."""
+        return self._backing.refused
+
+    def mount(self, mountpoint: str, options: Sequence[str]) -> None:
+        """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
+        try:
+            offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
+            obstacle = self._obstacle(offer)
+            self._channel.accept(offer, passthrough=obstacle is None)
+            choice = choose_reads(self._word, obstacle, self._sample, self._refusal)
+        except BaseException:
+            if self._channel.is_open:
+                self._channel.close()
+                detach(Path(mountpoint))
+            raise
+        if choice.passthrough:
+            self._reads = PassthroughReads(self._fs, self._backing)
+        self.reads, self.reads_reason = self._reads.name, choice.reason
+
+    def _obstacle(self, offer: Offer) -> str | None:
+        if InitFlag.PASSTHROUGH not in offer.flags:
+            return "the kernel does not offer it (Linux 6.9 and later do)"
+        return None if self._privileged else "it needs CAP_SYS_ADMIN"
+
+    def _refusal(self, file: RawFile) -> str | None:
+        try:
+            self._channel.close_backing(self._channel.open_backing(file.fileno()))
+        except OSError as error:
+            return os.strerror(error.errno or errno.EIO)
+        return None
+
+    async def serve(self) -> None:
+        """Answer requests until the mount is gone."""
+        token = trio.lowlevel.current_trio_token()
+
+        def end() -> None:
+            try:
+                token.run_sync_soon(self._ended.set)
+            except trio.RunFinishedError:
+                log.debug("the mount ended after the daemon")
+
+        operations = Operations(self._fs, self._reads, self._drop_listing)
+        self._workers = Workers(self._channel, operations, self._in_flight, self._raw_threads, end)
+        self._workers.start()
+        while not self._ended.is_set():
+            with trio.move_on_after(TICK_S):
+                await self._ended.wait()
+            self._workers.answer_late(self._in_flight.take_late())
+            self._reads.expire_idle()
+
+    def _drop_listing(self, inode: InodeNumber) -> None:
+        try:
+            self._channel.forget_inode(inode, attributes_only=False)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                log.warning("the kernel refused a notification", error=error.strerror, subject=[inode])
+
+    async def wait_served(self, ended: trio.Event) -> None:
+        """Return at once: INIT was answered when the mount was made."""
+
+    def raw_waits_s(self) -> Sequence[float]:
+        """For how many seconds each request that waits for the raw store has waited."""
+        return self._in_flight.waits_s()
+
+    def stuck_calls(self, seconds: float) -> Sequence[Request]:
+        """Return requests that have waited for the raw store for longer than that, the oldest first."""
+        return self._in_flight.waiting_longer_than(seconds)
+
+    def stop_serving(self) -> None:
+        """Make `serve` return although the mount is still in use; requests that wait for the raw store get EIO."""
+        late = self._in_flight.give_up()
+        if self._workers is not None:
+            self._workers.answer_late(late)
+        self._ended.set()
+
+    def close(self) -> None:
+        """Close the connection, unless a worker still reads it: the end of the process closes it then."""
+        if self._workers is None or self._workers.has_ended:
+            self._channel.close()

@@ -1,0 +1,89 @@
+"""Mounting a FUSE device: by mount(2) where we may, else through the set-uid fusermount3."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from typing import Final
+
+from readyfs.errors import FuseError
+from readyfs.partition import escape_text
+
+DEVICE: Final = "/dev/fuse"
+_FUSERMOUNT: Final = "fusermount3"
+_FUSERMOUNT_TIMEOUT_S: Final = 10.0
+
+# include/uapi/linux/mount.h
+_FLAGS: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
+_FSNAME: Final = "fsname="
+_SUBTYPE: Final = "subtype="
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+def open_mounted(mountpoint: str, options: Sequence[str], *, privileged: bool) -> int:
+    """Mount; return the descriptor of the device. The caller closes it.
+
+    `options` are those of mount.fuse(8). Raises `FuseError` if the kernel or the helper refuses.
+    """
+    return _mount(mountpoint, options) if privileged else _fusermount(mountpoint, options)
+
+
+def _mount(mountpoint: str, options: Sequence[str]) -> int:
+    """mount(2); the data are the mount options of the kernel's Documentation/filesystems/fuse.rst."""
+    fd = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    flags, source, fs_type = 0, "readyfs", "fuse"
+    data = [f"fd={fd}", "rootmode=40000", f"user_id={os.geteuid()}", f"group_id={os.getegid()}"]
+    for option in options:
+        if option in _FLAGS:
+            flags |= _FLAGS[option]
+        elif option.startswith(_FSNAME):
+            source = option.removeprefix(_FSNAME)
+        elif option.startswith(_SUBTYPE):
+            fs_type = f"fuse.{option.removeprefix(_SUBTYPE)}"
+        else:
+            data.append(option)
+    words = [os.fsencode(word) for word in (source, mountpoint, fs_type, ",".join(data))]
+    if _libc.mount(*map(ctypes.c_char_p, words[:3]), ctypes.c_ulong(flags), ctypes.c_char_p(words[3])) == 0:
+        return fd
+    code = ctypes.get_errno()
+    os.close(fd)
+    raise _refused(mountpoint, os.strerror(code))
+
+
+def _fusermount(mountpoint: str, options: Sequence[str]) -> int:
+    """Have fusermount3(1) mount: it hands the descriptor back over the socket that _FUSE_COMMFD names."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        try:
+            done = subprocess.run(
+                [_FUSERMOUNT, "-o", ",".join(options), "--", mountpoint],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "LC_ALL": "C", "_FUSE_COMMFD": str(theirs.fileno())},
+                timeout=_FUSERMOUNT_TIMEOUT_S,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise FuseError(f"{_FUSERMOUNT} is not installed", "install Debian's package fuse3") from None
+        except subprocess.TimeoutExpired:
+            raise _refused(mountpoint, f"{_FUSERMOUNT} took longer than {_FUSERMOUNT_TIMEOUT_S:g} s") from None
+        if done.returncode != 0:
+            raise _refused(mountpoint, escape_text(done.stderr.strip()))
+        theirs.close()
+        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+    if not descriptors:
+        raise _refused(mountpoint, f"{_FUSERMOUNT} passed no descriptor")
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
+
+
+def _refused(mountpoint: str, reason: str) -> FuseError:
+    return FuseError(
+        f"mount point {escape_text(os.fsencode(mountpoint))}: the mount was refused: {reason}",
+        "mend what it names, or mount as root",
+    )

@@ -1,0 +1,175 @@
+"""What each request means: its body taken apart, the filesystem asked, the answer packed."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from readyfs.fuse.direct.in_flight import Request
+from readyfs.fuse.direct.protocol import (
+    BATCH_FORGET_IN,
+    FORGET_IN,
+    FORGET_ONE,
+    GETXATTR_IN,
+    GETXATTR_OUT,
+    READ_IN,
+    RELEASE_IN,
+    STATFS_OUT,
+    Buffer,
+    Opcode,
+    ReadIn,
+)
+from readyfs.fuse.direct.reads import Reads
+from readyfs.fuse.direct.replies import PageFill, attr_out, direntplus, dot_direntplus, entry_out, negative_out
+from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
+from readyfs.vfs.nodes import InodeNumber, Node
+
+NAME_MAX: Final = 255
+
+
+class Answer(NamedTuple):
+    """The body of an answer, and what takes back its promises (lookup counts, opens) if nobody received it."""
+
+    body: Buffer = b""
+    undo: Callable[[], None] | None = None
+
+
+Handler: TypeAlias = Callable[[Request, bool], Answer]
+
+
+class Operations:
+    """The handlers by opcode.
+
+    A handler is given the request and whether it may wait for the raw store. It raises `WouldBlockError` if it must
+    and may not, a `FilesystemError` or an `OSError` for an errno.
+    """
+
+    def __init__(self, filesystem: Filesystem, reads: Reads, drop_listing: Callable[[InodeNumber], None]) -> None:
+        self._fs = filesystem
+        self._reads = reads
+        self._drop_listing = drop_listing
+        self.handlers: Final[dict[int, tuple[str, Handler]]] = {
+            Opcode.LOOKUP: ("lookup", self._lookup),
+            Opcode.GETATTR: ("getattr", self._getattr),
+            Opcode.READDIRPLUS: ("readdir", self._readdirplus),
+            Opcode.OPEN: ("open", self._open),
+            Opcode.READ: ("read", self._read),
+            Opcode.RELEASE: ("release", self._release),
+            Opcode.STATFS: ("statfs", self._statfs),
+            Opcode.GETXATTR: ("getxattr", self._getxattr),
+            Opcode.LISTXATTR: ("listxattr", self._listxattr),
+            Opcode.IOCTL: ("ioctl", self._ioctl),
+            Opcode.DESTROY: ("destroy", lambda request, may_block: Answer()),
+        }
+
+    # ---- names --------------------------------------------------------------------------------------------------
+
+    def _lookup(self, request: Request, may_block: bool) -> Answer:
+        entry = self._fs.lookup(InodeNumber(request.inode), request.body[:-1], may_block=may_block)
+        if isinstance(entry, NegativeEntry):
+            if not entry.timeout_s:
+                raise FileNotFoundError(errno.ENOENT, "no such name")
+            return Answer(negative_out(entry))
+        inode = entry.node.inode
+        return Answer(entry_out(entry), lambda: self._fs.forget([(inode, 1)]))
+
+    def forget(self, request: Request) -> None:
+        """FORGET, which has no answer."""
+        (count,) = FORGET_IN.unpack_from(request.body)
+        self._fs.forget([(InodeNumber(request.inode), count)])
+
+    def batch_forget(self, request: Request) -> None:
+        """BATCH_FORGET, which has no answer."""
+        count, _ = BATCH_FORGET_IN.unpack_from(request.body)
+        end = BATCH_FORGET_IN.size + count * FORGET_ONE.size
+        self._fs.forget(FORGET_ONE.iter_unpack(memoryview(request.body)[BATCH_FORGET_IN.size : end]))
+
+    def _getattr(self, request: Request, may_block: bool) -> Answer:
+        return Answer(attr_out(*self._fs.getattr(InodeNumber(request.inode))))
+
+    # ---- listings -----------------------------------------------------------------------------------------------
+
+    def _readdirplus(self, request: Request, may_block: bool) -> Answer:
+        asked = ReadIn._make(READ_IN.unpack_from(request.body))
+        inode = InodeNumber(request.inode)
+        listing = self._fs.read_directory(inode, asked.offset, may_block=may_block)
+        body = bytearray()
+        nodes: list[Node] = []
+        position = asked.offset
+        for name, entry, next_position, counted in listing:
+            if counted:
+                record = direntplus(name, entry, next_position)
+            else:
+                record = dot_direntplus(name, entry.attributes.inode, next_position)
+            if len(body) + len(record) > asked.size:
+                break
+            body += record
+            position = next_position
+            if counted:
+                nodes.append(entry.node)
+        else:
+            body += self._end(inode, listing, position, asked.size - len(body))
+            if not body and not listing.cacheable:
+                # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
+                self._drop_listing(inode)
+        self._fs.inodes.remember_all(nodes)
+        return Answer(body, lambda: self._fs.forget([(node.inode, 1) for node in nodes]))
+
+    def _end(self, inode: InodeNumber, listing: DirectoryPass, position: int, room: int) -> bytes:
+        """Return a further `.` where the kernel's cached listing would fill its last page to the byte.
+
+        A reader that began before it was cached would see it end early then (V7).
+        """
+        fill = PageFill()
+        names = tuple(listing.names())
+        for name in names:
+            fill.add(name)
+        if not fill.is_exact or position != position_after(listing.listing.stamp, len(names) - 1):
+            return b""  # no need, or it was given already
+        record = dot_direntplus(DOTS[0], inode, position + 1)
+        return record if len(record) <= room else b""
+
+    # ---- files --------------------------------------------------------------------------------------------------
+
+    def _open(self, request: Request, may_block: bool) -> Answer:
+        return Answer(*self._reads.open(InodeNumber(request.inode), may_block))
+
+    def _read(self, request: Request, may_block: bool) -> Answer:
+        asked = ReadIn._make(READ_IN.unpack_from(request.body))
+        return Answer(self._reads.read(InodeNumber(request.inode), asked.fh, asked.offset, asked.size, may_block))
+
+    def _release(self, request: Request, may_block: bool) -> Answer:
+        handle, _, _, _ = RELEASE_IN.unpack_from(request.body)
+        self._reads.release(InodeNumber(request.inode), handle)
+        return Answer()
+
+    def _ioctl(self, request: Request, may_block: bool) -> Answer:
+        raise OSError(errno.ENOTTY, "no ioctl is known")
+
+    # ---- the rest -----------------------------------------------------------------------------------------------
+
+    def _statfs(self, request: Request, may_block: bool) -> Answer:
+        partitions = self._fs.in_force.catalog.partitions
+        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, NAME_MAX, IO_BYTES, 0))
+
+    def _getxattr(self, request: Request, may_block: bool) -> Answer:
+        size, _ = GETXATTR_IN.unpack_from(request.body)
+        name = request.body[GETXATTR_IN.size : -1]
+        return _xattr_answer(self._fs.getxattr(InodeNumber(request.inode), name), size)
+
+    def _listxattr(self, request: Request, may_block: bool) -> Answer:
+        size, _ = GETXATTR_IN.unpack_from(request.body)
+        names = self._fs.listxattr(InodeNumber(request.inode))
+        return _xattr_answer(b"".join(name + b"\0" for name in names), size)
+
+
+def _xattr_answer(value: bytes, size: int) -> Answer:
+    """Answer as getxattr(2) does: a size of 0 asks for the length."""
+    if not size:
+        return Answer(GETXATTR_OUT.pack(len(value), 0))
+    if len(value) > size:
+        raise OSError(errno.ERANGE, "the value is longer")
+    return Answer(value)
