@@ -146,7 +146,7 @@ async def test_broken_partitions_handles_and_inodes_are_counted(autojump_clock: 
             entry = fs.lookup(inode, name, may_block=True)
             assert isinstance(entry, Entry)
             inode = entry.node.inode
-    fs.open_directory(ROOT_INODE)
+    fs.open_file(inode)
     document = scene.reporter.document()
     assert (document["broken"], document["open_handles"], document["inodes"]) == (1, 1, 5)
 

@@ -107,7 +107,7 @@ def contents(catalog: Catalog) -> dict[tuple[Path, int], Meaning]:
             for name, child in directory.children.items():
                 walk((*path, name), child)
             return
-        dates = directory.dates()
+        dates = directory.dates
         assert list(dates) == sorted(set(dates))
         for date in dates:
             meaning = catalog.partition(path, date)

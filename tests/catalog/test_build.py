@@ -127,7 +127,7 @@ def test_dates_in_any_order_become_sorted_with_their_own_runs(dates: list[int]) 
         for date in dates
     ]
     catalog = build(rows)
-    assert list(date_directory(catalog, b"c", b"q").dates()) == sorted(dates)
+    assert list(date_directory(catalog, b"c", b"q").dates) == sorted(dates)
     for row in rows:
         assert catalog.partition((b"c", b"q"), row.date) == row.partition
 
@@ -168,7 +168,7 @@ def test_row_without_a_usable_path_is_withheld_alone(row: Row, reason: WithheldR
 def test_only_the_rows_of_an_unusable_run_are_withheld_from_a_series() -> None:
     rows = [Row(date=JUNE_1 + day, run=run) for day, run in enumerate([b"r1", b"a/b", b"r3", b"a/b"])]
     catalog, found = report(rows)
-    assert list(date_directory(catalog, b"c", b"q").dates()) == [JUNE_1, JUNE_1 + 2]
+    assert list(date_directory(catalog, b"c", b"q").dates) == [JUNE_1, JUNE_1 + 2]
     assert catalog.partition((b"c", b"q"), JUNE_1 + 2) == rows[2].partition
     assert found.withheld.counts == {WithheldReason.UNUSABLE_RAW_PATH: 2}
 
@@ -222,7 +222,7 @@ def test_one_row_twice_is_ambiguous_even_if_both_are_the_same() -> None:
     """V13: a table without a key may hold a partition twice; none of the two is chosen silently."""
     catalog, found = report([Row(), Row(), Row(date=JUNE_1 + 1)])
     assert catalog.partition((b"c", b"q"), JUNE_1) is AMBIGUOUS
-    assert list(date_directory(catalog, b"c", b"q").dates()) == [JUNE_1, JUNE_1 + 1]
+    assert list(date_directory(catalog, b"c", b"q").dates) == [JUNE_1, JUNE_1 + 1]
     assert catalog.partitions == 1
     assert found.withheld.counts == {WithheldReason.AMBIGUOUS_PATH: 1}
 

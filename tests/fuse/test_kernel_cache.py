@@ -85,7 +85,7 @@ async def test_directories_are_told_in_the_order_of_the_plan(cache: KernelCache,
 
 
 async def test_directory_with_no_changed_name_keeps_its_listing(cache: KernelCache, kernel: RecordingKernel) -> None:
-    await cache.forget([Invalidation(ONE, (), (TWO,))])
+    await cache.forget([Invalidation(ONE, (), (TWO,), listing=False)])
     assert kernel.sent == [("attributes", TWO)]
 
 

@@ -31,9 +31,7 @@ Call = Callable[[Operations], Awaitable[object]]
 CALLS: Final[dict[str, Call]] = {
     "lookup": lambda ops: ops.lookup(1, b"x", None),
     "getattr": lambda ops: ops.getattr(1, None),
-    "opendir": lambda ops: ops.opendir(1, None),
     "readdir": lambda ops: ops.readdir(1, 0, cast(pyfuse3.ReaddirToken, None)),
-    "releasedir": lambda ops: ops.releasedir(1),
     "open": lambda ops: ops.open(1, 0, None),
     "read": lambda ops: ops.read(1, 0, 1),
     "release": lambda ops: ops.release(1),
@@ -167,7 +165,6 @@ async def test_cancellation_passes_through(operation: str, place: Place) -> None
     day, hanging, release = place.day(), threading.Event(), threading.Event()
     inode = place.inode(PAYLOAD, start=day)
     handle = place.fs.open_file(inode).handle
-    directory = place.fs.open_directory(day)
     place.runs.report_damage(Row().partition, "to be asked for again")
 
     def hang(asked: str) -> None:
@@ -179,7 +176,7 @@ async def test_cancellation_passes_through(operation: str, place: Place) -> None
         place.fs.read = lambda *arguments: cast(bytes, hang("read"))  # type: ignore[method-assign] # it hangs
     call: Call = {
         "lookup": lambda ops: ops.lookup(day, PAYLOAD, None),
-        "readdir": lambda ops: ops.readdir(directory, 0, cast(pyfuse3.ReaddirToken, None)),
+        "readdir": lambda ops: ops.readdir(day, 0, cast(pyfuse3.ReaddirToken, None)),
         "open": lambda ops: ops.open(inode, 0, None),
         "read": lambda ops: ops.read(handle, 0, 1),
     }[operation]
@@ -381,12 +378,12 @@ async def test_readdir_of_a_run_asks_the_raw_store_on_a_worker(place: Place, mon
     assert serving not in asked
 
 
-async def test_readdir_of_a_closed_handle_is_stale(place: Place) -> None:
+async def test_readdir_of_a_directory_that_is_not_known_is_stale(place: Place) -> None:
     operations = serve(place)
-    handle = await operations.opendir(ROOT_INODE, None)
-    await operations.releasedir(handle)
+    handle = await operations.opendir(99, None)
     token = cast(pyfuse3.ReaddirToken, None)
     assert await errno_of_call(lambda ops: ops.readdir(handle, 0, token), operations) == errno.ESTALE
+    await operations.releasedir(handle)
 
 
 # ---- the raw store's threads --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ easily get, and replaces a function or two and nothing else.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import itertools
 import os
@@ -39,7 +40,7 @@ from readyfs.state.rows import RowParser
 from readyfs.vfs import nodes
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.handles import DirectoryHandle, HandleTable, RawFileHandle
+from readyfs.vfs.handles import HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import BrokenView, Runs
@@ -108,12 +109,13 @@ def runs_mixed_in_listing() -> None:
 def plain_index_positions() -> None:
     """A listing goes on by index in whatever catalog is in force."""
 
-    def read_directory(self: Any, number: Any, position: int, *, may_block: bool) -> Any:
-        handle = self.handles.get(number, DirectoryHandle)
-        listing = self._resolver.list_entries(handle.node, may_block)
-        return self._entries_from(handle.node, listing, position & 0xFFFFFFFF)
+    def by_index(read_directory: Any) -> Any:
+        def read_on(self: Any, inode: Any, position: int, *, may_block: bool) -> Any:
+            return dataclasses.replace(read_directory(self, inode, 0, may_block=may_block), position=position)
 
-    replace(Filesystem, "read_directory", lambda _: read_directory)
+        return read_on
+
+    replace(Filesystem, "read_directory", by_index)
 
 
 @bug

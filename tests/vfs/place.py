@@ -73,7 +73,7 @@ class WatchedStore:
 
 @dataclass(slots=True)
 class Clock:
-    """The time that freshness sees, in seconds."""
+    """The time that the filesystem sees, in seconds."""
 
     now_s: float = 100.0
 
@@ -113,6 +113,7 @@ class Place:
             self.freshness,
             self.max_open_files,
             self.damage.append,
+            self.clock.monotonic,
         )
 
     # ---- what the producer does -------------------------------------------------------------------------------
@@ -170,11 +171,7 @@ class Place:
 
     def listed(self, inode: InodeNumber) -> list[ListedEntry]:
         """List a directory in one pass; nothing is counted."""
-        handle = self.fs.open_directory(inode)
-        try:
-            return list(self.fs.read_directory(handle, 0, may_block=True))
-        finally:
-            self.fs.close_directory(handle)
+        return list(self.fs.read_directory(inode, 0, may_block=True))
 
     def names(self, inode: InodeNumber) -> list[bytes]:
         """Return the names that a pass over a directory shows, dots left out."""

@@ -7,19 +7,12 @@ import pytest
 
 from readyfs.errors import StaleHandleError, TooManyHandlesError
 from readyfs.raw.store import RawStat
-from readyfs.vfs.handles import (
-    PASSES_KEPT,
-    DirectoryHandle,
-    HandleNumber,
-    HandleTable,
-    MemoryFileHandle,
-    RawFileHandle,
-)
-from readyfs.vfs.listing import Listing
-from readyfs.vfs.nodes import NodeKind, control_node, raw_node, root_node
+from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.nodes import NodeKind, control_file, raw_node
 from tests.catalog.rows import Row
 from tests.vfs.place import PAYLOAD, Place
 
+CONTROL = control_file(b"x", 1, b"", 0)
 NODE = raw_node(NodeKind.RAW_FILE, Row().partition, (), (PAYLOAD,), RawStat(0, 0))
 
 
@@ -44,13 +37,6 @@ class CountedFile:
         self.closed += 1
 
 
-def listing(revision: int) -> Listing:
-    def nothing(index: int) -> tuple[bytes, object]:
-        raise IndexError(index)
-
-    return Listing(revision, 0, nothing)  # type: ignore[arg-type] # never asked
-
-
 def test_removed_handle_is_unknown_and_its_file_closed_once() -> None:
     table, file = HandleTable(1), CountedFile()
     number = table.add(RawFileHandle(NODE, file))
@@ -65,7 +51,7 @@ def test_removed_handle_is_unknown_and_its_file_closed_once() -> None:
 
 def test_handle_of_another_kind_is_refused() -> None:
     table = HandleTable(1)
-    number = table.add(DirectoryHandle(root_node()))
+    number = table.add(MemoryFileHandle(CONTROL))
     with pytest.raises(StaleHandleError):
         table.get(number, RawFileHandle)
 
@@ -75,7 +61,7 @@ def test_numbers_are_never_used_again() -> None:
     table = HandleTable(1)
     numbers = []
     for _ in range(5):
-        numbers.append(table.add(DirectoryHandle(root_node())))
+        numbers.append(table.add(MemoryFileHandle(CONTROL)))
         table.remove(numbers[-1])
     assert len(set(numbers)) == 5
     assert 0 not in numbers
@@ -87,8 +73,8 @@ def test_open_files_are_limited_and_nothing_else_is() -> None:
     table.add(RawFileHandle(NODE, CountedFile()))
     with pytest.raises(TooManyHandlesError):
         table.add(RawFileHandle(NODE, CountedFile()))
-    table.add(DirectoryHandle(root_node()))
-    table.add(MemoryFileHandle(control_node(b"x"), b""))
+    table.add(MemoryFileHandle(CONTROL))
+    table.add(MemoryFileHandle(CONTROL))
     table.remove(first)
     table.add(RawFileHandle(NODE, CountedFile()))
     assert len(table) == 4
@@ -114,20 +100,6 @@ def test_refused_open_leaves_no_descriptor_behind(place: Place) -> None:
     assert [file.closed for file in opened] == [1]
     place.fs.close_file(held)
     place.open(b"c", b"q", b"2024-06-01", b"metadata.json")
-
-
-def test_only_the_latest_passes_are_kept() -> None:
-    handle = DirectoryHandle(root_node())
-    for revision in range(1, PASSES_KEPT + 3):
-        handle.freeze(listing(revision))
-    assert list(handle.passes) == [3, 4, 5, 6]
-
-
-def test_pass_that_begins_anew_in_one_revision_is_the_latest_again() -> None:
-    handle = DirectoryHandle(root_node())
-    for revision in (1, 2, 3, 4, 1, 5):
-        handle.freeze(listing(revision))
-    assert list(handle.passes) == [3, 4, 1, 5]
 
 
 class YieldingLimit(int):

@@ -52,10 +52,15 @@ def test_touched_partition_loses_its_attributes_if_the_kernel_holds_it(place: Pl
     place.publish(Row(), Row(date=JUNE_1 + 1))
     day = place.day()
     found = plan(place, Row(updated_at_ns=5), Row(date=JUNE_1 + 1, updated_at_ns=5))
-    assert found == [Invalidation(above_inode((b"c", b"q")), (), (day,))]
+    assert found == [Invalidation(above_inode((b"c", b"q")), (), (day,), listing=False)]
     assert day == date_inode(Row().partition)
 
 
 def test_stale_root_forgets_every_top_name() -> None:
     """V11."""
     assert plan_root_invalidation((b"a", b"b")) == Invalidation(ROOT_INODE, (b"a", b"b"))
+
+
+def test_listing_of_a_stale_root_that_is_empty_is_dropped_too() -> None:
+    """V11: cached, it would go on saying that nothing is ready."""
+    assert plan_root_invalidation(()).listing

@@ -145,7 +145,7 @@ def test_unknown_inode_is_stale_for_every_request(place: Place) -> None:
     with pytest.raises(StaleHandleError):
         place.fs.getattr(inode)
     with pytest.raises(StaleHandleError):
-        place.fs.open_directory(inode)
+        place.fs.read_directory(inode, 0, may_block=True)
     with pytest.raises(StaleHandleError):
         place.fs.open_file(inode)
     with pytest.raises(StaleHandleError):
@@ -322,7 +322,7 @@ def test_broken_run_looks_whole_and_has_no_cache_time(place: Place) -> None:
         assert entry.attributes.blocks > 0
         assert (entry.entry_timeout_s, entry.attr_timeout_s) == (0.0, 0.0)
         assert place.fs.getattr(entry.node.inode) == (entry.attributes, 0.0)
-    assert place.names(day.node.inode) == [PAYLOAD, METADATA]
+    assert place.names(day.node.inode) == [METADATA, PAYLOAD]
 
 
 def test_other_name_of_a_broken_run_is_an_error_and_no_absence(place: Place) -> None:
@@ -458,17 +458,33 @@ def test_control_directory_is_reached_by_name_and_never_listed(place: Place) -> 
     assert isinstance(place.find(b"c", b".readyfs"), NegativeEntry)
 
 
-def test_status_file_has_the_bytes_of_the_moment_when_it_was_opened(place: Place) -> None:
-    documents = iter([b"{1}", b"{22}", b"{333}"])
-    now = [next(documents)]
+def test_status_file_has_the_bytes_of_the_moment_when_it_was_looked_up(place: Place) -> None:
+    """Its size and bytes agree for as long as anybody holds it; who looks again sees another file."""
+    now = [b"{1}"]
     place.fs.serve_status(lambda: now[0])
-    inode = place.inode(b".readyfs", b"status.json")
-    assert place.fs.getattr(inode)[0].size == 3
+    entry = place.entry(b".readyfs", b"status.json")
+    inode = entry.node.inode
+    assert entry.attributes.size == 3
+    assert entry.entry_timeout_s == 0.0
+    now[0] = b"{22}"
+    assert place.fs.getattr(inode)[0] == entry.attributes
     opened = place.fs.open_file(inode)
     assert (opened.keep_pages, opened.direct) == (False, True)
-    now[0] = next(documents)
     assert place.fs.read_memory(opened.handle, 0, 100) == b"{1}"
     assert place.fs.read_memory(opened.handle, 1, 1) == b"1"
     assert place.fs.read_memory(opened.handle, 3, 100) == b""
-    assert place.fs.read_memory(place.fs.open_file(inode).handle, 0, 100) == b"{22}"
+    again = place.entry(b".readyfs", b"status.json")
+    assert again.node.inode != inode
+    assert again.attributes.size == 4
+    assert place.fs.read_memory(place.fs.open_file(again.node.inode).handle, 0, 100) == b"{22}"
+    assert place.fs.read_memory(place.fs.open_file(inode).handle, 0, 100) == b"{1}"
     assert place.fs.is_in_memory(inode)
+
+
+def test_status_file_that_is_forgotten_leaves_nothing_behind(place: Place) -> None:
+    held = len(place.fs.inodes)
+    control = place.inode(b".readyfs")
+    for _ in range(3):
+        place.fs.forget([(place.inode(b"status.json", start=control), 1)])
+    place.fs.forget([(control, 1)])
+    assert len(place.fs.inodes) == held

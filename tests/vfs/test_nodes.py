@@ -17,7 +17,8 @@ from readyfs.vfs.nodes import (
     above_inode,
     above_node,
     broken_node,
-    control_node,
+    control_directory,
+    control_file,
     date_inode,
     date_node,
     inode_number,
@@ -87,9 +88,10 @@ def test_broken_nodes_hash_their_own_kind() -> None:
     )
 
 
-def test_control_nodes_hash_their_kind_and_name() -> None:
-    assert control_node().inode == expected(b"control-directory", b"")
-    assert control_node(b"status.json").inode == expected(b"control-file", b"status.json")
+def test_control_file_hashes_its_serial_number_too() -> None:
+    """So that each moment's document has pages and a size of its own."""
+    assert control_directory().inode == expected(b"control-directory", b"")
+    assert control_file(b"status.json", 12, b"{}", 5).inode == expected(b"control-file", b"status.json", b"12")
 
 
 @pytest.mark.parametrize("half", [0, 1])
@@ -128,7 +130,7 @@ def test_every_node_is_numbered_by_its_own_identity() -> None:
         raw_node(NodeKind.RAW_DIRECTORY, Row().partition, (b"c",), (b"f",), STAT),
         broken_node(NodeKind.BROKEN_FILE, date, (b"d", b"f")),
         broken_node(NodeKind.BROKEN_DIRECTORY, date, (b"d",)),
-        control_node(),
-        control_node(b"status.json"),
+        control_directory(),
+        control_file(b"status.json", 1, b"{}", 0),
     ):
         assert node.inode == inode_number(node.identity)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 import threading
@@ -12,7 +13,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from readyfs.errors import UsageError, WouldBlockError
+from readyfs.errors import TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition
 from readyfs.raw.store import EntryKind
 from readyfs.vfs.damage import Failure, RelPath, Sealed
@@ -166,7 +167,7 @@ def test_run_that_cannot_be_served_is_broken_and_says_why_once(place: Place, how
         for _ in range(3):
             view = place.runs.view(RUN, may_block=True)
             assert isinstance(view, BrokenView)
-            assert tuple(view.names) == REQUIRED
+            assert list(view.names) == sorted(REQUIRED)
             assert named in view.cause
     (line,) = logs
     assert line["log_level"] == "warning"
@@ -418,3 +419,52 @@ def test_filter_that_would_leave_a_broken_run_nothing_to_show_is_refused(
     """V10: an empty directory would be taken for an answer."""
     with pytest.raises(UsageError, match="--required-files"):
         Runs(place.store, required, FileFilter(("*.csv",)))
+
+
+# ---- want of descriptors ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+@pytest.mark.parametrize("operation", ["list", "open"])
+def test_run_that_is_not_seen_for_want_of_descriptors_is_not_broken(place: Place, operation: str, number: int) -> None:
+    """V10: it says nothing of the run, and the next look finds it whole."""
+    place.write(ROW)
+
+    def fail(asked: str) -> None:
+        if asked == operation:
+            raise OSError(number, os.strerror(number))
+
+    place.store.before = fail
+    with pytest.raises(TooManyHandlesError):
+        place.runs.view(RUN, may_block=True)
+    assert place.runs.look_ahead([RUN], math.inf) == 1
+    assert place.runs.damaged() == []
+    place.store.before = lambda asked: None
+    seal(place)
+
+
+def test_subdirectory_that_is_not_seen_for_want_of_descriptors_is_not_broken(place: Place) -> None:
+    place.write(ROW, sub__f=b"1")
+    seal(place)
+    place.store.failure = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    with pytest.raises(TooManyHandlesError):
+        place.runs.view(RUN, (b"sub",), may_block=True)
+    place.store.failure = None
+    assert list(seal(place, below=(b"sub",)).entries) == [b"f"]
+
+
+def test_suspect_that_is_not_tried_for_want_of_descriptors_stays_as_it_is(place: Place) -> None:
+    place.write(ROW)
+    seal(place)
+    place.runs.report_damage(RUN, "bad place", Failure((PAYLOAD,), Sealed(EntryKind.FILE, 3), 1))
+    opens = iter([False, False, True])
+
+    def fail(asked: str) -> None:
+        if asked == "open" and next(opens):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    place.store.before = fail
+    with capture_logs() as logs, pytest.raises(TooManyHandlesError):
+        place.runs.view(RUN, may_block=True)
+    assert logs == []
+    assert place.runs.damaged() == [(RUN.key, RUN.run_id)]

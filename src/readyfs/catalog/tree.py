@@ -1,21 +1,23 @@
 """The tree over the series: branches whose names come from the layout, and the directories that hold dates.
 
-Every directory is immutable and hashed by content, so two catalogs share whatever did not change. `changed_ns` is
-the directory's mtime (V9); it is not part of the content.
+Every directory is immutable and hashed by content, so two catalogs share whatever did not change, and with it what is
+cached on a directory. `changed_ns` is the directory's mtime (V9); it is not part of the content. `stamp` stands for
+the ordered names alone: a run that switches or a row that is touched leaves it as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from heapq import merge
 from typing import Final, TypeAlias
 
 from readyfs.catalog.series import Series
+from readyfs.catalog.stamp import stamp_of
 from readyfs.layout import MountLayout
-from readyfs.partition import Partition, SeriesKey
+from readyfs.partition import NOT_SET, Partition, SeriesKey
 
 
 class Ambiguous(Enum):
@@ -57,11 +59,29 @@ class DateDirectory:
             total -= sum(1 for series in self.series for date in series.dates if date in self.ambiguous)
         return total
 
-    def dates(self) -> tuple[int, ...]:
-        """Return every visible date in order, ambiguous ones included."""
+    @cached_property
+    def dates(self) -> Sequence[int]:
+        """Every visible date in order, ambiguous ones included."""
         if len(self.series) == 1 and not self.ambiguous:
-            return tuple(self.series[0].dates)
-        return tuple(sorted({*self.ambiguous, *merge(*(series.dates for series in self.series))}))
+            return self.series[0].dates
+        return array("i", sorted(self.ambiguous.union(*(series.dates for series in self.series))))
+
+    @cached_property
+    def stamp(self) -> int:
+        """What stands for the dates in a position of a listing."""
+        return stamp_of(array("i", self.dates).tobytes())
+
+    def meanings_from(self, index: int) -> Iterator[tuple[int, Meaning]]:
+        """Yield each visible date in order with what it stands for, from a position on."""
+        if len(self.series) == 1 and not self.ambiguous:
+            (series,) = self.series
+            for place in range(index, len(series)):
+                yield series.dates[place], series.at(place)
+            return
+        for date in self.dates[index:]:
+            meaning = self.find(date)
+            assert meaning is not None
+            yield date, meaning
 
     def find(self, date: int) -> Meaning | None:
         """Return what a date stands for, or None if it is not ready."""
@@ -83,7 +103,7 @@ class DateDirectory:
             yield date, AMBIGUOUS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """A directory of directories; `children` is sorted by name."""
 
@@ -92,8 +112,33 @@ class Branch:
     changed_ns: int
     newest_ns: int
 
+    @cached_property
+    def names(self) -> tuple[bytes, ...]:
+        """The names of the children, in order."""
+        return tuple(self.children)
+
+    @cached_property
+    def stamp(self) -> int:
+        """What stands for the names in a position of a listing."""
+        return stamp_of(b"/".join(self.names))
+
 
 Directory: TypeAlias = Branch | DateDirectory
+NOTHING: Final = Branch({}, b"", NOT_SET, NOT_SET)
+"""Stands for a directory below which nothing is ready, and that somebody may hold all the same (V6)."""
+
+
+def find_directory(root: Directory, path: Path) -> Directory | None:
+    """Return the directory at a path of names below a root, or None if nothing ready lies below it."""
+    node = root
+    for name in path:
+        if isinstance(node, DateDirectory):
+            return None
+        child = node.children.get(name)
+        if child is None:
+            return None
+        node = child
+    return node
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,15 +158,7 @@ class Catalog:
 
     def directory(self, path: Path) -> Directory | None:
         """Return the directory at a path of names, or None if nothing ready lies below it."""
-        node: Directory = self.root
-        for name in path:
-            if isinstance(node, DateDirectory):
-                return None
-            child = node.children.get(name)
-            if child is None:
-                return None
-            node = child
-        return node
+        return find_directory(self.root, path)
 
     def partition(self, path: Path, date: int) -> Meaning | None:
         """Return what a date below a path stands for."""

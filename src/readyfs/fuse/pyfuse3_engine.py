@@ -122,18 +122,18 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def opendir(self, inode: int, ctx: object) -> int:
-        """OPENDIR."""
-        return self._fs.open_directory(InodeNumber(inode))
+        """OPENDIR: the inode number is handle enough, because positions say where they belong."""
+        return inode
 
     @_handler
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """READDIRPLUS: hand out entries until the kernel's buffer is full."""
-        handle = HandleNumber(fh)
+        inode = InodeNumber(fh)
         try:
-            entries = self._fs.read_directory(handle, start_id, may_block=False)
+            entries = self._fs.read_directory(inode, start_id, may_block=False)
         except WouldBlockError:
             entries = await self._raw.run(
-                "readdir", 0, lambda: self._fs.read_directory(handle, start_id, may_block=True)
+                "readdir", fh, lambda: self._fs.read_directory(inode, start_id, may_block=True)
             )
         given = []
         for listed in entries:
@@ -146,7 +146,6 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def releasedir(self, fh: int) -> None:
         """RELEASEDIR."""
-        self._fs.close_directory(HandleNumber(fh))
 
     @_handler
     async def open(self, inode: int, flags: int, ctx: object) -> pyfuse3.FileInfo:
@@ -217,11 +216,17 @@ class Pyfuse3Notifier:
         """Drop a node's attributes, and its pages unless told otherwise."""
         pyfuse3.invalidate_inode(inode, attr_only=attributes_only)
 
+    def expire_names(self) -> bool:
+        """Return False: libfuse does not offer it."""
+        return False
+
 
 class Pyfuse3Engine:
     """One mount served by pyfuse3."""
 
-    name: Final = "pyfuse3"
+    name = "pyfuse3"
+    reads = "opened"
+    reads_reason = "pyfuse3 knows no other way"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
@@ -236,6 +241,11 @@ class Pyfuse3Engine:
     def errors(self) -> Counter[str]:
         """How often the answer was an error, by errno name."""
         return self._operations.errors
+
+    @property
+    def fallbacks(self) -> Counter[str]:
+        """Nothing: the kernel is never asked to read a raw file itself."""
+        return Counter()
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses."""

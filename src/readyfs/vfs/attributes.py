@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from readyfs.partition import NOT_SET
 from readyfs.vfs.nodes import InodeNumber, Node
@@ -22,8 +22,7 @@ _EPOCH_ORDINAL: Final = 719163
 _DAY_NS: Final = 86_400_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """The attributes of one node; size in bytes, time in nanoseconds since the epoch (mtime, ctime and atime alike)."""
 
     inode: InodeNumber
@@ -39,8 +38,7 @@ class Attributes:
         return -(-self.size // BLOCK_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A name's answer: its node, its attributes, and how many seconds the kernel may keep each."""
 
     node: Node
@@ -49,8 +47,7 @@ class Entry:
     attr_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class NegativeEntry:
+class NegativeEntry(NamedTuple):
     """There is no such name, and the kernel may remember that for so many seconds (0: not at all)."""
 
     timeout_s: float

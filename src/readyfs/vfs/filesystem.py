@@ -7,27 +7,23 @@ force, with no I/O; below it the raw store is asked, and an engine that must not
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from readyfs.catalog.history import CatalogHistory
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import (
-    BrokenRunError,
-    IsADirectoryNodeError,
-    NotADirectoryNodeError,
-    StaleHandleError,
-    TooManyHandlesError,
-)
+from readyfs.errors import BrokenRunError, IsADirectoryNodeError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import PartitionKey
-from readyfs.raw.store import EntryKind, RawStat, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.damage import Failure, Sealed, render_relpath, size_fault
+from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.handles import DirectoryHandle, HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.listing import DOTS, ListedEntry, Listing, position_after, split_position
+from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.nodes import (
     ROOT_INODE,
     AboveNode,
@@ -35,8 +31,6 @@ from readyfs.vfs.nodes import (
     ControlNode,
     DateNode,
     InodeNumber,
-    Node,
-    NodeKind,
     RawNode,
     date_inode,
 )
@@ -69,10 +63,14 @@ class Filesystem:
         freshness: Freshness,
         max_open_files: int,
         on_damage: Callable[[Invalidation], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inodes = InodeTable()
         self.handles = HandleTable(max_open_files)
-        self._resolver = Resolver(catalog, runs, presentation, freshness, self.inodes)
+        # An engine either opens files or reads them by inode, so that these two need not share one limit.
+        self._descriptors = Descriptors(min(max_open_files, KEPT), monotonic)
+        self._history = CatalogHistory(monotonic)
+        self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes)
         self._raw = raw
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs
@@ -88,7 +86,7 @@ class Filesystem:
 
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
-        self._resolver.in_force = InForce(catalog, self._resolver.in_force.revision + 1)
+        self._resolver.publish(catalog)
         self._runs.forget_unless(self._is_current)
 
     def broken_partitions(self) -> int:
@@ -96,8 +94,13 @@ class Filesystem:
         return sum(1 for key in self._runs.damaged() if self._is_current(*key))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
-        """Choose what makes the bytes of the hidden status file; called anew for every open."""
+        """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""
         self._resolver.status_document = document
+
+    def expire_idle(self) -> None:
+        """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
+        self._descriptors.expire_idle()
+        self._history.expire()
 
     def _is_current(self, key: PartitionKey, run_id: bytes) -> bool:
         series = self.in_force.catalog.by_key.get(key.series)
@@ -118,7 +121,7 @@ class Filesystem:
         node = self.inodes.remember(entry.node)
         return Entry(node, entry.attributes, entry.entry_timeout_s, entry.attr_timeout_s)
 
-    def forget(self, counts: Sequence[tuple[InodeNumber, int]]) -> None:
+    def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
         """Lower lookup counts: the kernel dropped so many references."""
         self.inodes.forget(counts)
 
@@ -128,47 +131,17 @@ class Filesystem:
 
     # ---- directories ----------------------------------------------------------------------------------------
 
-    def open_directory(self, inode: InodeNumber) -> HandleNumber:
-        """Open a directory."""
-        node = self.inodes.get(inode)
-        if not node.is_directory:
-            raise NotADirectoryNodeError
-        return self.handles.add(DirectoryHandle(node))
-
-    def read_directory(self, number: HandleNumber, position: int, *, may_block: bool) -> Iterator[ListedEntry]:
-        """Yield the entries from a position on; 0 begins a pass over the catalog in force (V7).
+    def read_directory(self, inode: InodeNumber, position: int, *, may_block: bool) -> DirectoryPass:
+        """Return the entries from a position on; 0 begins a pass over the catalog in force (V7).
 
         Entries are not counted: the engine calls `inodes.remember_all` for those that it handed to the kernel.
-        Raises `StaleHandleError` for a position of a pass that is no longer kept, else as `lookup` does.
+        Raises `StaleHandleError` for a position in a listing that is no longer kept, else as `lookup` does.
         """
-        handle = self.handles.get(number, DirectoryHandle)
-        if handle.node.inode == ROOT_INODE:
+        node = self.inodes.get(inode)
+        if inode == ROOT_INODE:
             self._resolver.refuse_if_stale()
-        if position == 0:
-            listing = self._resolver.list_entries(handle.node, may_block)
-            handle.freeze(listing)
-            return self._entries_from(handle.node, listing, 0)
-        revision, index = split_position(position)
-        frozen = handle.passes.get(revision)
-        if frozen is None:
-            raise StaleHandleError(f"the listing of revision {revision} is no longer kept")
-        return self._entries_from(handle.node, frozen, index)
-
-    def close_directory(self, number: HandleNumber) -> None:
-        """Close a directory."""
-        self.handles.remove(number)
-
-    def _entries_from(self, node: Node, listing: Listing, start: int) -> Iterator[ListedEntry]:
-        for index in range(start, listing.count + len(DOTS)):
-            position = position_after(listing.revision, index)
-            if index < len(DOTS):
-                yield ListedEntry(DOTS[index], self._resolver.dot_entry(node, index), position, counted=False)
-                continue
-            name, entry = listing.entry_at(index - len(DOTS))
-            if isinstance(node, AboveNode) and listing.revision != self.in_force.revision:
-                # The kernel was told to forget the names and times of that revision: it must not learn them again.
-                entry = Entry(entry.node, entry.attributes, 0.0, 0.0)
-            yield ListedEntry(name, entry, position, counted=True)
+        listing = self._resolver.list_directory(node, stamp_at(position), may_block)
+        return DirectoryPass(listing, lambda index: self._resolver.dot_entry(node, index), position)
 
     # ---- files ----------------------------------------------------------------------------------------------
 
@@ -176,29 +149,78 @@ class Filesystem:
         """Whether opening the file needs no raw I/O."""
         return not isinstance(self.inodes.peek(inode), RawNode)
 
+    def is_raw_file(self, inode: InodeNumber) -> bool:
+        """Whether the inode is a file of a sealed run."""
+        node = self.inodes.peek(inode)
+        return isinstance(node, RawNode) and not node.is_directory
+
     def open_file(self, inode: InodeNumber) -> OpenedFile:
         """Open a file for reading; asks the raw store, so it may block.
 
         Raises `BrokenRunError` if the run cannot be served or the raw file is not what was sealed (V10).
         """
         node = self.inodes.get(inode)
-        match node:
-            case RawNode() if node.kind is NodeKind.RAW_FILE:
-                return OpenedFile(self._open_raw(node), keep_pages=True, direct=False)
-            case BrokenNode() if not node.is_directory:
-                raise BrokenRunError("the run is broken")
-            case ControlNode() if node.name:
-                number = self.handles.add(MemoryFileHandle(node, self._resolver.status_document()))
-                return OpenedFile(number, keep_pages=False, direct=True)
-            case _:
-                raise IsADirectoryNodeError
+        if isinstance(node, ControlNode) and not node.is_directory:
+            return OpenedFile(self.handles.add(MemoryFileHandle(node)), keep_pages=False, direct=True)
+        raw = self._raw_file_node(inode)
+        file = self._open_raw(raw)
+        try:
+            return OpenedFile(self.handles.add(RawFileHandle(raw, file)), keep_pages=True, direct=False)
+        except BaseException:
+            file.close()
+            raise
+
+    def open_raw(self, inode: InodeNumber) -> RawFile:
+        """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
+        return self._open_raw(self._raw_file_node(inode))
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
 
         Raises `BrokenRunError` if that fails, or the raw file became shorter than it was when its run was sealed.
         """
-        handle = self.handles.get(number, RawFileHandle)
+        return self._read(self.handles.get(number, RawFileHandle), offset, size)
+
+    def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
+        """Return bytes of a control file, or None if the handle is a raw file's."""
+        handle = self.handles.peek(number)
+        return handle.node.document[offset : offset + size] if isinstance(handle, MemoryFileHandle) else None
+
+    def read_by_inode(self, inode: InodeNumber, offset: int, size: int, *, may_block: bool) -> bytes:
+        """Return bytes as `read` does, of a file that nobody opened here: for a kernel that opens by itself.
+
+        Raises as `open_file` and `read` do, and `WouldBlockError` if the raw store must be asked.
+        """
+        node = self.inodes.get(inode)
+        if isinstance(node, ControlNode) and not node.is_directory:
+            return node.document[offset : offset + size]
+        raw = self._raw_file_node(inode)
+        if not may_block:
+            raise WouldBlockError
+        handle = self._descriptors.get(raw)
+        if handle is None:
+            handle = RawFileHandle(raw, self._open_raw(raw))
+            self._descriptors.keep(handle)
+        try:
+            return self._read(handle, offset, size)
+        except BrokenRunError:
+            self._descriptors.drop(handle)
+            raise
+
+    def close_file(self, number: HandleNumber) -> None:
+        """Close a file."""
+        self.handles.remove(number)
+
+    def _raw_file_node(self, inode: InodeNumber) -> RawNode:
+        """Return the node of a raw file, or refuse to open what is none."""
+        node = self.inodes.get(inode)
+        if node.is_directory:
+            raise IsADirectoryNodeError
+        if not isinstance(node, RawNode):
+            raise BrokenRunError("the run is broken")
+        return node
+
+    def _read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
         sealed = handle.node.stat.size
         wanted = max(min(size, sealed - offset), 0)
         try:
@@ -214,31 +236,19 @@ class Filesystem:
             cause = size_fault(handle.node.relpath, there, sealed)
         raise self._unreadable(handle, cause, offset)
 
-    def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
-        """Return bytes of a control file, or None if the handle is a raw file's."""
-        handle = self.handles.peek(number)
-        return handle.data[offset : offset + size] if isinstance(handle, MemoryFileHandle) else None
-
-    def close_file(self, number: HandleNumber) -> None:
-        """Close a file."""
-        self.handles.remove(number)
-
-    def _open_raw(self, node: RawNode) -> HandleNumber:
+    def _open_raw(self, node: RawNode) -> RawFile:
         try:
             file = self._raw.open_file(node.partition, node.relpath)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if are_exhausted(error):
                 raise TooManyHandlesError(error.strerror) from error
             raise self._damaged(node, f"{render_relpath(node.relpath)}: {error.strerror}") from error
-        try:
-            if file.stat.size != node.stat.size:
-                raise self._damaged(node, size_fault(node.relpath, file.stat.size, node.stat.size))
-            if file.stat != node.stat:
-                raise self._changed(node, file.stat)
-            return self.handles.add(RawFileHandle(node, file))
-        except BaseException:
-            file.close()
-            raise
+        if file.stat == node.stat:
+            return file
+        file.close()
+        if file.stat.size != node.stat.size:
+            raise self._damaged(node, size_fault(node.relpath, file.stat.size, node.stat.size))
+        raise self._changed(node, file.stat)
 
     def _changed(self, node: RawNode, stat: RawStat) -> BrokenRunError:
         """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""

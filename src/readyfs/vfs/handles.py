@@ -1,24 +1,21 @@
-"""Handles: open files and directories.
+"""Handles: open files.
 
-A file handle keeps its raw file open, which pins its run for as long as the reader likes (V5). A directory handle
-keeps the listing of its latest passes frozen, so that one pass shows one catalog (V7). Written by request handlers
-on any thread, under one lock.
+A handle keeps its raw file open, which pins its run for as long as the reader likes (V5). Directories need none: a
+position in a listing says for itself where it belongs. Written by request handlers on any thread, under one lock.
 """
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
-from typing import Final, NewType, TypeAlias, TypeVar
+from typing import NewType, TypeAlias, TypeVar
 
 from readyfs.errors import StaleHandleError, TooManyHandlesError
 from readyfs.raw.store import RawFile
-from readyfs.vfs.listing import Listing
-from readyfs.vfs.nodes import Node, RawNode
+from readyfs.vfs.nodes import ControlNode, RawNode
 
 HandleNumber = NewType("HandleNumber", int)
-PASSES_KEPT: Final = 4
 
 
 @dataclass(slots=True)
@@ -32,33 +29,17 @@ class RawFileHandle:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFileHandle:
-    """An open control file: its bytes as they were when it was opened."""
+    """An open control file."""
 
-    node: Node
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryHandle:
-    """An open directory; `passes` maps a revision to the listing frozen for the pass that began in it."""
-
-    node: Node
-    passes: dict[int, Listing] = field(default_factory=dict)
-
-    def freeze(self, listing: Listing) -> None:
-        """Begin a pass; the oldest ones are dropped."""
-        self.passes.pop(listing.revision, None)
-        self.passes[listing.revision] = listing
-        while len(self.passes) > PASSES_KEPT:
-            del self.passes[next(iter(self.passes))]
+    node: ControlNode
 
 
-Handle: TypeAlias = RawFileHandle | MemoryFileHandle | DirectoryHandle
+Handle: TypeAlias = RawFileHandle | MemoryFileHandle
 H = TypeVar("H", bound=Handle)
 
 
 class HandleTable:
-    """Handles by number; file handles are limited so that the daemon keeps descriptors for itself."""
+    """Handles by number; raw files are limited so that the daemon keeps descriptors for itself."""
 
     def __init__(self, max_files: int) -> None:
         self._lock = threading.Lock()
@@ -71,7 +52,7 @@ class HandleTable:
         return len(self._handles)
 
     def add(self, handle: Handle) -> HandleNumber:
-        """Register an open handle; raise `TooManyHandlesError` if the table of files is full."""
+        """Register an open handle; raise `TooManyHandlesError` if too many raw files are open."""
         with self._lock:
             if isinstance(handle, RawFileHandle):
                 if self._files >= self._max_files:

@@ -76,6 +76,7 @@ class InodeTable:
                     continue
                 node.lookups -= count
                 if node.lookups <= 0:
+                    node.lookups = 0
                     del self._nodes[inode]
 
 

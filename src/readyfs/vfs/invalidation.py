@@ -17,7 +17,7 @@ from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, above_inode, date_inode
 
 @dataclass(frozen=True, slots=True)
 class Invalidation:
-    """Entries of one directory to forget, then its listing and attributes.
+    """Entries of one directory to forget, then (where `listing` says so) its listing and attributes.
 
     `touched` are inodes whose attributes alone changed.
     """
@@ -25,6 +25,7 @@ class Invalidation:
     directory: InodeNumber
     names: tuple[bytes, ...]
     touched: tuple[InodeNumber, ...] = ()
+    listing: bool = True
 
 
 def plan_invalidations(delta: Delta, inodes: InodeTable) -> Iterator[Invalidation]:
@@ -34,9 +35,9 @@ def plan_invalidations(delta: Delta, inodes: InodeTable) -> Iterator[Invalidatio
         if inodes.peek(inode) is None:
             continue
         touched = tuple(known for known in map(date_inode, change.touched) if inodes.peek(known) is not None)
-        yield Invalidation(inode, change.names, touched)
+        yield Invalidation(inode, change.names, touched, listing=bool(change.names))
 
 
 def plan_root_invalidation(top_names: tuple[bytes, ...]) -> Invalidation:
-    """Return what makes every walk from the mount root ask again (V11)."""
+    """Return what makes every walk from the mount root ask again (V11), and every listing of it, were it empty."""
     return Invalidation(ROOT_INODE, top_names)

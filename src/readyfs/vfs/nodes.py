@@ -6,6 +6,7 @@ reused for other bytes: another run is another inode.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
@@ -54,7 +55,7 @@ def inode_number(identity: Identity) -> InodeNumber:
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class Node(ABC):
     """What every node has; `lookups` belongs to the inode table."""
 
     inode: InodeNumber
@@ -62,9 +63,9 @@ class Node:
     lookups: int = 0
 
     @property
+    @abstractmethod
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        raise NotImplementedError
 
     @property
     def is_directory(self) -> bool:
@@ -134,14 +135,21 @@ class BrokenNode(Node):
 
 @dataclass(slots=True, eq=False)
 class ControlNode(Node):
-    """The hidden control directory (an empty name) or one of its files."""
+    """The hidden control directory (an empty name), or one of its files as it was at one moment.
+
+    `serial` tells the moments apart, so that the size and bytes of one node agree for as long as anybody holds it.
+    `time_ns` is the moment in nanoseconds since the epoch.
+    """
 
     name: bytes = b""
+    serial: int = 0
+    document: bytes = b""
+    time_ns: int = 0
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return (self.kind.value, self.name)
+        return (self.kind.value, self.name, *((b"%d" % self.serial,) if self.name else ()))
 
 
 def root_node() -> AboveNode:
@@ -194,10 +202,19 @@ def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> B
     return node
 
 
-def control_node(name: bytes = b"") -> ControlNode:
-    """Return the node of the control directory, or of a file in it."""
-    kind = NodeKind.CONTROL_FILE if name else NodeKind.CONTROL_DIRECTORY
-    return ControlNode(inode_number((kind.value, name)), kind, 0, name)
+def control_directory() -> ControlNode:
+    """Return the node of the control directory."""
+    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_DIRECTORY))
+
+
+def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> ControlNode:
+    """Return a node for a file of the control directory as it is now."""
+    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, 0, name, serial, document, time_ns))
+
+
+def _numbered(node: ControlNode) -> ControlNode:
+    node.inode = inode_number(node.identity)
+    return node
 
 
 def _run_identity(partition: Partition) -> Identity:

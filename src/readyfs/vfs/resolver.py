@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import TypeAlias, assert_never
 
-from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, Meaning
-from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleCatalogError
+from readyfs.catalog.history import CatalogHistory
+from readyfs.catalog.tree import AMBIGUOUS, NOTHING, Branch, Catalog, DateDirectory, Directory, Meaning
+from readyfs.errors import (
+    BrokenRunError,
+    NotADirectoryNodeError,
+    StaleCatalogError,
+    StaleHandleError,
+    WouldBlockError,
+)
 from readyfs.layout import CONTROL_NAME
 from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, RawEntry
@@ -42,7 +50,8 @@ from readyfs.vfs.nodes import (
     above_inode,
     above_node,
     broken_node,
-    control_node,
+    control_directory,
+    control_file,
     date_node,
     raw_node,
 )
@@ -67,19 +76,33 @@ class Resolver:
     """Turns nodes and names into entries.
 
     `in_force` is replaced whole by the refresh, in one assignment; every answer reads it once. `status_document`
-    makes the bytes of the hidden status file and is called anew for every open.
+    makes the bytes of the hidden status file and is called anew for every lookup of it.
     """
 
     def __init__(
-        self, catalog: Catalog, runs: Runs, presentation: Presentation, freshness: Freshness, inodes: InodeTable
+        self,
+        catalog: Catalog,
+        history: CatalogHistory,
+        runs: Runs,
+        presentation: Presentation,
+        freshness: Freshness,
+        inodes: InodeTable,
     ) -> None:
         self.in_force = InForce(catalog, 1)
+        self._history = history
+        self._control_serials = count(1)
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._runs = runs
         self._read_ahead = ReadAhead()
         self._look = presentation
         self._freshness = freshness
         self._inodes = inodes
+
+    def publish(self, catalog: Catalog) -> None:
+        """Put a catalog into force; the one before is kept for the passes that are under way in it."""
+        before = self.in_force
+        self._history.add(before.catalog)
+        self.in_force = InForce(catalog, before.revision + 1)
 
     def find(self, parent: Node, name: bytes, may_block: bool) -> Entry | NegativeEntry:
         """Return what a name in a directory stands for; the node in the answer is not counted yet."""
@@ -89,25 +112,27 @@ class Resolver:
             case DateNode() | RawNode() | BrokenNode() if parent.is_directory:
                 return self._find_in_run(parent, name, may_block)
             case ControlNode() if not parent.name:
-                return self._control_entry(name) if name == CONTROL_FILE else NegativeEntry(0.0)
+                return self._control_file_entry() if name == CONTROL_FILE else NegativeEntry(0.0)
             case _:
                 raise NotADirectoryNodeError
 
     def _find_above(self, parent: AboveNode, name: bytes) -> Entry | NegativeEntry:
         if not parent.path:
             if name == CONTROL_NAME:
-                return self._control_entry(b"")
+                node = control_directory()
+                return Entry(node, self.attributes(node)[0], 0.0, 0.0)
             self.refuse_if_stale()
         catalog = self.in_force.catalog
         directory = catalog.directory(parent.path)
         match directory:
             case Branch() if name in directory.children:
-                return self._above_entry((*parent.path, name), directory.children[name].changed_ns)
+                changed_ns = directory.children[name].changed_ns
+                return self._above_entry((*parent.path, name), changed_ns, self._look.name_timeout_s)
             case DateDirectory():
                 date = catalog.layout.parse_date_name(name)
                 meaning = directory.find(date) if date is not None else None
                 if date is not None and meaning is not None:
-                    return self._date_entry(parent.path, date, meaning)
+                    return self._date_entry(parent.path, date, meaning, self._look.name_timeout_s)
         if not parent.path and self._freshness.can_go_stale:
             # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
             return NegativeEntry(0.0)
@@ -117,7 +142,8 @@ class Resolver:
         date, relpath = self._place_in_run(parent)
         view = self._view(date, relpath, may_block)
         if isinstance(view, RunView):
-            return self._raw_entry(date, relpath, view.entries.get(name))
+            found = view.entries.get(name)
+            return NegativeEntry(self._look.name_timeout_s) if found is None else self._raw_entry(date, relpath, found)
         if name not in view.names:
             raise BrokenRunError(view.cause)
         return self._broken_entry(date, (*relpath, name), view.names[name])
@@ -165,8 +191,7 @@ class Resolver:
                     return self._look.directory(node.inode, time_ns), 0.0
                 return self._look.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
             case ControlNode() if node.name:
-                size = len(self.status_document())
-                return self._look.file(node.inode, size, self._freshness.refreshed_at_ns or 0), 0.0
+                return self._look.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:
                 return self._look.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
 
@@ -186,21 +211,17 @@ class Resolver:
                 node.partition = now
         return node.partition
 
-    def _above_entry(self, path: tuple[bytes, ...], changed_ns: int) -> Entry:
+    def _above_entry(self, path: tuple[bytes, ...], changed_ns: int, timeout_s: float) -> Entry:
         node = above_node(path)
-        timeout_s = self._look.name_timeout_s
         return Entry(node, self._look.directory(node.inode, changed_ns), timeout_s, timeout_s)
 
-    def _date_entry(self, above: tuple[bytes, ...], date: int, meaning: Meaning) -> Entry:
+    def _date_entry(self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float) -> Entry:
         partition = None if meaning is AMBIGUOUS else meaning
         node = date_node(above, date, partition)
         time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
-        timeout_s = self._look.name_timeout_s
         return Entry(node, self._look.directory(node.inode, time_ns), timeout_s, timeout_s)
 
-    def _raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry | None) -> Entry | NegativeEntry:
-        if found is None:
-            return NegativeEntry(self._look.name_timeout_s)
+    def _raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry) -> Entry:
         assert date.partition is not None
         partition, above = date.partition, (*date.above, self.in_force.catalog.layout.date_name(date.date))
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
@@ -220,9 +241,12 @@ class Resolver:
         node = broken_node(node_kind, date, relpath)
         return Entry(node, self.attributes(node)[0], 0.0, 0.0)
 
-    def _control_entry(self, name: bytes) -> Entry:
-        node = control_node(name)
-        return Entry(node, self.attributes(node)[0], 0.0, 0.0)
+    def _control_file_entry(self) -> Entry:
+        """Make the status file as it is now: another file each time, so that nothing cached of it ever ages."""
+        time_ns = self._freshness.refreshed_at_ns or 0
+        node = control_file(CONTROL_FILE, next(self._control_serials), self.status_document(), time_ns)
+        attributes, timeout_s = self.attributes(node)
+        return Entry(node, attributes, 0.0, timeout_s)
 
     def dot_entry(self, node: Node, index: int) -> Entry:
         """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
@@ -248,43 +272,58 @@ class Resolver:
             case _:
                 return ROOT_INODE
 
-    def list_entries(self, node: Node, may_block: bool) -> Listing:
-        """Return the entries of a directory as of now."""
-        in_force = self.in_force
+    def list_directory(self, node: Node, stamp: int | None, may_block: bool) -> Listing:
+        """Return the listing with a stamp, or without one the listing as of now.
+
+        Raises `StaleHandleError` if there is none, or none any more, with that stamp.
+        """
         match node:
             case AboveNode():
-                return self._list_above(node, in_force)
-            case DateNode() | RawNode() | BrokenNode():
-                return self._list_run(node, in_force.revision, may_block)
-            case ControlNode():
-                return Listing(in_force.revision, 1, lambda _: (CONTROL_FILE, self._control_entry(CONTROL_FILE)))
+                return self._list_above(node, stamp)
+            case DateNode() | RawNode() | BrokenNode() if node.is_directory:
+                listing = self._list_run(node, stamp is None, may_block)
+            case ControlNode() if not node.name:
+                names = (CONTROL_FILE,)
+                listing = Listing(
+                    0, lambda: names, lambda start: ((n, self._control_file_entry()) for n in names[start:])
+                )
             case _:
                 raise NotADirectoryNodeError
+        if stamp is not None and listing.stamp != stamp:
+            raise StaleHandleError("the directory has other names by now")
+        return listing
 
-    def _list_above(self, node: AboveNode, in_force: InForce) -> Listing:
-        directory = in_force.catalog.directory(node.path)
+    def _list_above(self, node: AboveNode, stamp: int | None) -> Listing:
+        in_force = self.in_force
+        layout = in_force.catalog.layout
+        current = in_force.catalog.directory(node.path) or NOTHING
+        directory: Directory | None = current
+        if stamp is not None and current.stamp != stamp:
+            directory = self._history.find(node.path, stamp)
+        if directory is None:
+            raise StaleHandleError("the listing is no longer kept")
+
+        def timeout_s() -> float:
+            # The kernel was told to forget the names and times of older catalogs: it must not learn them again.
+            return self._look.name_timeout_s if directory is current and self.in_force is in_force else 0.0
+
         match directory:
-            case None:
-                return Listing(in_force.revision, 0, _no_entry)
             case Branch():
-                names = tuple(directory.children)
                 children = directory.children
 
-                def branch_entry(index: int) -> tuple[bytes, Entry]:
-                    name = names[index]
-                    return name, self._above_entry((*node.path, name), children[name].changed_ns)
+                def branches_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+                    for name, child in islice(children.items(), start, None):
+                        yield name, self._above_entry((*node.path, name), child.changed_ns, timeout_s())
 
-                return Listing(in_force.revision, len(names), branch_entry)
+                return Listing(directory.stamp, lambda: children, branches_from)
             case DateDirectory():
-                dates, layout = directory.dates(), in_force.catalog.layout
+                dates = directory
 
-                def date_entry(index: int) -> tuple[bytes, Entry]:
-                    date = dates[index]
-                    meaning = directory.find(date)
-                    assert meaning is not None
-                    return layout.date_name(date), self._date_entry(node.path, date, meaning)
+                def dates_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+                    for date, meaning in dates.meanings_from(start):
+                        yield layout.date_name(date), self._date_entry(node.path, date, meaning, timeout_s())
 
-                return Listing(in_force.revision, len(dates), date_entry)
+                return Listing(directory.stamp, lambda: map(layout.date_name, dates.dates), dates_from)
             case _:
                 assert_never(directory)
 
@@ -293,41 +332,40 @@ class Resolver:
         directory = self.in_force.catalog.directory(date.above)
         if not isinstance(directory, DateDirectory):
             return
-        dates = directory.dates()
+        dates = directory.dates
         index = bisect_left(dates, date.date)
         ahead = dates[index + 1 : index + 1 + self._read_ahead.window(date.above, index)]
         found = (directory.find(one) for one in ahead)
         until_s = time.monotonic() + BUDGET_S
         self._read_ahead.advance(self._runs.look_ahead(found, until_s))
 
-    def _list_run(self, node: RunNode, revision: int, may_block: bool) -> Listing:
+    def _list_run(self, node: RunNode, begins: bool, may_block: bool) -> Listing:
         date, relpath = self._place_in_run(node)
-        view = self._view(date, relpath, may_block)
-        if may_block and not relpath:
-            self._look_ahead(date)
+        try:
+            view = self._view(date, relpath, may_block=False)
+        except WouldBlockError:
+            if not may_block:
+                raise
+            view = self._view(date, relpath, may_block=True)
+            if begins and not relpath:
+                self._look_ahead(date)
         if isinstance(view, BrokenView):
-            return self._list_broken(date, relpath, view, revision)
+            return self._list_broken(date, relpath, view)
         entries = view.entries
-        names = tuple(entries)
 
-        def entry_at(index: int) -> tuple[bytes, Entry]:
-            entry = self._raw_entry(date, relpath, entries[names[index]])
-            assert isinstance(entry, Entry)
-            return names[index], entry
+        def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+            for name, found in islice(entries.items(), start, None):
+                yield name, self._raw_entry(date, relpath, found)
 
-        return Listing(revision, len(names), entry_at)
+        return Listing(view.stamp, lambda: entries, entries_from)
 
-    def _list_broken(self, date: DateNode, relpath: tuple[bytes, ...], view: BrokenView, revision: int) -> Listing:
+    def _list_broken(self, date: DateNode, relpath: tuple[bytes, ...], view: BrokenView) -> Listing:
         if not view.names:
             raise BrokenRunError(view.cause)
-        names = tuple(view.names.items())
+        names = view.names
 
-        def entry_at(index: int) -> tuple[bytes, Entry]:
-            name, kind = names[index]
-            return name, self._broken_entry(date, (*relpath, name), kind)
+        def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+            for name, kind in islice(names.items(), start, None):
+                yield name, self._broken_entry(date, (*relpath, name), kind)
 
-        return Listing(revision, len(names), entry_at)
-
-
-def _no_entry(index: int) -> tuple[bytes, Entry]:
-    raise IndexError(index)
+        return Listing(view.stamp, lambda: names, entries_from, cacheable=False)

@@ -16,15 +16,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 import structlog
 
+from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
-from readyfs.errors import BrokenRunError, UsageError, WouldBlockError
+from readyfs.errors import BrokenRunError, TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
+from readyfs.vfs.descriptors import are_exhausted
 
 SEALED_RUNS_KEPT: Final = 65536
 """Directories of sealed runs whose listings are kept, at about 1 kB each for a run of two files."""
@@ -35,22 +39,36 @@ _RunKey: TypeAlias = tuple[PartitionKey, bytes]
 _Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunView:
     """The entries of one directory of a sealed run, sorted by name."""
 
     entries: Mapping[bytes, RawEntry]
 
+    @cached_property
+    def stamp(self) -> int:
+        """What stands for the names in a position of a listing."""
+        return _stamp_of(self.entries)
+
 
 @dataclass(frozen=True, slots=True)
 class BrokenView:
-    """One directory of a run that cannot be served: the names that it must still show, and why.
+    """One directory of a run that cannot be served: the names that it must still show, sorted, and why.
 
     No names means that none is known: not that the directory is empty.
     """
 
     names: Mapping[bytes, EntryKind]
     cause: str
+
+    @property
+    def stamp(self) -> int:
+        """What stands for the names: the same as of a sealed run's, so that a pass outlives damage and healing."""
+        return _stamp_of(self.names)
+
+
+def _stamp_of(names: Iterable[bytes]) -> int:
+    return stamp_of(b"/".join(names))
 
 
 class FileFilter:
@@ -129,7 +147,10 @@ class Runs:
             with self._lock:
                 is_known = (*run, ()) in self._sealed or run in self._damage
             if not is_known:
-                self._read(meaning)
+                try:
+                    self._read(meaning)
+                except TooManyHandlesError:
+                    break
         return count
 
     def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
@@ -251,9 +272,9 @@ class Runs:
             readable = () if relpath else self._required
             return {entry.name: entry for entry in self._raw.list_directory(partition, relpath, readable)}
         except UnreadableFileError as error:
-            raise BrokenRunError(f"{escape_text(error.name)}: {error.strerror}") from error
+            raise _refusal(escape_text(error.name), error) from error
         except OSError as error:
-            raise BrokenRunError(f"{render_relpath(relpath)}: {error.strerror}") from error
+            raise _refusal(render_relpath(relpath), error) from error
 
     def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> None:
         """Open a file and read a byte of it if an offset is given; raise `BrokenRunError` if that fails."""
@@ -265,7 +286,7 @@ class Runs:
             finally:
                 file.close()
         except OSError as error:
-            raise BrokenRunError(f"{render_relpath(relpath)}: {error.strerror}") from error
+            raise _refusal(render_relpath(relpath), error) from error
 
     def _broken(self, partition: Partition, relpath: RelPath, cause: str, failure: Failure | None = None) -> BrokenView:
         self.report_damage(partition, cause, failure)
@@ -276,6 +297,12 @@ class Runs:
         with self._lock:
             damage = self._damage.get(run)
             if damage is not None:
-                for name, sealed in sorted(damage.sealed.get(relpath, {}).items()):
+                for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
-        return BrokenView(names, cause)
+        return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
+
+
+def _refusal(place: str, error: OSError) -> BrokenRunError | TooManyHandlesError:
+    """Return what a failed look at a run means: damage, unless it failed for want of descriptors."""
+    kind = TooManyHandlesError if are_exhausted(error) else BrokenRunError
+    return kind(f"{place}: {error.strerror}")

@@ -1,0 +1,80 @@
+"""Raw files that are kept open for readers who opened nothing: where the kernel opens by itself, reads name an inode.
+
+The least recently read ones are let go of when there are too many or when they were idle. Letting go drops our
+reference and no more: a raw file closes itself when the last read of it is over. Used on any thread, under one lock.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from readyfs.vfs.handles import RawFileHandle
+from readyfs.vfs.nodes import InodeNumber, RawNode
+
+KEPT: Final = 1024
+IDLE_S: Final = 5.0
+
+
+@dataclass(slots=True)
+class _Kept:
+    handle: RawFileHandle
+    used_s: float
+
+
+class Descriptors:
+    """Open raw files by inode number, the least recently read first."""
+
+    def __init__(self, kept: int = KEPT, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._kept = kept
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._files: OrderedDict[InodeNumber, _Kept] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def get(self, node: RawNode) -> RawFileHandle | None:
+        """Return the open file of a node.
+
+        A number that the kernel forgot may come back for another file, so the node itself is compared.
+        """
+        with self._lock:
+            kept = self._files.get(node.inode)
+            if kept is None or kept.handle.node is not node:
+                return None
+            kept.used_s = self._monotonic()
+            self._files.move_to_end(node.inode)
+            return kept.handle
+
+    def keep(self, handle: RawFileHandle) -> None:
+        """Keep a file that was just opened; of two that were opened at once the later one stays."""
+        with self._lock:
+            self._files[handle.node.inode] = _Kept(handle, self._monotonic())
+            self._files.move_to_end(handle.node.inode)
+            while len(self._files) > self._kept:
+                self._files.popitem(last=False)
+
+    def drop(self, handle: RawFileHandle) -> None:
+        """Let go of a file that failed, unless another took its place."""
+        with self._lock:
+            kept = self._files.get(handle.node.inode)
+            if kept is not None and kept.handle is handle:
+                del self._files[handle.node.inode]
+
+    def expire_idle(self) -> None:
+        """Let go of files that were not read for a while."""
+        with self._lock:
+            oldest_s = self._monotonic() - IDLE_S
+            while self._files and next(iter(self._files.values())).used_s <= oldest_s:
+                self._files.popitem(last=False)
+
+
+def are_exhausted(error: OSError) -> bool:
+    """Whether an open failed because this process or machine has no descriptor left, which says nothing of the file."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
