@@ -1,4 +1,4 @@
-"""The systemd unit: accepted by systemd, and free of settings that would hide the mount from the host."""
+"""The systemd units: accepted by systemd, and free of settings that would hide the mount or stop its helper."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "systemd" / "readyfs@.service"
+from readyfs.privileges import DAEMON_CAPABILITIES
+from tests.systemd.system_call_filter import allowed
+from tests.systemd.units import PRIVILEGED, UNITS, UNPRIVILEGED, settings, shell_script, value_of, values_of
+
+BOTH = [pytest.param(unit, id=unit.stem) for unit in (PRIVILEGED, UNPRIVILEGED)]
 
 # systemd.exec(5): each of these gives the service a mount namespace of its own.
 NAMESPACE_SETTINGS = """
@@ -18,26 +22,21 @@ NAMESPACE_SETTINGS = """
     ReadWritePaths RootDirectory RootImage TemporaryFileSystem
 """.split()
 
-
-def settings() -> list[tuple[str, str]]:
-    """Return the unit's settings in order."""
-    lines = UNIT.read_text(encoding="utf-8").splitlines()
-    return [
-        (name, value) for name, found, value in (line.partition("=") for line in lines if line[:1].isalpha()) if found
-    ]
+# systemd.exec(5): each of these implies NoNewPrivileges=yes for a user without CAP_SYS_ADMIN.
+SETTINGS_THAT_DISABLE_SET_UID = """
+    LockPersonality MemoryDenyWriteExecute ProtectClock ProtectHostname RestrictAddressFamilies RestrictNamespaces
+    RestrictRealtime RestrictSUIDSGID SystemCallArchitectures SystemCallFilter SystemCallLog
+""".split()
 
 
-def value_of(name: str) -> str:
-    return dict(settings())[name]
-
-
+@pytest.mark.parametrize("unit", BOTH)
 @pytest.mark.parametrize("instance", ["srv-ready", r"srv-my\x20ready-a\x2db"])
-def test_unit_passes_systemd_analyze_verify(tmp_path: Path, instance: str) -> None:
+def test_unit_passes_systemd_analyze_verify(tmp_path: Path, unit: Path, instance: str) -> None:
     # Where no readyfs is installed, another command stands in for it: verify wants the file to be there.
-    text = UNIT.read_text(encoding="utf-8").replace("/usr/local/bin/readyfs", "/bin/true")
-    (tmp_path / "readyfs@.service").write_text(text, encoding="utf-8")
+    text = unit.read_text(encoding="utf-8").replace("/usr/local/bin/readyfs", "/bin/true")
+    (tmp_path / unit.name).write_text(text, encoding="utf-8")
     verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", tmp_path / f"readyfs@{instance}.service"],
+        ["systemd-analyze", "verify", "--man=no", tmp_path / unit.name.replace("@", f"@{instance}")],
         capture_output=True,
         text=True,
         timeout=60,
@@ -46,33 +45,85 @@ def test_unit_passes_systemd_analyze_verify(tmp_path: Path, instance: str) -> No
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
 
 
-def test_unit_has_no_setting_that_makes_a_mount_namespace() -> None:
-    assert {name for name, _ in settings()}.isdisjoint(NAMESPACE_SETTINGS)
+@pytest.mark.parametrize("unit", BOTH)
+def test_unit_has_no_setting_that_makes_a_mount_namespace(unit: Path) -> None:
+    assert {name for name, _ in settings(unit)}.isdisjoint(NAMESPACE_SETTINGS)
 
 
-def test_system_call_filter_lets_the_daemon_mount() -> None:
-    assert "@mount" in value_of("SystemCallFilter").split()
+def test_unprivileged_unit_has_no_setting_that_takes_the_set_uid_helper_away() -> None:
+    assert {name for name, _ in settings(UNPRIVILEGED)}.isdisjoint(SETTINGS_THAT_DISABLE_SET_UID)
+    assert value_of(UNPRIVILEGED, "NoNewPrivileges") == "no"
 
 
-def test_stop_is_given_longer_than_open_files_are_served() -> None:
-    match = re.fullmatch(r"(\d+)s", value_of("TimeoutStopSec"))
+def test_unprivileged_unit_grants_the_daemon_no_capability() -> None:
+    assert values_of(UNPRIVILEGED, "AmbientCapabilities") == []
+
+
+@pytest.mark.parametrize("unit", BOTH)
+def test_unit_does_not_run_as_root(unit: Path) -> None:
+    assert (value_of(unit, "User"), value_of(unit, "Group")) == ("readyfs", "readyfs")
+
+
+def test_privileged_unit_grants_only_what_the_daemon_keeps() -> None:
+    granted = value_of(PRIVILEGED, "AmbientCapabilities").split()
+    assert granted == value_of(PRIVILEGED, "CapabilityBoundingSet").split()
+    assert {*granted} <= {f"CAP_{capability.name}" for capability in DAEMON_CAPABILITIES}
+
+
+def test_system_call_filter_lets_the_daemon_mount_and_no_more_than_it_needs_of_that() -> None:
+    calls = allowed(PRIVILEGED)
+    assert {"mount", "umount2", "capset", "prctl", "openat2"} <= calls
+    assert calls.isdisjoint({"chroot", "pivot_root", "bpf", "ptrace", "init_module", "reboot", "sethostname"})
+
+
+@pytest.mark.parametrize("unit", BOTH)
+def test_stop_is_given_longer_than_open_files_are_served(unit: Path) -> None:
+    match = re.fullmatch(r"(\d+)s", value_of(unit, "TimeoutStopSec"))
     assert match is not None
     assert int(match.group(1)) > 30
 
 
+@pytest.mark.parametrize("unit", BOTH)
+def test_directory_of_the_sockets_is_where_root_looks_and_outlives_an_instance(unit: Path) -> None:
+    directory = f"/run/{value_of(unit, 'RuntimeDirectory')}"
+    assert f"READYFS_RUNTIME_DIR={directory}" in values_of(unit, "Environment")
+    assert directory == "/run/readyfs"
+    assert value_of(unit, "RuntimeDirectoryPreserve") == "yes"
+    assert value_of(unit, "RuntimeDirectoryMode") == "0700"
+
+
 @pytest.mark.parametrize(("outcome", "unmounts"), [("exited", False), ("killed", True), ("dumped", True)])
-def test_only_a_daemon_that_was_killed_is_unmounted_for(tmp_path: Path, outcome: str, unmounts: bool) -> None:
-    script = re.fullmatch(r"-/bin/sh -c '(.*)' %f", value_of("ExecStopPost"))
-    assert script is not None
-    stand_in = tmp_path / "umount"
+@pytest.mark.parametrize(
+    ("unit", "program", "arguments"),
+    [(PRIVILEGED, "umount", "-l /srv/ready\n"), (UNPRIVILEGED, "fusermount3", "-u -z /srv/ready\n")],
+    ids=["umount", "fusermount3"],
+)
+def test_only_a_daemon_that_was_killed_is_unmounted_for(
+    tmp_path: Path, unit: Path, program: str, arguments: str, outcome: str, unmounts: bool
+) -> None:
+    stand_in = tmp_path / program
     stand_in.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
     stand_in.chmod(0o755)
     done = subprocess.run(
-        ["/bin/sh", "-c", script.group(1).replace("$$", "$"), "/srv/ready"],
+        ["/bin/sh", "-c", shell_script(unit, "ExecStopPost"), "/srv/ready"],
         env={"PATH": f"{tmp_path}:/usr/bin:/bin", "EXIT_CODE": outcome},
         capture_output=True,
         text=True,
         timeout=10,
         check=True,
     )
-    assert done.stdout == ("-l /srv/ready\n" if unmounts else "")
+    assert done.stdout == (arguments if unmounts else "")
+
+
+def test_user_of_the_units_is_made_by_systemd_sysusers(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    subprocess.run(
+        ["systemd-sysusers", f"--root={tmp_path}", UNITS / "readyfs.sysusers.conf"],
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    (line,) = (tmp_path / "etc/passwd").read_text().splitlines()
+    name, _, uid, _, _, home, shell = line.split(":")
+    assert (name, home, shell) == ("readyfs", "/var/lib/readyfs", "/usr/sbin/nologin")
+    assert 0 < int(uid) < 1000

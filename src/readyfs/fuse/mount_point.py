@@ -30,6 +30,7 @@ from readyfs.fuse.mount_table import (
     resolve_mount_point,
 )
 from readyfs.partition import escape_text
+from readyfs.privileges import Capability, has_capability
 
 # include/uapi/linux/mount.h and fs.h, umount2(2).
 _MNT_DETACH: Final = 2
@@ -80,8 +81,8 @@ def check_fuse(
 ) -> None:
     """Raise `FuseError` if this machine cannot give us a FUSE mount.
 
-    `privileged` says that we mount ourselves; otherwise the set-uid helper does, and it must be installed and, for
-    `allow_other`, permitted by fuse.conf(5).
+    `privileged` says that we mount ourselves (CAP_SYS_ADMIN); otherwise the set-uid helper does, and it must be
+    installed and, for `allow_other`, permitted by fuse.conf(5).
     """
     _check_device(device)
     if privileged:
@@ -166,8 +167,8 @@ def _refuse_unfit(place: Path) -> None:
         )
     if not stat.S_ISDIR(mode):
         raise MountPointError(f"mount point {_show(place)} is not a directory", "give an empty directory")
-    # fusermount3 demands this too, and says so less clearly.
-    if os.geteuid() != 0 and not os.access(place, os.W_OK):
+    # fusermount3 demands this, and says so less clearly; mount(2) does not.
+    if not has_capability(Capability.SYS_ADMIN) and not os.access(place, os.W_OK, effective_ids=True):
         raise MountPointError(
             f"mount point {_show(place)} is not writable for you", "give an empty directory of your own"
         )
@@ -260,7 +261,7 @@ def _end_mount(path: Path, *, lazy: bool) -> None:
             f"what is mounted at {_show(place)} is {escape_text(stack[-1].fs_type)}, not readyfs",
             "use umount(8) for it",
         )
-    if os.geteuid() == 0:
+    if has_capability(Capability.SYS_ADMIN):
         _umount2(place, lazy=lazy)
         return
     uid, _ = stack[-1].owner

@@ -1,0 +1,231 @@
+"""Each unit's service, lived through with what the unit grants: mount, read, refresh, a stop while in use, an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from readyfs.errors import ExitCode
+from readyfs.fuse.kernel_read_ahead import READ_AHEAD_KB
+from readyfs.privileges import Capability
+from tests.mount.daemon import ENGINES, Daemon, Place, partition, wait_until
+from tests.systemd.service import (
+    READER,
+    SERVICE,
+    Machine,
+    as_user,
+    close_to_others,
+    machine,
+    open_to_all,
+    serving,
+    thread_status,
+    world,
+)
+from tests.systemd.units import PRIVILEGED, UNPRIVILEGED, shell_script
+
+GRANTED = 1 << Capability.SYS_ADMIN | 1 << Capability.DAC_READ_SEARCH
+
+UNPRIVILEGED_ENGINES = [name for name, arguments in ENGINES.items() if "passthrough" not in arguments]
+"""Passthrough is what an ordinary user cannot have."""
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with world() as made:
+        made.producer.write_and_publish(partition(), "r1", b"x\n")
+        yield made
+
+
+@pytest.fixture
+def host() -> Iterator[Machine]:
+    with machine() as made:
+        yield made
+
+
+@pytest.fixture
+def privileged(host: Machine, place: Place, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """The service of readyfs@.service over state and runs that only their owner may look at."""
+    close_to_others(place)
+    with serving(host, PRIVILEGED, place, "--allow-other", engine=request.param) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def unprivileged(host: Machine, place: Place, request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """The service of readyfs-unprivileged@.service over state and runs that everybody may look at."""
+    open_to_all(place)
+    os.chown(place.mountpoint, SERVICE, SERVICE)
+    with serving(host, UNPRIVILEGED, place, engine=request.param) as daemon:
+        yield daemon
+
+
+as_privileged = pytest.mark.parametrize("privileged", ENGINES, indirect=True)
+as_unprivileged = pytest.mark.parametrize("unprivileged", UNPRIVILEGED_ENGINES, indirect=True)
+
+
+def read_as(host: Machine, user: int, path: Path) -> str:
+    done = host.run(*as_user(user, "cat", path))
+    return done.stdout + done.stderr
+
+
+def publish(place: Place) -> Path:
+    """Publish a second partition, closed to others; return its path below the mount."""
+    place.producer.write_and_publish(partition(date="2024-06-02"), "r2", b"y\n")
+    close_to_others(place)
+    return Path(partition(date="2024-06-02").path, "payload.jsonl")
+
+
+def hold(host: Machine, user: int, daemon: Daemon) -> subprocess.Popen[str]:
+    """Start a reader that stays in a run's directory and reads again when it is told to."""
+    directory = daemon.directory(partition())
+    script = f"cd {directory} && cat payload.jsonl && read line && cat payload.jsonl"
+    return subprocess.Popen(
+        host.inside(*as_user(user, "sh", "-c", script)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def stop_while_held(host: Machine, user: int, daemon: Daemon) -> None:
+    """A stop detaches the mount, the holder reads on, and the daemon ends when it has gone (V5)."""
+    with hold(host, user, daemon) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "x\n", daemon.log_text()
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not host.mounts_at(daemon.path), "the mount is detached")
+        assert daemon.process.poll() is None
+        said, _ = holder.communicate("\n", timeout=20)
+        assert said == "x\n"
+    assert daemon.wait_ended() == ExitCode.OK, daemon.log_text()
+    assert daemon.events("mount is busy, detached it and goes on for open files")
+
+
+def assert_ends_in_order(host: Machine, daemon: Daemon) -> None:
+    assert daemon.stop() == ExitCode.OK, daemon.log_text()
+    assert not host.mounts_at(daemon.path)
+    assert not {"unmount failed, detaching", "detach failed"} & {
+        str(line["event"]) for line in daemon.events("unmount failed, detaching") + daemon.events("detach failed")
+    }
+
+
+# ---- readyfs@.service -----------------------------------------------------------------------------------------------
+
+
+@as_privileged
+def test_service_with_capabilities_reads_what_belongs_to_another_user(
+    host: Machine, privileged: Daemon, place: Place
+) -> None:
+    """Files of mode 0600 below directories of mode 0700 are read, through a refresh too, by any user of the mount."""
+    owner, _ = host.mounts_at(privileged.path)[-1].owner
+    assert owner == SERVICE
+    assert read_as(host, READER, privileged.of(partition())) == "x\n"
+    assert "Permission denied" in read_as(host, READER, place.state)
+    second = publish(place)
+    assert privileged.refresh()["appeared"] == 1
+    assert read_as(host, READER, privileged.path / second) == "y\n"
+    assert_ends_in_order(host, privileged)
+
+
+@as_privileged
+def test_every_thread_of_the_service_holds_what_the_unit_grants_and_can_pass_on_nothing(
+    host: Machine, privileged: Daemon
+) -> None:
+    assert read_as(host, READER, privileged.of(partition())) == "x\n"
+    privileged.refresh()
+    threads = thread_status(privileged.pid)
+    assert len(threads) > 1
+    for status in threads:
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd")} == {GRANTED}, status
+        assert {int(status[name], 16) for name in ("CapInh", "CapAmb")} == {0}, status
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        assert status["Uid"].split() == [str(SERVICE)] * 4
+
+
+@as_privileged
+def test_service_with_capabilities_is_stopped_while_in_use(host: Machine, privileged: Daemon) -> None:
+    stop_while_held(host, READER, privileged)
+
+
+@as_privileged
+def test_service_with_capabilities_needs_no_set_uid_program(host: Machine, place: Place, privileged: Daemon) -> None:
+    assert privileged.stop() == ExitCode.OK
+    hide = host.run("mount", "--bind", "/dev/null", "/usr/bin/fusermount3")
+    assert hide.returncode == 0, hide.stderr
+    engine = str(privileged.events("serving")[-1]["engine"])
+    with serving(host, PRIVILEGED, place, "--allow-other", engine=engine) as daemon:
+        assert read_as(host, READER, daemon.of(partition())) == "x\n"
+        assert_ends_in_order(host, daemon)
+
+
+# ---- readyfs-unprivileged@.service ----------------------------------------------------------------------------------
+
+
+@as_unprivileged
+def test_service_without_privileges_holds_none_and_serves(host: Machine, unprivileged: Daemon, place: Place) -> None:
+    """It reads what it may read, refreshes, and unmounts by the set-uid helper, of which it is not the owner."""
+    assert read_as(host, SERVICE, unprivileged.of(partition())) == "x\n"
+    assert "Permission denied" in read_as(host, READER, unprivileged.of(partition()))
+    for status in thread_status(unprivileged.pid):
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")} == {0}, status
+        assert status["NoNewPrivs"] == "0"
+    place.producer.write_and_publish(partition(date="2024-06-02"), "r2", b"y\n")
+    open_to_all(place)
+    assert unprivileged.refresh()["appeared"] == 1
+    assert read_as(host, SERVICE, unprivileged.of(partition(date="2024-06-02"))) == "y\n"
+    assert_ends_in_order(host, unprivileged)
+
+
+@as_unprivileged
+def test_service_without_privileges_fails_loudly_where_it_may_not_read(
+    host: Machine, unprivileged: Daemon, place: Place
+) -> None:
+    """V10: a run that is closed to the service is broken; it is neither absent nor empty."""
+    place.producer.write_and_publish(partition(date="2024-06-02"), "r2", b"y\n")
+    run = next(path for path in place.raw.rglob("*r2*") if path.is_dir())
+    (run / "payload.jsonl").chmod(0o600)
+    assert unprivileged.refresh()["appeared"] == 1
+    said = read_as(host, SERVICE, unprivileged.of(partition(date="2024-06-02")))
+    assert "Input/output error" in said
+    assert unprivileged.events("run is broken")
+    assert read_as(host, SERVICE, unprivileged.of(partition())) == "x\n"
+
+
+@as_unprivileged
+def test_service_without_privileges_is_stopped_while_in_use(host: Machine, unprivileged: Daemon) -> None:
+    stop_while_held(host, SERVICE, unprivileged)
+
+
+@as_unprivileged
+def test_killed_service_without_privileges_is_cleared_away_by_its_unit(host: Machine, unprivileged: Daemon) -> None:
+    unprivileged.kill()
+    assert host.mounts_at(unprivileged.path)
+    script = shell_script(UNPRIVILEGED, "ExecStopPost")
+    done = host.run("env", "EXIT_CODE=killed", *as_user(SERVICE, "sh", "-c", script, unprivileged.path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not host.mounts_at(unprivileged.path)
+
+
+# ---- both -----------------------------------------------------------------------------------------------------------
+
+
+@as_privileged
+def test_killed_service_with_capabilities_is_cleared_away_by_its_unit(host: Machine, privileged: Daemon) -> None:
+    privileged.kill()
+    done = host.run("env", "EXIT_CODE=killed", "sh", "-c", shell_script(PRIVILEGED, "ExecStopPost"), privileged.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not host.mounts_at(privileged.path)
+
+
+@as_unprivileged
+def test_unit_raises_the_readahead_although_root_may_not_look_into_the_mount(
+    host: Machine, unprivileged: Daemon
+) -> None:
+    major, minor = host.mounts_at(unprivileged.path)[-1].device
+    setting = Path(f"/sys/class/bdi/{major}:{minor}/read_ahead_kb")
+    assert int(setting.read_text()) < READ_AHEAD_KB
+    done = host.run("sh", "-c", shell_script(UNPRIVILEGED, "ExecStartPost"), unprivileged.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(setting.read_text()) == READ_AHEAD_KB
