@@ -26,8 +26,12 @@ from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
 
-ENGINES: Final[dict[str, tuple[str, ...]]] = {"pyfuse3": ()}
-"""Every engine by name with the arguments that choose it; each mount test runs on each."""
+ENGINES: Final[dict[str, tuple[str, ...]]] = {
+    "pyfuse3": ("--engine", "pyfuse3"),
+    "passthrough": ("--engine", "direct", "--reads", "passthrough"),
+    "cached": ("--engine", "direct", "--reads", "cached"),
+}
+"""Every engine and way of reading by name, with the arguments that choose it; each mount test runs on each."""
 
 PATIENCE_S: Final = 20.0
 
