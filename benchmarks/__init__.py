@@ -1,1 +1,1 @@
-"""Measurements beside the raw tree and bindfs: `make bench`."""
+"""Measurements beside the raw tree, what people use instead of readyfs, and bindfs: `make bench`."""

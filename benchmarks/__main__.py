@@ -1,74 +1,219 @@
-"""The benchmark's command line; `make bench` runs it. Leaves no mount and no file behind."""
+"""The benchmark's command line; `make bench` runs it. Leaves no mount, no process and no file behind."""
 
 from __future__ import annotations
 
 import argparse
+import shutil
+import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
-from benchmarks.contenders import Bindfs, RawTree, Readyfs, Site
-from benchmarks.measure import LARGE_WORK, TREE_WORKS, TURNS, Measured, measure, measure_in_turns
+from benchmarks.contenders import Contender, all_contenders, automatic
+from benchmarks.daemons import BenchmarkError, unmount
+from benchmarks.latency import measure_refresh
+from benchmarks.machine import describe_machine
+from benchmarks.measure import Measurement, say
 from benchmarks.report import Report, record
-from readyfs.demo.producer import LogicalPartition, Producer
-from readyfs.demo.world import WorldSpec, make_world
+from benchmarks.results import Results
+from benchmarks.sites import Site, make_changing, make_large, make_small
+from benchmarks.works import REFRESH, WORKS
+from readyfs.fuse.mount_table import read_mount_table
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
-_MB: Final = 1 << 20
+_REAL: Final = 2000
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print the table, and write what was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a small world and one round, to see that it works")
-    parser.add_argument("--rounds", type=int, help="how often each contender is measured (3)")
-    parser.add_argument("--record", action="store_true", help=f"write the figures into {DOCUMENT.name} and its JSON")
-    parser.add_argument("--json", type=Path, help="write all figures to this file")
-    parser.add_argument("--directory", type=Path, help="where to make the world (the system's temporary directory)")
-    options = parser.parse_args(argv)
-    days, large_mb = (1, 4) if options.quick else (100, 512)
-    rounds = options.rounds or (1 if options.quick else 3)
-    with tempfile.TemporaryDirectory(prefix="readyfs-bench-", dir=options.directory) as name:
-        base = Path(name)
-        print("making the world", file=sys.stderr)
-        tree, partitions = _make_tree(base / "tree", days)
-        large = _make_large(base / "large", large_mb)
-        results = measure([RawTree(tree), Bindfs(tree), Readyfs(tree)], TREE_WORKS, large=False, rounds=rounds)
-        readers: list[Measured] = [RawTree(large), Bindfs(large), Readyfs(large)]
-        results |= measure(readers, [LARGE_WORK], large=True, rounds=rounds)
-        results |= measure_in_turns(readers, LARGE_WORK, turns=3 if options.quick else TURNS)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the report, write what was asked for; return 1 if anything failed."""
+    options = _parse(argv)
+    began = time.monotonic()
+    with _stoppable(), _workspace(options.directory) as base:
+        results, contenders, sites = _measure(options, base)
+        machine = describe_machine(base)
     words = [word for word in (argv if argv is not None else sys.argv[1:]) if word != "--record"]
-    command = f'make bench ARGS="{" ".join(words)}"' if words else "make bench"
-    report = Report(command, partitions, large_mb, rounds, results)
-    print(report.as_markdown())
+    report = Report(
+        command=f'make bench ARGS="{" ".join(words)}"' if words else "make bench",
+        made_on=datetime.now(UTC).date(),
+        machine=machine,
+        contenders={contender.key: contender.title for contender in contenders},
+        sites=sites,
+        rounds=options.rounds,
+        elapsed_s=time.monotonic() - began,
+        results=results,
+    )
+    print(report.as_markdown({}))
     if options.json:
         options.json.write_bytes(report.as_json())
     if options.record:
         record(report, DOCUMENT)
+    return 1 if results.failures else 0
 
 
-def _make_tree(base: Path, days: int) -> tuple[Site, int]:
-    world = make_world(
-        base / "world", WorldSpec(customers=20, queries=5, days=days, records=6, large_bytes=0, uneven=False)
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    contenders = [contender.key for contender in all_contenders()]
+    works = [*(work.key for work in WORKS), REFRESH]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small worlds, one round, no Spark: to see that it works")
+    parser.add_argument("--record", action="store_true", help=f"write the report into {DOCUMENT.name}, with its plots")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--directory", type=Path, help="where to make the worlds (the system's temporary directory)")
+    parser.add_argument("--only", type=partial(_words, works), default=works, metavar="WORKS", help=", ".join(works))
+    parser.add_argument(
+        "--contenders",
+        type=partial(_words, contenders),
+        default=contenders,
+        metavar="NAMES",
+        help=", ".join(contenders),
     )
-    return Site(base, world.state_file, world.raw_root), len(world.ready)
+    sizes = (("rounds", 3, 1), ("partitions", 10_000, 100), ("large-mb", 512, 8), ("state-rows", 1_000_000, 5000))
+    for name, usual, _ in sizes:
+        parser.add_argument(f"--{name}", type=_positive, metavar="N", help=f"{usual:,}")
+    options = parser.parse_args(argv)
+    for name, usual, quick in sizes:
+        if getattr(options, name.replace("-", "_")) is None:
+            setattr(options, name.replace("-", "_"), quick if options.quick else usual)
+    return options
 
 
-def _make_large(base: Path, large_mb: int) -> Site:
-    base.mkdir()
-    site = Site(base, base / "state.db", base / "raw")
-    line = b'{"n":"%s"}\n' % (b"x" * 1014)
-    with Producer(site.state_file, site.raw_root) as producer:
-        run = producer.begin_run(LogicalPartition("s1", "c1", "q1", "2024-06-01"), "r1")
-        with (run.directory / "payload.jsonl").open("wb") as file:
-            for _ in range(large_mb):
-                file.write(line * (_MB // len(line)))
-        producer.seal_run(run)
-        producer.publish(run)
-    return site
+def _words(known: Sequence[str], text: str) -> list[str]:
+    words = text.split(",")
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [word for word in known if word in words]
+
+
+def _positive(text: str) -> int:
+    number = int(text.replace("_", ""))
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def _measure(options: argparse.Namespace, base: Path) -> tuple[Results, Sequence[Contender], dict[str, str]]:
+    results = Results()
+    contenders = []
+    for contender in all_contenders():
+        if contender.key in options.contenders:
+            obstacle = contender.obstacle()
+            if obstacle is None:
+                contenders.append(contender)
+            else:
+                results.missing[contender.title] = obstacle
+    works = [work for work in WORKS if work.key in options.only]
+    works = [work for work in works if work.key != "spark" or _has_spark(options, results)]
+    measurement = Measurement(contenders, options.rounds, share_mounts=options.quick, results=results)
+    sites = {}
+    for key, make in (
+        ("small", partial(make_small, partitions=options.partitions)),
+        ("large", partial(make_large, size_mb=options.large_mb)),
+    ):
+        chosen = [work for work in works if work.site == key]
+        if chosen:
+            say(f"making {key}")
+            site = make(base / key)
+            sites[key] = site.title
+            measurement.measure(site, chosen)
+            _ask_automatic(site, results)
+            shutil.rmtree(site.base)
+    if REFRESH in options.only:
+        _measure_refreshes(options, base, contenders, results, sites)
+    return results, contenders, sites
+
+
+def _measure_refreshes(
+    options: argparse.Namespace, base: Path, contenders: Sequence[Contender], results: Results, sites: dict[str, str]
+) -> None:
+    for key, rows in (("few", options.partitions), ("many", options.state_rows)):
+        say(f"making a state of {rows:,} partitions")
+        changing = make_changing(base / key, key, rows, min(rows, _REAL))
+        sites[key] = changing.site.title
+        for contender in contenders:
+            # The raw tree tells how long the same calls take without a daemon.
+            if contender.key in ("farm", "bind", "bindfs"):
+                continue
+            try:
+                result = measure_refresh(changing, contender, options.rounds)
+                results.refreshes.setdefault(key, {})[contender.key] = result
+            except (BenchmarkError, subprocess.SubprocessError, OSError) as error:
+                results.failures.append(f"{REFRESH}: {contender.title}: {error}")
+                say(f"  {results.failures[-1]}")
+        shutil.rmtree(changing.site.base)
+
+
+def _ask_automatic(site: Site, results: Results) -> None:
+    """Note how readyfs serves a site without being told how."""
+    try:
+        with automatic().mounted(site) as mounted:
+            assert mounted.daemon is not None and mounted.daemon.client is not None
+            status = mounted.daemon.client.status()
+    except BenchmarkError as error:
+        results.failures.append(f"auto: {error}")
+        return
+    if "reads" in status:
+        results.choices[site.key] = {name: str(status[name]) for name in ("engine", "reads", "reads_reason")}
+
+
+def _has_spark(options: argparse.Namespace, results: Results) -> bool:
+    reason = None
+    if options.quick:
+        reason = "left out of the quick form"
+    elif find_spec("pyspark") is None:
+        reason = "PySpark is not installed (`pip install .[bench]`)"
+    elif not shutil.which("java"):
+        reason = "there is no Java"
+    if reason:
+        results.missing["Spark"] = reason
+    return reason is None
+
+
+@contextmanager
+def _workspace(parent: Path | None) -> Iterator[Path]:
+    """Yield a directory for the worlds that all users may enter; afterwards nothing is mounted there and it is gone."""
+    base = Path(tempfile.mkdtemp(prefix="readyfs-bench-", dir=parent)).resolve()
+    try:
+        base.chmod(0o755)
+        yield base
+    finally:
+        for mount in reversed(read_mount_table()):
+            if base in mount.mount_point.parents:
+                unmount(mount.mount_point)
+        shutil.rmtree(base)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C and the signals that ask to end unwind everything, once; a second one does not disturb that."""
+    asked = False
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            say("cleaning up; one moment")
+            return
+        asked = True
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,134 +1,278 @@
-"""Who is measured: the raw tree itself, bindfs over it, and readyfs. Each is mounted anew for every round."""
+"""Who is measured: the raw tree, what people build from it without readyfs, bindfs, and readyfs in every way.
+
+A contender mounts a site for the time of a `with` block. One that this machine cannot have says why.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from benchmarks.daemons import PATIENCE_S, Daemon, MountError, start, stop, unmount, wait_mounted
+from benchmarks.sites import Site
+from benchmarks.work.view import View
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
-from readyfs.fuse.mount_table import mounts_at
 
-PATIENCE_S: Final = 60.0
+PLAIN_USER: Final = 65534
+"""Who mounts when nobody special does: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """Where the world lies and where contenders may mount."""
+class Mounted:
+    """A site while it is mounted: how to look at it, as whom, and who serves it."""
 
-    base: Path
-    state_file: Path
-    raw_root: Path
+    view: View
+    daemon: Daemon | None = None
+    as_user: tuple[str, ...] = ()
 
-    def directory(self, name: str) -> Path:
-        """Return a directory of the site, made if it is missing."""
-        path = self.base / name
-        path.mkdir(exist_ok=True)
-        return path
+    @property
+    def is_for_all(self) -> bool:
+        """Whether other processes than those started with `as_user` may look."""
+        return not self.as_user
 
 
-@dataclass(slots=True)
+class Contender(Protocol):
+    """What measuring needs of a contender."""
+
+    @property
+    def key(self) -> str:
+        """Its name on the command line and in the JSON."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Its name in tables and plots."""
+        ...
+
+    def obstacle(self) -> str | None:
+        """Return why it cannot run here, if so."""
+        ...
+
+    def mounted(self, site: Site) -> AbstractContextManager[Mounted]:
+        """Mount for the body, anew; raises `MountError` if it does not come up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class RawTree:
-    """The raw tree itself, which holds one run per partition."""
+    """The raw tree itself: what no view of it can be expected to beat."""
 
-    site: Site
-    name: str = "raw tree"
+    key: str = "raw"
+    title: str = "raw tree"
+
+    def obstacle(self) -> str | None:
+        """Return nothing."""
+        return None
 
     @contextmanager
-    def mounted(self) -> Iterator[Path]:
+    def mounted(self, site: Site) -> Iterator[Mounted]:
         """Yield the raw root."""
-        yield self.site.raw_root
-
-    def requests(self) -> Counter[str]:
-        """Return nothing: the kernel answers."""
-        return Counter()
+        yield Mounted(View(str(site.raw_root)))
 
 
-@dataclass(slots=True)
-class Bindfs:
-    """The raw tree through `bindfs -r` (C, libfuse): what a read-only FUSE view costs at least, without any state."""
+@dataclass(frozen=True, slots=True)
+class SymlinkFarm:
+    """A directory of links, one per ready partition, as scripts make them."""
 
-    site: Site
-    name: str = "bindfs -r"
+    key: str = "farm"
+    title: str = "symlink farm"
 
-    @contextmanager
-    def mounted(self) -> Iterator[Path]:
-        """Mount and yield the mount point."""
-        path = self.site.directory("bindfs")
-        process = subprocess.Popen(["bindfs", "-f", "-r", str(self.site.raw_root), str(path)])
-        try:
-            _wait_mounted(path, process)
-            yield path
-        finally:
-            _unmount(path)
-            process.wait(PATIENCE_S)
-
-    def requests(self) -> Counter[str]:
-        """Return nothing: bindfs does not count."""
-        return Counter()
-
-
-@dataclass(slots=True)
-class Readyfs:
-    """readyfs with its default settings."""
-
-    site: Site
-    name: str = "readyfs"
-    _client: ControlClient | None = field(default=None, init=False)
+    def obstacle(self) -> str | None:
+        """Return nothing."""
+        return None
 
     @contextmanager
-    def mounted(self) -> Iterator[Path]:
-        """Mount and yield the mount point."""
-        path = self.site.directory("readyfs")
-        # Not below the site: the path of a socket is limited to some hundred bytes (unix(7)).
-        with tempfile.TemporaryDirectory(prefix="readyfs-") as runtime_dir:
-            command = [
-                *(sys.executable, "-m", "readyfs", "mount", str(path)),
-                *("--state", str(self.site.state_file), "--raw", str(self.site.raw_root)),
-                *("--runtime-dir", runtime_dir, "--state-dir", str(self.site.base / "var")),
-                *("--log-file", str(self.site.base / "readyfs.log")),
-            ]
-            self._client = ControlClient(socket_path(Path(runtime_dir), path), timeout_s=10.0)
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    def mounted(self, site: Site) -> Iterator[Mounted]:
+        """Make the links and yield their top."""
+        with tempfile.TemporaryDirectory(prefix="farm-", dir=site.base) as name:
+            for run in site.raw_root.glob("*/*/*/*/*"):
+                customer, query, date = (part.partition("=")[2] for part in run.parts[-4:-1])
+                link = Path(name, customer, query, date)
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(run)
+            yield Mounted(View(name, raw_layout=False, has_links=True))
+
+
+@dataclass(frozen=True, slots=True)
+class BindMount:
+    """The raw tree bound to another place, read-only: the kernel's own way, without any choice of what is shown."""
+
+    key: str = "bind"
+    title: str = "bind mount"
+
+    def obstacle(self) -> str | None:
+        """Only root may."""
+        return None if os.geteuid() == 0 else "only root may bind"
+
+    @contextmanager
+    def mounted(self, site: Site) -> Iterator[Mounted]:
+        """Bind and yield the place."""
+        with _mount_point(site) as path:
             try:
-                _wait_mounted(path, process)
-                yield path
+                _run(["mount", "--bind", str(site.raw_root), str(path)])
+                _run(["mount", "-o", "remount,bind,ro", str(path)])
+                yield Mounted(View(str(path)))
             finally:
-                process.terminate()
-                process.wait(PATIENCE_S)
-                _unmount(path)
-
-    def requests(self) -> Counter[str]:
-        """Return the daemon's own count."""
-        assert self._client is not None
-        counts = self._client.status()["requests"]
-        assert isinstance(counts, dict)
-        return Counter(counts)
+                unmount(path)
 
 
-def _wait_mounted(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not mounts_at(path):
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode} instead of mounting")
-        if time.monotonic() > deadline:
-            process.kill()
-            raise RuntimeError(f"{process.args!r} did not mount within {PATIENCE_S} s")
-        time.sleep(0.01)
-    # Mounted is not yet served; this waits until it is.
-    os.listdir(path)
+@dataclass(frozen=True, slots=True)
+class Bindfs:
+    """The raw tree through `bindfs -r` (C, libfuse): what a read-only FUSE view costs without any thought."""
+
+    key: str = "bindfs"
+    title: str = "bindfs -r"
+
+    def obstacle(self) -> str | None:
+        """It has to be installed."""
+        return None if shutil.which("bindfs") else "bindfs is not installed"
+
+    @contextmanager
+    def mounted(self, site: Site) -> Iterator[Mounted]:
+        """Mount and yield."""
+        with _mount_point(site) as path:
+            output = site.base / "bindfs.log"
+            process = start(["bindfs", "-f", "-r", str(site.raw_root), str(path)], output)
+            try:
+                wait_mounted(path, process, output)
+                yield Mounted(View(str(path)), Daemon(process))
+            finally:
+                unmount(path)
+                stop(process, path)
 
 
-def _unmount(path: Path) -> None:
-    for _ in mounts_at(path):
-        if subprocess.run(["umount", str(path)], capture_output=True, check=False).returncode:
-            subprocess.run(["umount", "--lazy", str(path)], check=True)
+@dataclass(frozen=True, slots=True)
+class Readyfs:
+    """readyfs with its default settings but for those given; `as_plain_user` mounts it by `fusermount3`.
+
+    `expected` is what its status has to say, so that no fallback is measured under another's name.
+    """
+
+    key: str
+    title: str
+    options: tuple[str, ...] = ()
+    expected: tuple[tuple[str, str], ...] = ()
+    needs_root: bool = False
+    as_plain_user: bool = False
+
+    def obstacle(self) -> str | None:
+        """A readyfs that lacks the options, or a user that cannot become another."""
+        missing = [option for option in self.options if option.startswith("--") and option not in _mount_help()]
+        if missing:
+            return f"this readyfs has no {' and no '.join(missing)}"
+        if self.needs_root and os.geteuid() != 0:
+            return "only root may"
+        if self.as_plain_user:
+            if os.geteuid() != 0:
+                return "whoever runs the benchmark is a plain user"
+            if not shutil.which("setpriv"):
+                return "setpriv is not installed"
+        return None
+
+    @contextmanager
+    def mounted(self, site: Site) -> Iterator[Mounted]:
+        """Mount and yield."""
+        as_user = _as_plain_user() if self.as_plain_user else ()
+        with (
+            _mount_point(site) as path,
+            # Not below the site: the path of a socket is limited to some hundred bytes (unix(7)).
+            tempfile.TemporaryDirectory(prefix="readyfs-") as own,
+        ):
+            if as_user:
+                for place in (path, Path(own)):
+                    os.chown(place, PLAIN_USER, PLAIN_USER)
+            runtime_dir, output = Path(own, "run"), Path(own, "log")
+            command = [
+                *(*as_user, sys.executable, "-m", "readyfs", "mount", str(path), *self.options),
+                *("--state", str(site.state_file), "--raw", str(site.raw_root)),
+                *("--runtime-dir", str(runtime_dir), "--state-dir", str(Path(own, "state"))),
+            ]
+            process = start(command, output)
+            try:
+                wait_mounted(path, process, output)
+                daemon = Daemon(process, ControlClient(socket_path(runtime_dir, path), timeout_s=PATIENCE_S))
+                # Mounted is not yet served; listing waits until it is.
+                _run([*as_user, "ls", str(path)])
+                self._check(daemon)
+                yield Mounted(View(str(path), raw_layout=False), daemon, as_user)
+            finally:
+                stop(process, path)
+
+    def _check(self, daemon: Daemon) -> None:
+        assert daemon.client is not None
+        status = daemon.client.status()
+        for name, value in self.expected:
+            if status.get(name) != value:
+                reason = status.get(f"{name}_reason")
+                raise MountError(f"runs with {name}={status.get(name)!r} and not {value!r} ({reason})")
+
+
+def all_contenders() -> tuple[Contender, ...]:
+    """Return everybody, in the order of the tables."""
+    return (
+        RawTree(),
+        SymlinkFarm(),
+        BindMount(),
+        Bindfs(),
+        Readyfs("pyfuse3", "pyfuse3", *_engine("pyfuse3")),
+        Readyfs("passthrough", "direct, passthrough", *_engine("direct", "passthrough"), needs_root=True),
+        Readyfs("cached", "direct, cached", *_engine("direct", "cached")),
+        Readyfs("user", "direct, cached, plain user", *_engine("direct", "cached"), as_plain_user=True),
+    )
+
+
+def automatic() -> Readyfs:
+    """Return readyfs as it chooses by itself; not measured, only asked."""
+    return Readyfs("auto", "auto")
+
+
+def _engine(engine: str, reads: str | None = None) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return the options of an engine and what the status says of it."""
+    if reads is None:
+        # A readyfs of one engine has no option to choose it.
+        return (("--engine", engine) if "--engine" in _mount_help() else ()), (("engine", engine),)
+    return ("--engine", engine, "--reads", reads), (("engine", engine), ("reads", reads))
+
+
+@cache
+def _mount_help() -> str:
+    command = [sys.executable, "-m", "readyfs", "mount", "--help"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@cache
+def _as_plain_user() -> tuple[str, ...]:
+    """Return the words before a command that run it as a user without privileges; none if that is who we are.
+
+    He may read what is closed to him, because an interpreter may lie in somebody's home; he may not mount.
+    """
+    if os.geteuid() != 0:
+        return ()
+    reading = [f"--{kind}=+dac_read_search" for kind in ("inh-caps", "ambient-caps")]
+    return ("setpriv", f"--reuid={PLAIN_USER}", f"--regid={PLAIN_USER}", "--clear-groups", *reading)
+
+
+@contextmanager
+def _mount_point(site: Site) -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="mount-", dir=site.base))
+    try:
+        yield path
+    finally:
+        # Fails while anything is mounted, which is what we want: nothing below a mount is ever removed.
+        path.rmdir()
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    if done.returncode:
+        raise MountError(f"{' '.join(command[:2])}: {done.stderr.strip() or f'exit code {done.returncode}'}")

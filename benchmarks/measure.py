@@ -1,136 +1,136 @@
-"""Measuring: every contender in every round, with cold caches first, in an order that turns from round to round."""
+"""Measuring: in every round of a work each contender has its turn on a fresh mount, in an order that turns."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
-from typing import Final, Protocol
+from typing import Final
 
-from benchmarks import workload
+from benchmarks.contenders import Contender, Mounted
+from benchmarks.daemons import BenchmarkError, MountError
+from benchmarks.results import Results
+from benchmarks.sites import Site
+from benchmarks.workers import Workers
+from benchmarks.works import Phase, Work
 
-DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
+SLOW_S: Final = 20.0
+"""A contender that has spent so much on a work has no further rounds of it."""
 
 
-class Measured(Protocol):
-    """What measuring needs of a contender."""
-
-    @property
-    def name(self) -> str:
-        """Its name in the tables."""
-        ...
-
-    def mounted(self) -> AbstractContextManager[Path]:
-        """Mount for the body and yield the top of the tree."""
-        ...
-
-    def requests(self) -> Counter[str]:
-        """Return how many requests were served so far, by operation."""
-        ...
+def say(text: str) -> None:
+    """Tell whoever waits how far we are."""
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(slots=True)
-class Result:
-    """All rounds of one piece of work by one contender: seconds, and the requests of the last round."""
+class Measurement:
+    """Measures works on sites and collects the results.
 
-    seconds: list[float] = field(default_factory=list)
-    requests: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def median(self) -> float:
-        """The middle of the rounds."""
-        return median(self.seconds)
-
-
-Results = dict[str, dict[str, Result]]
-"""By piece of work, then by contender."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One kind of work, done `repeats` times on fresh mounts: the first is cold, the others are warm."""
-
-    title: str
-    kind: str
-    repeats: int = 2
-
-    def title_of(self, repeat: int) -> str:
-        """Return the row's title for the first or a later time."""
-        return f"{self.title}, {'again' if repeat else 'first'}"
-
-
-TREE_WORKS: Final = (Work("walk and stat", "walk"), Work("read all small files", "read-all"))
-LARGE_WORK: Final = Work("read the large file", "read-file", repeats=1)
-TURNS: Final = 15
-"""How often the large file is read again by each contender in turn: copying memory depends on who else does."""
-
-
-def can_drop_caches() -> bool:
-    """Return whether the kernel lets us drop its caches."""
-    return os.access(DROP_CACHES, os.W_OK)
-
-
-def measure(contenders: Sequence[Measured], works: Sequence[Work], large: bool, rounds: int) -> Results:
-    """Return the results of all rounds; `large` measures the one file of the tree instead of the tree.
-
-    Raises `RuntimeError` if two contenders did not do the same work.
+    `share_mounts` does all works of a site on one mount, which makes nothing fresh but saves time.
     """
-    # What is not written back yet cannot be dropped.
-    os.sync()
-    results: Results = {}
-    counts: dict[str, set[int]] = {}
-    for number in range(rounds):
-        turned = [*contenders[number % len(contenders) :], *contenders[: number % len(contenders)]]
-        for contender in turned:
+
+    contenders: Sequence[Contender]
+    rounds: int
+    share_mounts: bool = False
+    results: Results = field(default_factory=Results)
+    _dropped: set[str] = field(default_factory=set)
+
+    def measure(self, site: Site, works: Sequence[Work]) -> None:
+        """Measure all works of one site; what fails is noted and does not end the rest."""
+        os.sync()
+        site.warm()
+        for group in [works] if self.share_mounts else [[work] for work in works]:
+            self._measure_group(site, group)
+
+    def _measure_group(self, site: Site, works: Sequence[Work]) -> None:
+        spent = dict.fromkeys((contender.key for contender in self.contenders), 0.0)
+        counts: dict[str, int] = {}
+        with closing(Workers()) as workers:
+            for number in range(self.rounds):
+                start = number % len(self.contenders)
+                for contender in (*self.contenders[start:], *self.contenders[:start]):
+                    if contender.key in self._dropped or spent[contender.key] > SLOW_S:
+                        continue
+                    try:
+                        spent[contender.key] += self._measure_one(site, works, contender, workers, counts)
+                    except MountError as error:
+                        self._drop(contender, error)
+                    except (BenchmarkError, subprocess.SubprocessError, OSError) as error:
+                        self._give_up(contender, works, error)
+                        spent[contender.key] = float("inf")
+        for work in works:
+            self._say_row(work)
+
+    def _measure_one(
+        self, site: Site, works: Sequence[Work], contender: Contender, workers: Workers, counts: dict[str, int]
+    ) -> float:
+        spent = 0.0
+        with contender.mounted(site) as mounted:
             for work in works:
-                # A fresh mount for each kind of work: reading would otherwise find names that walking had cached.
-                with contender.mounted() as top:
-                    path = next(top.rglob("payload.jsonl")) if large else top
-                    if can_drop_caches():
-                        DROP_CACHES.write_text("3")
-                    for repeat in range(work.repeats):
-                        before = contender.requests()
-                        seconds, count = _run(work.kind, path)
-                        title = work.title_of(repeat)
-                        result = results.setdefault(title, {}).setdefault(contender.name, Result())
-                        result.seconds.append(seconds)
-                        result.requests = dict(contender.requests() - before)
-                        counts.setdefault(title, set()).add(count)
-            print(".", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    differing = {title: found for title, found in counts.items() if len(found) > 1}
-    if differing:
-        raise RuntimeError(f"the contenders did not do the same: {differing}")
-    return results
+                if work.key == "spark" and not mounted.is_for_all:
+                    self.results.missing[f"{contender.title}, Spark"] = "its mount is open to its user only"
+                    continue
+                if work.cold:
+                    site.cool()
+                try:
+                    spent += self._do(work, contender.key, mounted, workers, counts)
+                finally:
+                    if work.cold:
+                        site.warm()
+        return spent
+
+    def _do(self, work: Work, key: str, mounted: Mounted, workers: Workers, counts: dict[str, int]) -> float:
+        phases: list[tuple[Phase, int]] = [(Phase.COLD if work.cold else Phase.FIRST, 1)]
+        if work.agains:
+            phases.append((Phase.AGAIN, work.agains))
+        spent = 0.0
+        for phase, times in phases:
+            daemon = mounted.daemon
+            requests = daemon.requests() if daemon else None
+            cpu_s = daemon.cpu_s() if daemon else None
+            cached = _cached_bytes()
+            timings = [workers.run(work, mounted) for _ in range(times)]
+            measured = self.results.measured(work.key, phase, key)
+            measured.cached_bytes = _cached_bytes() - cached
+            measured.seconds.append(median(timing.seconds for timing in timings))
+            measured.count = timings[-1].count
+            if daemon:
+                assert requests is not None and cpu_s is not None
+                measured.cpu_s = (daemon.cpu_s() - cpu_s) / times
+                measured.requests = {name: -(-n // times) for name, n in (daemon.requests() - requests).items()}
+                measured.memory = daemon.memory()
+            expected = counts.setdefault(work.key, measured.count)
+            if any(timing.count != expected for timing in timings):
+                raise BenchmarkError(f"did {measured.count} where others did {expected}")
+            spent += sum(timing.seconds for timing in timings)
+        return spent
+
+    def _drop(self, contender: Contender, error: Exception) -> None:
+        """Measure a contender no more: it does not come up as it should."""
+        self._dropped.add(contender.key)
+        self.results.failures.append(f"{contender.title}: {error}")
+        say(f"  {self.results.failures[-1]}")
+
+    def _give_up(self, contender: Contender, works: Sequence[Work], error: Exception) -> None:
+        names = ", ".join(work.key for work in works)
+        self.results.failures.append(f"{names}: {contender.title}: {error}")
+        say(f"  {self.results.failures[-1]}")
+        for work in works:
+            for row in self.results.times.get(work.key, {}).values():
+                row.pop(contender.key, None)
+
+    def _say_row(self, work: Work) -> None:
+        for phase, row in self.results.times.get(work.key, {}).items():
+            cells = "  ".join(f"{key} {measured.median_s:.3f}" for key, measured in row.items())
+            say(f"  {work.title}, {phase.value}: {cells}")
 
 
-def measure_in_turns(contenders: Sequence[Measured], work: Work, turns: int) -> Results:
-    """Return how long each takes to read its one file again, all mounted at once and one after the other in turns."""
-    results: dict[str, Result] = {contender.name: Result() for contender in contenders}
-    with ExitStack() as stack:
-        paths = [next(stack.enter_context(one.mounted()).rglob("payload.jsonl")) for one in contenders]
-        pairs = list(zip(contenders, paths, strict=True))
-        sizes = {_run(work.kind, path)[1] for path in paths}
-        for turn in range(turns):
-            for contender, path in pairs if turn % 2 else reversed(pairs):
-                before = contender.requests()
-                seconds, count = _run(work.kind, path)
-                sizes.add(count)
-                results[contender.name].seconds.append(seconds)
-                results[contender.name].requests = dict(contender.requests() - before)
-    if len(sizes) > 1:
-        raise RuntimeError(f"the contenders did not read the same: {sizes}")
-    return {work.title_of(1): results}
-
-
-def _run(kind: str, path: Path) -> tuple[float, int]:
-    # What the work complains about goes to our own standard error.
-    done = subprocess.run([sys.executable, workload.__file__, kind, str(path)], stdout=subprocess.PIPE, check=True)
-    seconds, count = done.stdout.split()
-    return float(seconds), int(count)
+def _cached_bytes() -> int:
+    """Return how much of the memory is page cache (proc_meminfo(5))."""
+    with open("/proc/meminfo", "rb") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Cached:"))

@@ -1,69 +1,123 @@
-"""The benchmark works: what it prints and writes is complete. How fast anything is, no test asserts."""
+"""The benchmark runs as a whole: what it writes is complete, and it leaves nothing. No test asserts any speed."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.contenders import RawTree, Site
-from benchmarks.measure import Result, Work, measure
-from benchmarks.report import BEGIN, END, Report, record
+from benchmarks.contenders import all_contenders
+from benchmarks.results import RAW
 from readyfs.fuse.mount_table import read_mount_table
 
+BUILDERS = {"farm", "bind", "bindfs"}
+"""Contenders that hold no state, so that no refresh is measured of them."""
 
-def test_quick_run_measures_everything_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["--quick", "--json", str(tmp_path / "figures.json"), "--directory", str(tmp_path)])
-    document = json.loads((tmp_path / "figures.json").read_text())
-    assert document["partitions"] == 100
-    assert len(document["work"]) == 6
-    for row in document["work"].values():
-        assert row.keys() == {"raw tree", "bindfs -r", "readyfs"}
-        assert all(figures["median_s"] > 0 for figures in row.values())
-    walk = document["work"]["walk and stat, first"]["readyfs"]["requests"]
-    assert walk["readdir"] >= 100
-    printed = capsys.readouterr().out
-    assert all(title in printed for title in document["work"])
+
+def mounts_below(directory: Path) -> list[Path]:
+    return [mount.mount_point for mount in read_mount_table() if directory in mount.mount_point.parents]
+
+
+def present() -> set[str]:
+    return {contender.key for contender in all_contenders() if contender.obstacle() is None}
+
+
+@pytest.mark.parametrize(
+    "works",
+    [
+        ("walk", "ls", "find", "du"),
+        ("small", "small-parallel", "duckdb"),
+        ("large", "large-cold", "large-random", "large-mmap", "large-parallel"),
+    ],
+    ids=lambda works: works[0],
+)
+def test_quick_run_measures_everything_and_leaves_nothing(
+    works: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    status = main(["--quick", "--only", ",".join(works), "--json", str(figures), "--directory", str(tmp_path)])
+    document = json.loads(figures.read_text())
+    assert document["failures"] == []
+    assert status == 0
+    assert document["times"].keys() == set(works)
+    for phases in document["times"].values():
+        for row in phases.values():
+            assert row.keys() == present()
+            assert all(measured["median_s"] > 0 and measured["count"] for measured in row.values())
+            assert row[RAW]["ratio"] == 1
+    assert capsys.readouterr().out.startswith("Measured on ")
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
-    assert not [mount for mount in read_mount_table() if str(mount.mount_point).startswith(str(tmp_path))]
+    assert not mounts_below(tmp_path)
 
 
-class Lazy(RawTree):
-    """A contender that shows less than it should."""
-
-    name = "lazy"
-
-    @contextmanager
-    def mounted(self) -> Iterator[Path]:
-        yield self.site.directory("empty")
-
-    def requests(self) -> Counter[str]:
-        return Counter()
-
-
-def test_contender_that_does_less_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "payload.jsonl").write_bytes(b"x")
-    site = Site(tmp_path, tmp_path / "state.db", tmp_path / "raw")
-    with pytest.raises(RuntimeError, match="did not do the same"):
-        measure([RawTree(site), Lazy(site)], [Work("walk", "walk")], large=False, rounds=1)
+def test_quick_run_measures_refreshes_of_whoever_has_a_state(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    assert main(["--quick", "--only", "refresh", "--json", str(figures), "--directory", str(tmp_path)]) == 0
+    document = json.loads(figures.read_text())
+    assert document["refreshes"].keys() == {"few", "many"}
+    for site, row in document["refreshes"].items():
+        assert row.keys() == present() - BUILDERS
+        for key, found in row.items():
+            assert found["latency"]["idle"].keys() == {"stat", "open", "readdir"}
+            if key != RAW:
+                assert found["changes"] == {"few": 1, "many": 50}[site]
+                assert found["refresh_s"] and found["visible_s"] and found["memory"]["rss"]
+    assert not mounts_below(tmp_path)
 
 
-def test_section_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
-    names = ("raw tree", "bindfs -r", "readyfs")
-    row = {name: Result([1.0, 3.0, 2.0], {"read": 7}) for name in names}
-    results = {"walk and stat, first": row, "read the large file, again": row}
-    path = tmp_path / "performance.md"
-    path.write_text(f"above\n{BEGIN}\nold\n{END}\nbelow\n")
+def test_report_is_recorded_with_its_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("above\n<!-- measured: begin -->\nold\n<!-- measured: end -->\nbelow\n")
+    monkeypatch.setattr("benchmarks.__main__.DOCUMENT", page)
     for _ in range(2):
-        record(Report("make bench", 10, 4, 3, results), path)
-        text = path.read_text()
+        assert main(["--quick", "--only", "walk", "--contenders", "raw,farm", "--record"]) == 0
+        text = page.read_text()
         assert text.startswith("above\n") and text.endswith("\nbelow\n")
-        assert "| walk and stat, first | 2.000 | 2.000 | 2.000 | 7 read |" in text
         assert "old" not in text
-    assert json.loads(path.with_suffix(".json").read_text())["rounds"] == 3
+        assert '`make bench ARGS="--quick --only walk --contenders raw,farm"`' in text
+        assert "![Names and attributes](performance/names.svg)" in text
+    assert ElementTree.parse(tmp_path / "performance" / "names.svg").getroot().tag.endswith("svg")
+    assert json.loads((tmp_path / "performance.json").read_text())["times"].keys() == {"walk"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_run_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "refresh", "--directory", str(tmp_path)]
+    # Enough rows that it is still busy with them when it is asked to stop.
+    process = subprocess.Popen([*command, "--state-rows", "50000"], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not mounts_below(tmp_path):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == (130 if number == signal.SIGINT else 128 + number), errors
+    assert list(tmp_path.iterdir()) == []
+    assert not mounts_below(tmp_path)
+    assert not processes_about(tmp_path)
+
+
+def processes_about(directory: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                # Ended between the listing and the look.
+                continue
+            if os.fsencode(directory) in words:
+                found.append(f"{entry.name}: {words!r}")
+    return found

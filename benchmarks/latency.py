@@ -1,0 +1,153 @@
+"""What a refresh costs the readers: latency while it runs, how long it takes, and how soon a change shows."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from statistics import median, quantiles
+from subprocess import Popen
+from typing import Final, NamedTuple
+
+import orjson
+
+from benchmarks.contenders import Contender, Mounted
+from benchmarks.daemons import BenchmarkError, Daemon
+from benchmarks.measure import say
+from benchmarks.results import Latency, RefreshResult
+from benchmarks.sites import ChangingSite, synthetic_path
+from benchmarks.work.probe import OPERATIONS
+from benchmarks.workers import end_group, start_work
+
+NAMES_TO_STAT: Final = 50_000
+_IDLE_S: Final = 1.0
+_PATIENCE_S: Final = 60.0
+
+Window = tuple[float, float]
+
+
+class Sample(NamedTuple):
+    """One answer: what was asked, when, and how long it took."""
+
+    operation: str
+    began: float
+    seconds: float
+
+
+def measure_refresh(site: ChangingSite, contender: Contender, turns: int) -> RefreshResult:
+    """Probe a contender's mount while the state changes `turns` times; the raw tree is probed without changes."""
+    result = RefreshResult()
+    with contender.mounted(site.site) as mounted:
+        daemon = mounted.daemon
+        windows: list[Window] = []
+        with _probing(site, mounted) as probe:
+            time.sleep(_IDLE_S)
+            if daemon:
+                cpu_s = daemon.cpu_s()
+                before = daemon.requests()
+                for _ in range(turns):
+                    result.changes = site.change()
+                    windows.append(_refresh(daemon))
+                    time.sleep(_IDLE_S)
+                result.cpu_s = (daemon.cpu_s() - cpu_s) / turns
+                result.requests = dict(daemon.requests() - before)
+            samples = _finish(probe)
+        result.refresh_s = [end - begin for begin, end in windows]
+        result.latency = _summarize(samples, windows)
+        if daemon:
+            result.visible_s = [_time_to_visible(site, mounted, daemon) for _ in range(2 * turns + 1)]
+            result.memory = daemon.memory()
+    for when, row in result.latency.items():
+        cells = "  ".join(
+            f"{operation} p99 {found.p99_s * 1e3:.2f} max {found.max_s * 1e3:.1f}" for operation, found in row.items()
+        )
+        say(f"  {site.site.key}, {contender.key}, {when} (ms): {cells}")
+    if result.refresh_s:
+        say(f"    refresh {median(result.refresh_s):.3f} s, visible after {median(result.visible_s):.4f} s")
+    return result
+
+
+@contextmanager
+def _probing(site: ChangingSite, mounted: Mounted) -> Iterator[Popen[bytes]]:
+    view = mounted.view
+    real = [partition.path for partition in site.real]
+    if view.raw_layout:
+        runs = [str(next(path.iterdir())) for path in map(Path, site.raw_directories())]
+        choices = {"stat": runs, "open": [f"{run}/payload.jsonl" for run in runs], "readdir": runs}
+    else:
+        others = site.site.partitions - len(site.real)
+        random = Random(11)
+        names = real + [synthetic_path(random.randrange(others)) for _ in range(NAMES_TO_STAT if others else 0)]
+        choices = {
+            "stat": [f"{view.top}/{name}" for name in names],
+            "open": [f"{view.top}/{name}/payload.jsonl" for name in real],
+            "readdir": [f"{view.top}/{name}" for name in real],
+        }
+    plan = site.site.base / "plan.json"
+    plan.write_bytes(orjson.dumps(choices))
+    process = start_work(mounted, "probe", str(plan))
+    try:
+        _read_line(process)
+        yield process
+    finally:
+        end_group(process)
+
+
+def _refresh(daemon: Daemon) -> Window:
+    assert daemon.client is not None
+    began = time.monotonic()
+    daemon.client.refresh(wait=True)
+    return began, time.monotonic()
+
+
+def _finish(probe: Popen[bytes]) -> list[Sample]:
+    output, errors = probe.communicate(b"\n", timeout=_PATIENCE_S)
+    if probe.returncode:
+        raise BenchmarkError(f"the probe failed: {errors.decode('utf-8', 'replace').strip().splitlines()[-1:]}")
+    values = array("d")
+    values.frombytes(output)
+    return [
+        Sample(OPERATIONS[int(number)], began, seconds)
+        for number, began, seconds in zip(values[::3], values[1::3], values[2::3], strict=True)
+    ]
+
+
+def _summarize(samples: Sequence[Sample], windows: Sequence[Window]) -> dict[str, dict[str, Latency]]:
+    """Return latency by when and operation; whatever overlaps a refresh was asked during it."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for operation, began, seconds in samples:
+        busy = any(began <= end and began + seconds >= begin for begin, end in windows)
+        found.setdefault("refresh" if busy else "idle", {}).setdefault(operation, []).append(seconds)
+    return {when: {operation: summarize(row) for operation, row in by.items()} for when, by in found.items()}
+
+
+def summarize(seconds: Sequence[float]) -> Latency:
+    """Return median, 99th percentile and maximum."""
+    p99 = quantiles(seconds, n=100, method="inclusive")[98] if len(seconds) > 1 else seconds[0]
+    return Latency(len(seconds), median(seconds), p99, max(seconds))
+
+
+def _time_to_visible(site: ChangingSite, mounted: Mounted, daemon: Daemon) -> float:
+    """Return the time from the commit of one change, followed by an order to refresh, to its being seen."""
+    assert daemon.client is not None
+    partition, commit = site.switch_one()
+    process = start_work(mounted, "watch", f"{mounted.view.top}/{partition.path}")
+    try:
+        _read_line(process)
+        commit()
+        committed = time.monotonic()
+        daemon.client.refresh(wait=False)
+        output, _ = process.communicate(timeout=_PATIENCE_S)
+        return float(output) - committed
+    finally:
+        end_group(process)
+
+
+def _read_line(process: Popen[bytes]) -> None:
+    """Wait until the process says that it has begun."""
+    assert process.stdout is not None and process.stderr is not None
+    if not process.stdout.readline():
+        raise BenchmarkError(f"did not begin: {process.stderr.read().decode('utf-8', 'replace').strip()}")

@@ -1,0 +1,88 @@
+"""What was measured: for each work, phase and contender all rounds, and what it cost besides time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+
+from benchmarks.works import Phase
+
+RAW = "raw"
+"""The contender that all others are compared with."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """One contender's rounds of one work in one phase: seconds, and the rest as of the last round.
+
+    `cpu_s` is the daemon's, `cached_bytes` how much the page cache grew, `memory` the daemon's size after it.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    count: int = 0
+    cpu_s: float | None = None
+    cached_bytes: int = 0
+    requests: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def median_s(self) -> float:
+        """The middle of the rounds."""
+        return median(self.seconds)
+
+
+@dataclass(slots=True)
+class Latency:
+    """How long one operation took, in seconds."""
+
+    operations: int
+    median_s: float
+    p99_s: float
+    max_s: float
+
+
+@dataclass(slots=True)
+class RefreshResult:
+    """One contender on one changing site.
+
+    `latency` is by when ("idle", "refresh") and operation; `refresh_s` from the order to the last notification,
+    `visible_s` from the commit of one change to its being seen.
+    """
+
+    latency: dict[str, dict[str, Latency]] = field(default_factory=dict)
+    changes: int = 0
+    refresh_s: list[float] = field(default_factory=list)
+    visible_s: list[float] = field(default_factory=list)
+    cpu_s: float | None = None
+    memory: dict[str, int] = field(default_factory=dict)
+    requests: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Results:
+    """Everything that was measured, and whatever could not be.
+
+    `times` is by work, phase and contender; `refreshes` by site and contender; `missing` names who was not measured
+    and why, `failures` what went wrong.
+    """
+
+    times: dict[str, dict[Phase, dict[str, Measured]]] = field(default_factory=dict)
+    refreshes: dict[str, dict[str, RefreshResult]] = field(default_factory=dict)
+    choices: dict[str, dict[str, str]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def measured(self, work: str, phase: Phase, contender: str) -> Measured:
+        """Return the place for one contender's rounds, made if there is none."""
+        row = self.times.setdefault(work, {}).setdefault(phase, {})
+        return row.setdefault(contender, Measured())
+
+    def median_s(self, work: str, phase: Phase, contender: str) -> float | None:
+        """Return a median, or nothing where nothing was measured."""
+        found = self.times.get(work, {}).get(phase, {}).get(contender)
+        return found.median_s if found is not None and found.seconds else None
+
+    def ratio(self, work: str, phase: Phase, contender: str) -> float | None:
+        """Return a median as a multiple of the raw tree's in the same row."""
+        ours, raw = self.median_s(work, phase, contender), self.median_s(work, phase, RAW)
+        return None if ours is None or raw is None else ours / raw

@@ -1,0 +1,60 @@
+"""Names and attributes: a walk that stats everything, and the tools that people walk with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Sequence
+
+from benchmarks.work.timing import Timing, timed
+from benchmarks.work.view import View
+
+
+def walk(view: View) -> Timing:
+    """List every directory and stat every entry by its path; count the files."""
+    return timed(lambda: _walk(view.top))
+
+
+def ls(view: View) -> Timing:
+    """`ls -lR`, links followed where there are any."""
+    return _tool(["ls", "-lRL" if view.has_links else "-lR", view.top], b"-", b"")
+
+
+def find(view: View) -> Timing:
+    """`find -type f` with the size of every file."""
+    follow = ["-L"] if view.has_links else []
+    return _tool(["find", *follow, view.top, "-type", "f", "-printf", "f %s %p\\n"], b"f ", b"")
+
+
+def du(view: View) -> Timing:
+    """`du -a`, links followed where there are any."""
+    return _tool(["du", "-aL" if view.has_links else "-a", view.top], b"", b".jsonl")
+
+
+def _walk(top: str) -> int:
+    files = 0
+    stack = [top]
+    while stack:
+        with os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                # os.stat and not entry.stat: what a tool that goes by path does.
+                os.stat(entry.path)
+                if entry.is_dir():
+                    stack.append(entry.path)
+                else:
+                    files += 1
+    return files
+
+
+def _tool(command: Sequence[str], prefix: bytes, suffix: bytes) -> Timing:
+    """Time a tool; count the lines of its output that begin and end so."""
+    with tempfile.TemporaryFile() as output:
+
+        def run() -> int:
+            return subprocess.run(command, stdout=output, env={**os.environ, "LC_ALL": "C"}, check=True).returncode
+
+        timing = timed(run)
+        output.seek(0)
+        lines = output.read().splitlines()
+    return Timing(timing.seconds, sum(line.startswith(prefix) and line.endswith(suffix) for line in lines))
