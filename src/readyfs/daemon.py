@@ -243,8 +243,9 @@ def _join(
     engine: Engine
     if word is EngineWord.DIRECT:
         in_flight = InFlight(config.raw_timeout_s)
+        privileged = has_capability(Capability.SYS_ADMIN)
         engine = DirectEngine(
-            channel, filesystem, in_flight, config.raw_threads, config.reads, sample, privileged=os.geteuid() == 0
+            channel, filesystem, in_flight, config.raw_threads, config.reads, sample, privileged=privileged
         )
     else:
         engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))

@@ -29,6 +29,7 @@ from readyfs.errors import UsageError
 from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log import LogFormat, LogLevel
+from readyfs.privileges import Capability, has_capability
 from readyfs.state.store import StateTable
 
 
@@ -189,9 +190,9 @@ DIR_MODE = mode("dir-mode", Group.MOUNT, "Mode of directories, in octal and with
 ALLOW_OTHER = switch(
     "allow-other",
     Group.MOUNT,
-    "Let other users read the mount; for anyone but root this needs user_allow_other in /etc/fuse.conf.",
-    lambda _: os.geteuid() == 0,
-    "on for root, else off",
+    "Let other users read the mount; without CAP_SYS_ADMIN this needs user_allow_other in /etc/fuse.conf.",
+    lambda _: has_capability(Capability.SYS_ADMIN),
+    "on with CAP_SYS_ADMIN (root), else off",
 )
 RAW_THREADS = number(
     "raw-threads",
