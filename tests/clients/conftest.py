@@ -1,8 +1,9 @@
-"""One small uneven world for all clients, mounted once, and what its producer knows to be true."""
+"""One small uneven world for all clients, mounted once on each engine, and what its producer knows to be true."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 
 from readyfs.demo.producer import METADATA_NAME, PAYLOAD_NAME, Producer
 from readyfs.demo.world import World, WorldSpec, make_world
-from tests.mount.daemon import Daemon, Place, mounted
+from tests.mount.daemon import ENGINES, Daemon, Place, mounted
 
+PLAIN_LAYOUT = "{customer_id}/{query_name}/{logical_date}"
 HIVE_LAYOUT = "customer_id={customer_id}/query_name={query_name}/logical_date={logical_date}"
 SPEC = WorldSpec(customers=3, queries=2, days=12, records=20, large_bytes=300_000)
 
@@ -33,7 +35,7 @@ class Truth:
         return {str(parent) for path in self.files for parent in Path(path).parents if str(parent) != "."}
 
 
-def truth_of(world: World, template: str = "{customer_id}/{query_name}/{logical_date}") -> Truth:
+def truth_of(world: World, template: str = PLAIN_LAYOUT) -> Truth:
     """Return what must be visible of a world, from what its producer says is ready."""
     files = {}
     with world.producer() as producer:
@@ -62,7 +64,10 @@ class Mounted:
         return str(self.path / pattern)
 
 
-def _mount_world(base: Path, spec: WorldSpec, *arguments: str, template: str) -> Iterator[Mounted]:
+def mount_world(
+    base: Path, spec: WorldSpec, engine: str, *arguments: str, template: str = PLAIN_LAYOUT
+) -> Iterator[Mounted]:
+    """Make a world below a directory and mount it; for a fixture to yield from."""
     world = make_world(base / "world", spec)
     place = Place(base)
     place.producer.close()
@@ -72,28 +77,33 @@ def _mount_world(base: Path, spec: WorldSpec, *arguments: str, template: str) ->
     world.state_file.rename(place.state)
     place.producer = Producer(place.state, place.raw)
     moved = World(base, place.state, place.raw, spec, world.ready, world.fates)
-    with mounted(place, *arguments) as daemon:
+    with closing(place.producer), mounted(place, *arguments, engine=engine) as daemon:
         yield Mounted(daemon, truth_of(moved, template), moved)
 
 
+@pytest.fixture(scope="session", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+def plain(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Mounted]:
     """The world in the default layout."""
-    base = tmp_path_factory.mktemp("plain")
-    yield from _mount_world(base, SPEC, template="{customer_id}/{query_name}/{logical_date}")
+    yield from mount_world(tmp_path_factory.mktemp("plain"), SPEC, engine)
 
 
 @pytest.fixture(scope="session")
-def hive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
+def hive(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Mounted]:
     """The world in a Hive layout."""
-    yield from _mount_world(tmp_path_factory.mktemp("hive"), SPEC, "--layout", HIVE_LAYOUT, template=HIVE_LAYOUT)
+    base = tmp_path_factory.mktemp("hive")
+    yield from mount_world(base, SPEC, engine, "--layout", HIVE_LAYOUT, template=HIVE_LAYOUT)
 
 
 @pytest.fixture
-def broken(tmp_path: Path) -> Iterator[Mounted]:
+def broken(tmp_path: Path, engine: str) -> Iterator[Mounted]:
     """A world in which one of the ready partitions has lost its run."""
     spec = WorldSpec(customers=1, queries=1, days=6, records=20, large_bytes=0, uneven=False)
-    for mount in _mount_world(tmp_path, spec, template="{customer_id}/{query_name}/{logical_date}"):
+    for mount in mount_world(tmp_path, spec, engine):
         victim = sorted(mount.world.ready)[2]
         directory = mount.daemon.place.producer.run_directory(victim, mount.world.ready[victim])
         directory.rename(directory.with_name("lost"))

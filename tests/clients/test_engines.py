@@ -34,25 +34,27 @@ def count_with_pyarrow(path: Path) -> int:
     return int(dataset(path).to_table().num_rows)
 
 
-ENGINES: list[Callable[[Path], int]] = [count_with_duckdb, count_with_polars, count_with_pyarrow]
+READERS: list[Callable[[Path], int]] = [count_with_duckdb, count_with_polars, count_with_pyarrow]
 
 
-@pytest.mark.parametrize("count", ENGINES)
-def test_engine_sees_every_ready_record_once(plain: Mounted, count: Callable[[Path], int]) -> None:
+@pytest.mark.parametrize("count", READERS)
+def test_query_engine_sees_every_ready_record_once(plain: Mounted, count: Callable[[Path], int]) -> None:
     """V1, V2: the rows are those of the ready runs; asked again it is the same."""
     assert count(plain.path) == plain.truth.records
     assert count(plain.path) == plain.truth.records
 
 
-@pytest.mark.parametrize("count", ENGINES)
-def test_engine_fails_on_a_broken_partition(broken: Mounted, count: Callable[[Path], int]) -> None:
+@pytest.mark.parametrize("count", READERS)
+def test_query_engine_fails_on_a_broken_partition(broken: Mounted, count: Callable[[Path], int]) -> None:
     """V10: never fewer rows without an error."""
     with pytest.raises((duckdb.Error, polars.exceptions.PolarsError, OSError, pyarrow.ArrowException)):
         count(broken.path)
 
 
-@pytest.mark.parametrize("count", ENGINES)
-def test_engine_fails_when_one_file_is_lost_after_it_was_seen(broken: Mounted, count: Callable[[Path], int]) -> None:
+@pytest.mark.parametrize("count", READERS)
+def test_query_engine_fails_when_one_file_is_lost_after_it_was_seen(
+    broken: Mounted, count: Callable[[Path], int]
+) -> None:
     """V10: also where the kernel knows the file's attributes from before."""
     producer, ready = broken.daemon.place.producer, broken.world.ready
     lost = sorted(ready)[2]

@@ -22,7 +22,7 @@ _FS_IOC_SETFLAGS = 0x40086602
 
 
 def _call(name: str, *arguments: object) -> None:
-    converted = [arg.encode() if isinstance(arg, str) else arg for arg in arguments]
+    converted = [os.fsencode(arg) if isinstance(arg, str) else arg for arg in arguments]
     if getattr(_libc, name)(*converted) == -1:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))

@@ -1,0 +1,149 @@
+"""Spark over the mount: the rows of the ready runs, a new job sees a new run, and a broken one fails the job.
+
+Spark lists, stats and checks access much, and opens from several threads of a Java machine: another kind of reader than
+the rest. It needs Java 17.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from readyfs.demo.producer import PAYLOAD_NAME
+from readyfs.demo.world import WorldSpec
+from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, truth_of
+
+SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
+SCHEMA = "campaign_id STRING, clicks LONG"
+SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.memory": "1g",
+    # Short jobs: compile little, plan simply.
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "1",
+    # A customer's leading zeros are part of its name.
+    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+}
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """One session for all tests; its Java machine ends with it."""
+    directory = tmp_path_factory.mktemp("spark")
+    builder = SparkSession.builder.master("local[2]").appName("readyfs tests")
+    for name, value in {**SETTINGS, "spark.local.dir": directory, "spark.sql.warehouse.dir": directory}.items():
+        builder = builder.config(name, str(value))
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    gateway = session.sparkContext._gateway
+    assert gateway is not None
+    try:
+        yield session
+    finally:
+        session.stop()
+        gateway.shutdown()
+        gateway.proc.stdin.close()
+        gateway.proc.wait(30)
+        SparkContext._gateway = SparkContext._jvm = None
+
+
+@pytest.fixture
+def world(tmp_path: Path, engine: str) -> Iterator[Mounted]:
+    """A world of its own for one test, because tests change it."""
+    yield from mount_world(tmp_path, SPEC, engine)
+
+
+def by_glob(spark: SparkSession, path: Path) -> DataFrame:
+    return spark.read.schema(SCHEMA).option("mode", "FAILFAST").json(f"{path}/*/*/*/payload.jsonl")
+
+
+def by_directory(spark: SparkSession, path: Path) -> DataFrame:
+    options = {"mode": "FAILFAST", "pathGlobFilter": "payload.jsonl", "recursiveFileLookup": "true"}
+    return spark.read.schema(SCHEMA).options(**options).json(str(path))
+
+
+WAYS = [by_glob, by_directory]
+
+
+def clicks_by_file(records: DataFrame) -> dict[str, tuple[int, int]]:
+    """Return rows and clicks by partition, computed by Spark."""
+    partition = F.regexp_extract(F.input_file_name(), r"([^/]+/[^/]+/[^/]+)/payload\.jsonl$", 1)
+    rows = records.groupBy(partition.alias("at")).agg(F.count("*"), F.sum("clicks")).collect()
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def true_clicks(truth: Truth) -> dict[str, tuple[int, int]]:
+    """Return rows and clicks by partition, from what the producer wrote; Spark has no row for an empty file."""
+    found = {}
+    for path, data in truth.files.items():
+        if path.endswith(PAYLOAD_NAME) and data:
+            clicks = [json.loads(line)["clicks"] for line in data.splitlines()]
+            found[path.rpartition("/")[0]] = len(clicks), sum(clicks)
+    return found
+
+
+def test_rows_and_sums_are_those_of_the_ready_runs(spark: SparkSession, world: Mounted) -> None:
+    """V1, V2: by partition, and all in all."""
+    for read in WAYS:
+        assert clicks_by_file(read(spark, world.path)) == true_clicks(world.truth)
+        assert read(spark, world.path).count() == world.truth.records
+
+
+def test_hive_layout_gives_partition_columns(spark: SparkSession, tmp_path: Path, engine: str) -> None:
+    """V12: the columns come from the path, as text, and a filter on them prunes."""
+    for hive in mount_world(tmp_path, SPEC, engine, "--layout", HIVE_LAYOUT, template=HIVE_LAYOUT):
+        records = spark.read.schema(SCHEMA).option("pathGlobFilter", "payload.jsonl").json(str(hive.path))
+        rows = records.groupBy("customer_id", "query_name", "logical_date").count().collect()
+        wanted: Counter[tuple[str, ...]] = Counter()
+        for path, data in hive.truth.files.items():
+            if path.endswith(PAYLOAD_NAME) and data:
+                wanted[tuple(part.partition("=")[2] for part in path.split("/")[:3])] = data.count(b"\n")
+        assert {tuple(map(str, row[:3])): row[3] for row in rows} == wanted
+        one = hive.world.settled[0]
+        chosen = records.where((F.col("customer_id") == one.customer_id) & (F.col("logical_date") == one.logical_date))
+        in_both = [count for (customer, _, date), count in wanted.items() if (customer, date) == (one[1], one[3])]
+        assert chosen.count() == sum(in_both)
+
+
+def test_next_job_sees_the_switched_run(spark: SparkSession, world: Mounted) -> None:
+    """V3: longer, shorter and retracted, between two jobs of one session."""
+    assert by_glob(spark, world.path).count() == by_directory(spark, world.path).count() == world.truth.records
+    longer, shorter, gone, *_ = sorted(world.world.ready)
+    producer = world.daemon.place.producer
+    for partition, count in ((longer, 500), (shorter, 1)):
+        line = b'{"campaign_id":"new","clicks":3}\n'
+        producer.write_and_publish(partition, "later", line * count)
+        world.world.ready[partition] = "later"
+    producer.fail(gone)
+    del world.world.ready[gone]
+    world.daemon.refresh()
+    truth = true_clicks(truth_of(world.world))
+    assert (truth[longer.path], truth[shorter.path], gone.path in truth) == ((500, 1500), (1, 3), False)
+    for read in WAYS:
+        assert clicks_by_file(read(spark, world.path)) == truth
+
+
+def test_broken_run_fails_the_job(spark: SparkSession, world: Mounted) -> None:
+    """V10: never fewer rows without an error, also where all was seen before; whole again when the run is."""
+    assert by_glob(spark, world.path).count() == world.truth.records
+    victim = sorted(world.world.ready)[2]
+    directory = world.daemon.place.producer.run_directory(victim, world.world.ready[victim])
+    directory.rename(directory.with_name("lost"))
+    for read in WAYS:
+        with pytest.raises((Py4JJavaError, PySparkException), match="Input/output error"):
+            read(spark, world.path).count()
+    directory.with_name("lost").rename(directory)
+    assert by_directory(spark, world.path).count() == world.truth.records
