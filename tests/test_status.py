@@ -28,8 +28,11 @@ class FakeEngine:
     """An engine's counters."""
 
     name: str = "fake"
+    reads: str = "by hand"
+    reads_reason: str = "there is no other"
     requests: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
 
     def raw_waits_s(self) -> list[float]:
@@ -60,6 +63,7 @@ async def scene(inline: None, tmp_path: Path, nursery: trio.Nursery) -> Scene:
         freshness=world.freshness,
         refresher=world.refresher,
         engine=engine,
+        engine_reason="as asked for",
         life=life,
         started_s=time.monotonic() - 5.0,
     )
@@ -78,6 +82,10 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "pid": os.getpid(),
         "version": __version__,
         "engine": "fake",
+        "engine_reason": "as asked for",
+        "reads": "by hand",
+        "reads_reason": "there is no other",
+        "fallbacks": {},
         "phase": "serving",
         "draining_seconds_left": None,
         "holders": [],

@@ -209,7 +209,9 @@ def _mount(
             served.kernel_cache.close()
             if word is engines[-1]:
                 raise
-            log.warning("another engine serves", engine=word.value, cause=error.message)
+            log.warning(
+                "the kernel lacks what this engine needs, trying the next", engine=word.value, cause=error.message
+            )
             reason = f"{word.value} cannot serve: {error.message}"
         except BaseException:
             served.kernel_cache.close()

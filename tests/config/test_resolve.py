@@ -249,11 +249,14 @@ def test_places_of_our_own_follow_the_environment(monkeypatch: pytest.MonkeyPatc
     assert resolve(XDG_STATE_HOME="relative").get(table.STATE_DIR) == Path("/home/me/.local/state/readyfs")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert resolve(XDG_RUNTIME_DIR="/run/user/0").get(table.RUNTIME_DIR) == Path("/run/readyfs")
-    assert resolve().get(table.ALLOW_OTHER) is True
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert resolve(XDG_RUNTIME_DIR="/run/user/1000").get(table.RUNTIME_DIR) == Path("/run/user/1000/readyfs")
     assert resolve().get(table.RUNTIME_DIR) == Path("/tmp/readyfs-1000")
-    assert resolve().get(table.ALLOW_OTHER) is False
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_whoever_can_mount_shows_it_to_others(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
+    monkeypatch.setattr(table, "has_capability", lambda capability: capable)
+    assert resolve().get(table.ALLOW_OTHER) is capable
 
 
 def test_example_file_that_is_shipped_holds_only_settings() -> None:

@@ -22,6 +22,8 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "until": ("2024-01-01", "2024-01-02", "2024-01-03"),
     "raw-encoding": ("hive", "hive", "hive"),
     "max-staleness": ("1m", "2m", "3m"),
+    "engine": ("direct", "pyfuse3", "direct"),
+    "reads": ("cached", "passthrough", "cached"),
     "xattrs": ("false", "true", "false"),
     "allow-other": ("false", "true", "false"),
     "uid": ("1001", "1002", "1003"),

@@ -22,10 +22,8 @@ def render_status(status: Mapping[str, object]) -> str:
         ("withheld", reasons or "nothing"),
         ("broken", _count(status, "broken", "partition")),
         ("in use", _join(_count(status, "open_handles", "open handle"), _count(status, "inodes", "inode"))),
-        (
-            "daemon",
-            _join(_word(status, "pid", "pid"), str(status.get("engine", "")), _uptime(status), _version(status)),
-        ),
+        ("engine", _engine(status)),
+        ("daemon", _join(_word(status, "pid", "pid"), _uptime(status), _version(status))),
     ]
     return _block(str(status.get("mountpoint", "?")), rows)
 
@@ -118,6 +116,13 @@ def _state(status: Mapping[str, object]) -> str:
     label, error = str(status.get("state", "")), status.get("state_error")
     word = "STALE" if status.get("stale") else "outage" if error else ""
     return _join(label, f"{word}: {error}" if error else word)
+
+
+def _engine(status: Mapping[str, object]) -> str:
+    reads = f"{status['reads']} reads ({status.get('reads_reason')})" if "reads" in status else ""
+    fallbacks = status.get("fallbacks")
+    refused = sum(fallbacks.values()) if isinstance(fallbacks, Mapping) else 0
+    return _join(str(status.get("engine", "")), reads, f"{refused:,} refused by the kernel" if refused else "")
 
 
 def _uptime(status: Mapping[str, object]) -> str:
