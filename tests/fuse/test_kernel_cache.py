@@ -34,6 +34,9 @@ class RecordingKernel:
     def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         self._note(("attributes" if attributes_only else "listing", inode))
 
+    def expire_names(self) -> bool:
+        return False
+
     def _note(self, what: tuple[object, ...]) -> None:
         self.threads.add(threading.get_ident())
         self.before(what)
@@ -395,3 +398,40 @@ def test_close_ends_the_damage_thread(kernel: RecordingKernel) -> None:
     (thread,) = set(threading.enumerate()) - before
     assert cache.close()
     assert not thread.is_alive()
+
+
+class EpochKernel(RecordingKernel):
+    """A kernel that can be made to ask for every name again."""
+
+    def expire_names(self) -> bool:
+        self._note(("epoch",))
+        return True
+
+
+async def test_many_names_are_expired_at_once_and_listings_dropped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The listings come after the names, as always; what was sent before the burst was known to be one stays sent."""
+    monkeypatch.setattr(kernel_cache_module, "EXPIRE_ALL_FROM", 4)
+    kernel = EpochKernel()
+    cache = KernelCache(kernel)
+    try:
+        plan = [Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b", b"c", b"d"), (ONE,)), Invalidation(THREE, (b"e",))]
+        await cache.forget(plan)
+    finally:
+        assert cache.close()
+    assert kernel.sent == [
+        ("entry", ONE, b"a"),
+        ("listing", ONE),
+        ("epoch",),
+        ("attributes", ONE),
+        ("listing", TWO),
+        ("listing", THREE),
+    ]
+    assert cache.sent == 6
+
+
+async def test_where_names_cannot_be_expired_each_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, cache: KernelCache, kernel: RecordingKernel
+) -> None:
+    monkeypatch.setattr(kernel_cache_module, "EXPIRE_ALL_FROM", 1)
+    await cache.forget([Invalidation(ONE, (b"a", b"b"))])
+    assert kernel.sent == [("entry", ONE, b"a"), ("entry", ONE, b"b"), ("listing", ONE)]

@@ -85,9 +85,10 @@ class KernelCache:
     def _send_all(self, plan: Iterable[Invalidation]) -> None:
         with self._sending:
             try:
-                invalidations = list(plan)
-                expired = self._expire_names(sum(len(invalidation.names) for invalidation in invalidations))
-                for invalidation in invalidations:
+                names, expired = 0, False
+                for invalidation in plan:
+                    names += len(invalidation.names)
+                    expired = expired or self._expire_names(names)
                     for notification in self._notifications(invalidation, expired=expired):
                         if self._closed:
                             return
