@@ -99,8 +99,8 @@ def _set(names: Sequence[str]) -> str:
 
 
 @contextmanager
-def world() -> Iterator[Place]:
-    """Make a place whose state and runs belong to the producer, and whose directories of ours to the service."""
+def world(owner: int = SERVICE) -> Iterator[Place]:
+    """Make a place that everybody may enter, with directories for the daemon that belong to its user."""
     base = Path(tempfile.mkdtemp(prefix="readyfs-service-"))
     try:
         base.chmod(0o755)
@@ -108,7 +108,7 @@ def world() -> Iterator[Place]:
         with closing(place.producer):
             for ours in (place.runtime_dir, base / "var"):
                 ours.mkdir(mode=0o700)
-                os.chown(ours, SERVICE, SERVICE)
+                os.chown(ours, owner, owner)
             yield place
     finally:
         shutil.rmtree(base)
