@@ -123,6 +123,23 @@ def test_an_entry_that_vanishes_while_listing_is_left_out(
     assert names(store.list_directory(partition)) == [b"payload.jsonl"]
 
 
+@pytest.mark.parametrize("target", ["payload.jsonl", "/etc/passwd"])
+def test_a_required_file_that_becomes_a_symbolic_link_while_listing_is_unreadable(
+    store: RawStore, run: Path, partition: Partition, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V12: the link is not followed, wherever it leads."""
+    file = run / "metadata.json"
+
+    def replace_by_link() -> None:
+        file.unlink()
+        file.symlink_to(target)
+
+    meanwhile(monkeypatch, replace_by_link)
+    with pytest.raises(UnreadableFileError) as caught:
+        store.list_directory(partition, (), (b"metadata.json",))
+    assert (caught.value.name, caught.value.errno) == (b"metadata.json", errno.ELOOP)
+
+
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Let something happen once the names are read and before the entries are looked at."""
     real = os.scandir

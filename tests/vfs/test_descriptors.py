@@ -194,9 +194,16 @@ def test_raw_files_are_told_from_everything_else(place: Place) -> None:
     place.write(Row(), sub__f=b"")
     place.publish(Row(), Row(query=b"q2"))
     day = (b"c", b"q", DAY_1)
-    for path in (FILE, (*day, b"sub", b"f")):
-        assert place.fs.is_raw_file(place.inode(*path))
-    for path in ((b"c",), day, (*day, b"sub"), (b".readyfs", b"status.json"), (b"c", b"q2", DAY_1, PAYLOAD)):
+    for file in (FILE, (*day, b"sub", b"f")):
+        assert place.fs.is_raw_file(place.inode(*file))
+    others: list[tuple[bytes, ...]] = [
+        (b"c",),
+        day,
+        (*day, b"sub"),
+        (b".readyfs", b"status.json"),
+        (b"c", b"q2", DAY_1, PAYLOAD),
+    ]
+    for path in others:
         assert not place.fs.is_raw_file(place.inode(*path))
     assert not place.fs.is_raw_file(InodeNumber(99))
 

@@ -160,8 +160,8 @@ def test_newcomer_that_collides_is_an_error_and_its_elder_stays(place: Place, mo
     for row in rows:
         place.write(row, row.customer)
     place.publish(*rows)
-    real = nodes.inode_number
-    monkeypatch.setattr(nodes, "inode_number", lambda identity: InodeNumber(2 + real(identity) % 8))
+    real = nodes._number
+    monkeypatch.setattr(nodes, "_number", lambda text: InodeNumber(2 + real(text) % 8))
     served: dict[bytes, InodeNumber] = {}
     refused = 0
     for row in rows:
@@ -179,7 +179,7 @@ def test_newcomer_that_collides_is_an_error_and_its_elder_stays(place: Place, mo
 
 def test_collision_is_over_when_its_elder_was_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.publish(Row(customer=b"c1"), Row(customer=b"c2"))
-    monkeypatch.setattr(nodes, "inode_number", lambda identity: InodeNumber(42))
+    monkeypatch.setattr(nodes, "_number", lambda text: InodeNumber(42))
     place.inode(b"c1")
     with pytest.raises(InodeCollisionError):
         place.inode(b"c2")

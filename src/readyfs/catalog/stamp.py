@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Final
 
 STAMP_BITS: Final = 31
+_HASH: Final = blake2b(digest_size=4)
 
 
 def stamp_of(names: bytes) -> int:
@@ -17,4 +18,6 @@ def stamp_of(names: bytes) -> int:
 
     No names are no bytes, so that every empty directory has one stamp.
     """
-    return int.from_bytes(blake2b(names, digest_size=4).digest(), "little") >> (32 - STAMP_BITS)
+    digest = _HASH.copy()
+    digest.update(names)
+    return int.from_bytes(digest.digest(), "little") >> (32 - STAMP_BITS)

@@ -47,12 +47,10 @@ class LocalRawStore:
         fd = self._open_beneath_root((*self._layout.directory_of(partition), *relpath), _LIST_FLAGS)
         try:
             with os.scandir(fd) as found:
-                entries = [entry for item in found if (entry := _describe(item)) is not None]
-            if readable:
-                entries = [_try(fd, entry) if entry.name in readable else entry for entry in entries]
+                entries = [entry for item in found if (entry := _describe(fd, item, readable)) is not None]
         finally:
             os.close(fd)
-        entries.sort(key=lambda entry: entry.name)
+        entries.sort()
         return tuple(entries)
 
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> LocalRawFile:
@@ -158,31 +156,32 @@ class LocalRawFile:
         self.close()
 
 
-def _try(directory_fd: int, entry: RawEntry) -> RawEntry:
-    """Open a listed file and return it as it was then; a single name with O_NOFOLLOW cannot lead anywhere else."""
-    if entry.kind is not EntryKind.FILE:
-        return entry
-    try:
-        fd = os.open(entry.name, _FILE_FLAGS, dir_fd=directory_fd)
-    except OSError as error:
-        raise UnreadableFileError(entry.name, error) from None
-    try:
-        seen = os.fstat(fd)
-    finally:
-        os.close(fd)
-    if not stat.S_ISREG(seen.st_mode):
-        raise UnreadableFileError(entry.name, NotRegularError("not a regular file", os.fsdecode(entry.name)))
-    return RawEntry(entry.name, EntryKind.FILE, RawStat(seen.st_size, seen.st_mtime_ns))
-
-
-def _describe(item: os.DirEntry[str]) -> RawEntry | None:
+def _describe(directory_fd: int, item: os.DirEntry[str], readable: Collection[bytes]) -> RawEntry | None:
+    name = os.fsencode(item.name)
+    # The directory itself says which kind most entries have (d_type): one that is opened need not be looked at before.
+    if name in readable and item.is_file(follow_symlinks=False):
+        return RawEntry(name, EntryKind.FILE, _try(directory_fd, name))
     try:
         seen = item.stat(follow_symlinks=False)
     except FileNotFoundError:
         return None
-    name = os.fsencode(item.name)
     if stat.S_ISREG(seen.st_mode):
         return RawEntry(name, EntryKind.FILE, RawStat(seen.st_size, seen.st_mtime_ns))
     if stat.S_ISDIR(seen.st_mode):
         return RawEntry(name, EntryKind.DIRECTORY, RawStat(0, seen.st_mtime_ns))
     return None
+
+
+def _try(directory_fd: int, name: bytes) -> RawStat:
+    """Open a listed file and return it as it was then; a single name with O_NOFOLLOW cannot lead anywhere else."""
+    try:
+        fd = os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=directory_fd)
+    except OSError as error:
+        raise UnreadableFileError(name, error) from None
+    try:
+        seen = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if not stat.S_ISREG(seen.st_mode):
+        raise UnreadableFileError(name, NotRegularError("not a regular file", os.fsdecode(name)))
+    return RawStat(seen.st_size, seen.st_mtime_ns)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from readyfs.partition import Partition
 
@@ -22,16 +21,14 @@ class EntryKind(Enum):
     DIRECTORY = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class RawStat:
+class RawStat(NamedTuple):
     """Size in bytes and modification time in nanoseconds since the epoch."""
 
     size: int
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class RawEntry:
+class RawEntry(NamedTuple):
     """One name of a run directory; a directory's size is 0."""
 
     name: bytes

@@ -71,11 +71,11 @@ class Presentation:
 
     def directory(self, inode: InodeNumber, time_ns: int) -> Attributes:
         """Return a directory's attributes."""
-        return Attributes(inode, stat.S_IFDIR | self.dir_mode, 0, max(time_ns, 0), self.uid, self.gid)
+        return Attributes(inode, stat.S_IFDIR | self.dir_mode, 0, time_ns if time_ns > 0 else 0, self.uid, self.gid)
 
     def file(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
         """Return a regular file's attributes."""
-        return Attributes(inode, stat.S_IFREG | self.file_mode, size, max(time_ns, 0), self.uid, self.gid)
+        return Attributes(inode, stat.S_IFREG | self.file_mode, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)
 
 
 def date_time_ns(updated_at_ns: int, date: int) -> int:

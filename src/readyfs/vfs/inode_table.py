@@ -82,7 +82,7 @@ class InodeTable:
 
 def _same(known: Node, node: N) -> N:
     """Return the known node if it is what `node` is."""
-    if type(known) is type(node) and known.identity == node.identity:
+    if known is node or (type(known) is type(node) and known.identity == node.identity):
         return known
     holder, newcomer = (escape_text(b"/".join(one.identity)) for one in (known, node))
     raise InodeCollisionError(f"inode {node.inode} is held by {holder}, wanted by {newcomer}")

@@ -6,13 +6,14 @@ reused for other bytes: another run is another inode.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NewType, TypeAlias
 
-from readyfs.partition import Partition, render_date
+from readyfs.partition import Partition, SeriesKey, render_date
 from readyfs.raw.store import RawStat
 
 InodeNumber = NewType("InodeNumber", int)
@@ -39,6 +40,7 @@ class NodeKind(Enum):
 
 
 Identity: TypeAlias = tuple[bytes, ...]
+_HASH: Final = blake2b(digest_size=8)
 
 
 def inode_number(identity: Identity) -> InodeNumber:
@@ -46,17 +48,32 @@ def inode_number(identity: Identity) -> InodeNumber:
 
     63, because Java and SQLite read numbers above 2**63 as negative.
     """
-    digest = blake2b(digest_size=8)
-    for part in identity:
-        digest.update(len(part).to_bytes(4, "little"))
-        digest.update(part)
+    return _number(_text(identity))
+
+
+def _text(identity: Identity) -> bytes:
+    return b"".join([len(part).to_bytes(4, "little") + part for part in identity])
+
+
+def _number(text: bytes) -> InodeNumber:
+    digest = _HASH.copy()
+    digest.update(text)
     number = int.from_bytes(digest.digest(), "little") >> 1
     return InodeNumber(number if number > ROOT_INODE else number + 2)
 
 
+_KIND_TEXTS: Final = {kind: _text((kind.value,)) for kind in NodeKind}
+_LIVE_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
+_LIVE_TEXT: Final = _text((LIVE,))
+_DIRECTORY_KINDS: Final = frozenset(NodeKind) - {NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE}
+
+
 @dataclass(slots=True, eq=False)
-class Node(ABC):
-    """What every node has; `lookups` belongs to the inode table."""
+class Node:
+    """What every node has; `lookups` belongs to the inode table.
+
+    Abstract to the type checker alone: with ABC's metaclass, telling nodes apart takes four times as long.
+    """
 
     inode: InodeNumber
     kind: NodeKind
@@ -70,7 +87,7 @@ class Node(ABC):
     @property
     def is_directory(self) -> bool:
         """Whether the node has entries."""
-        return self.kind not in (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE)
+        return self.kind in _DIRECTORY_KINDS
 
 
 @dataclass(slots=True, eq=False)
@@ -169,15 +186,16 @@ def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
 
 def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) -> DateNode:
     """Return a node for a date directory below `above`; no partition means an ambiguous path."""
-    kind = NodeKind.BROKEN_DATE if partition is None else NodeKind.DATE
-    node = DateNode(ROOT_INODE, kind, 0, above, date, partition)
+    if partition is not None:
+        return DateNode(date_inode(partition), NodeKind.DATE, 0, above, date, partition)
+    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, 0, above, date, None)
     node.inode = inode_number(node.identity)
     return node
 
 
 def date_inode(partition: Partition) -> InodeNumber:
     """Return the inode number of a partition's date directory."""
-    return inode_number((NodeKind.DATE.value, LIVE, *_run_identity(partition)))
+    return _number(_LIVE_DATE_TEXT + _run_text(partition))
 
 
 def raw_node(
@@ -189,10 +207,17 @@ def raw_node(
     generation: int = 0,
 ) -> RawNode:
     """Return a node for what lies at `relpath` within a sealed run."""
-    number = inode_number(_raw_identity(kind, partition, relpath, generation))
+    number = raw_inode(kind, partition, relpath, generation)
     return RawNode(
         inode=number, kind=kind, partition=partition, above=above, relpath=relpath, stat=stat, generation=generation
     )
+
+
+def raw_inode(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int = 0) -> InodeNumber:
+    """Return the inode number of what lies at `relpath` within a sealed run."""
+    root = _LIVE_TEXT if kind is NodeKind.RAW_DIRECTORY else b""
+    changed = _text((generation.to_bytes(4, "little"),)) if generation else b""
+    return _number(_KIND_TEXTS[kind] + root + _run_text(partition) + _text(relpath) + changed)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:
@@ -219,6 +244,17 @@ def _numbered(node: ControlNode) -> ControlNode:
 
 def _run_identity(partition: Partition) -> Identity:
     return (*partition.key.series, render_date(partition.key.date), partition.run_id)
+
+
+def _run_text(partition: Partition) -> bytes:
+    """Return the text of `_run_identity`."""
+    (series, date), run_id, *_ = partition
+    return _series_text(series) + _text((render_date(date), run_id))
+
+
+@lru_cache(maxsize=4096)
+def _series_text(series: SeriesKey) -> bytes:
+    return _text(series)
 
 
 def _raw_identity(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int) -> Identity:

@@ -143,7 +143,9 @@ class Resolver:
         view = self._view(date, relpath, may_block)
         if isinstance(view, RunView):
             found = view.entries.get(name)
-            return NegativeEntry(self._look.name_timeout_s) if found is None else self._raw_entry(date, relpath, found)
+            if found is None:
+                return NegativeEntry(self._look.name_timeout_s)
+            return self._raw_entry(date, relpath, view, found)
         if name not in view.names:
             raise BrokenRunError(view.cause)
         return self._broken_entry(date, (*relpath, name), view.names[name])
@@ -181,10 +183,8 @@ class Resolver:
                 return self._look.directory(node.inode, time_ns), self._look.name_timeout_s
             case DateNode():
                 return self._date_attributes(node), self._look.name_timeout_s
-            case RawNode() if node.kind is NodeKind.RAW_DIRECTORY:
-                return self._look.directory(node.inode, node.stat.mtime_ns), FOREVER_S
             case RawNode():
-                return self._look.file(node.inode, node.stat.size, node.stat.mtime_ns), FOREVER_S
+                return self._raw_attributes(node), FOREVER_S
             case BrokenNode():
                 time_ns = self._date_attributes(node.date_node).time_ns
                 if node.is_directory:
@@ -221,20 +221,30 @@ class Resolver:
         time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
         return Entry(node, self._look.directory(node.inode, time_ns), timeout_s, timeout_s)
 
-    def _raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry) -> Entry:
-        assert date.partition is not None
-        partition, above = date.partition, (*date.above, self.in_force.catalog.layout.date_name(date.date))
-        kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
-        node = raw_node(kind, partition, above, (*parent, found.name), found.stat)
-        while self._holds_other_bytes(node):
-            node = raw_node(kind, partition, above, node.relpath, found.stat, node.generation + 1)
-        attributes, timeout_s = self.attributes(node)
-        return Entry(node, attributes, timeout_s, timeout_s)
+    def _raw_entry(self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry) -> Entry:
+        entry = view.answers.get(found.name)
+        if entry is None:
+            entry = view.answers.setdefault(found.name, self._make_raw_entry(date, parent, found, 0))
+        known = self._inodes.peek(entry.node.inode)
+        generation = 0
+        while isinstance(known, RawNode) and known.stat != found.stat and known.identity == entry.node.identity:
+            # The kernel holds this number for a file that was since replaced: its pages must not be mixed.
+            generation += 1
+            entry = self._make_raw_entry(date, parent, found, generation)
+            known = self._inodes.peek(entry.node.inode)
+        return entry
 
-    def _holds_other_bytes(self, node: RawNode) -> bool:
-        """Whether the kernel holds this number for a file that was since replaced: its pages must not be mixed."""
-        known = self._inodes.peek(node.inode)
-        return isinstance(known, RawNode) and known.identity == node.identity and known.stat != node.stat
+    def _make_raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int) -> Entry:
+        assert date.partition is not None
+        above = (*date.above, self.in_force.catalog.layout.date_name(date.date))
+        kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
+        node = raw_node(kind, date.partition, above, (*parent, found.name), found.stat, generation)
+        return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
+
+    def _raw_attributes(self, node: RawNode) -> Attributes:
+        if node.kind is NodeKind.RAW_DIRECTORY:
+            return self._look.directory(node.inode, node.stat.mtime_ns)
+        return self._look.file(node.inode, node.stat.size, node.stat.mtime_ns)
 
     def _broken_entry(self, date: DateNode, relpath: tuple[bytes, ...], kind: EntryKind) -> Entry:
         node_kind = NodeKind.BROKEN_FILE if kind is EntryKind.FILE else NodeKind.BROKEN_DIRECTORY
@@ -351,13 +361,12 @@ class Resolver:
                 self._look_ahead(date)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
-        entries = view.entries
 
         def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
-            for name, found in islice(entries.items(), start, None):
-                yield name, self._raw_entry(date, relpath, found)
+            for name, found in islice(view.entries.items(), start, None):
+                yield name, self._raw_entry(date, relpath, view, found)
 
-        return Listing(view.stamp, lambda: entries, entries_from)
+        return Listing(view.stamp, lambda: view.entries, entries_from)
 
     def _list_broken(self, date: DateNode, relpath: tuple[bytes, ...], view: BrokenView) -> Listing:
         if not view.names:

@@ -16,7 +16,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cached_property
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -27,11 +26,12 @@ from readyfs.catalog.tree import Meaning
 from readyfs.errors import BrokenRunError, TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
+from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
 from readyfs.vfs.descriptors import are_exhausted
 
 SEALED_RUNS_KEPT: Final = 65536
-"""Directories of sealed runs whose listings are kept, at about 1 kB each for a run of two files."""
+"""Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
 
 log = structlog.get_logger("readyfs.runs")
 
@@ -39,16 +39,18 @@ _RunKey: TypeAlias = tuple[PartitionKey, bytes]
 _Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
-@dataclass(frozen=True)
 class RunView:
-    """The entries of one directory of a sealed run, sorted by name."""
+    """The entries of one directory of a sealed run, sorted by name; `stamp` stands for the names.
 
-    entries: Mapping[bytes, RawEntry]
+    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept.
+    """
 
-    @cached_property
-    def stamp(self) -> int:
-        """What stands for the names in a position of a listing."""
-        return _stamp_of(self.entries)
+    __slots__ = ("answers", "entries", "stamp")
+
+    def __init__(self, entries: Mapping[bytes, RawEntry]) -> None:
+        self.entries = entries
+        self.stamp = _stamp_of(entries)
+        self.answers: dict[bytes, Entry] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,11 @@ class FileFilter:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = tuple(patterns)
+        self.shows_all = not patterns
 
     def shows(self, relpath: RelPath) -> bool:
         """Return whether a file is shown; a pattern without a slash is matched against the name alone."""
-        if not self._patterns:
+        if self.shows_all:
             return True
         path = os.fsdecode(b"/".join(relpath))
         name = os.fsdecode(relpath[-1])
@@ -204,14 +207,13 @@ class Runs:
 
     def _keep(self, place: _Place, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
         """Remember a directory of a sealed run; the caller holds the lock."""
-        view = RunView(
-            {
+        if not self._shown.shows_all:
+            found = {
                 name: entry
                 for name, entry in found.items()
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
-        )
-        self._sealed[place] = view
+        view = self._sealed[place] = RunView(found)
         while len(self._sealed) > self._kept:
             self._sealed.popitem(last=False)
         return view
