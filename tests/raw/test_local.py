@@ -19,7 +19,7 @@ from readyfs.layout import RawLayout, UnusableNameError
 from readyfs.partition import Partition
 from readyfs.raw.beneath import Opener, open_by_openat2, open_part_by_part
 from readyfs.raw.local import LocalRawStore
-from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, RawStore
+from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, RawStore, UnreadableFileError
 from tests.descriptors import open_descriptors
 from tests.fuse.live_mount import readyfs_mount
 
