@@ -6,6 +6,7 @@ way if it still answers, by signals and a lazy unmount if not. The reader is alw
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -26,12 +27,32 @@ from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
 
-ENGINES: Final[dict[str, tuple[str, ...]]] = {
-    "pyfuse3": ("--engine", "pyfuse3"),
-    "passthrough": ("--engine", "direct", "--reads", "passthrough"),
-    "cached": ("--engine", "direct", "--reads", "cached"),
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What an engine and its way of reading have the kernel do without asking: all that a reader can tell them by.
+
+    `arguments` choose it. Decisions 0017 and 0018 give the reasons and say what follows from each.
+    """
+
+    arguments: tuple[str, ...]
+    kernel_lists: bool = False
+    """Listings are kept: a second walk asks for nothing."""
+    kernel_opens: bool = False
+    """No open is asked for: what cannot be served fails when it is read, what was read stays readable, and what was not
+    needs the raw file, which nobody keeps open for the reader."""
+    kernel_reads: bool = False
+    """Bytes come from the raw file, no longer and no shorter than it is, dead or alive as the daemon may be."""
+
+
+TRAITS: Final[dict[str, Traits]] = {
+    "pyfuse3": Traits(("--engine", "pyfuse3")),
+    "passthrough": Traits(("--engine", "direct", "--reads", "passthrough"), kernel_lists=True, kernel_reads=True),
+    "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
-"""Every engine and way of reading by name, with the arguments that choose it; each mount test runs on each."""
+"""Every engine and way of reading by name; each mount test runs on each."""
+
+ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
 
 PATIENCE_S: Final = 20.0
 
@@ -106,6 +127,7 @@ class Daemon:
     place: Place
     process: subprocess.Popen[bytes]
     log: Path
+    traits: Traits = TRAITS["pyfuse3"]
 
     @property
     def path(self) -> Path:
@@ -165,6 +187,15 @@ class Daemon:
         lines = (line for line in self.log_text().splitlines() if line.startswith("{"))
         return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
+    def assert_refused(self, path: str | Path) -> None:
+        """Check that a file cannot be had: its open fails, or where the kernel opens by itself, its first read."""
+        if not self.traits.kernel_opens:
+            with fails_with(errno.EIO):
+                os.open(path, os.O_RDONLY)
+            return
+        with open(path, "rb", buffering=0) as file, fails_with(errno.EIO):
+            file.read(1)
+
     def held_raw_files(self) -> list[str]:
         """Return what the daemon has open below the raw root."""
         found = []
@@ -217,7 +248,7 @@ def start(place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Seque
             stderr=subprocess.STDOUT,
             cwd="/",
         )
-    daemon = Daemon(place, process, log)
+    daemon = Daemon(place, process, log, TRAITS[engine])
 
     def is_serving() -> bool:
         text = log.read_bytes()[offset:]
@@ -278,7 +309,8 @@ def mounted(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[
         yield daemon
         assert daemon.process.poll() is None, f"the daemon died:\n{daemon.log_text()}"
         wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
-        wait_until(lambda: not daemon.held_raw_files(), "every raw file is closed")
+        if not daemon.traits.kernel_opens:  # else they are kept for seconds; see `test_resources`
+            wait_until(lambda: not daemon.held_raw_files(), "every raw file is closed")
         assert daemon.stop() == 0, daemon.log_text()
         assert not mounts_at(daemon.path)
         assert "unexpectedly" not in daemon.log_text()

@@ -34,7 +34,12 @@ class MemoryFileHandle:
     node: ControlNode
 
 
-Handle: TypeAlias = RawFileHandle | MemoryFileHandle
+@dataclass(frozen=True, slots=True)
+class KernelFileHandle:
+    """An open raw file that the kernel reads by itself: it needs no descriptor of ours, and is counted as open."""
+
+
+Handle: TypeAlias = RawFileHandle | MemoryFileHandle | KernelFileHandle
 H = TypeVar("H", bound=Handle)
 
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from readyfs.errors import WouldBlockError
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.handles import HandleNumber
+from readyfs.vfs.handles import HandleNumber, KernelFileHandle
 from readyfs.vfs.nodes import InodeNumber
-
-NO_HANDLE: Final = 0
 
 
 class NoOpenError(OSError):
@@ -95,8 +93,8 @@ class PassthroughReads:
         finally:
             file.close()
         if backing_id is not None:
-            answer = OPEN_OUT.pack(NO_HANDLE, OpenFlag.PASSTHROUGH, backing_id)
-            return answer, lambda: self._backing.close(inode)
+            handle = self._fs.handles.add(KernelFileHandle())
+            return OPEN_OUT.pack(handle, OpenFlag.PASSTHROUGH, backing_id), lambda: self.release(inode, handle)
         try:
             handle = self._fs.open_file(inode).handle
         except BaseException:
@@ -116,8 +114,7 @@ class PassthroughReads:
 
     def release(self, inode: InodeNumber, handle: int) -> None:
         """Undo an open."""
-        if handle != NO_HANDLE:
-            self._fs.close_file(HandleNumber(handle))
+        self._fs.close_file(HandleNumber(handle))
         self._backing.close(inode)
 
     def expire_idle(self) -> None:
