@@ -10,6 +10,8 @@ VENV := .venv
 PREFIX ?= /usr/local
 # Where systemd looks for units of this prefix; give UNITDIR=/etc/systemd/system for one that it does not search.
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+# The same for the user of the units; systemd-sysusers looks below /usr, /usr/local and /etc.
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 # Extras to install besides, for example EXTRAS=postgres.
 EXTRAS ?=
@@ -18,7 +20,8 @@ ARGS ?=
 
 LIBDIR := $(PREFIX)/lib/readyfs
 SHAREDIR := $(PREFIX)/share/readyfs
-UNIT := readyfs@.service
+UNITS := readyfs@.service readyfs-unprivileged@.service
+SYSUSERS := readyfs.sysusers.conf
 EXAMPLE := readyfs.example.toml
 
 export PYTHON
@@ -79,10 +82,11 @@ check-paths:
 	}
 	check PREFIX $(call quoted,$(PREFIX))
 	check UNITDIR $(call quoted,$(UNITDIR))
+	check SYSUSERSDIR $(call quoted,$(SYSUSERSDIR))
 	[[ -z $(call quoted,$(DESTDIR)) ]] || check DESTDIR $(call quoted,$(DESTDIR))
 
 .PHONY: install
-install: check-paths ## install below PREFIX (/usr/local): program, systemd unit, example configuration
+install: check-paths ## install below PREFIX (/usr/local): program, systemd units and their user, example configuration
 	@umask 022
 	python=$$(.ci/setup install)
 	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
@@ -94,17 +98,23 @@ install: check-paths ## install below PREFIX (/usr/local): program, systemd unit
 	fi
 	# Users who start the program cannot write its bytecode. A file of a package that does not compile is that package's.
 	"$$python" -m compileall -f -qq -s "$(DESTDIR)$(LIBDIR)" -p "$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/lib" || true
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SHAREDIR)"
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSUSERSDIR)" "$(DESTDIR)$(SHAREDIR)"
 	ln -sfn ../lib/readyfs/bin/readyfs "$(DESTDIR)$(PREFIX)/bin/readyfs"
-	sed "s|/usr/local/|$(PREFIX)/|g" systemd/$(UNIT) >"$(DESTDIR)$(UNITDIR)/$(UNIT)"
-	chmod 644 "$(DESTDIR)$(UNITDIR)/$(UNIT)"
+	for unit in $(UNITS); do
+	    sed -e "s|/usr/local/lib/sysusers.d/|$(SYSUSERSDIR)/|g" -e "s#/usr/local/\(bin\|share\)/#$(PREFIX)/\1/#g" "systemd/$$unit" >"$(DESTDIR)$(UNITDIR)/$$unit"
+	    chmod 644 "$(DESTDIR)$(UNITDIR)/$$unit"
+	done
+	install -m 644 systemd/$(SYSUSERS) "$(DESTDIR)$(SYSUSERSDIR)/readyfs.conf"
 	install -m 644 systemd/$(EXAMPLE) "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
-	echo "installed $(DESTDIR)$(PREFIX)/bin/readyfs and $(DESTDIR)$(UNITDIR)/$(UNIT)"
+	echo "installed $(DESTDIR)$(PREFIX)/bin/readyfs, and in $(DESTDIR)$(UNITDIR): $(UNITS)"
+	[[ -n "$(DESTDIR)" ]] || getent passwd readyfs >/dev/null ||
+	    echo "the units run as the user readyfs, which is made by: systemd-sysusers $(SYSUSERSDIR)/readyfs.conf"
 
 .PHONY: uninstall
 uninstall: check-paths ## remove exactly what install put there; configuration and state stay
 	@rm -rf "$(DESTDIR)$(LIBDIR)"
-	rm -f "$(DESTDIR)$(PREFIX)/bin/readyfs" "$(DESTDIR)$(UNITDIR)/$(UNIT)" "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/readyfs" "$(DESTDIR)$(SYSUSERSDIR)/readyfs.conf" "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
+	for unit in $(UNITS); do rm -f "$(DESTDIR)$(UNITDIR)/$$unit"; done
 	[[ ! -d "$(DESTDIR)$(SHAREDIR)" ]] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(SHAREDIR)"
 
 .PHONY: clean

@@ -1,4 +1,4 @@
-"""`make install` and `make uninstall`: a program that runs, a unit that names it, and nothing left afterwards.
+"""`make install` and `make uninstall`: a program that runs, units that name it, and nothing left afterwards.
 
 Installs from the package index, so it belongs to the long tests.
 """
@@ -36,8 +36,12 @@ def test_installed_program_runs_and_uninstall_leaves_no_file(tmp_path: Path) -> 
         [prefix / "bin/readyfs", "--version"], capture_output=True, text=True, timeout=60, check=True
     )
     assert readyfs.__version__ in version.stdout
-    unit = (prefix / "lib/systemd/system/readyfs@.service").read_text(encoding="utf-8")
-    assert f"ExecStart={prefix}/bin/readyfs mount" in unit
+    for name in ("readyfs@.service", "readyfs-unprivileged@.service"):
+        unit = (prefix / "lib/systemd/system" / name).read_text(encoding="utf-8")
+        assert f"ExecStart={prefix}/bin/readyfs mount" in unit
+        assert f"systemd-sysusers {prefix}/lib/sysusers.d/readyfs.conf " in unit
+        assert "/usr/local" not in unit
+    assert (prefix / "lib/sysusers.d/readyfs.conf").is_file()
     assert (prefix / "share/readyfs/readyfs.example.toml").is_file()
     make("uninstall", f"PREFIX={prefix}")
     assert [path for path in prefix.rglob("*") if not path.is_dir() or "readyfs" in path.name] == []

@@ -34,7 +34,7 @@ def closed_python(tmp_path: Path) -> Path:
     return closed / "python3"
 
 
-@pytest.mark.parametrize("variable", ["PREFIX", "DESTDIR", "UNITDIR"])
+@pytest.mark.parametrize("variable", ["PREFIX", "DESTDIR", "UNITDIR", "SYSUSERSDIR"])
 @pytest.mark.parametrize("path", ["relative", "/with a blank", "/with%specifier", "/with'quote", "/with|bar", "/a&b"])
 def test_path_that_would_break_the_unit_is_refused(variable: str, path: str) -> None:
     done = run("make", "--silent", "check-paths", f"{variable}={path}")
