@@ -124,6 +124,10 @@ class StaleHandleError(FilesystemError):
     """A handle, inode or listing position that is no longer known."""
 
 
+class NameTooLongError(FilesystemError):
+    """A name of more bytes than any name here can have, and than statfs(2) tells."""
+
+
 class NoSuchAttributeError(FilesystemError):
     """The node has no such extended attribute."""
 

@@ -14,6 +14,8 @@ _ERRNO: Final[dict[type[errors.FilesystemError], int]] = {
     errors.BrokenRunError: errno.EIO,
     errors.StaleCatalogError: errno.EIO,
     errors.StaleHandleError: errno.ESTALE,
+    # The kernel lets longer names through to us than other filesystems have (FUSE_NAME_MAX, 1024).
+    errors.NameTooLongError: errno.ENAMETOOLONG,
     errors.NoSuchAttributeError: errno.ENODATA,
     # ls and cp remember ENOTSUP for the whole filesystem and stop asking; ENODATA they ask again for every file.
     errors.AttributesUnsupportedError: errno.ENOTSUP,

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 from readyfs.catalog.history import CatalogHistory
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import BrokenRunError, IsADirectoryNodeError, TooManyHandlesError, WouldBlockError
+from readyfs.errors import (
+    BrokenRunError,
+    IsADirectoryNodeError,
+    NameTooLongError,
+    TooManyHandlesError,
+    WouldBlockError,
+)
+from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
 from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
@@ -113,8 +120,10 @@ class Filesystem:
         """Return what a name in a directory stands for, and count one lookup of its node.
 
         Raises `WouldBlockError` if the raw store must be asked, `StaleCatalogError` at the root by V11,
-        `BrokenRunError` for a name of a broken run that need not be there.
+        `BrokenRunError` for a name of a broken run that need not be there, `NameTooLongError`.
         """
+        if len(name) > MAX_NAME_BYTES:
+            raise NameTooLongError
         entry = self._resolver.find(self.inodes.get(parent), name, may_block)
         if isinstance(entry, NegativeEntry):
             return entry

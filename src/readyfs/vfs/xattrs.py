@@ -11,7 +11,7 @@ from readyfs.partition import NOT_SET, Partition, render_date
 
 PREFIX: Final = b"user.readyfs."
 # Asked for by ls, cp and rsync on every file; they remember ENOTSUP per filesystem, ENODATA they do not.
-_UNSUPPORTED_NAMESPACES: Final = (b"security.", b"system.", b"trusted.")
+_NAMESPACE: Final = b"user."
 
 
 def render_time(time_ns: int) -> bytes:
@@ -47,7 +47,7 @@ def get_attribute(enabled: bool, attributes: Callable[[], Mapping[bytes, bytes]]
     """
     if not enabled:
         raise AttributesDisabledError
-    if name.startswith(_UNSUPPORTED_NAMESPACES):
+    if not name.startswith(_NAMESPACE):
         raise AttributesUnsupportedError
     value = attributes().get(name)
     if value is None:
