@@ -196,7 +196,7 @@ def _sign_of_mapping(flags: int, protection: int, fd: int, offset: int, size: in
 def _send(fd: int, offset: int | None, size: int) -> Answer:
     target = os.memfd_create("sent")
     try:
-        sent = os.sendfile(target, fd, offset, size)  # type: ignore[arg-type]  # None is allowed on Linux
+        sent = os.sendfile(target, fd, offset, size)
         return sent, os.pread(target, sent, 0)
     finally:
         os.close(target)

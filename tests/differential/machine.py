@@ -88,6 +88,7 @@ shapes = st.sampled_from(sorted(SHAPES))
 names = st.sampled_from([*FILES, *FILES, *ODD])
 in_dates = st.builds("{}/{}".format, st.sampled_from(DATES), names)
 paths = st.one_of(in_dates, in_dates, st.sampled_from([*ABOVE, *DATES, *STRANGERS]))
+usual_files = st.builds("{}/{}".format, st.sampled_from(DATES[:3]), st.sampled_from(["payload.jsonl", "metadata.json"]))
 flag_sets = st.one_of(
     st.just(()), st.lists(st.sampled_from(FLAGS), unique=True, max_size=3).map(lambda flags: tuple(sorted(flags)))
 )
@@ -141,16 +142,16 @@ class DifferentialMachine(RuleBasedStateMachine):
         self._watchdog.start()
         self.world.begin_example()
 
-    @initialize(ready=st.lists(st.tuples(partitions, shapes), min_size=1, max_size=6))
-    def begin(self, ready: list[tuple[LogicalPartition, str]]) -> None:
-        for partition, shape in ready:
+    @initialize(shapes=st.tuples(shapes, shapes, shapes), others=st.lists(st.tuples(partitions, shapes), max_size=4))
+    def begin(self, shapes: tuple[str, ...], others: list[tuple[LogicalPartition, str]]) -> None:
+        for partition, shape in [*zip(PARTITIONS[:3], shapes, strict=True), *others]:
             self.world.publish(partition, shape)
         self._changed()
 
     def teardown(self) -> None:
         try:
-            for held in [*self._held, *self._passes]:
-                _close_all(held.descriptors)
+            for descriptors in [held.descriptors for held in self._held] + [one.descriptors for one in self._passes]:
+                _close_all(descriptors)
             self.world.end_example()
         finally:
             self._watchdog.cancel()
@@ -184,12 +185,8 @@ class DifferentialMachine(RuleBasedStateMachine):
 
     # ---- by path ----------------------------------------------------------------------------------------------
 
-    @rule(call=st.sampled_from(sorted(BY_PATH)), path=paths)
-    def on_path(self, call: str, path: str) -> None:
-        self._on_path(call, path, lambda top: f"{top}/{path}")
-
-    @rule(calls=st.lists(st.sampled_from(sorted(BY_PATH)), min_size=3, max_size=6), path=paths)
-    def on_path_in_a_row(self, calls: list[str], path: str) -> None:
+    @rule(calls=st.lists(st.sampled_from(sorted(BY_PATH)), min_size=1, max_size=8), path=paths)
+    def on_path(self, calls: list[str], path: str) -> None:
         for call in calls:
             self._on_path(call, path, lambda top: f"{top}/{path}")
 
@@ -238,12 +235,13 @@ class DifferentialMachine(RuleBasedStateMachine):
         self._open(repr(path), {side: f"{top}/{path}" for side, top in self._tops.items()}, mode, flags)
 
     @rule(
-        path=st.one_of(st.sampled_from([*ABOVE, *DATES]), st.builds("{}/payload.jsonl".format, st.sampled_from(DATES)))
+        path=st.one_of(st.sampled_from([*ABOVE, *DATES]), usual_files),
+        flag=st.sampled_from([None, "O_DIRECT", "O_PATH"]),
     )
-    def open_plainly(self, path: str) -> None:
-        self._open(repr(path), {side: f"{top}/{path}" for side, top in self._tops.items()}, "O_RDONLY", ())
+    def open_what_may_be_there(self, path: str, flag: str | None) -> None:
+        paths = {side: f"{top}/{path}" for side, top in self._tops.items()}
+        self._open(repr(path), paths, "O_RDONLY", () if flag is None else (flag,))
 
-    @precondition(lambda self: self._held)
     @rule(
         choice=choices,
         name=st.one_of(names, st.sampled_from(["q1", "2024-06-01", "2024-06-02"])),
@@ -253,42 +251,44 @@ class DifferentialMachine(RuleBasedStateMachine):
     def open_at(self, choice: int, name: str, mode: str, flags: tuple[str, ...]) -> None:
         """openat(2) on a directory that is held, or on what is none."""
         held = _pick(self._held, choice)
+        if held is None:
+            return
         below = {side: f"/proc/self/fd/{fd}/{name}" for side, fd in held.descriptors.items()}
         self._open(f"{held.what} + {name!r}", below, mode, flags, within=held, leads_out=".." in name)
 
-    @precondition(lambda self: self._held)
     @rule(choice=choices, call=st.sampled_from(sorted(BY_PATH)), name=names)
     def on_path_at(self, choice: int, call: str, name: str) -> None:
         held = _pick(self._held, choice)
+        if held is None:
+            return
         leads_out = (".." in name or call == "chdir") and self._is_stale(held)
         tops = {side: f"/proc/self/fd/{fd}" for side, fd in held.descriptors.items()}
         self._on_path(call, f"{held.what} + {name!r}", lambda top: f"{top}/{name}", tops=tops, binds=not leads_out)
 
-    @precondition(lambda self: self._held)
-    @rule(choice=choices, call=st.sampled_from(sorted(BY_DESCRIPTOR)), offset=offsets, size=sizes)
-    def on_open(self, choice: int, call: str, offset: int, size: int) -> None:
-        self._on_open(_pick(self._held, choice), call, offset, size)
-
-    @precondition(lambda self: self._held)
     @rule(
         choice=choices,
-        calls=st.lists(st.tuples(st.sampled_from(sorted(BY_DESCRIPTOR)), offsets, sizes), min_size=2, max_size=5),
+        calls=st.lists(st.tuples(st.sampled_from(sorted(BY_DESCRIPTOR)), offsets, sizes), min_size=1, max_size=8),
     )
-    def on_open_in_a_row(self, choice: int, calls: list[tuple[str, int, int]]) -> None:
+    def on_open(self, choice: int, calls: list[tuple[str, int, int]]) -> None:
+        held = _pick(self._held, choice)
+        if held is None:
+            return
         for call, offset, size in calls:
-            self._on_open(_pick(self._held, choice), call, offset, size)
+            self._on_open(held, call, offset, size)
 
-    @precondition(lambda self: self._held)
     @rule(choice=choices)
     def dup(self, choice: int) -> None:
         held = _pick(self._held, choice)
+        if held is None:
+            return
         copies = {side: os.dup(fd) for side, fd in held.descriptors.items()}
         self._hold(Held(f"dup of {held.what}", copies, held.is_directory, held.is_direct, held.opened_at))
 
-    @precondition(lambda self: self._held)
     @rule(choice=choices)
     def close(self, choice: int) -> None:
         held = _pick(self._held, choice)
+        if held is None:
+            return
         self._held.remove(held)
         self._compare(f"close {held.what}", held.descriptors, lambda side: os.close(held.descriptors[side]))
 
@@ -307,15 +307,17 @@ class DifferentialMachine(RuleBasedStateMachine):
         self._passes.append(begun)
         self._go_on(begun, calls=1)
 
-    @precondition(lambda self: self._passes)
     @rule(choice=choices, calls=st.integers(1, 2))
     def continue_listing(self, choice: int, calls: int) -> None:
-        self._go_on(_pick(self._passes, choice), calls)
+        held = _pick(self._passes, choice)
+        if held is not None:
+            self._go_on(held, calls)
 
-    @precondition(lambda self: self._passes)
     @rule(choice=choices)
     def finish_listing(self, choice: int) -> None:
         held = _pick(self._passes, choice)
+        if held is None:
+            return
         self._passes.remove(held)
         try:
             self._go_on(held, calls=1000)
@@ -446,7 +448,7 @@ class DifferentialMachine(RuleBasedStateMachine):
             wrong = [side for side, answer in mounts.items() if not agree_with_raw(raw, answer)]
         first = next(iter(mounts))
         wrong += [side for side, answer in mounts.items() if not agree_with_each_other(raw, mounts[first], answer)]
-        wrong = [side for side in wrong if not is_known(side, described, is_direct, mounts[side])]
+        wrong = [side for side in wrong if not is_known(side, is_direct, raw, mounts[side])]
         if wrong:
             table = "".join(f"\n    {side:>18}: {shorten(answer)}" for side, answer in found.items())
             against = "raw binds" if binds else "raw does not bind"
@@ -458,8 +460,9 @@ class DifferentialMachine(RuleBasedStateMachine):
                 raise Mismatch(f"{described}: {side} gives {shorten(answer)}, which is against the rule")
 
 
-def _pick(some: Sequence[T], choice: int) -> T:
-    return some[choice % len(some)]
+def _pick(some: Sequence[T], choice: int) -> T | None:
+    """Return one of what is held, or None; as that depends on the answers, no precondition may ask for it."""
+    return some[choice % len(some)] if some else None
 
 
 def _close_all(descriptors: dict[str, int]) -> None:
