@@ -379,7 +379,7 @@ def test_ambiguous_path_behaves_as_broken_until_resolved(place: Place) -> None:
     place.publish(Row(source=b"s1"), Row(source=b"s2"))
     day = place.entry(b"c", b"q", DAY_1)
     assert day.node.kind is NodeKind.BROKEN_DATE
-    assert place.names(day.node.inode) == [PAYLOAD, METADATA]
+    assert place.names(day.node.inode) == [METADATA, PAYLOAD]
     with pytest.raises(BrokenRunError):
         place.open(b"c", b"q", DAY_1, PAYLOAD)
     with pytest.raises(BrokenRunError):

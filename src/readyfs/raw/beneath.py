@@ -38,6 +38,15 @@ class _OpenHow(ctypes.Structure):
 
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.argtypes = (
+    ctypes.c_long,
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.POINTER(_OpenHow),
+    ctypes.c_size_t,
+)
+_HOW_BYTES: Final = ctypes.sizeof(_OpenHow)
+_NO_NAMES: Final = frozenset({b"", b".", b".."})
 
 
 def open_beneath(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
@@ -94,27 +103,27 @@ def has_openat2() -> bool:
 
 
 def _join(parts: Sequence[bytes]) -> bytes:
-    for part in parts:
-        if part in (b"", b".", b"..") or b"/" in part or b"\0" in part:
-            raise OSError(errno.EINVAL, "not a single path component", os.fsdecode(part))
-    return b"/".join(parts) or b"."
+    path = b"/".join(parts)
+    if not _NO_NAMES.isdisjoint(parts) or b"\0" in path or path.count(b"/") >= max(len(parts), 1):
+        raise OSError(errno.EINVAL, "not a single path component", os.fsdecode(path))
+    return path or b"."
 
 
 def _openat2(dir_fd: int, path: bytes, flags: int) -> int:
-    how = _OpenHow(flags=flags, mode=0, resolve=_RESOLVE)
+    how = _how(flags)
     while True:
-        fd: int = _libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(dir_fd),
-            ctypes.c_char_p(path),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
+        fd: int = _libc.syscall(_SYS_OPENAT2, dir_fd, path, how, _HOW_BYTES)
         if fd >= 0:
             return fd
         code = ctypes.get_errno()
         if code != errno.EINTR:  # os.open tries again after EINTR (PEP 475), and so do we
             raise OSError(code, os.strerror(code), os.fsdecode(path))
+
+
+@cache
+def _how(flags: int) -> _OpenHow:
+    """Return what the call is told; the kernel only reads it, and there are a handful of flags."""
+    return _OpenHow(flags=flags, mode=0, resolve=_RESOLVE)
 
 
 def _open_part(dir_fd: int, name: bytes, flags: int, path: bytes) -> int:

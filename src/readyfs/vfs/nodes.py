@@ -62,10 +62,10 @@ def _number(text: bytes) -> InodeNumber:
     return InodeNumber(number if number > ROOT_INODE else number + 2)
 
 
-_KIND_TEXTS: Final = {kind: _text((kind.value,)) for kind in NodeKind}
-_LIVE_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
-_LIVE_TEXT: Final = _text((LIVE,))
-_DIRECTORY_KINDS: Final = frozenset(NodeKind) - {NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE}
+_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
+_RAW_DIRECTORY_TEXT: Final = _text((NodeKind.RAW_DIRECTORY.value, LIVE))
+_RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))
+_FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE)
 
 
 @dataclass(slots=True, eq=False)
@@ -87,7 +87,7 @@ class Node:
     @property
     def is_directory(self) -> bool:
         """Whether the node has entries."""
-        return self.kind in _DIRECTORY_KINDS
+        return self.kind not in _FILE_KINDS
 
 
 @dataclass(slots=True, eq=False)
@@ -195,7 +195,7 @@ def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) 
 
 def date_inode(partition: Partition) -> InodeNumber:
     """Return the inode number of a partition's date directory."""
-    return _number(_LIVE_DATE_TEXT + _run_text(partition))
+    return _number(_DATE_TEXT + _run_text(partition))
 
 
 def raw_node(
@@ -215,9 +215,9 @@ def raw_node(
 
 def raw_inode(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int = 0) -> InodeNumber:
     """Return the inode number of what lies at `relpath` within a sealed run."""
-    root = _LIVE_TEXT if kind is NodeKind.RAW_DIRECTORY else b""
+    what = _RAW_DIRECTORY_TEXT if kind is NodeKind.RAW_DIRECTORY else _RAW_FILE_TEXT
     changed = _text((generation.to_bytes(4, "little"),)) if generation else b""
-    return _number(_KIND_TEXTS[kind] + root + _run_text(partition) + _text(relpath) + changed)
+    return _number(what + _run_text(partition) + _text(relpath) + changed)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:

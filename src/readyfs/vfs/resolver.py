@@ -52,7 +52,9 @@ from readyfs.vfs.nodes import (
     broken_node,
     control_directory,
     control_file,
+    date_inode,
     date_node,
+    raw_inode,
     raw_node,
 )
 from readyfs.vfs.read_ahead import BUDGET_S, ReadAhead
@@ -164,7 +166,7 @@ class Resolver:
 
     def _view(self, date: DateNode, relpath: tuple[bytes, ...], may_block: bool) -> RunView | BrokenView:
         if date.partition is None:
-            names = dict.fromkeys(self._runs.required_names, EntryKind.FILE)
+            names = dict.fromkeys(sorted(self._runs.required_names), EntryKind.FILE)
             return BrokenView(names, "two ready rows claim this path")
         return self._runs.view(date.partition, relpath, may_block=may_block)
 
@@ -272,9 +274,8 @@ class Resolver:
                 return above_inode(node.above)
             case RawNode():
                 if len(node.relpath) == 1:
-                    return date_node(node.above[:-1], node.partition.key.date, node.partition).inode
-                holder = NodeKind.RAW_DIRECTORY
-                return raw_node(holder, node.partition, node.above, node.relpath[:-1], node.stat).inode
+                    return date_inode(node.partition)
+                return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1])
             case BrokenNode():
                 if len(node.relpath) == 1:
                     return node.date_node.inode
