@@ -34,7 +34,6 @@ from readyfs.fuse.direct.protocol import (
     NOTIFY_INVAL_ENTRY_OUT,
     NOTIFY_INVAL_INODE_OUT,
     Buffer,
-    InHeader,
     InitFlag,
     InitIn,
     Notify,
@@ -93,10 +92,10 @@ class Channel:
         """
         self._polled = open_mounted(mountpoint, options, privileged=privileged)
         data = os.read(self._polled, MIN_READ_BUFFER)
-        header = InHeader._make(IN_HEADER.unpack_from(data))
+        _, opcode, unique, *_ = IN_HEADER.unpack_from(data)
         body = data[IN_HEADER.size :].ljust(INIT_IN.size, b"\0")
         init = InitIn._make(INIT_IN.unpack_from(body))
-        if header.opcode != Opcode.INIT or init.major != KERNEL_VERSION:
+        if opcode != Opcode.INIT or init.major != KERNEL_VERSION:
             raise KernelLacksError(
                 f"the kernel speaks FUSE {init.major}.{init.minor}, not {KERNEL_VERSION}", "use --engine pyfuse3"
             )
@@ -106,7 +105,7 @@ class Channel:
         missing = NEEDED & ~flags
         if missing:
             raise KernelLacksError(f"the kernel's FUSE does not offer {missing.name}", "use --engine pyfuse3")
-        return Offer(init.minor, flags, init.max_readahead, header.unique)
+        return Offer(init.minor, flags, init.max_readahead, unique)
 
     def accept(self, offer: Offer, *, passthrough: bool) -> None:
         """Answer INIT: from now on the kernel sends requests."""

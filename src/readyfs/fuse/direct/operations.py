@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from readyfs.fuse.direct.in_flight import Request
+from readyfs.fuse.direct.listings import Listings
 from readyfs.fuse.direct.protocol import (
     BATCH_FORGET_IN,
     FORGET_IN,
@@ -18,14 +19,12 @@ from readyfs.fuse.direct.protocol import (
     STATFS_OUT,
     Buffer,
     Opcode,
-    ReadIn,
 )
 from readyfs.fuse.direct.reads import Reads
-from readyfs.fuse.direct.replies import PageFill, attr_out, direntplus, dot_direntplus, entry_out, negative_out
+from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
-from readyfs.vfs.nodes import InodeNumber, Node
+from readyfs.vfs.nodes import InodeNumber
 
 NAME_MAX: Final = 255
 
@@ -50,7 +49,7 @@ class Operations:
     def __init__(self, filesystem: Filesystem, reads: Reads, drop_listing: Callable[[InodeNumber], None]) -> None:
         self._fs = filesystem
         self._reads = reads
-        self._drop_listing = drop_listing
+        self._listings = Listings(filesystem, drop_listing)
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),
@@ -93,44 +92,9 @@ class Operations:
     # ---- listings -----------------------------------------------------------------------------------------------
 
     def _readdirplus(self, request: Request, may_block: bool) -> Answer:
-        asked = ReadIn._make(READ_IN.unpack_from(request.body))
-        inode = InodeNumber(request.inode)
-        listing = self._fs.read_directory(inode, asked.offset, may_block=may_block)
-        body = bytearray()
-        nodes: list[Node] = []
-        position = asked.offset
-        for name, entry, next_position, counted in listing:
-            if counted:
-                record = direntplus(name, entry, next_position)
-            else:
-                record = dot_direntplus(name, entry.attributes.inode, next_position)
-            if len(body) + len(record) > asked.size:
-                break
-            body += record
-            position = next_position
-            if counted:
-                nodes.append(entry.node)
-        else:
-            body += self._end(inode, listing, position, asked.size - len(body))
-            if not body and not listing.cacheable:
-                # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
-                self._drop_listing(inode)
-        self._fs.inodes.remember_all(nodes)
+        _, offset, size, _, _, _, _ = READ_IN.unpack_from(request.body)
+        body, nodes = self._listings.read(InodeNumber(request.inode), offset, size, may_block)
         return Answer(body, lambda: self._fs.forget([(node.inode, 1) for node in nodes]))
-
-    def _end(self, inode: InodeNumber, listing: DirectoryPass, position: int, room: int) -> bytes:
-        """Return a further `.` where the kernel's cached listing would fill its last page to the byte.
-
-        A reader that began before it was cached would see it end early then (V7).
-        """
-        fill = PageFill()
-        names = tuple(listing.names())
-        for name in names:
-            fill.add(name)
-        if not fill.is_exact or position != position_after(listing.listing.stamp, len(names) - 1):
-            return b""  # no need, or it was given already
-        record = dot_direntplus(DOTS[0], inode, position + 1)
-        return record if len(record) <= room else b""
 
     # ---- files --------------------------------------------------------------------------------------------------
 
@@ -138,8 +102,8 @@ class Operations:
         return Answer(*self._reads.open(InodeNumber(request.inode), may_block))
 
     def _read(self, request: Request, may_block: bool) -> Answer:
-        asked = ReadIn._make(READ_IN.unpack_from(request.body))
-        return Answer(self._reads.read(InodeNumber(request.inode), asked.fh, asked.offset, asked.size, may_block))
+        handle, offset, size, _, _, _, _ = READ_IN.unpack_from(request.body)
+        return Answer(self._reads.read(InodeNumber(request.inode), handle, offset, size, may_block))
 
     def _release(self, request: Request, may_block: bool) -> Answer:
         handle, _, _, _ = RELEASE_IN.unpack_from(request.body)

@@ -67,32 +67,6 @@ class Notify(IntEnum):
     INC_EPOCH = 8
 
 
-class InHeader(NamedTuple):
-    """struct fuse_in_header; `length` in bytes, itself and the body included."""
-
-    length: int
-    opcode: int
-    unique: int
-    nodeid: int
-    uid: int
-    gid: int
-    pid: int
-    total_extlen: int
-    padding: int
-
-
-class ReadIn(NamedTuple):
-    """struct fuse_read_in, of READ and READDIRPLUS; offset and size in bytes, but a directory's offset is a cookie."""
-
-    fh: int
-    offset: int
-    size: int
-    read_flags: int
-    lock_owner: int
-    flags: int
-    padding: int
-
-
 class InitIn(NamedTuple):
     """struct fuse_init_in, without what is unused."""
 
@@ -103,16 +77,15 @@ class InitIn(NamedTuple):
     flags2: int
 
 
-IN_HEADER: Final = struct.Struct("=IIQQIIIHH")
+IN_HEADER: Final = struct.Struct("=IIQQIIIHH")  # len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding
 OUT_HEADER: Final = struct.Struct("=IiQ")
 INIT_IN: Final = struct.Struct("=IIIII44x")
 INIT_OUT: Final = struct.Struct("=IIIIHHIIHHIIH22x")
 ATTR_OUT: Final = struct.Struct("=QIIQQQQQQIIIIIIIIII")  # fuse_attr_out with its fuse_attr
 ENTRY_OUT: Final = struct.Struct("=QQQQIIQQQQQQIIIIIIIIII")  # fuse_entry_out with its fuse_attr
-DIRENT: Final = struct.Struct("=QQII")
-DIRENTPLUS: Final = struct.Struct("=QQQQIIQQQQQQIIIIIIIIIIQQII")  # fuse_entry_out, fuse_dirent; the name follows
+DIRENT: Final = struct.Struct("=QQII")  # a name follows, padded to 8 bytes; in READDIRPLUS a fuse_entry_out precedes
 OPEN_OUT: Final = struct.Struct("=QIi")
-READ_IN: Final = struct.Struct("=QQIIQII")
+READ_IN: Final = struct.Struct("=QQIIQII")  # fh, offset, size, read_flags, lock_owner, flags, padding
 RELEASE_IN: Final = struct.Struct("=QIIQ")
 STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")
 GETXATTR_IN: Final = struct.Struct("=II")
@@ -126,7 +99,7 @@ NOTIFY_INVAL_ENTRY_OUT: Final = struct.Struct("=QII")
 BACKING_MAP: Final = struct.Struct("=iIQ")
 BACKING_ID: Final = struct.Struct("=I")
 
-_BODY_BYTES: Final = {
+_BODY_BYTES: Final[dict[int, int]] = {
     Opcode.FORGET: FORGET_IN.size,
     Opcode.READ: READ_IN.size,
     Opcode.READDIRPLUS: READ_IN.size,
@@ -148,14 +121,14 @@ IOC_CLONE: Final = ioctl_request(2, 0, 4)
 IOC_BACKING_OPEN: Final = ioctl_request(1, 1, BACKING_MAP.size)
 IOC_BACKING_CLOSE: Final = ioctl_request(1, 2, BACKING_ID.size)
 
+NO_ANSWER: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
 MIN_READ_BUFFER: Final = 8192
 """FUSE_MIN_READ_BUFFER: the least that a read of the device must offer, and enough where nothing is written."""
-DIRENT_ALIGNMENT: Final = 8
 
 
-def is_complete(header: InHeader, received: int) -> bool:
-    """Whether a request is as long as it says, and long enough for its opcode."""
-    return header.length == received and received - IN_HEADER.size >= _BODY_BYTES.get(header.opcode, 0)  # type: ignore[call-overload]
+def is_complete(opcode: int, length: int, received: int) -> bool:
+    """Whether a request is as long in bytes as its header says, and long enough for its opcode."""
+    return length == received and received - IN_HEADER.size >= _BODY_BYTES.get(opcode, 0)
 
 
 def reply(unique: int, body: bytes = b"") -> bytes:

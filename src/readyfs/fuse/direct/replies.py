@@ -3,67 +3,75 @@
 from __future__ import annotations
 
 import stat
+from functools import lru_cache
 from typing import Final
 
-from readyfs.fuse.direct.protocol import ATTR_OUT, DIRENT, DIRENT_ALIGNMENT, DIRENTPLUS, ENTRY_OUT
-from readyfs.vfs.attributes import IO_BYTES, Attributes, Entry, NegativeEntry
+from readyfs.fuse.direct.protocol import ATTR_OUT, DIRENT, ENTRY_OUT
+from readyfs.vfs.attributes import BLOCK_BYTES, IO_BYTES, Attributes, Entry, NegativeEntry
 
 _NS: Final = 1_000_000_000
-_PAGE: Final = 4096
+CACHE_PAGE: Final = 4096
 _DT_DIR: Final = stat.S_IFDIR >> 12
 _NO_ENTRY: Final = (0,) * 22
+_NO_ENTRY_OUT: Final = bytes(ENTRY_OUT.size)
+_PADDING: Final = tuple(b"\0" * (-length % 8) for length in range(8))
+"""What aligns a record to 8 bytes (FUSE_DIRENT_ALIGN), by the last three bits of its name's length."""
 
 
-def _attr(attributes: Attributes) -> tuple[int, ...]:
-    """Return struct fuse_attr."""
-    seconds, nanoseconds = divmod(attributes.time_ns, _NS)
-    return (
-        *(attributes.inode, attributes.size, attributes.blocks),
-        *(seconds, seconds, seconds, nanoseconds, nanoseconds, nanoseconds),
-        *(attributes.mode, 1, attributes.uid, attributes.gid, 0, IO_BYTES, 0),
-    )
-
-
-def _entry(entry: Entry) -> tuple[int, ...]:
-    """Return struct fuse_entry_out."""
-    valid, valid_ns = _seconds(entry.entry_timeout_s)
-    attr_valid, attr_valid_ns = _seconds(entry.attr_timeout_s)
-    return (entry.attributes.inode, 0, valid, attr_valid, valid_ns, attr_valid_ns, *_attr(entry.attributes))
-
-
-def _seconds(timeout_s: float) -> tuple[int, int]:
+@lru_cache(maxsize=16)
+def _split(timeout_s: float) -> tuple[int, int]:
+    """Return whole seconds and nanoseconds."""
     whole = int(timeout_s)
     return whole, int((timeout_s - whole) * _NS)
 
 
 def entry_out(entry: Entry) -> bytes:
     """Return the answer to a LOOKUP that found something."""
-    return ENTRY_OUT.pack(*_entry(entry))
+    attributes = entry.attributes
+    inode, size = attributes.inode, attributes.size
+    seconds, ns = divmod(attributes.time_ns, _NS)
+    valid, valid_ns = _split(entry.entry_timeout_s)
+    attr_valid, attr_valid_ns = _split(entry.attr_timeout_s)
+    return ENTRY_OUT.pack(
+        *(inode, 0, valid, attr_valid, valid_ns, attr_valid_ns),
+        *(inode, size, -(-size // BLOCK_BYTES), seconds, seconds, seconds, ns, ns, ns),
+        *(attributes.mode, 1, attributes.uid, attributes.gid, 0, IO_BYTES, 0),
+    )
 
 
 def negative_out(entry: NegativeEntry) -> bytes:
     """Return the answer to a LOOKUP whose absence the kernel may remember: inode 0 with a lifetime."""
-    valid, valid_ns = _seconds(entry.timeout_s)
+    valid, valid_ns = _split(entry.timeout_s)
     return ENTRY_OUT.pack(0, 0, valid, 0, valid_ns, 0, *_NO_ENTRY[6:])
 
 
 def attr_out(attributes: Attributes, timeout_s: float) -> bytes:
     """Return the answer to a GETATTR."""
-    valid, valid_ns = _seconds(timeout_s)
-    return ATTR_OUT.pack(valid, valid_ns, 0, *_attr(attributes))
+    size = attributes.size
+    seconds, ns = divmod(attributes.time_ns, _NS)
+    return ATTR_OUT.pack(
+        *(*_split(timeout_s), 0),
+        *(attributes.inode, size, -(-size // BLOCK_BYTES), seconds, seconds, seconds, ns, ns, ns),
+        *(attributes.mode, 1, attributes.uid, attributes.gid, 0, IO_BYTES, 0),
+    )
 
 
 def direntplus(name: bytes, entry: Entry, position: int) -> bytes:
     """Return one record of a READDIRPLUS whose entry counts as a lookup."""
     attributes = entry.attributes
-    record = DIRENTPLUS.pack(*_entry(entry), attributes.inode, position, len(name), attributes.mode >> 12)
-    return record + name + b"\0" * (-len(name) % DIRENT_ALIGNMENT)
+    length = len(name)
+    dirent = DIRENT.pack(attributes.inode, position, length, attributes.mode >> 12)
+    return entry_out(entry) + dirent + name + _PADDING[length & 7]
 
 
 def dot_direntplus(name: bytes, inode: int, position: int) -> bytes:
     """Return the record of `.` or `..`: no entry, because the kernel counts no lookup for them."""
-    record = DIRENTPLUS.pack(*_NO_ENTRY, inode, position, len(name), _DT_DIR)
-    return record + name + b"\0" * (-len(name) % DIRENT_ALIGNMENT)
+    return _NO_ENTRY_OUT + DIRENT.pack(inode, position, len(name), _DT_DIR) + name + _PADDING[len(name) & 7]
+
+
+def cached_bytes(name: bytes) -> int:
+    """Return how many bytes a name takes in the kernel's cached listing: a plain record, without an entry."""
+    return DIRENT.size + len(name) + 7 & ~7
 
 
 class PageFill:
@@ -77,11 +85,10 @@ class PageFill:
 
     def add(self, name: bytes) -> None:
         """Add a record."""
-        length = DIRENT.size + len(name)
-        length += -length % DIRENT_ALIGNMENT
-        self._used = self._used + length if self._used + length <= _PAGE else length
+        length = cached_bytes(name)
+        self._used = self._used + length if self._used + length <= CACHE_PAGE else length
 
     @property
     def is_exact(self) -> bool:
         """Whether the last page is full to the byte."""
-        return self._used == _PAGE
+        return self._used == CACHE_PAGE

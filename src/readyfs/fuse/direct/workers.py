@@ -24,7 +24,7 @@ from readyfs.fuse.direct.operations import Answer, Handler, Operations
 from readyfs.fuse.direct.protocol import (
     IN_HEADER,
     INTERRUPT_IN,
-    InHeader,
+    NO_ANSWER,
     Opcode,
     is_complete,
     reply_error,
@@ -116,36 +116,37 @@ class Workers:
             self._on_end()
 
     def _serve(self, fd: int, data: bytes, requests: Counter[str], errors: Counter[str]) -> None:
-        header = InHeader._make(IN_HEADER.unpack_from(data))
-        if not is_complete(header, len(data)):
-            log.error("the kernel sent a request of the wrong size", opcode=header.opcode, size=len(data))
-            if header.opcode not in (Opcode.FORGET, Opcode.BATCH_FORGET):
-                self._channel.send(fd, reply_error(header.unique, errno.EIO))
+        length, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
+        if not is_complete(opcode, length, len(data)):
+            log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
+            if opcode not in NO_ANSWER:
+                self._channel.send(fd, reply_error(unique, errno.EIO))
             return
-        named = self._handlers.get(header.opcode)
+        named = self._handlers.get(opcode)
         if named is not None:
             operation, handler = named
             requests[operation] += 1
-            request = Request(fd, header.unique, operation, header.nodeid, data[IN_HEADER.size :])
+            request = Request(fd, unique, operation, inode, data[IN_HEADER.size :])
             try:
                 answer = _call(handler, request, may_block=False)
             except WouldBlockError:
                 self._serve_waiting(request, handler, errors)
             else:
                 self._send(request, answer, errors)
-        elif header.opcode == Opcode.FORGET:
+        elif opcode in NO_ANSWER:
             requests["forget"] += 1
-            self._operations.forget(Request(fd, 0, "forget", header.nodeid, data[IN_HEADER.size :]))
-        elif header.opcode == Opcode.BATCH_FORGET:
-            requests["forget"] += 1
-            self._operations.batch_forget(Request(fd, 0, "forget", 0, data[IN_HEADER.size :]))
-        elif header.opcode == Opcode.INTERRUPT:
+            request = Request(fd, unique, "forget", inode, data[IN_HEADER.size :])
+            if opcode == Opcode.FORGET:
+                self._operations.forget(request)
+            else:
+                self._operations.batch_forget(request)
+        elif opcode == Opcode.INTERRUPT:
             requests["interrupt"] += 1
-            self._interrupt(fd, header.unique, data)
+            self._interrupt(fd, unique, data)
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
             requests["unsupported"] += 1
-            self._channel.send(fd, reply_error(header.unique, errno.ENOSYS))
+            self._channel.send(fd, reply_error(unique, errno.ENOSYS))
 
     def _interrupt(self, fd: int, unique: int, data: bytes) -> None:
         (interrupted,) = INTERRUPT_IN.unpack_from(data, IN_HEADER.size)

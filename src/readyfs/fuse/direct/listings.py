@@ -1,0 +1,77 @@
+"""READDIRPLUS: as many entries as the kernel has room for, and what its cache of listings needs besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from readyfs.fuse.direct.replies import CACHE_PAGE, PageFill, cached_bytes, direntplus, dot_direntplus
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
+from readyfs.vfs.nodes import InodeNumber, Node
+
+MAX_ENDED: Final = 4096
+
+
+class Listings:
+    """Answers requests for entries; called by workers.
+
+    `drop_listing` makes the kernel drop what it has cached of a directory's listing.
+    """
+
+    def __init__(self, filesystem: Filesystem, drop_listing: Callable[[InodeNumber], None]) -> None:
+        self._fs = filesystem
+        self._drop_listing = drop_listing
+        # Where the last pass over a directory ended: the kernel asks once more behind the last entry.
+        self._ended: dict[InodeNumber, int] = {}
+
+    def read(self, inode: InodeNumber, offset: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
+        """Return the entries behind a position, `size` bytes at most, and the nodes of which each counts a lookup."""
+        if offset and self._ended.pop(inode, None) == offset:
+            return b"", []
+        found = self._fs.read_directory(inode, offset, may_block=may_block)
+        records: list[bytes] = []
+        nodes: list[Node] = []
+        room, position, cached = size, offset, 0
+        for name, entry, next_position, counted in found:
+            if counted:
+                record = direntplus(name, entry, next_position)
+            else:
+                record = dot_direntplus(name, entry.attributes.inode, next_position)
+            room -= len(record)
+            if room < 0:
+                break
+            records.append(record)
+            position = next_position
+            cached += cached_bytes(name)
+            if counted:
+                nodes.append(entry.node)
+        else:
+            further = self._further_dot(inode, found, position) if offset or cached >= CACHE_PAGE else b""
+            if further and len(further) <= room:
+                records.append(further)
+            elif not further and records and found.cacheable:
+                self._note_end(inode, position)
+            elif not further and not records and not found.cacheable:
+                # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
+                self._drop_listing(inode)
+        self._fs.inodes.remember_all(nodes)
+        return b"".join(records), nodes
+
+    def _note_end(self, inode: InodeNumber, position: int) -> None:
+        if len(self._ended) >= MAX_ENDED:
+            self._ended.clear()  # left behind by readers who closed their directory before its end
+        self._ended[inode] = position
+
+    def _further_dot(self, inode: InodeNumber, found: DirectoryPass, position: int) -> bytes:
+        """Return one more `.` for a listing that fills its last page of the kernel's cache to the byte.
+
+        A reader that began before it was cached would see it end early otherwise (V7).
+        """
+        fill = PageFill()
+        names = tuple(found.names())
+        for name in names:
+            fill.add(name)
+        if not fill.is_exact or position != position_after(found.listing.stamp, len(names) - 1):
+            return b""  # no need, or it was given already
+        return dot_direntplus(DOTS[0], inode, position + 1)
