@@ -49,7 +49,7 @@ check: $(VENV)/.dev ## check format, lint and types
 	$(VENV)/bin/mypy
 
 .PHONY: bench
-bench: $(VENV)/.dev $(if $(findstring --quick,$(ARGS)),,$(VENV)/.bench) ## measure beside the raw tree and bindfs
+bench: $(VENV)/.dev ## measure beside the raw tree, links, a bind mount and bindfs
 	@exec $(VENV)/bin/python -m benchmarks $(ARGS)
 
 .PHONY: docs
@@ -62,11 +62,6 @@ $(VENV)/.demo $(VENV)/.dev: FORCE
 endif
 $(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup
 	@.ci/setup $(@:$(VENV)/.%=%)
-
-# What only measuring needs is large; a benchmark without it says what it leaves out.
-$(VENV)/.bench: $(VENV)/.dev
-	@echo "Installing what the benchmark needs besides into $(VENV)" >&2
-	if $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 --editable ".[bench]"; then touch $@; fi
 
 .PHONY: FORCE
 FORCE:

@@ -23,6 +23,7 @@ from benchmarks.daemons import BenchmarkError, unmount
 from benchmarks.latency import measure_refresh
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Measurement, say
+from benchmarks.private_mounts import enter_private_mounts
 from benchmarks.report import Report, record
 from benchmarks.results import Results
 from benchmarks.sites import Site, make_changing, make_large, make_small
@@ -30,6 +31,8 @@ from benchmarks.works import REFRESH, WORKS
 from readyfs.fuse.mount_table import read_mount_table
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+IDLE_S: Final = 1.0
+QUICK_IDLE_S: Final = 0.2
 _REAL: Final = 2000
 
 
@@ -48,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         contenders={contender.key: contender.title for contender in contenders},
         sites=sites,
         rounds=options.rounds,
+        is_quick=options.quick,
         elapsed_s=time.monotonic() - began,
         results=results,
     )
@@ -112,7 +116,7 @@ def _measure(options: argparse.Namespace, base: Path) -> tuple[Results, Sequence
                 results.missing[contender.title] = obstacle
     works = [work for work in WORKS if work.key in options.only]
     works = [work for work in works if work.key != "spark" or _has_spark(options, results)]
-    measurement = Measurement(contenders, options.rounds, share_mounts=options.quick, results=results)
+    measurement = Measurement(contenders, options.rounds, quick=options.quick, results=results)
     sites = {}
     for key, make in (
         ("small", partial(make_small, partitions=options.partitions)),
@@ -143,7 +147,7 @@ def _measure_refreshes(
             if contender.key in ("farm", "bind", "bindfs"):
                 continue
             try:
-                result = measure_refresh(changing, contender, options.rounds)
+                result = measure_refresh(changing, contender, options.rounds, QUICK_IDLE_S if options.quick else IDLE_S)
                 results.refreshes.setdefault(key, {})[contender.key] = result
             except (BenchmarkError, subprocess.SubprocessError, OSError) as error:
                 results.failures.append(f"{REFRESH}: {contender.title}: {error}")
@@ -155,8 +159,8 @@ def _ask_automatic(site: Site, results: Results) -> None:
     """Note how readyfs serves a site without being told how."""
     try:
         with automatic().mounted(site) as mounted:
-            assert mounted.daemon is not None and mounted.daemon.client is not None
-            status = mounted.daemon.client.status()
+            assert mounted.daemon is not None
+            status = mounted.daemon.status()
     except BenchmarkError as error:
         results.failures.append(f"auto: {error}")
         return
@@ -169,7 +173,7 @@ def _has_spark(options: argparse.Namespace, results: Results) -> bool:
     if options.quick:
         reason = "left out of the quick form"
     elif find_spec("pyspark") is None:
-        reason = "PySpark is not installed (`pip install .[bench]`)"
+        reason = "PySpark is not installed"
     elif not shutil.which("java"):
         reason = "there is no Java"
     if reason:
@@ -213,6 +217,7 @@ def _stoppable() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    enter_private_mounts("benchmarks", sys.argv[1:])
     try:
         sys.exit(main())
     except KeyboardInterrupt:

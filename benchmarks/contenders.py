@@ -17,7 +17,19 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Protocol
 
-from benchmarks.daemons import PATIENCE_S, Daemon, MountError, start, stop, unmount, wait_mounted
+from benchmarks.daemons import (
+    PATIENCE_S,
+    BenchmarkError,
+    Daemon,
+    MountError,
+    last_complaint,
+    start,
+    stop,
+    unmount,
+    wait_answering,
+    wait_mounted,
+)
+from benchmarks.private_mounts import FUSE_DEVICE, is_for_all
 from benchmarks.sites import Site
 from benchmarks.work.view import View
 from readyfs.control.client import ControlClient
@@ -177,6 +189,8 @@ class Readyfs:
                 return "whoever runs the benchmark is a plain user"
             if not shutil.which("setpriv"):
                 return "setpriv is not installed"
+            if not is_for_all(FUSE_DEVICE):
+                return f"users may not open {FUSE_DEVICE} here"
         return None
 
     @contextmanager
@@ -201,16 +215,23 @@ class Readyfs:
             try:
                 wait_mounted(path, process, output)
                 daemon = Daemon(process, ControlClient(socket_path(runtime_dir, path), timeout_s=PATIENCE_S))
+                wait_answering(daemon, output)
                 # Mounted is not yet served; listing waits until it is.
                 _run([*as_user, "ls", str(path)])
                 self._check(daemon)
                 yield Mounted(View(str(path), raw_layout=False), daemon, as_user)
+            except MountError:
+                raise
+            except (BenchmarkError, OSError) as error:
+                complaint = last_complaint(output)
+                if complaint is None:
+                    raise
+                raise BenchmarkError(f"{error}; the daemon's last complaint: {complaint}") from error
             finally:
                 stop(process, path)
 
     def _check(self, daemon: Daemon) -> None:
-        assert daemon.client is not None
-        status = daemon.client.status()
+        status = daemon.status()
         for name, value in self.expected:
             if status.get(name) != value:
                 reason = status.get(f"{name}_reason")
@@ -258,8 +279,8 @@ def _as_plain_user() -> tuple[str, ...]:
     """
     if os.geteuid() != 0:
         return ()
-    reading = [f"--{kind}=+dac_read_search" for kind in ("inh-caps", "ambient-caps")]
-    return ("setpriv", f"--reuid={PLAIN_USER}", f"--regid={PLAIN_USER}", "--clear-groups", *reading)
+    rights = [f"--{kind}=+dac_read_search" for kind in ("inh-caps", "ambient-caps")]
+    return ("setpriv", f"--reuid={PLAIN_USER}", f"--regid={PLAIN_USER}", "--clear-groups", *rights)
 
 
 @contextmanager

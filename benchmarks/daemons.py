@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from readyfs.control.client import ControlClient
+from readyfs.errors import UserError
 from readyfs.fuse.mount_table import mounts_at
 
 PATIENCE_S: Final = 60.0
@@ -38,9 +40,24 @@ class Daemon:
         """Return how many requests were answered so far, by operation; none if nobody counts."""
         if self.client is None:
             return Counter()
-        counts = self.client.status()["requests"]
+        counts = self.status()["requests"]
         assert isinstance(counts, dict)
         return Counter(counts)
+
+    def status(self) -> dict[str, object]:
+        """Return the status document."""
+        return self._ask(ControlClient.status)
+
+    def refresh(self, *, wait: bool) -> None:
+        """Have it look at the state now; with `wait` until every reader sees what it found."""
+        self._ask(partial(ControlClient.refresh, wait=wait))
+
+    def _ask(self, question: Callable[[ControlClient], dict[str, object]]) -> dict[str, object]:
+        assert self.client is not None
+        try:
+            return question(self.client)
+        except UserError as error:
+            raise BenchmarkError(f"its daemon does not answer: {error}") from error
 
     def cpu_s(self) -> float:
         """Return the processor time used so far (proc_pid_stat(5))."""
@@ -66,14 +83,20 @@ def start(command: Sequence[str], output: Path) -> subprocess.Popen[bytes]:
 
 def wait_mounted(path: Path, process: subprocess.Popen[bytes], output: Path) -> None:
     """Wait until something is mounted; raise `MountError` with the daemon's last words if it is not."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not mounts_at(path):
-        if process.poll() is not None:
-            last = output.read_text("utf-8", "replace").strip().splitlines()[-1:]
-            raise MountError(f"did not mount: {' '.join(last) or f'exit code {process.returncode}'}")
-        if time.monotonic() > deadline:
-            raise MountError(f"did not mount within {PATIENCE_S:.0f} s")
-        time.sleep(0.005)
+    _wait("mount", lambda: bool(mounts_at(path)), process, output)
+
+
+def wait_answering(daemon: Daemon, output: Path) -> None:
+    """Wait until a daemon answers on its socket, which may be a moment after it has mounted."""
+
+    def answers() -> bool:
+        try:
+            daemon.status()
+        except BenchmarkError:
+            return False
+        return True
+
+    _wait("answer", answers, daemon.process, output)
 
 
 def stop(process: subprocess.Popen[bytes], path: Path) -> None:
@@ -97,3 +120,20 @@ def unmount(path: Path) -> None:
         subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE_S)
     if mounts_at(path):
         raise BenchmarkError(f"{path} cannot be unmounted")
+
+
+def last_complaint(output: Path) -> str | None:
+    """Return the last line of a log that is worse than information, if there is one."""
+    lines = output.read_text("utf-8", "replace").splitlines()
+    return next((line for line in reversed(lines) if '"level":"info"' not in line), None)
+
+
+def _wait(verb: str, is_done: Callable[[], bool], process: subprocess.Popen[bytes], output: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_done():
+        if process.poll() is not None:
+            last = output.read_text("utf-8", "replace").strip().splitlines()[-1:]
+            raise MountError(f"did not {verb}: {' '.join(last) or f'exit code {process.returncode}'}")
+        if time.monotonic() > deadline:
+            raise MountError(f"did not {verb} within {PATIENCE_S:.0f} s")
+        time.sleep(0.005)

@@ -23,7 +23,6 @@ from benchmarks.work.probe import OPERATIONS
 from benchmarks.workers import end_group, start_work
 
 NAMES_TO_STAT: Final = 50_000
-_IDLE_S: Final = 1.0
 _PATIENCE_S: Final = 60.0
 
 Window = tuple[float, float]
@@ -37,21 +36,24 @@ class Sample(NamedTuple):
     seconds: float
 
 
-def measure_refresh(site: ChangingSite, contender: Contender, turns: int) -> RefreshResult:
-    """Probe a contender's mount while the state changes `turns` times; the raw tree is probed without changes."""
+def measure_refresh(site: ChangingSite, contender: Contender, turns: int, idle_s: float) -> RefreshResult:
+    """Probe a contender's mount while the state changes `turns` times, with pauses around each.
+
+    The raw tree is probed without changes.
+    """
     result = RefreshResult()
     with contender.mounted(site.site) as mounted:
         daemon = mounted.daemon
         windows: list[Window] = []
         with _probing(site, mounted) as probe:
-            time.sleep(_IDLE_S)
+            time.sleep(idle_s)
             if daemon:
                 cpu_s = daemon.cpu_s()
                 before = daemon.requests()
                 for _ in range(turns):
                     result.changes = site.change()
                     windows.append(_refresh(daemon))
-                    time.sleep(_IDLE_S)
+                    time.sleep(idle_s)
                 result.cpu_s = (daemon.cpu_s() - cpu_s) / turns
                 result.requests = dict(daemon.requests() - before)
             samples = _finish(probe)
@@ -97,9 +99,8 @@ def _probing(site: ChangingSite, mounted: Mounted) -> Iterator[Popen[bytes]]:
 
 
 def _refresh(daemon: Daemon) -> Window:
-    assert daemon.client is not None
     began = time.monotonic()
-    daemon.client.refresh(wait=True)
+    daemon.refresh(wait=True)
     return began, time.monotonic()
 
 
@@ -132,14 +133,13 @@ def summarize(seconds: Sequence[float]) -> Latency:
 
 def _time_to_visible(site: ChangingSite, mounted: Mounted, daemon: Daemon) -> float:
     """Return the time from the commit of one change, followed by an order to refresh, to its being seen."""
-    assert daemon.client is not None
     partition, commit = site.switch_one()
     process = start_work(mounted, "watch", f"{mounted.view.top}/{partition.path}")
     try:
         _read_line(process)
         commit()
         committed = time.monotonic()
-        daemon.client.refresh(wait=False)
+        daemon.refresh(wait=False)
         output, _ = process.communicate(timeout=_PATIENCE_S)
         return float(output) - committed
     finally:

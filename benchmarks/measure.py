@@ -31,12 +31,12 @@ def say(text: str) -> None:
 class Measurement:
     """Measures works on sites and collects the results.
 
-    `share_mounts` does all works of a site on one mount, which makes nothing fresh but saves time.
+    `quick` does all works of a site on one mount, which is fresh only once, and repeats each but once.
     """
 
     contenders: Sequence[Contender]
     rounds: int
-    share_mounts: bool = False
+    quick: bool = False
     results: Results = field(default_factory=Results)
     _dropped: set[str] = field(default_factory=set)
 
@@ -44,7 +44,7 @@ class Measurement:
         """Measure all works of one site; what fails is noted and does not end the rest."""
         os.sync()
         site.warm()
-        for group in [works] if self.share_mounts else [[work] for work in works]:
+        for group in [works] if self.quick else [[work] for work in works]:
             self._measure_group(site, group)
 
     def _measure_group(self, site: Site, works: Sequence[Work]) -> None:
@@ -87,7 +87,7 @@ class Measurement:
     def _do(self, work: Work, key: str, mounted: Mounted, workers: Workers, counts: dict[str, int]) -> float:
         phases: list[tuple[Phase, int]] = [(Phase.COLD if work.cold else Phase.FIRST, 1)]
         if work.agains:
-            phases.append((Phase.AGAIN, work.agains))
+            phases.append((Phase.AGAIN, 1 if self.quick else work.agains))
         spent = 0.0
         for phase, times in phases:
             daemon = mounted.daemon

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-WIDTH: Final = 860
-_LABEL: Final = 210
+WIDTH: Final = 900
+_LABEL: Final = 250
 _RIGHT: Final = 70
 _BAR: Final = 11
 _GAP: Final = 12

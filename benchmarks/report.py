@@ -39,6 +39,7 @@ class Report:
     contenders: dict[str, str]
     sites: dict[str, str]
     rounds: int
+    is_quick: bool
     elapsed_s: float
     results: Results
 
@@ -52,6 +53,7 @@ class Report:
             "sites": self.sites,
             "contenders": self.contenders,
             "rounds": self.rounds,
+            "quick": self.is_quick,
             "elapsed_s": round(self.elapsed_s),
             "missing": results.missing,
             "failures": results.failures,
@@ -103,6 +105,8 @@ class Report:
             f"medians of at most {self.rounds} rounds. Machine: {render_machine(self.machine)}. "
             f"Worlds: {'; '.join(self.sites.values())}."
         )
+        if self.is_quick:
+            yield from ("", "The quick form shows that everything runs. Its figures and verdicts mean nothing.")
         verdicts = verdict_table(results, self.contenders)
         if verdicts:
             yield from ("", "### What is asked, and what was found", "", *verdicts)

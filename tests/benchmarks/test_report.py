@@ -30,7 +30,7 @@ def results(**seconds: float) -> Results:
 def report(found: Results) -> str:
     machine: dict[str, object] = dict.fromkeys(("processor", "cores", "memory_gb", "filesystem", "python"), "some")
     machine["kernel"] = "Linux 6.9"
-    made = Report("make bench", date(2024, 6, 1), machine, TITLES, {"large": "one file"}, 3, 60.0, found)
+    made = Report("make bench", date(2024, 6, 1), machine, TITLES, {"large": "one file"}, 3, False, 60.0, found)
     return made.as_markdown({})
 
 
