@@ -61,6 +61,8 @@ log = structlog.get_logger("readyfs.daemon")
 
 PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
 """A state store that takes longer than two of its timeouts and this has not just been slow."""
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""What the kernel holds is many small objects without cycles, which full collections would walk again and again."""
 SAMPLE_PATIENCE_S: Final = 5.0
 """How long a look at some files may hold up the mount."""
 SPARE_DESCRIPTORS: Final = 128
@@ -181,6 +183,7 @@ async def _load_first(loader: CatalogLoader, freshness: Freshness, stop: trio.Ev
         freshness.succeeded(began)
         nursery.cancel_scope.cancel()
     gc.freeze()  # what is loaded stays: no collection need walk it again
+    gc.set_threshold(*GC_THRESHOLDS)
     return first
 
 
