@@ -183,6 +183,12 @@ class Filesystem:
         """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
         return self._open_raw(self._raw_file_node(inode))
 
+    def supersede(self, inode: InodeNumber) -> None:
+        """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
+        node = self.inodes.peek(inode)
+        if isinstance(node, RawNode):
+            node.superseded = True
+
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
 

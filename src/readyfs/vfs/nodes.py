@@ -122,7 +122,8 @@ class DateNode(Node):
 class RawNode(Node):
     """A directory or regular file of a sealed run.
 
-    `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds.
+    `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
+    says that it was replaced, though by its equal.
     """
 
     partition: Partition
@@ -130,6 +131,7 @@ class RawNode(Node):
     relpath: tuple[bytes, ...]
     stat: RawStat
     generation: int
+    superseded: bool = False
 
     @property
     def identity(self) -> Identity:

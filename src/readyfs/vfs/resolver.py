@@ -229,7 +229,11 @@ class Resolver:
             entry = view.answers.setdefault(found.name, self._make_raw_entry(date, parent, found, 0))
         known = self._inodes.peek(entry.node.inode)
         generation = 0
-        while isinstance(known, RawNode) and known.stat != found.stat and known.identity == entry.node.identity:
+        while (
+            isinstance(known, RawNode)
+            and (known.superseded or known.stat != found.stat)
+            and known.identity == entry.node.identity
+        ):
             # The kernel holds this number for a file that was since replaced: its pages must not be mixed.
             generation += 1
             entry = self._make_raw_entry(date, parent, found, generation)

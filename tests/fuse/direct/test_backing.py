@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from readyfs.fuse.direct import backing as backing_module
-from readyfs.fuse.direct.backing import IDLE_S, BackingFiles
+from readyfs.fuse.direct.backing import IDLE_S, BackingFiles, ReplacedFileError
 
 
 class FakeKernel:
@@ -33,48 +35,90 @@ def kernel() -> FakeKernel:
     return FakeKernel()
 
 
-def test_all_opens_of_an_inode_share_one_registration(kernel: FakeKernel) -> None:
+@pytest.fixture
+def raw(tmp_path: Path) -> Iterator[Callable[[str], int]]:
+    """What opens a raw file by name: each name is a file of its own, each call a descriptor of its own."""
+    opened: list[int] = []
+
+    def open_raw(name: str) -> int:
+        opened.append(os.open(tmp_path / name, os.O_RDONLY | os.O_CREAT))
+        return opened[-1]
+
+    yield open_raw
+    for fd in opened:
+        os.close(fd)
+
+
+def test_all_opens_of_an_inode_share_one_registration(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
     files = BackingFiles(kernel)
-    assert files.open(7, lambda: 30) == files.open(7, lambda: 31)
-    assert kernel.registered == {1: 30}
+    first = raw("a")
+    assert files.open(7, first) == files.open(7, raw("a"))
+    assert kernel.registered == {1: first}
     files.close(7)
     files.close(7)
-    assert files.open(7, lambda: 32) == 1, "kept for the next open"
+    assert files.open(7, raw("a")) == 1, "kept for the next open"
 
 
-def test_a_registration_that_is_open_is_never_let_go(kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registration_that_is_open_is_never_let_go(
+    kernel: FakeKernel, raw: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backing_module, "MAX_IDLE", 2)
     files = BackingFiles(kernel)
-    files.open(1, lambda: 11)
+    files.open(1, raw("1"))
     for inode in range(2, 7):
-        files.open(inode, lambda: 10 + inode)  # noqa: B023 - called at once
+        files.open(inode, raw(str(inode)))
         files.close(inode)
-    assert sorted(kernel.registered.values()) == [11, 15, 16]
+    assert sorted(kernel.registered) == [1, 5, 6]
 
 
-def test_idle_registrations_are_let_go_after_a_while(kernel: FakeKernel) -> None:
+def test_idle_registrations_are_let_go_after_a_while(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
     now_s = 0.0
     files = BackingFiles(kernel, lambda: now_s)
-    files.open(1, lambda: 11)
-    files.open(2, lambda: 12)
+    files.open(1, raw("1"))
+    files.open(2, raw("2"))
     files.close(2)
     now_s = IDLE_S - 0.1
     files.expire_idle()
-    assert sorted(kernel.registered.values()) == [11, 12]
+    assert sorted(kernel.registered) == [1, 2]
     now_s = IDLE_S
     files.expire_idle()
-    assert sorted(kernel.registered.values()) == [11]
+    assert sorted(kernel.registered) == [1]
 
 
-def test_a_refused_file_stays_refused_while_it_is_open_and_is_tried_anew_afterwards(kernel: FakeKernel) -> None:
+def test_a_registration_that_is_idle_is_not_used_for_another_raw_file(
+    kernel: FakeKernel, raw: Callable[[str], int]
+) -> None:
+    """V10: a file that was cut, opened and then restored under its name is not read from what was cut."""
+    files = BackingFiles(kernel)
+    files.open(1, raw("cut"))
+    files.close(1)
+    restored = raw("restored")
+    assert files.open(1, restored) == 2
+    assert kernel.registered == {2: restored}
+
+
+def test_an_inode_that_is_open_takes_no_other_raw_file(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
+    files = BackingFiles(kernel)
+    files.open(1, raw("old"))
+    with pytest.raises(ReplacedFileError):
+        files.open(1, raw("new"))
+    files.close(1)
+    assert files.open(1, raw("new")) == 2
+    assert sorted(kernel.registered) == [2]
+
+
+def test_a_refused_file_stays_refused_while_it_is_open_and_is_tried_anew_afterwards(
+    kernel: FakeKernel, raw: Callable[[str], int]
+) -> None:
     files = BackingFiles(kernel)
     kernel.refusal = errno.ELOOP
-    assert files.open(1, lambda: 11) is None
+    assert files.open(1, raw("a")) is None
     kernel.refusal = 0
-    assert files.open(1, lambda: 11) is None
-    files.close(1)
-    files.close(1)
-    assert files.open(1, lambda: 11) == 1
+    assert files.open(1, raw("a")) is None
+    assert files.open(1, raw("b")) is None, "the daemon reads whatever it opens"
+    for _ in range(3):
+        files.close(1)
+    assert files.open(1, raw("a")) == 1
     assert files.refused == {"ELOOP": 1}
 
 

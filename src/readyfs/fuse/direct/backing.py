@@ -2,12 +2,13 @@
 
 All opens of an inode must use one registration, and an inode is open either this way or through us, never both
 (fs/fuse/iomode.c answers EIO). So it is decided once for an inode and stands while it is open. A registration that is
-no longer open is kept for a while for the next open; one that is open is never let go.
+no longer open is kept for a while for the next open of the same raw file; one that is open is never let go.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import threading
 import time
 from collections import Counter, OrderedDict
@@ -24,6 +25,10 @@ IDLE_S: Final = 5.0
 """A registration keeps its raw file open, and so its filesystem busy: not for long after the last close."""
 
 
+class ReplacedFileError(Exception):
+    """The inode is open on another raw file than the one that stands at its place now."""
+
+
 class BackingPort(Protocol):
     """What the kernel offers."""
 
@@ -38,9 +43,13 @@ class BackingPort(Protocol):
 
 @dataclass(slots=True)
 class _Backing:
-    """One inode's registration; an id of None means that the kernel refused and the daemon reads for it."""
+    """One inode's registration; an id of None means that the kernel refused and the daemon reads for it.
+
+    `raw_file` is the device and inode number of the raw file; while it is registered, no other file has them.
+    """
 
     backing_id: int | None
+    raw_file: tuple[int, int]
     opens: int = 0
     idle_since: float = 0.0
 
@@ -61,13 +70,28 @@ class BackingFiles:
         """How often the kernel refused a file, by errno name."""
         return self._refused.copy()
 
-    def open(self, inode: int, fileno: Callable[[], int]) -> int | None:
-        """Count one open of an inode; return its backing id, or None if the daemon must read for it."""
+    def open(self, inode: int, fd: int) -> int | None:
+        """Count one open of an inode; return its backing id, or None if the daemon must read for it.
+
+        `fd` is the raw file. Raises `ReplacedFileError` if the kernel reads another one for those who have it open.
+        """
+        stat = os.fstat(fd)
+        raw_file = (stat.st_dev, stat.st_ino)
+        replaced = None
         with self._lock:
-            backing = self._open.get(inode) or self._idle.pop(inode, None) or _Backing(self._register(fileno()))
-            self._open[inode] = backing
+            backing = self._open.get(inode)
+            if backing is not None and backing.backing_id is not None and backing.raw_file != raw_file:
+                raise ReplacedFileError
+            if backing is None:
+                idle = self._idle.pop(inode, None)
+                is_same = idle is not None and idle.raw_file == raw_file
+                replaced = None if is_same else idle
+                backing = idle if idle is not None and is_same else _Backing(self._register(fd), raw_file)
+                self._open[inode] = backing
             backing.opens += 1
-            return backing.backing_id
+        if replaced is not None:
+            self._let_go(replaced)
+        return backing.backing_id
 
     def close(self, inode: int) -> None:
         """Count one close of an inode; one that `open` never counted is not ours."""
@@ -83,15 +107,19 @@ class BackingFiles:
                 return
             backing.idle_since = self._monotonic()
             self._idle[inode] = backing
-            if len(self._idle) > MAX_IDLE:
-                self._let_go(self._idle.popitem(last=False)[1])
+            surplus = self._idle.popitem(last=False)[1] if len(self._idle) > MAX_IDLE else None
+        if surplus is not None:
+            self._let_go(surplus)
 
     def expire_idle(self) -> None:
-        """Let go of what nobody has opened for a while."""
+        """Let go of what nobody has opened for a while; may block."""
         limit = self._monotonic() - IDLE_S
+        expired = []
         with self._lock:
             while self._idle and next(iter(self._idle.values())).idle_since <= limit:
-                self._let_go(self._idle.popitem(last=False)[1])
+                expired.append(self._idle.popitem(last=False)[1])
+        for backing in expired:
+            self._let_go(backing)
 
     def _register(self, fd: int) -> int | None:
         try:
@@ -104,6 +132,7 @@ class BackingFiles:
             return None
 
     def _let_go(self, backing: _Backing) -> None:
+        # Never under the lock: closing a raw file can make us wait for a store that hangs.
         assert backing.backing_id is not None
         try:
             self._port.close_backing(backing.backing_id)

@@ -30,6 +30,8 @@ log = structlog.get_logger("readyfs.fuse")
 
 TICK_S: Final = 0.1
 """How often deadlines are looked at, and how late an answer to a request that is given up can come."""
+EXPIRE_S: Final = 1.0
+"""How often raw files that were idle for long enough are let go."""
 
 
 class DirectEngine:
@@ -118,11 +120,19 @@ class DirectEngine:
         operations = Operations(self._fs, self._reads, self._drop_listing)
         self._workers = Workers(self._channel, operations, self._in_flight, self._raw_threads, end)
         self._workers.start()
-        while not self._ended.is_set():
-            with trio.move_on_after(TICK_S):
-                await self._ended.wait()
-            self._workers.answer_late(self._in_flight.take_late())
-            self._reads.expire_idle()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._expire_idle)
+            while not self._ended.is_set():
+                with trio.move_on_after(TICK_S):
+                    await self._ended.wait()
+                self._workers.answer_late(self._in_flight.take_late())
+            nursery.cancel_scope.cancel()
+
+    async def _expire_idle(self) -> None:
+        """Let go of raw files from time to time, on another thread: a close can wait for a store that hangs."""
+        while True:
+            await trio.sleep(EXPIRE_S)
+            await trio.to_thread.run_sync(self._reads.expire_idle, abandon_on_cancel=True)
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:

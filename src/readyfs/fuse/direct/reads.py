@@ -10,8 +10,8 @@ import errno
 from collections.abc import Callable
 from typing import Protocol
 
-from readyfs.errors import WouldBlockError
-from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.errors import StaleHandleError, WouldBlockError
+from readyfs.fuse.direct.backing import BackingFiles, ReplacedFileError
 from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber, KernelFileHandle
@@ -89,7 +89,11 @@ class PassthroughReads:
             raise WouldBlockError
         file = self._fs.open_raw(inode)
         try:
-            backing_id = self._backing.open(inode, file.fileno)
+            backing_id = self._backing.open(inode, file.fileno())
+        except ReplacedFileError:
+            # With this answer the kernel looks the path up once more, and finds another inode for the other file.
+            self._fs.supersede(inode)
+            raise StaleHandleError("the raw file was replaced by its equal while it is open") from None
         finally:
             file.close()
         if backing_id is not None:
