@@ -20,8 +20,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield found
 
 
-def run(world: World, how: settings) -> None:
-    run_state_machine_as_test(type("Differential", (DifferentialMachine,), {"world": world}), settings=how)
+def run(world: World, how: settings, *, may_drop_caches: bool = False) -> None:
+    names = {"world": world, "may_drop_caches": may_drop_caches}
+    run_state_machine_as_test(type("Differential", (DifferentialMachine,), names), settings=how)
 
 
 @pytest.mark.timeout(300)
@@ -30,10 +31,10 @@ def test_every_side_answers_alike(world: World) -> None:
     run(
         world,
         settings(
-            max_examples=int(__import__("os").environ.get("MAXE", "25")),
+            max_examples=25,
             stateful_step_count=50,
             deadline=None,
-            derandomize=not __import__("os").environ.get("RND"),
+            derandomize=True,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             report_multiple_bugs=False,
@@ -50,4 +51,5 @@ def test_every_side_answers_alike_for_long(world: World) -> None:
         settings(
             max_examples=3000, stateful_step_count=100, deadline=None, print_blob=True, suppress_health_check=SLOW
         ),
+        may_drop_caches=True,
     )
