@@ -44,8 +44,6 @@ _WORDS: Final = 2
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
 _PR_SET_NO_NEW_PRIVS: Final = 38
-_PR_CAP_AMBIENT: Final = 47
-_PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
 _THREADS: Final = Path("/proc/self/task")
 
@@ -86,7 +84,6 @@ def drop_privileges(keep: Set[Capability] = DAEMON_CAPABILITIES) -> None:
     # In this order: CAP_SETPCAP, which the bounding set asks for, is then given up with the rest.
     if _effective(words) >> Capability.SETPCAP & 1:
         _reduce_bounding_set(kept)
-    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     _write_words(before & kept)
     if before & kept & 1 << Capability.SYS_ADMIN:
         _prctl(_PR_SET_NO_NEW_PRIVS, 1)
@@ -114,7 +111,7 @@ def _read_words() -> ctypes.Array[_Word]:
 
 
 def _write_words(permitted: int) -> None:
-    """Set the effective and the permitted set, and empty the inheritable one."""
+    """Set the effective and the permitted set; empty the inheritable one, and with it the ambient (capabilities(7))."""
     parts = (permitted >> shift & 0xFFFFFFFF for shift in range(0, 32 * _WORDS, 32))
     words = _Words(*(_Word(part, part, 0) for part in parts))
     _check(_libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), words))
