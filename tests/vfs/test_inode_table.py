@@ -61,6 +61,18 @@ def test_forgotten_node_that_comes_back_counts_from_one() -> None:
     assert table.peek(inode) is None
 
 
+def test_node_that_was_forgotten_too_often_counts_from_one_when_it_comes_back() -> None:
+    """Nodes are kept with what was answered: one that owed counts would go while the kernel still holds it."""
+    table, node = InodeTable(), above_node((b"a",))
+    table.remember(node)
+    table.forget([(node.inode, 5)])
+    assert table.remember(node) is node
+    assert node.lookups == 1
+    table.remember(node)
+    table.forget([(node.inode, 1)])
+    assert table.peek(node.inode) is node
+
+
 def test_newcomer_with_a_number_that_is_taken_is_refused_and_reported() -> None:
     """Never merged: the one who was first stays, and neither count moves."""
     table = InodeTable()

@@ -296,7 +296,7 @@ class Resolver:
             case AboveNode():
                 return self._list_above(node, stamp)
             case DateNode() | RawNode() | BrokenNode() if node.is_directory:
-                listing = self._list_run(node, stamp is None, may_block)
+                listing = self._list_run(node, may_block)
             case ControlNode() if not node.name:
                 names = (CONTROL_FILE,)
                 listing = Listing(
@@ -354,7 +354,7 @@ class Resolver:
         until_s = time.monotonic() + BUDGET_S
         self._read_ahead.advance(self._runs.look_ahead(found, until_s))
 
-    def _list_run(self, node: RunNode, begins: bool, may_block: bool) -> Listing:
+    def _list_run(self, node: RunNode, may_block: bool) -> Listing:
         date, relpath = self._place_in_run(node)
         try:
             view = self._view(date, relpath, may_block=False)
@@ -362,7 +362,7 @@ class Resolver:
             if not may_block:
                 raise
             view = self._view(date, relpath, may_block=True)
-            if begins and not relpath:
+            if not relpath:
                 self._look_ahead(date)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
