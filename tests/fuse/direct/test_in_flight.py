@@ -28,7 +28,7 @@ def table(clock: Clock) -> InFlight:
 
 
 def request(unique: int = 2) -> Request:
-    return Request(fd=3, unique=unique, operation="open", inode=7, body=b"")
+    return Request(unique=unique, operation="open", inode=7, body=b"")
 
 
 def test_a_request_is_answered_by_one_alone(table: InFlight) -> None:

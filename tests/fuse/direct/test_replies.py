@@ -45,7 +45,6 @@ def test_structures_are_as_large_as_the_kernels(structure: str, size: int) -> No
 
 
 def test_ioctl_numbers_are_those_of_the_header() -> None:
-    assert protocol.IOC_CLONE == 0x8004E500
     assert protocol.IOC_BACKING_OPEN == 0x4010E501
     assert protocol.IOC_BACKING_CLOSE == 0x4004E502
 

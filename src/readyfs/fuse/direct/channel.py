@@ -1,15 +1,11 @@
-"""The connection to the kernel: the device's descriptors, the INIT handshake, requests, answers and notifications.
-
-Two descriptors of one connection: one that never blocks, which the worker that polls reads, and a clone
-(FUSE_DEV_IOC_CLONE) on which the others sleep. An answer must go to the descriptor that its request came from.
-"""
+"""The connection to the kernel: the device's descriptor, the INIT handshake, requests, answers and notifications."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
-import threading
+import select
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from readyfs.fuse.direct.mounting import DEVICE, open_mounted
+from readyfs.fuse.direct.mounting import open_mounted
 from readyfs.fuse.direct.protocol import (
     BACKING_ID,
     BACKING_MAP,
@@ -26,7 +22,6 @@ from readyfs.fuse.direct.protocol import (
     INIT_OUT,
     IOC_BACKING_CLOSE,
     IOC_BACKING_OPEN,
-    IOC_CLONE,
     KERNEL_VERSION,
     MIN_READ_BUFFER,
     MINOR_VERSION,
@@ -77,12 +72,11 @@ class Offer:
 
 
 class Channel:
-    """One FUSE connection. `receive`, `send` and the notifications may be called from any thread."""
+    """One FUSE connection. `send` and the notifications may be called from any thread."""
 
     def __init__(self) -> None:
-        self._polled = -1
-        self._sleeping = -1
-        self._polling = threading.Lock()
+        self._fd = -1
+        self._poll = select.poll()
         self._minor = 0
 
     def mount(self, mountpoint: str, options: Sequence[str], *, privileged: bool) -> Offer:
@@ -90,8 +84,8 @@ class Channel:
 
         Raises `FuseError` if the mount is refused, and `KernelLacksError` if the kernel offers too little.
         """
-        self._polled = open_mounted(mountpoint, options, privileged=privileged)
-        data = os.read(self._polled, MIN_READ_BUFFER)
+        self._fd = open_mounted(mountpoint, options, privileged=privileged)
+        data = os.read(self._fd, MIN_READ_BUFFER)
         _, opcode, unique, *_ = IN_HEADER.unpack_from(data)
         body = data[IN_HEADER.size :].ljust(INIT_IN.size, b"\0")
         init = InitIn._make(INIT_IN.unpack_from(body))
@@ -117,39 +111,30 @@ class Channel:
             *(MAX_BACKGROUND, MAX_BACKGROUND * 3 // 4, 4096, 1, MAX_PAGES, 0),
             *(flags >> 32, STACK_DEPTH if passthrough else 0, 0),
         )
-        os.write(self._polled, reply(offer.unique, answer))
+        os.write(self._fd, reply(offer.unique, answer))
         self._minor = min(offer.minor, MINOR_VERSION)
-        self._sleeping = os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC)
-        fcntl.ioctl(self._sleeping, IOC_CLONE, self._polled.to_bytes(4, "little"))
-        os.set_blocking(self._polled, False)
+        self._poll.register(self._fd, select.POLLIN)
+        os.set_blocking(self._fd, False)
 
-    def receive(self) -> tuple[int, bytes] | None:
-        """Wait for a request; return the descriptor to answer on and its bytes, or None once the mount is gone."""
+    def receive(self) -> bytes | None:
+        """Wait for a request and return it; None once the mount is gone. One thread at a time."""
+        until_s = time.monotonic() + POLL_S
         while True:
             try:
-                if self._polling.acquire(blocking=False):
-                    try:
-                        fd, until_s = self._polled, time.monotonic() + POLL_S
-                        while True:
-                            try:
-                                return fd, os.read(fd, MIN_READ_BUFFER)
-                            except BlockingIOError:
-                                if time.monotonic() > until_s:
-                                    break
-                    finally:
-                        self._polling.release()
-                fd = self._sleeping
-                return fd, os.read(fd, MIN_READ_BUFFER)
+                return os.read(self._fd, MIN_READ_BUFFER)
+            except BlockingIOError:
+                if time.monotonic() > until_s:
+                    self._poll.poll()
             except OSError as error:
                 if error.errno in (errno.ENODEV, errno.ECONNABORTED):
                     return None
                 if error.errno != errno.ENOENT:  # the request was withdrawn before it was read
                     raise
 
-    def send(self, fd: int, *answer: Buffer) -> bool:
+    def send(self, *answer: Buffer) -> bool:
         """Send an answer; return whether the kernel took it: it does not if the client is gone."""
         try:
-            os.writev(fd, answer)
+            os.writev(self._fd, answer)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.ECONNABORTED):
                 log.error("the kernel refused an answer", error=error.strerror)
@@ -161,18 +146,18 @@ class Channel:
     def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
         """FUSE_NOTIFY_INVAL_ENTRY."""
         body = NOTIFY_INVAL_ENTRY_OUT.pack(parent, len(name), 0) + name + b"\0"
-        os.write(self._polled, notification(Notify.INVAL_ENTRY, body))
+        os.write(self._fd, notification(Notify.INVAL_ENTRY, body))
 
     def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         """FUSE_NOTIFY_INVAL_INODE."""
         body = NOTIFY_INVAL_INODE_OUT.pack(inode, -1 if attributes_only else 0, 0)
-        os.write(self._polled, notification(Notify.INVAL_INODE, body))
+        os.write(self._fd, notification(Notify.INVAL_INODE, body))
 
     def expire_names(self) -> bool:
         """FUSE_NOTIFY_INC_EPOCH, where the kernel has it; return whether it was sent."""
         if self._minor < MINOR_WITH_EPOCH:
             return False
-        os.write(self._polled, notification(Notify.INC_EPOCH))
+        os.write(self._fd, notification(Notify.INC_EPOCH))
         return True
 
     # ---- passthrough --------------------------------------------------------------------------------------------
@@ -180,20 +165,19 @@ class Channel:
     def open_backing(self, fd: int) -> int:
         """Register an open raw file for passthrough; return its id. Raises `OSError` if the kernel refuses."""
         # Only with a buffer that may be changed does the call return the kernel's number.
-        return int(fcntl.ioctl(self._polled, IOC_BACKING_OPEN, bytearray(BACKING_MAP.pack(fd, 0, 0))))
+        return int(fcntl.ioctl(self._fd, IOC_BACKING_OPEN, bytearray(BACKING_MAP.pack(fd, 0, 0))))
 
     def close_backing(self, backing_id: int) -> None:
         """Let go of a registered file; opens that use it go on."""
-        fcntl.ioctl(self._polled, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
+        fcntl.ioctl(self._fd, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
 
     @property
     def is_open(self) -> bool:
         """Whether there is a mount, or was until `close`."""
-        return self._polled >= 0
+        return self._fd >= 0
 
     def close(self) -> None:
-        """Close the descriptors. No thread may be in `receive` any more, or its clients would wait for ever."""
-        for fd in (self._sleeping, self._polled):
-            if fd >= 0:
-                os.close(fd)
-        self._polled = self._sleeping = -1
+        """Close the descriptor. No thread may be in `receive` any more, or its clients would wait for ever."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

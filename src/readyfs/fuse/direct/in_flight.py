@@ -20,9 +20,8 @@ from a filesystem that works, and for who was killed it is short."""
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One request: the descriptor to answer on, the header's fields that matter, and the body."""
+    """One request: the header's fields that matter, and the body."""
 
-    fd: int
     unique: int
     operation: str
     inode: int

@@ -112,14 +112,13 @@ _BODY_BYTES: Final[dict[int, int]] = {
 }
 
 
-def ioctl_request(direction: int, number: int, size: int) -> int:
-    """Return an ioctl number of FUSE_DEV_IOC_MAGIC (include/uapi/asm-generic/ioctl.h); 1 is write, 2 is read."""
-    return direction << 30 | size << 16 | 229 << 8 | number
+def _write_ioctl(number: int, size: int) -> int:
+    """Return an ioctl number of FUSE_DEV_IOC_MAGIC (include/uapi/asm-generic/ioctl.h)."""
+    return 1 << 30 | size << 16 | 229 << 8 | number
 
 
-IOC_CLONE: Final = ioctl_request(2, 0, 4)
-IOC_BACKING_OPEN: Final = ioctl_request(1, 1, BACKING_MAP.size)
-IOC_BACKING_CLOSE: Final = ioctl_request(1, 2, BACKING_ID.size)
+IOC_BACKING_OPEN: Final = _write_ioctl(1, BACKING_MAP.size)
+IOC_BACKING_CLOSE: Final = _write_ioctl(2, BACKING_ID.size)
 
 NO_ANSWER: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
 MIN_READ_BUFFER: Final = 8192

@@ -1,14 +1,16 @@
 """The threads that serve a connection.
 
-Handlers are called on the thread that read the request, so that a request costs no switch of threads. One worker
-polls for a moment before it sleeps, another sleeps in the kernel behind it. Requests that wait for the raw store are
-limited in number; while they wait there is always one more worker than they are, because somebody must be free to
-read an INTERRUPT.
+One of them reads: it serves each request on the spot, which costs no switch of threads, and polls for the next. Threads
+of an interpreter that work at the same time slow each other down more than they help, so the others sleep. While the
+reader waits for the raw store somebody watches it, and if that takes longer than a moment another thread takes its
+seat: a slow raw store holds up its own readers only, and an INTERRUPT is always read. While the raw store is known to
+be slow the seat is given up beforehand.
 """
 
 from __future__ import annotations
 
 import errno
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -34,12 +36,21 @@ from readyfs.fuse.errno_table import errno_of
 
 log = structlog.get_logger("readyfs.fuse")
 
-FIRST_WORKERS: Final = 2
 UNKNOWN_INTERRUPT_S: Final = 0.001
+MOMENT_S: Final = 0.001
+"""How long the reader may wait for the raw store before it is relieved; it is found out within twice that."""
+SLOW_WITHIN_S: Final = 0.05
+"""Two reliefs within so short a time: the raw store is slow, and not just was."""
+SLOW_FOR_S: Final = 0.5
+QUIET_MOMENTS: Final = 50
+"""After so many moments without a wait the watch goes to sleep."""
 
 
 class Workers:
-    """Serves a channel until its mount is gone; `on_end` is then called once, on the last thread."""
+    """Serves a channel until its mount is gone; `on_end` is then called once, on one of the threads.
+
+    Of the requests that wait for the raw store at most `raw_threads` are under way; further ones are parked.
+    """
 
     def __init__(
         self,
@@ -55,18 +66,25 @@ class Workers:
         self._in_flight = in_flight
         self._free = raw_threads
         self._on_end = on_end
-        self._lock = threading.Lock()
         self._parked: deque[tuple[Request, Handler]] = deque()
-        self._waiting = 0
-        self._threads = 0
         self._requests: list[Counter[str]] = []
         self._errors: list[Counter[str]] = []
+        # Guards what follows: who reads, what the reader waits for, and who sleeps until the seat is free.
+        self._lock = threading.Lock()
+        self._reader: object = None
+        self._held: Request | None = None
+        self._spares = 0
+        self._turn = threading.Semaphore(0)
+        self._threads = 0
+        self._gone = False
+        self._relieved_s = self._slow_until_s = -math.inf
+        self._watch_wanted = threading.Event()
 
     def start(self) -> None:
-        """Start the first workers."""
-        for _ in range(FIRST_WORKERS):
-            self._threads += 1
+        """Start the first reader and its watch."""
+        with self._lock:
             self._start_one()
+        threading.Thread(target=self._watch, name="readyfs-watch", daemon=True).start()
 
     @property
     def has_ended(self) -> bool:
@@ -86,100 +104,163 @@ class Workers:
     def answer_late(self, requests: list[Request]) -> None:
         """Answer requests that were taken out of the table of those in flight."""
         for request in requests:
-            self._channel.send(request.fd, reply_error(request.unique, request.late_errno))
+            self._channel.send(reply_error(request.unique, request.late_errno))
+
+    # ---- the reader's seat ----------------------------------------------------------------------------------------
 
     def _start_one(self) -> None:
+        """Start a thread that reads; the caller holds the lock."""
         # Counted by one thread each: adding to a shared counter is not atomic.
         requests: Counter[str] = Counter()
         errors: Counter[str] = Counter()
         self._requests.append(requests)
         self._errors.append(errors)
+        self._threads += 1
         threading.Thread(target=self._run, args=(requests, errors), name="readyfs-worker", daemon=True).start()
 
     def _run(self, requests: Counter[str], errors: Counter[str]) -> None:
-        while True:
-            try:
-                received = self._channel.receive()
-            except OSError as error:
-                log.error("the FUSE device cannot be read", error=error.strerror)
-                break
-            if received is None:
-                break
-            try:
-                self._serve(*received, requests, errors)
-            except Exception:
-                log.exception("request failed unexpectedly", operation="protocol")
+        me = object()
+        while self._sit(me):
+            while self._reader is me:
+                received = self._receive()
+                if received is None:
+                    self._end()
+                    break
+                try:
+                    self._serve(me, received, requests, errors)
+                except Exception:
+                    log.exception("request failed unexpectedly", operation="protocol")
+            with self._lock:
+                self._spares += 1
+            self._turn.acquire()
         with self._lock:
             self._threads -= 1
-            is_last = not self._threads
-        if is_last:
-            self._on_end()
 
-    def _serve(self, fd: int, data: bytes, requests: Counter[str], errors: Counter[str]) -> None:
+    def _sit(self, me: object) -> bool:
+        """Take the seat; return False once there is nothing to read any more."""
+        with self._lock:
+            if not self._gone:
+                self._reader = me
+            return not self._gone
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._channel.receive()
+        except OSError as error:
+            log.error("the FUSE device cannot be read", error=error.strerror)
+            return None
+
+    def _end(self) -> None:
+        with self._lock:
+            self._gone = True
+            self._reader = None
+            # Everybody comes to see it: those who sleep now, and those who come back from the raw store later.
+            self._turn.release(self._threads)
+        self._watch_wanted.set()
+        self._on_end()
+
+    def _give_up_seat(self) -> None:
+        """Have another thread read; the caller holds the lock."""
+        self._reader = self._held = None
+        if self._spares:
+            self._spares -= 1
+            self._turn.release()
+        else:
+            self._start_one()
+
+    def _watch(self) -> None:
+        """Relieve a reader that waits for the raw store for longer than a moment."""
+        while not self._gone:
+            self._watch_wanted.wait()
+            self._watch_wanted.clear()
+            seen: Request | None = None
+            quiet = 0
+            while quiet < QUIET_MOMENTS and not self._gone:
+                time.sleep(MOMENT_S)
+                with self._lock:
+                    if self._held is None:
+                        quiet += 1
+                    elif self._held is seen:
+                        self._relieve()
+                    seen = self._held
+
+    def _relieve(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._relieved_s < SLOW_WITHIN_S:
+            self._slow_until_s = now_s + SLOW_FOR_S
+        self._relieved_s = now_s
+        self._give_up_seat()
+
+    # ---- requests ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, me: object, data: bytes, requests: Counter[str], errors: Counter[str]) -> None:
         length, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
         if not is_complete(opcode, length, len(data)):
             log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
             if opcode not in NO_ANSWER:
-                self._channel.send(fd, reply_error(unique, errno.EIO))
+                self._channel.send(reply_error(unique, errno.EIO))
             return
         named = self._handlers.get(opcode)
         if named is not None:
             operation, handler = named
             requests[operation] += 1
-            request = Request(fd, unique, operation, inode, data[IN_HEADER.size :])
+            request = Request(unique, operation, inode, data[IN_HEADER.size :])
             try:
                 answer = _call(handler, request, may_block=False)
             except WouldBlockError:
-                self._serve_waiting(request, handler, errors)
+                self._serve_waiting(me, request, handler, errors)
             else:
                 self._send(request, answer, errors)
         elif opcode in NO_ANSWER:
             requests["forget"] += 1
-            request = Request(fd, unique, "forget", inode, data[IN_HEADER.size :])
+            request = Request(unique, "forget", inode, data[IN_HEADER.size :])
             if opcode == Opcode.FORGET:
                 self._operations.forget(request)
             else:
                 self._operations.batch_forget(request)
         elif opcode == Opcode.INTERRUPT:
             requests["interrupt"] += 1
-            self._interrupt(fd, unique, data)
+            self._interrupt(unique, data)
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
             requests["unsupported"] += 1
-            self._channel.send(fd, reply_error(unique, errno.ENOSYS))
+            self._channel.send(reply_error(unique, errno.ENOSYS))
 
-    def _interrupt(self, fd: int, unique: int, data: bytes) -> None:
+    def _interrupt(self, unique: int, data: bytes) -> None:
         (interrupted,) = INTERRUPT_IN.unpack_from(data, IN_HEADER.size)
         if not self._in_flight.interrupt(interrupted):
             # It is being answered just now, or about to wait: EAGAIN has the kernel ask again if it still matters.
             time.sleep(UNKNOWN_INTERRUPT_S)
-            self._channel.send(fd, reply_error(unique, errno.EAGAIN))
+            self._channel.send(reply_error(unique, errno.EAGAIN))
 
     # ---- requests that wait for the raw store ---------------------------------------------------------------------
 
-    def _serve_waiting(self, request: Request, handler: Handler, errors: Counter[str]) -> None:
+    def _serve_waiting(self, me: object, request: Request, handler: Handler, errors: Counter[str]) -> None:
         if not self._in_flight.enter(request):
-            self._channel.send(request.fd, reply_error(request.unique, errno.EIO))
+            self._channel.send(reply_error(request.unique, errno.EIO))
             return
         with self._lock:
             if not self._free:
                 self._parked.append((request, handler))
                 return
             self._free -= 1
-            self._waiting += 1
-            one_more = self._waiting >= self._threads
-            if one_more:
-                self._threads += 1
-        if one_more:
-            self._start_one()
+            self._held = request
+            if self._slow_until_s > request.since:
+                self._give_up_seat()
+        if not self._watch_wanted.is_set():
+            self._watch_wanted.set()
         while True:
             self._answer_waiting(request, handler, errors)
             with self._lock:
-                if not self._parked:
+                parked = self._parked.popleft() if self._parked else None
+                if parked is not None:
+                    request, handler = parked
+                else:
                     self._free += 1
-                    self._waiting -= 1
+                if self._reader is me:
+                    self._held = request if parked is not None else None
+                if parked is None:
                     return
-                request, handler = self._parked.popleft()
 
     def _answer_waiting(self, request: Request, handler: Handler, errors: Counter[str]) -> None:
         if not self._in_flight.waits(request):
@@ -195,9 +276,9 @@ class Workers:
     def _send(self, request: Request, answer: Answer | int, errors: Counter[str]) -> None:
         if isinstance(answer, int):
             errors[errno.errorcode.get(answer, str(answer))] += 1
-            self._channel.send(request.fd, reply_error(request.unique, answer))
+            self._channel.send(reply_error(request.unique, answer))
             return
-        sent = self._channel.send(request.fd, reply_header(request.unique, len(answer.body)), answer.body)
+        sent = self._channel.send(reply_header(request.unique, len(answer.body)), answer.body)
         if not sent and answer.undo is not None:
             answer.undo()
 
