@@ -192,6 +192,7 @@ def _workspace(parent: Path | None) -> Iterator[Path]:
         for mount in reversed(read_mount_table()):
             if base in mount.mount_point.parents:
                 unmount(mount.mount_point)
+        say("removing what is left of the worlds")
         shutil.rmtree(base)
 
 

@@ -60,7 +60,7 @@ def measure_refresh(site: ChangingSite, contender: Contender, turns: int, idle_s
         result.refresh_s = [end - begin for begin, end in windows]
         result.latency = _summarize(samples, windows)
         if daemon:
-            result.visible_s = [_time_to_visible(site, mounted, daemon) for _ in range(2 * turns + 1)]
+            result.visible_s = [_time_to_visible(site, mounted, daemon) for _ in range(turns)]
             result.memory = daemon.memory()
     for when, row in result.latency.items():
         cells = "  ".join(

@@ -18,7 +18,7 @@ from benchmarks.sites import Site
 from benchmarks.workers import Workers
 from benchmarks.works import Phase, Work
 
-SLOW_S: Final = 20.0
+SLOW_S: Final = 10.0
 """A contender that has spent so much on a work has no further rounds of it."""
 
 
@@ -43,7 +43,6 @@ class Measurement:
     def measure(self, site: Site, works: Sequence[Work]) -> None:
         """Measure all works of one site; what fails is noted and does not end the rest."""
         os.sync()
-        site.warm()
         for group in [works] if self.quick else [[work] for work in works]:
             self._measure_group(site, group)
 
@@ -52,6 +51,7 @@ class Measurement:
         counts: dict[str, int] = {}
         with closing(Workers()) as workers:
             for number in range(self.rounds):
+                site.warm()
                 start = number % len(self.contenders)
                 for contender in (*self.contenders[start:], *self.contenders[:start]):
                     if contender.key in self._dropped or spent[contender.key] > SLOW_S:

@@ -21,6 +21,7 @@ from benchmarks.works import Work
 
 PATIENCE_PER_WORK_S: Final = 600.0
 _LAST_WORDS_S: Final = 10.0
+WARM_UP: Final = 8
 
 
 @dataclass(slots=True)
@@ -61,8 +62,8 @@ class Workers:
     def _count_by_spark(self, view: View) -> Timing:
         if self._spark is None:
             self._spark = start_work(None, "spark", errors=subprocess.DEVNULL)
-            # What the virtual machine compiles at first would be the first contender's.
-            for _ in range(3):
+            # What the virtual machine compiles at first would otherwise be the first contender's.
+            for _ in range(WARM_UP):
                 self._ask_spark(view)
         return self._ask_spark(view)
 

@@ -52,7 +52,7 @@ WORKS: Final = (
     Work("large-mmap", "the large file by mmap", "large", "large", agains=5),
     Work("large-parallel", "8 readers, a file each", "large", "large", agains=5),
     Work("duckdb", "DuckDB, every record", "queries", "small"),
-    Work("spark", "Spark, some hundred partitions", "queries", "small"),
+    Work("spark", "Spark, some hundred partitions", "queries", "small", agains=3),
 )
 
 REFRESH: Final = "refresh"
