@@ -86,7 +86,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
         prepare_runtime_dir(config.runtime_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
             prepare_mount_point(config.mountpoint, reserved)
-            drop_privileges()  # before the first thread, and before anything of the stores is parsed
+            drop_privileges()  # before the first thread
             exit_code = trio.run(partial(_serve, config, raw, store, loader, on_ready))
             if loader.is_busy:
                 _leave_at_once(exit_code)
