@@ -64,11 +64,16 @@ def open_flags(mode: str, flags: tuple[str, ...]) -> int:
 
 
 def list_directory(fd: int, size: int = 32768) -> Listing:
-    """Read a directory from its start to its end, the dots included; a name that comes twice is an error."""
+    """Read a directory from its start to its end, the dots included; a name that comes twice is an error.
+
+    The position is 0 again afterwards: where a directory ends is the file system's own affair, and calls that look at
+    the position first would show it.
+    """
     os.lseek(fd, 0, os.SEEK_SET)
     records = []
     while some := syscalls.read_directory(fd, size):
         records += some
+    os.lseek(fd, 0, os.SEEK_SET)
     names = frozenset((one.name, one.kind) for one in records)
     if len(names) != len(records):
         raise AssertionError(f"names come twice: {records}")
@@ -98,6 +103,7 @@ def _seek_back(fd: int, size: int) -> Answer:
         while some := syscalls.read_directory(fd, 600 + size):
             rest += [one.name for one in some]
         rests.append(rest)
+    os.lseek(fd, 0, os.SEEK_SET)
     names = [one.name for one in first] + rests[0]
     return sorted(names), rests[0] == rests[1] == rests[2]
 

@@ -162,18 +162,24 @@ class DifferentialMachine(RuleBasedStateMachine):
 
     @rule(partition=partitions, shape=shapes)
     def publish(self, partition: LogicalPartition, shape: str) -> None:
+        self._look(partition)
         self.world.publish(partition, shape)
         self._changed()
+        self._look(partition)
 
     @rule(partition=partitions, choice=choices)
     def publish_again(self, partition: LogicalPartition, choice: int) -> None:
+        self._look(partition)
         self.world.publish_again(partition, choice)
         self._changed()
+        self._look(partition)
 
     @rule(partition=partitions, how=st.sampled_from(["fail", "requeue", "delete"]))
     def retract(self, partition: LogicalPartition, how: str) -> None:
+        self._look(partition)
         self.world.retract(partition, how)
         self._changed()
+        self._look(partition)
 
     @rule()
     def refresh_without_a_change(self) -> None:
@@ -344,6 +350,16 @@ class DifferentialMachine(RuleBasedStateMachine):
     def _tops(self) -> dict[str, str]:
         return {side.name: f"{side.top}/{self.world.source}" for side in self.world.sides}
 
+    def _look(self, partition: LogicalPartition) -> None:
+        """Ask what a change changes, so that the kernel knows it before, and what it knows shows after."""
+        path = self.world.shown_path(partition).partition("/")[2]
+        above = path.rpartition("/")[0]
+        asked = [(above, "getdents64"), (path, "lstat"), (path, "getdents64"), (path, "getxattr run_id")]
+        for name in ("payload.jsonl", "metadata.json", "more.bin"):
+            asked += [(f"{path}/{name}", call) for call in ("lstat", "read")]
+        for where, call in asked:
+            self._on_path(call, where, lambda top, where=where: f"{top}/{where}")  # type: ignore[misc]
+
     def _changed(self) -> None:
         self.world.refresh()
         for held in self._passes:
@@ -374,7 +390,7 @@ class DifferentialMachine(RuleBasedStateMachine):
 
     def _on_open(self, held: Held, call: str, offset: int, size: int) -> None:
         if held.is_directory and (
-            call.startswith("lseek") or call in ("sendfile from the position", "FIONREAD", "readv")
+            call.startswith("lseek") or call in ("sendfile from the position", "FIONREAD")
         ):
             return  # positions in directories are the file system's own: see "seek in a directory"
         one = BY_DESCRIPTOR[call]
