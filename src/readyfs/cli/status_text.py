@@ -119,7 +119,7 @@ def _state(status: Mapping[str, object]) -> str:
 
 
 def _engine(status: Mapping[str, object]) -> str:
-    reads = f"{status['reads']} reads ({status.get('reads_reason')})" if "reads" in status else ""
+    reads = f"{status['reads']} reads: {status.get('reads_reason')}" if "reads" in status else ""
     fallbacks = status.get("fallbacks")
     refused = sum(fallbacks.values()) if isinstance(fallbacks, Mapping) else 0
     return _join(str(status.get("engine", "")), reads, f"{refused:,} refused by the kernel" if refused else "")
