@@ -354,10 +354,11 @@ class DifferentialMachine(RuleBasedStateMachine):
         """Ask what a change changes, so that the kernel knows it before, and what it knows shows after."""
         path = self.world.shown_path(partition).partition("/")[2]
         above = path.rpartition("/")[0]
-        asked = [(above, "getdents64"), (path, "lstat"), (path, "getdents64"), (path, "getxattr run_id")]
+        asked = [(path, "lstat"), (path, "getxattr run_id")]
         for name in ("payload.jsonl", "metadata.json", "more.bin"):
             asked += [(f"{path}/{name}", call) for call in ("lstat", "read")]
-        for where, call in asked:
+        # Last, because a listing brings attributes with it.
+        for where, call in [*asked, (path, "getdents64"), (above, "getdents64")]:
             self._on_path(call, where, lambda top, where=where: f"{top}/{where}")  # type: ignore[misc]
 
     def _changed(self) -> None:
@@ -389,9 +390,7 @@ class DifferentialMachine(RuleBasedStateMachine):
         return found
 
     def _on_open(self, held: Held, call: str, offset: int, size: int) -> None:
-        if held.is_directory and (
-            call.startswith("lseek") or call in ("sendfile from the position", "FIONREAD")
-        ):
+        if held.is_directory and (call.startswith("lseek") or call in ("sendfile from the position", "FIONREAD")):
             return  # positions in directories are the file system's own: see "seek in a directory"
         one = BY_DESCRIPTOR[call]
         binds = one.binds and not (held.is_direct and not one.direct)
