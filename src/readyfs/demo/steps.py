@@ -189,10 +189,8 @@ def switching(stage: Stage) -> None:
 
 def breaking(stage: Stage) -> None:
     """A ready partition whose raw files are damaged fails loudly, and heals by itself."""
-    # Of another month than the query was about: what the kernel has read of a file it keeps, and it stays right.
-    newest = stage.world.settled[0]
-    first_of_month = newest.logical_date[:8] + "01"
-    partition = max(one for one in stage.world.ready if one[:3] == newest[:3] and one.logical_date < first_of_month)
+    # One that nobody has read yet: what the kernel keeps of a file stays right, and is all that some mounts ask for.
+    partition = stage.world.settled[3]
     path = f"{MOUNT}/{partition.path}"
     run = stage.producer.run_directory(partition, stage.world.ready[partition])
     payload = shlex.quote(str(run.relative_to(stage.world.directory) / PAYLOAD_NAME))
@@ -239,10 +237,10 @@ STEPS: Final[tuple[Callable[[Stage], None], ...]] = (
     listing,
     reading,
     lineage,
-    query,
     appearing,
     switching,
     breaking,
+    query,
     refusing,
     following,
     status,
