@@ -63,8 +63,8 @@ log = structlog.get_logger("readyfs.daemon")
 PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
 """A state store that takes longer than two of its timeouts and this has not just been slow."""
 SWITCH_INTERVAL_S: Final = 0.0007
-"""How long a refresh may keep the interpreter from a request, which needs it two or three times. With the default of 5 ms
-open's p99 was 50 ms while 1,000,000 rows were read; less than this makes such a refresh much slower."""
+"""How long a refresh may keep the interpreter from a request, which needs it two or three times. With the default of
+5 ms open's p99 was 50 ms while 1,000,000 rows were read; less than this makes such a refresh much slower."""
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """What the kernel holds is many small objects without cycles, which full collections would walk again and again."""
 SAMPLE_PATIENCE_S: Final = 5.0
