@@ -158,7 +158,7 @@ def flags_daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 
 def test_odd_reads_past_the_page_cache_harm_nobody(ready: Place, engine: str) -> None:
-    """V2: O_DIRECT with odd sizes and offsets gives the right bytes, or what the raw file gives; the daemon lives on."""
+    """V2: O_DIRECT with odd sizes and offsets gives the right bytes, or what the raw file gives; no harm is done."""
     raw = ready.producer.run_directory(partition(), "r1") / "payload.jsonl"
     with mounted(ready, engine=engine) as daemon:
         fd, raw_fd = (os.open(path, os.O_RDONLY | os.O_DIRECT) for path in (daemon.of(partition()), raw))
