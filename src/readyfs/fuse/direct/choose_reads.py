@@ -1,7 +1,8 @@
 """Which way of reading serves a tree better, decided once for a mount: an OPEN that was answered ENOSYS stays so.
 
 Passthrough costs one trip to the daemon for every open and nothing for the bytes; cached costs nothing for what was
-read before, and a trip and a copy for what was not. So the size of a typical file decides. See docs/performance.md.
+read before, and a trip and a copy for what was not. So the size of a run's largest file decides: that is
+what people read. At 256 KiB the one loses as much on the first read as the other on each later one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from readyfs.partition import Partition
 from readyfs.raw.store import EntryKind, RawFile, RawStore
 
 LARGE_BYTES: Final = 256 * 1024
-"""From this mean size of a file on, passthrough is the better choice."""
+"""From this size on, on average over the runs that were looked at, passthrough is the better choice."""
 SAMPLED_RUNS: Final = 64
 SAMPLE_BUDGET_S: Final = 1.0
 
@@ -51,15 +52,15 @@ def choose_reads(
         return Choice(False, f"the raw store's filesystem refuses passthrough: {refused}")
     if sample.mean_bytes is None:
         return Choice(True, "no file is there yet to judge by")
-    kib, limit_kib = sample.mean_bytes / 1024, LARGE_BYTES // 1024
+    found = f"a run's largest file has {sample.mean_bytes / 1024:,.0f} KiB on average"
     if sample.mean_bytes < LARGE_BYTES:
-        return Choice(False, f"files of {kib:,.0f} KiB on average are small (below {limit_kib} KiB)")
-    return Choice(True, f"files of {kib:,.0f} KiB on average are large (from {limit_kib} KiB on)")
+        return Choice(False, f"{found}, which is small (below {LARGE_BYTES // 1024} KiB)")
+    return Choice(True, f"{found}, which is large (from {LARGE_BYTES // 1024} KiB on)")
 
 
 @dataclass(slots=True)
 class FileSample:
-    """Some of the files that are served: their mean size in bytes, and an open one; None if none was found."""
+    """What some runs hold: the mean size of their largest files in bytes, and an open file; None if none was found."""
 
     mean_bytes: float | None = None
     file: RawFile | None = None
@@ -82,7 +83,8 @@ def sample_files(catalog: Catalog, raw: RawStore, budget_s: float = SAMPLE_BUDGE
                 file = raw.open_file(partition, (entries[0].name,))
         except OSError:
             continue  # a run that cannot be read is reported when somebody looks at it
-        sizes += [entry.stat.size for entry in entries]
+        if entries:
+            sizes.append(max(entry.stat.size for entry in entries))
         if time.monotonic() > until_s:
             break
     return FileSample(sum(sizes) / len(sizes) if sizes else None, file)
