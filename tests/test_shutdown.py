@@ -12,10 +12,11 @@ from trio.testing import MockClock
 
 from readyfs import shutdown as shutdown_module
 from readyfs.errors import ExitCode, MountPointError
+from readyfs.fuse.engine import StuckCall
 from readyfs.fuse.holders import Holder
 from readyfs.fuse.mount_point import MountBusyError
 from readyfs.life import Life, Phase
-from readyfs.shutdown import HOLDERS_S, LAST_REPLIES_S, STUCK_S, Shutdown, StuckCall
+from readyfs.shutdown import HOLDERS_S, LAST_REPLIES_S, STUCK_S, Shutdown
 
 MOUNT = Path("/mount")
 DEVICE = (0, 77)
