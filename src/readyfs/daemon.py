@@ -55,6 +55,7 @@ from readyfs.status import StatusReporter
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.runs import FileFilter, Runs
 from readyfs.watchdog import feed_watchdog
 
@@ -249,6 +250,8 @@ def _join(
         freshness,
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
         on_damage=kernel_cache.forget_damaged,
+        # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
+        read_ahead=None if word is EngineWord.DIRECT else ReadAhead(),
     )
     engine: Engine
     if word is EngineWord.DIRECT:

@@ -20,6 +20,7 @@ from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
+from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.runs import FileFilter, Runs
 from tests.catalog.rows import NOW_NS, Row, build
 
@@ -113,6 +114,7 @@ class Place:
             self.freshness,
             self.max_open_files,
             self.damage.append,
+            ReadAhead(),
             self.clock.monotonic,
         )
 

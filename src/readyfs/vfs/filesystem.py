@@ -41,6 +41,7 @@ from readyfs.vfs.nodes import (
     RawNode,
     date_inode,
 )
+from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.resolver import InForce, Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
@@ -58,7 +59,8 @@ class OpenedFile:
 class Filesystem:
     """One read-only tree over a catalog and a raw store.
 
-    `on_damage` is told which names of a sealed run the kernel must ask for again; it must not block.
+    `on_damage` is told which names of a sealed run the kernel must ask for again; it must not block. `read_ahead` says
+    which runs to look at before they are asked for, if any.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Filesystem:
         freshness: Freshness,
         max_open_files: int,
         on_damage: Callable[[Invalidation], None],
+        read_ahead: ReadAhead | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inodes = InodeTable()
@@ -77,7 +80,7 @@ class Filesystem:
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(min(max_open_files, KEPT), monotonic)
         self._history = CatalogHistory(monotonic)
-        self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes)
+        self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes, read_ahead)
         self._raw = raw
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs

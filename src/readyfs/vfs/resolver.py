@@ -89,13 +89,14 @@ class Resolver:
         presentation: Presentation,
         freshness: Freshness,
         inodes: InodeTable,
+        read_ahead: ReadAhead | None,
     ) -> None:
         self.in_force = InForce(catalog, 1)
         self._history = history
         self._control_serials = count(1)
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._runs = runs
-        self._read_ahead = ReadAhead()
+        self._read_ahead = read_ahead
         self._look = presentation
         self._freshness = freshness
         self._inodes = inodes
@@ -342,17 +343,17 @@ class Resolver:
             case _:
                 assert_never(directory)
 
-    def _look_ahead(self, date: DateNode) -> None:
+    def _look_ahead(self, date: DateNode, read_ahead: ReadAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
         directory = self.in_force.catalog.directory(date.above)
         if not isinstance(directory, DateDirectory):
             return
         dates = directory.dates
         index = bisect_left(dates, date.date)
-        ahead = dates[index + 1 : index + 1 + self._read_ahead.window(date.above, index)]
+        ahead = dates[index + 1 : index + 1 + read_ahead.window(date.above, index)]
         found = (directory.find(one) for one in ahead)
         until_s = time.monotonic() + BUDGET_S
-        self._read_ahead.advance(self._runs.look_ahead(found, until_s))
+        read_ahead.advance(self._runs.look_ahead(found, until_s))
 
     def _list_run(self, node: RunNode, may_block: bool) -> Listing:
         date, relpath = self._place_in_run(node)
@@ -362,8 +363,8 @@ class Resolver:
             if not may_block:
                 raise
             view = self._view(date, relpath, may_block=True)
-            if not relpath:
-                self._look_ahead(date)
+            if not relpath and self._read_ahead is not None:
+                self._look_ahead(date, self._read_ahead)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
 

@@ -37,12 +37,13 @@ from readyfs.fuse.errno_table import errno_of
 log = structlog.get_logger("readyfs.fuse")
 
 UNKNOWN_INTERRUPT_S: Final = 0.001
-MOMENT_S: Final = 0.001
+MOMENT_S: Final = 0.002
 """How long the reader may wait for the raw store before it is relieved; it is found out within twice that."""
-SLOW_WITHIN_S: Final = 0.05
-"""Two reliefs within so short a time: the raw store is slow, and not just was."""
+SLOW_RELIEFS: Final = 4
+SLOW_WITHIN_S: Final = 0.1
+"""So many reliefs within so short a time: the raw store is slow, and not just was once."""
 SLOW_FOR_S: Final = 0.5
-QUIET_MOMENTS: Final = 50
+QUIET_MOMENTS: Final = 25
 """After so many moments without a wait the watch goes to sleep."""
 
 
@@ -77,7 +78,8 @@ class Workers:
         self._turn = threading.Semaphore(0)
         self._threads = 0
         self._gone = False
-        self._relieved_s = self._slow_until_s = -math.inf
+        self._relieved_s: deque[float] = deque(maxlen=SLOW_RELIEFS)
+        self._slow_until_s = -math.inf
         self._watch_wanted = threading.Event()
 
     def start(self) -> None:
@@ -186,9 +188,9 @@ class Workers:
 
     def _relieve(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._relieved_s < SLOW_WITHIN_S:
+        self._relieved_s.append(now_s)
+        if len(self._relieved_s) == SLOW_RELIEFS and now_s - self._relieved_s[0] < SLOW_WITHIN_S:
             self._slow_until_s = now_s + SLOW_FOR_S
-        self._relieved_s = now_s
         self._give_up_seat()
 
     # ---- requests ---------------------------------------------------------------------------------------------------
