@@ -241,3 +241,14 @@ async def test_hanging_raw_store_under_a_free_mount_is_given_up_as_well(play: Pl
     with capture_logs():
         assert await play.shut_down() is ExitCode.STUCK
     assert play.did == [f"unmount {MOUNT}", "stop serving"]
+
+
+async def test_mount_that_lives_on_elsewhere_is_reported_and_ends_with_the_drain(
+    play: Play, autojump_clock: MockClock
+) -> None:
+    """The unmount went well, but another mount namespace holds a copy: nobody who waits should have to guess."""
+    with capture_logs() as logs:
+        assert await play.shut_down() is ExitCode.OK
+    assert play.did == [f"unmount {MOUNT}", "stop serving"]
+    assert logs[0]["event"] == "another mount namespace holds the mount, going on for it"
+    assert trio.current_time() == pytest.approx(DRAIN_S + LAST_REPLIES_S, abs=0.2)

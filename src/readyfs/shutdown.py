@@ -22,6 +22,8 @@ log = structlog.get_logger("readyfs.shutdown")
 
 STUCK_S: Final = 5.0
 """How long after a stop was asked the raw store may keep us waiting."""
+ELSEWHERE_S: Final = 1.0
+"""How long after an unmount the kernel may take to end the connection."""
 HOLDERS_S: Final = 2.0
 """How long it may take to find out who uses the mount."""
 LAST_REPLIES_S: Final = 1.0
@@ -98,6 +100,11 @@ class Shutdown:
     async def _drain(self, asked: float) -> ExitCode:
         while not self.ended.is_set():
             waited_s = trio.current_time() - asked
+            if self.life.phase is Phase.STOPPING and waited_s > ELSEWHERE_S and not self.engine.stuck_calls(0.0):
+                # Unmounted, and yet not gone. Mounts are copied into each new mount namespace (mount_namespaces(7)).
+                log.warning("another mount namespace holds the mount, going on for it", drain_seconds=self.drain_s)
+                self.life.drain_until_s = time.monotonic() + self.drain_s - waited_s
+                self.life.phase = Phase.DRAINING
             stuck = self.engine.stuck_calls(STUCK_S) if waited_s >= STUCK_S else ()
             for call in stuck:
                 log.error(

@@ -141,3 +141,31 @@ def test_mount_over_or_inside_our_own_data_is_refused(ready: Place, engine: str,
     assert done.returncode == ExitCode.MOUNT_POINT
     assert "Traceback" not in done.stderr
     assert not mounts_at(target)
+
+
+def test_mount_that_another_namespace_holds_is_served_there_and_reported(ready: Place, engine: str) -> None:
+    """V5: a container with a copy of the mount goes on reading for `--drain`; the log and the status say why."""
+    read = f"read line; cat {daemon_file(ready)}; read line"
+    with running(ready, "--drain", "20s", engine=engine) as daemon:
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", read]
+        elsewhere = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        with elsewhere:
+            assert elsewhere.stdin is not None
+            assert elsewhere.stdout is not None
+            here = os.readlink("/proc/self/ns/mnt")
+            wait_until(lambda: os.readlink(f"/proc/{elsewhere.pid}/ns/mnt") != here, "the namespace is there")
+            daemon.process.terminate()
+            event = "another mount namespace holds the mount, going on for it"
+            wait_until(lambda: bool(daemon.events(event)), "it is logged")
+            assert not mounts_at(daemon.path)
+            assert daemon.status()["phase"] == "draining"
+            elsewhere.stdin.write(b"\n")
+            elsewhere.stdin.flush()
+            assert elsewhere.stdout.readline() == b"x\n"
+            elsewhere.stdin.write(b"\n")
+            elsewhere.stdin.close()
+        assert daemon.wait_ended() == ExitCode.OK
+
+
+def daemon_file(place: Place) -> str:
+    return str(place.mountpoint / partition().path / "payload.jsonl")

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -73,6 +74,7 @@ class Workers:
         # Guards what follows: who reads, what the reader waits for, and who sleeps until the seat is free.
         self._lock = threading.Lock()
         self._reader: object = None
+        self._reader_id = 0
         self._held: Request | None = None
         self._spares = 0
         self._turn = threading.Semaphore(0)
@@ -142,7 +144,7 @@ class Workers:
         """Take the seat; return False once there is nothing to read any more."""
         with self._lock:
             if not self._gone:
-                self._reader = me
+                self._reader, self._reader_id = me, threading.get_native_id()
             return not self._gone
 
     def _receive(self) -> bytes | None:
@@ -171,7 +173,7 @@ class Workers:
             self._start_one()
 
     def _watch(self) -> None:
-        """Relieve a reader that waits for the raw store for longer than a moment."""
+        """Relieve a reader that waits for the raw store, and not just for a processor, for longer than a moment."""
         while not self._gone:
             self._watch_wanted.wait()
             self._watch_wanted.clear()
@@ -182,7 +184,7 @@ class Workers:
                 with self._lock:
                     if self._held is None:
                         quiet += 1
-                    elif self._held is seen:
+                    elif self._held is seen and not _is_running(self._reader_id):
                         self._relieve()
                     seen = self._held
 
@@ -298,6 +300,15 @@ def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | in
     except Exception:
         log.exception("request failed unexpectedly", operation=request.operation)
         return errno.EIO
+
+
+def _is_running(thread_id: int) -> bool:
+    """Whether a thread runs or would if it had a processor, proc_pid_stat(5): it does not wait for the raw store."""
+    try:
+        stat = Path(f"/proc/self/task/{thread_id}/stat").read_bytes()
+    except OSError:
+        return False  # not to be known: relieved once too often rather than never
+    return stat[stat.rindex(b")") + 2 :].startswith(b"R")
 
 
 def _sum(counters: list[Counter[str]]) -> Counter[str]:
