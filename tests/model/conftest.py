@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Place
+from tests.mount.daemon import ENGINES, Place
 
 
 @pytest.fixture
@@ -16,3 +16,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
     found = Place(tmp_path)
     with closing(found.producer):
         yield found
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

@@ -38,9 +38,10 @@ from tests.model.reference import (
     RunTruth,
     Seen,
     Version,
+    looks_broken,
     shown_path,
 )
-from tests.mount.daemon import Daemon, Place, start, take_down, wait_until
+from tests.mount.daemon import TRAITS, Daemon, Place, start, take_down, wait_until
 
 T = TypeVar("T")
 
@@ -78,7 +79,10 @@ lengths = st.sampled_from([0, 1, 3, 40, 4000])
 
 @dataclass(slots=True)
 class HeldFile:
-    """An open file, and the runs whose file it can be; each observation leaves fewer."""
+    """An open file, and the runs whose file it can be; each observation leaves fewer.
+
+    None at all: a file of a run that could not be served when a kernel that opens by itself opened it.
+    """
 
     descriptor: int
     name: bytes
@@ -106,8 +110,9 @@ class HeldPass:
 
 
 class ReadyfsMachine(RuleBasedStateMachine):
-    """Drives pipeline, daemon and readers; subclasses may start the daemon through a wrapper."""
+    """Drives pipeline, daemon and readers; subclasses choose the engine, and may start the daemon by a wrapper."""
 
+    engine: ClassVar[str] = "pyfuse3"
     wrapper: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
@@ -117,7 +122,8 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._mount = os.fsencode(self._place.mountpoint)
         self._reference = Reference()
         self._pipeline = Pipeline(self._place.producer, self._reference)
-        self._rules = FileRules(self._pipeline.runs)
+        self._kernel_opens = TRAITS[self.engine].kernel_opens
+        self._rules = FileRules(self._pipeline.runs, kernel_opens=self._kernel_opens)
         self._daemon: Daemon | None = None
         self._files: list[HeldFile] = []
         self._directories: list[HeldDirectory] = []
@@ -357,6 +363,8 @@ class ReadyfsMachine(RuleBasedStateMachine):
             return
         meanings = [version.tree[path] for version in fitting]
         runs = [self._pipeline.runs[meaning.run] for meaning in meanings if isinstance(meaning, Ready)]
+        if self._kernel_opens and looks_broken(found):
+            runs = []
         self._files.append(HeldFile(descriptor, name, found.inode, runs))
 
     @rule(choice=choices, offset=st.integers(0, 300_000), size=st.sampled_from([1, 100, 5000, 1 << 17, 1 << 20]))
@@ -402,6 +410,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
         with self._judging():
             held.meanings = [one for one in held.meanings if self._rules.open_fits(one, name, observed)]
             self._require(held.meanings, f"held {held.path} gives {_short(observed)} for {name!r}")
+        self._note_read(held.meanings, name, observed)
 
     @rule(choice=choices)
     def close_held_directory(self, choice: int) -> None:
@@ -572,7 +581,8 @@ class ReadyfsMachine(RuleBasedStateMachine):
         return isinstance(meaning, Ready) and meaning.run == key
 
     def _start(self) -> None:
-        self._daemon = start(self._place, "--name-timeout", "60s", wrapper=self.wrapper)
+        self._daemon = start(self._place, "--name-timeout", "60s", engine=self.engine, wrapper=self.wrapper)
+        self._rules.daemon_started()
         self._reference.refreshed()
         self._above_times.clear()
         self._check_status()
@@ -702,10 +712,21 @@ class ReadyfsMachine(RuleBasedStateMachine):
 
     def _read_file(self, path: Path, name: bytes) -> None:
         observed = read_whole(self._at((*path, name)))
-        self._judge(("read", path, name), observed, lambda v: self._rules.open_fits(v.tree.get(path), name, observed))
+        fitting = self._judge(
+            ("read", path, name), observed, lambda v: self._rules.open_fits(v.tree.get(path), name, observed)
+        )
+        self._note_read([version.tree.get(path) for version in fitting], name, observed)
+
+    def _note_read(self, meanings: Sequence[Meaning | None], name: bytes, observed: bytes | int) -> None:
+        if isinstance(observed, bytes):
+            for meaning in meanings:
+                if isinstance(meaning, Ready):
+                    self._rules.note_read(meaning.run, name)
 
     def _open_fits(self, meaning: Meaning | None, name: bytes, found: Answer) -> bool:
         """Return whether opening, without reading, can have ended so."""
+        if self._kernel_opens:
+            return self._rules.stat_fits(meaning, name, found)
         if isinstance(found, int):
             return self._rules.open_fits(meaning, name, found)
         if not isinstance(meaning, Ready):
@@ -714,10 +735,20 @@ class ReadyfsMachine(RuleBasedStateMachine):
         return truth is not None and len(truth) == found.size and self._rules.open_fits(meaning, name, truth)
 
     def _read_held(self, held: HeldFile, offset: int, size: int) -> None:
-        data = os.pread(held.descriptor, size, offset)
+        data = attempt(partial(os.pread, held.descriptor, size, offset))
         found = os.fstat(held.descriptor)
         with self._judging():
             self._require(found.st_ino == held.inode, "an open file changed its inode number")
+            if not held.candidates:
+                is_behind = offset >= found.st_size  # where the kernel reads nothing
+                self._require(data == (b"" if is_behind else errno.EIO), f"a broken file gave {_short(data)}")
+                return
+            if isinstance(data, int):
+                is_away = any(held.name in run.away for run in held.candidates)
+                self._require(self._kernel_opens and is_away and data == errno.EIO, f"a held file gave {_short(data)}")
+                return
+            for run in held.candidates if data else ():
+                self._rules.note_read(run.key, held.name)
             self._narrow(held, data, offset, size)
             self._require(found.st_size in {len(run.files[held.name]) for run in held.candidates}, "wrong size")
 

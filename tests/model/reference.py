@@ -210,8 +210,18 @@ class Reference:
 class FileRules:
     """What a name below a date directory may answer, given what the directory means."""
 
-    def __init__(self, runs: Mapping[RunKey, RunTruth]) -> None:
+    def __init__(self, runs: Mapping[RunKey, RunTruth], *, kernel_opens: bool = False) -> None:
         self._runs = runs
+        self._kernel_opens = kernel_opens
+        self._read: set[tuple[RunKey, bytes]] = set()
+
+    def note_read(self, run: RunKey, name: bytes) -> None:
+        """Note that bytes of a file were read: where the kernel opens by itself, they can be read from then on."""
+        self._read.add((run, name))
+
+    def daemon_started(self) -> None:
+        """Note that nothing is kept in the kernel of what was read before."""
+        self._read.clear()
 
     def listing_fits(self, meaning: Meaning | None, observed: frozenset[bytes] | int) -> bool:
         """Return whether a date directory may list so: all names of one run, or what a broken one must show."""
@@ -232,15 +242,15 @@ class FileRules:
             case None:
                 return observed == errno.ENOENT
             case Ambiguous():
-                return _looks_broken(observed) if name in REQUIRED else observed == errno.EIO
+                return looks_broken(observed) if name in REQUIRED else observed == errno.EIO
             case Ready():
                 run = self._runs[meaning.run]
                 is_true = self._is_true_stat(run, name, observed)
                 if run.is_whole:
                     return is_true
                 if name in REQUIRED:
-                    return _looks_broken(observed) or (run.sealed and is_true)
-                if run.sealed and name in run.files and _looks_broken(observed):
+                    return looks_broken(observed) or (run.sealed and is_true)
+                if run.sealed and name in run.files and looks_broken(observed):
                     return True  # remembered from when the run was sealed
                 return observed == errno.EIO or (run.sealed and is_true)
 
@@ -258,8 +268,11 @@ class FileRules:
                     return observed == truth
                 if observed == errno.EIO:
                     return True
-                # What was sealed and still lies there may be given, what is gone may not.
-                return run.sealed and observed == truth and name not in run.away
+                # What was sealed and still lies there may be given, what is gone may not, unless it is kept.
+                return run.sealed and observed == truth and (name not in run.away or self._is_kept(run, name))
+
+    def _is_kept(self, run: RunTruth, name: bytes) -> bool:
+        return self._kernel_opens and (not run.files[name] or (run.key, name) in self._read)
 
     def _is_true_stat(self, run: RunTruth, name: bytes, observed: Answer) -> bool:
         if name not in run.files:
@@ -270,5 +283,6 @@ class FileRules:
         return shown == (False, len(run.files[name]), run.times_ns[name])
 
 
-def _looks_broken(observed: Answer) -> bool:
+def looks_broken(observed: Answer) -> bool:
+    """Return whether a name looks like a file of a run that cannot be served."""
     return isinstance(observed, Seen) and not observed.is_directory and observed.size == BROKEN_BYTES

@@ -129,15 +129,15 @@ def inodes_by_path() -> None:
 def path_reopened_per_read() -> None:
     """Each read asks anew which run is current."""
 
-    def read(self: Any, number: Any, offset: int, size: int) -> bytes:
-        node = self.handles.get(number, RawFileHandle).node
+    def read(self: Any, handle: RawFileHandle, offset: int, size: int) -> bytes:
+        node = handle.node
         current = self.in_force.catalog.partition(node.above[:-1], node.partition.key.date)
         file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
         data: bytes = file.pread(size, offset)
         file.close()
         return data
 
-    replace(Filesystem, "read", lambda _: read)
+    replace(Filesystem, "_read", lambda _: read)
 
 
 @bug

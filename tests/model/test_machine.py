@@ -11,13 +11,19 @@ from tests.model.machine import ReadyfsMachine
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
+def machine_of(engine: str) -> type[ReadyfsMachine]:
+    """Return the machine for one engine and way of reading."""
+    return type(f"{engine.capitalize()}Machine", (ReadyfsMachine,), {"engine": engine})
+
+
 @pytest.mark.timeout(300)
-def test_mount_agrees_with_the_reference_model() -> None:
+@pytest.mark.parametrize(("engine", "examples"), [("pyfuse3", 5), ("passthrough", 7), ("cached", 7)])
+def test_mount_agrees_with_the_reference_model(engine: str, examples: int) -> None:
     """V1, V2, V4-V7, V9-V15: the same few examples in every run; the first failure is shown as it was found."""
     run_state_machine_as_test(
-        ReadyfsMachine,
+        machine_of(engine),
         settings=settings(
-            max_examples=14,
+            max_examples=examples,
             stateful_step_count=60,
             deadline=None,
             derandomize=True,
@@ -29,11 +35,11 @@ def test_mount_agrees_with_the_reference_model() -> None:
 
 
 @pytest.mark.long
-def test_mount_agrees_with_the_reference_model_for_long() -> None:
+def test_mount_agrees_with_the_reference_model_for_long(engine: str) -> None:
     """As above with fresh examples in every run, remembered and made small when one fails."""
     run_state_machine_as_test(
-        ReadyfsMachine,
+        machine_of(engine),
         settings=settings(
-            max_examples=3000, stateful_step_count=100, deadline=None, print_blob=True, suppress_health_check=SLOW
+            max_examples=1000, stateful_step_count=100, deadline=None, print_blob=True, suppress_health_check=SLOW
         ),
     )
