@@ -122,7 +122,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._mount = os.fsencode(self._place.mountpoint)
         self._reference = Reference()
         self._pipeline = Pipeline(self._place.producer, self._reference)
-        self._kernel_opens = TRAITS[self.engine].kernel_opens
+        self._kernel_lists, self._kernel_opens = TRAITS[self.engine].kernel_lists, TRAITS[self.engine].kernel_opens
         self._rules = FileRules(self._pipeline.runs, kernel_opens=self._kernel_opens)
         self._daemon: Daemon | None = None
         self._files: list[HeldFile] = []
@@ -311,9 +311,14 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._last_event = self._pipeline.steps
         self._running.kill()
         with self._judging():
-            dead = attempt(lambda: os.listdir(self._mount))
-            if dead not in DEATH:
-                raise Mismatch(f"a dead mount lists {dead!r}")
+            dead = attempt(lambda: os.listdir(os.fsdecode(self._mount)))
+            if isinstance(dead, list):
+                # What the kernel keeps of a listing outlives the daemon; what it lists must have been there.
+                kept = [version.names[()] for version in self._reference.alive]
+                is_kept = self._kernel_lists and frozenset(map(os.fsencode, dead)) in kept
+                self._require(is_kept, f"a dead mount lists {dead!r}")
+            elif dead not in DEATH:
+                raise Mismatch(f"a dead mount fails to be listed with {dead!r}")
             for held in self._files:
                 data = attempt(partial(os.pread, held.descriptor, 1 << 16, 0))
                 if isinstance(data, bytes):

@@ -33,6 +33,25 @@ def test_readers_of_a_dead_mount_get_enotconn(place: Place, engine: str) -> None
             os.close(root)
 
 
+def test_kept_listing_of_a_dead_mount_shows_what_was_there_and_nothing_else_does(place: Place, engine: str) -> None:
+    """V14: where the kernel keeps listings they outlive the daemon; never is one empty, and no name leads to bytes."""
+    part = partition()
+    place.producer.write_and_publish(part, "r1", b"x\n")
+    with running(place, engine=engine) as daemon:
+        assert os.listdir(daemon.path / "c1") == ["q1"]
+        daemon.kill()
+        if daemon.traits.kernel_lists:
+            assert os.listdir(daemon.path / "c1") == ["q1"]
+        else:
+            with fails_with(errno.ENOTCONN):
+                os.listdir(daemon.path / "c1")
+        for listed in (daemon.path, daemon.path / "c1/q1"):
+            with fails_with(errno.ENOTCONN):
+                os.listdir(listed)
+        with fails_with(errno.ENOTCONN):
+            daemon.of(part).read_bytes()
+
+
 def test_start_over_a_dead_mount_clears_it_and_shows_the_same_tree(place: Place, engine: str) -> None:
     """V14, V9: after kill -9 the next start at the same place works, with the same inode numbers."""
     part = partition()

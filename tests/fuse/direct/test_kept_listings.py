@@ -15,29 +15,54 @@ A_PAGE = 4096 // 32 - 2
 
 @pytest.mark.parametrize("count", [A_PAGE - 1, A_PAGE, A_PAGE + 1, 2 * A_PAGE + 1, 2 * A_PAGE + 2, 2 * A_PAGE + 3])
 @pytest.mark.parametrize("size", [100, 320, 1600])
-def test_pass_in_small_pieces_ends_with_the_last_name_although_another_reader_has_it_kept(
+def test_pass_in_mid_way_goes_on_although_another_listing_was_kept_since(
     place: Place, engine: str, count: int, size: int
 ) -> None:
-    """V7: also where the kept listing fills its last page exactly, which the kernel takes for its end in mid-pass."""
+    """V7: also where that fills its last page exactly, which the kernel takes for the end of a pass begun before."""
     names = [f"c{number:03}" for number in range(count)]
+    with place.producer.one_transaction():
+        for name in (*names, "gone"):
+            place.producer.set_ready(partition(name), "r1")
+    with mounted(place, engine=engine) as daemon, ListingPass(daemon.path) as listing:
+        # Begun from a kept listing: one that is begun from nothing keeps others from being kept until it ends.
+        assert os.listdir(daemon.path) == [*names, "gone"]
+        seen = [entry.name for entry in listing.read(size)]
+        assert 0 < len(seen) < count
+        place.producer.delete_row(partition("gone"))
+        daemon.refresh()
+        assert os.listdir(daemon.path) == names
+        asked = daemon.requests("readdir")
+        assert os.listdir(daemon.path) == names
+        assert daemon.requests("readdir") == asked, "nothing is kept: nothing is proved"
+        seen += [entry.name for entry in listing.rest(size)]
+        assert seen == [*names, "gone"]
+        listing.rewind()
+        assert [entry.name for entry in listing.rest(size)] == names
+        assert os.listdir(daemon.path) == names
+
+
+@pytest.mark.parametrize("size", [100, 320, 1600])
+def test_pass_in_small_pieces_is_whole_while_others_have_it_kept(place: Place, engine: str, size: int) -> None:
+    """V7: some readers begin before the listing is kept, some go on after it was dropped and kept again."""
+    names = [f"c{number:03}" for number in range(A_PAGE)]
     with place.producer.one_transaction():
         for name in names:
             place.producer.set_ready(partition(name), "r1")
-    with mounted(place, engine=engine) as daemon:
-        for _ in range(2):  # the second time the first pieces come from what is kept, and the rest of it is dropped
-            with ListingPass(daemon.path) as listing:
-                seen = [entry.name for entry in listing.read(size)]
-                assert 0 < len(seen) < count
-                if len(seen) < 2:
-                    assert os.listdir(daemon.path) == names
-                else:
-                    place.producer.set_ready(partition("c000", "q2"), "r1")
-                    daemon.refresh()
-                    with ListingPass(daemon.path) as other:
-                        assert [entry.name for entry in other.rest()] == names
-                seen += [entry.name for entry in listing.rest(size)]
-            assert seen == names
+    with mounted(place, engine=engine) as daemon, ListingPass(daemon.path) as early, ListingPass(daemon.path) as late:
+        first = early.read(size)
+        assert os.listdir(daemon.path) == names
+        second = late.read(size)
+        for extra in ("z1", "z2"):
+            place.producer.set_ready(partition(extra), "r1")
+            daemon.refresh()
+            assert os.listdir(daemon.path)[-1] == extra
+            place.producer.delete_row(partition(extra))
+            daemon.refresh()
             assert os.listdir(daemon.path) == names
+            first += early.read(size)
+            second += late.read(size)
+        assert [entry.name for entry in (*first, *early.rest(size))] == names
+        assert [entry.name for entry in (*second, *late.rest(size))] == names
 
 
 def test_listing_of_a_broken_run_is_not_kept(place: Place, engine: str) -> None:
