@@ -253,6 +253,7 @@ def test_places_of_our_own_follow_the_environment(monkeypatch: pytest.MonkeyPatc
     assert resolve(XDG_RUNTIME_DIR="/run/user/1000").get(table.RUNTIME_DIR) == Path("/run/user/1000/readyfs")
     assert resolve().get(table.RUNTIME_DIR) == Path("/tmp/readyfs-1000")
 
+
 @pytest.mark.parametrize("capable", [True, False])
 def test_whoever_can_mount_shows_it_to_others(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
     monkeypatch.setattr(table, "has_capability", lambda capability: capable)
