@@ -712,7 +712,8 @@ class ReadyfsMachine(RuleBasedStateMachine):
         )
         meaning = fitting[0].tree.get(path)
         if isinstance(observed, Seen) and len(fitting) == 1 and isinstance(meaning, Ready):
-            broken = observed.size != len(self._pipeline.runs[meaning.run].files.get(name, b"?"))
+            truth = self._pipeline.runs[meaning.run].files.get(name)
+            broken = truth is None or observed.size != len(truth)
             self._check_inode((meaning.run, name, broken), observed.inode)
 
     def _read_file(self, path: Path, name: bytes) -> None:
