@@ -40,6 +40,7 @@ from readyfs.fuse.pyfuse3_engine import Pyfuse3Engine, Pyfuse3Notifier
 from readyfs.fuse.raw_calls import RawCalls
 from readyfs.life import Life, Phase
 from readyfs.loader import CatalogLoader, Loaded
+from readyfs.log import check_log_file
 from readyfs.mount_lock import hold_mount_lock
 from readyfs.notify import Notifier
 from readyfs.privileges import Capability, drop_privileges, has_capability
@@ -92,6 +93,8 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
         with hold_mount_lock(config.state_dir, config.mountpoint):
             prepare_mount_point(config.mountpoint, reserved)
             drop_privileges()  # before the first thread
+            if config.log_file is not None:
+                check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
             exit_code = trio.run(partial(_serve, config, raw, store, loader, on_ready))
             if loader.is_busy:
                 _leave_at_once(exit_code)

@@ -121,12 +121,17 @@ class _LogFile(logging.FileHandler):
 def _make_handler(file: Path | None, stream: TextIO) -> logging.StreamHandler[TextIO] | logging.FileHandler:
     if file is None:
         return logging.StreamHandler(stream)
+    check_log_file(file)
+    return _LogFile(file, mode="a", encoding="utf-8", delay=True)
+
+
+def check_log_file(file: Path) -> None:
+    """Raise `UsageError` if a log file could not be opened for appending by us as we are; opens nothing."""
     if (problem := _find_obstacle(file)) is not None:
         raise UsageError(
             f"cannot open the log file {escape_text(str(file))}: {os.strerror(problem)}",
-            "make its directory, or name another file with --log-file",
+            "make its directory and let the user that runs readyfs write there, or name another file with --log-file",
         )
-    return _LogFile(file, mode="a", encoding="utf-8", delay=True)
 
 
 def _find_obstacle(file: Path) -> int | None:

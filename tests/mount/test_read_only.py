@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from readyfs.errors import ExitCode
 from tests.mount import mutations
-from tests.mount.daemon import Place, mounted, partition
+from tests.mount.daemon import Place, fails_with, mounted, partition, try_to_mount
 
 NOBODY = 65534
 
@@ -112,3 +115,43 @@ def test_daemon_holds_nothing_open_for_writing(place: Place, engine: str) -> Non
                 flags = Path(f"/proc/{daemon.pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
                 assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY, target
         assert looked_at >= 2
+
+
+def test_remount_for_writing_changes_nothing(place: Place, engine: str) -> None:
+    """V8: root can clear the mount's read-only flag, and then the engine itself refuses: raw files stay as they are."""
+    part = partition()
+    run = place.producer.write_and_publish(part, "r1", b"payload\n")
+    before = take_print(run.directory)
+    with mounted(place, engine=engine) as daemon:
+        path = daemon.of(part)
+        assert path.read_bytes() == b"payload\n"
+        subprocess.run(["mount", "-i", "-o", "remount,rw", daemon.path], check=True, timeout=10)
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+            with fails_with(errno.EROFS, *((errno.ENOSYS,) if engine == "pyfuse3" else ())):
+                fd = os.open(path, flags)
+                try:
+                    os.write(fd, b"EVIL")
+                finally:
+                    os.close(fd)
+        changes: list[Callable[[], None]] = [
+            path.unlink,
+            (daemon.path / "new").mkdir,
+            lambda: os.truncate(path, 1),
+        ]
+        for change in changes:
+            with fails_with(errno.EROFS, *((errno.ENOSYS,) if engine == "pyfuse3" else ())):
+                change()
+        assert path.read_bytes() == b"payload\n"
+    assert take_print(run.directory) == before
+
+
+def test_log_file_that_is_not_ours_to_write_is_refused(place: Place, engine: str) -> None:
+    """What root may write anywhere is given up before the mount, so a log would be lost without a word."""
+    place.producer.write_and_publish(partition(), "r1", b"payload\n")
+    logs = place.base / "logs"
+    logs.mkdir(mode=0o755)
+    os.chown(logs, NOBODY, NOBODY)
+    done = try_to_mount(place, "--log-file", str(logs / "readyfs.log"), engine=engine)
+    assert done.returncode == ExitCode.USAGE
+    assert "cannot open the log file" in done.stderr
+    assert list(logs.iterdir()) == []

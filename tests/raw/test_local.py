@@ -201,12 +201,12 @@ def test_a_file_is_opened_with_its_size_and_time(store: RawStore, run: Path, par
     raw.close()
 
 
-def test_current_size_is_that_of_now_and_stat_that_of_the_open(
+def test_current_stat_is_that_of_now_and_stat_that_of_the_open(
     store: RawStore, run: Path, partition: Partition
 ) -> None:
     raw = store.open_file(partition, (b"payload.jsonl",))
     os.truncate(run / "payload.jsonl", 3)
-    assert (raw.current_size(), raw.stat.size) == (3, 14)
+    assert (raw.current_stat().size, raw.stat.size) == (3, 14)
     raw.close()
 
 

@@ -6,12 +6,15 @@ import errno
 import os
 import threading
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from readyfs.errors import BrokenRunError, IsADirectoryNodeError, StaleHandleError, TooManyHandlesError, WouldBlockError
-from readyfs.vfs.descriptors import IDLE_S
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
+from readyfs.raw.store import RawFile, RawStat
+from readyfs.vfs.descriptors import IDLE_S, Descriptors
+from readyfs.vfs.handles import RawFileHandle
+from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, NodeKind, raw_node
 from tests.catalog.rows import Row
 from tests.descriptors import open_descriptors
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
@@ -234,3 +237,40 @@ def test_readers_on_many_threads_read_their_own_files(tmp_path: Path) -> None:
         assert not reader.is_alive()
     assert not errors
     assert len(open_descriptors()) == before + 2
+
+
+def test_file_that_changed_while_it_was_kept_open_is_refused(place: Place) -> None:
+    """V10: what was read of it before must not be joined with what it holds now."""
+    run = place.serve(Row(), b"hello")
+    inode = place.inode(*FILE)
+    assert read(place, inode, 0, 2) == b"he"
+    (run / "payload.jsonl").write_bytes(b"HELLO")
+    os.utime(run / "payload.jsonl", ns=(1, 1))
+    with pytest.raises(BrokenRunError):
+        read(place, inode, 2, 3)
+    assert place.fs.broken_partitions() == 1
+
+
+def test_file_that_does_not_close_holds_up_no_other(place: Place) -> None:
+    """A close can wait for a store that hangs: never under the lock that every read takes."""
+    began, go_on = threading.Event(), threading.Event()
+
+    class HangingFile:
+        stat = RawStat(0, 0)
+
+        def __del__(self) -> None:
+            began.set()
+            go_on.wait(20)
+
+    node = raw_node(NodeKind.RAW_FILE, Row().partition, (), (PAYLOAD,), RawStat(0, 0))
+    descriptors = Descriptors(1, place.clock.monotonic)
+    descriptors.keep(RawFileHandle(node, cast(RawFile, HangingFile())))
+    place.clock.now_s += IDLE_S
+    closing = threading.Thread(target=descriptors.expire_idle)
+    closing.start()
+    try:
+        assert began.wait(10)
+        assert descriptors.get(node) is None
+    finally:
+        go_on.set()
+        closing.join(10)

@@ -27,8 +27,8 @@ class CountedFile:
     def pread(self, size: int, offset: int) -> bytes:
         return b""
 
-    def current_size(self) -> int:
-        return 0
+    def current_stat(self) -> RawStat:
+        return self.stat
 
     def fileno(self) -> int:
         return -1

@@ -150,6 +150,8 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def open(self, inode: int, flags: int, ctx: object) -> pyfuse3.FileInfo:
         """OPEN; the client's flags stay here, the mount is read-only."""
+        if flags & os.O_ACCMODE != os.O_RDONLY:  # somebody remounted for writing
+            raise pyfuse3.FUSEError(errno.EROFS)
         number = InodeNumber(inode)
         if self._fs.is_in_memory(number):
             opened = self._fs.open_file(number)
@@ -176,7 +178,11 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def release(self, fh: int) -> None:
         """RELEASE."""
-        self._fs.close_file(HandleNumber(fh))
+        handle = HandleNumber(fh)
+        if self._fs.may_block_on_close(handle):
+            await self._raw.run("release", 0, lambda: self._fs.close_file(handle))
+        else:
+            self._fs.close_file(handle)
 
     @_handler
     async def statfs(self, ctx: object) -> pyfuse3.StatvfsData:

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -138,9 +138,10 @@ class LocalRawFile:
             data += more
         return data
 
-    def current_size(self) -> int:
-        """Return the size in bytes as it is now, which is not what `stat` says if the file was written to since."""
-        return os.fstat(self._fd).st_size
+    def current_stat(self) -> RawStat:
+        """Return size and mtime as they are now, which is not what `stat` says if the file was written to since."""
+        seen = os.fstat(self._fd)
+        return RawStat(seen.st_size, seen.st_mtime_ns)
 
     def fileno(self) -> int:
         """Return the descriptor, valid until `close`."""
@@ -150,7 +151,8 @@ class LocalRawFile:
         """Close the descriptor; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            with suppress(OSError):  # of what was only read nothing is lost, and the descriptor is gone either way
+                os.close(fd)
 
     def __del__(self) -> None:
         self.close()

@@ -66,8 +66,8 @@ class RawFile(Protocol):
         """Return `size` bytes from `offset`; fewer only at the end of the file as it is now."""
         ...
 
-    def current_size(self) -> int:
-        """Return the file's size in bytes as it is now. Raises `OSError`."""
+    def current_stat(self) -> RawStat:
+        """Return the file's size and mtime as they are now. Raises `OSError`."""
         ...
 
     def fileno(self) -> int:

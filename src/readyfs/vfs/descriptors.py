@@ -54,11 +54,13 @@ class Descriptors:
 
     def keep(self, handle: RawFileHandle) -> None:
         """Keep a file that was just opened; of two that were opened at once the later one stays."""
+        let_go = []
         with self._lock:
+            let_go.append(self._files.pop(handle.node.inode, None))
             self._files[handle.node.inode] = _Kept(handle, self._monotonic())
-            self._files.move_to_end(handle.node.inode)
             while len(self._files) > self._kept:
-                self._files.popitem(last=False)
+                let_go.append(self._files.popitem(last=False)[1])
+        let_go.clear()  # not under the lock: closing a raw file can make us wait for a store that hangs
 
     def drop(self, handle: RawFileHandle) -> None:
         """Let go of a file that failed, unless another took its place."""
@@ -66,13 +68,16 @@ class Descriptors:
             kept = self._files.get(handle.node.inode)
             if kept is not None and kept.handle is handle:
                 del self._files[handle.node.inode]
+        del kept
 
     def expire_idle(self) -> None:
-        """Let go of files that were not read for a while."""
+        """Let go of files that were not read for a while; may block."""
+        let_go = []
         with self._lock:
             oldest_s = self._monotonic() - IDLE_S
             while self._files and next(iter(self._files.values())).used_s <= oldest_s:
-                self._files.popitem(last=False)
+                let_go.append(self._files.popitem(last=False)[1])
+        let_go.clear()
 
 
 def are_exhausted(error: OSError) -> bool:

@@ -78,7 +78,7 @@ class Filesystem:
         self.inodes = InodeTable()
         self.handles = HandleTable(max_open_files)
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
-        self._descriptors = Descriptors(min(max_open_files, KEPT), monotonic)
+        self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
         self._history = CatalogHistory(monotonic)
         self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes, read_ahead)
         self._raw = raw
@@ -216,14 +216,24 @@ class Filesystem:
         if not may_block:
             raise WouldBlockError
         handle = self._descriptors.get(raw)
-        if handle is None:
-            handle = RawFileHandle(raw, self._open_raw(raw))
-            self._descriptors.keep(handle)
-        try:
-            return self._read(handle, offset, size)
-        except BrokenRunError:
+        while True:
+            if handle is None:
+                handle = RawFileHandle(raw, self._open_raw(raw))
+                self._descriptors.keep(handle)
+            try:
+                data = self._read(handle, offset, size)
+                if handle.file.current_stat() == raw.stat:
+                    return data
+            except BrokenRunError:
+                self._descriptors.drop(handle)
+                raise
+            # It was kept open since it was compared with what was sealed, and has changed: it is compared once more.
             self._descriptors.drop(handle)
-            raise
+            handle = None
+
+    def may_block_on_close(self, number: HandleNumber) -> bool:
+        """Whether closing the handle closes a raw file, which a store that hangs does not answer."""
+        return isinstance(self.handles.peek(number), RawFileHandle)
 
     def close_file(self, number: HandleNumber) -> None:
         """Close a file."""
@@ -245,7 +255,7 @@ class Filesystem:
             data = handle.file.pread(wanted, offset) if wanted else b""
             if len(data) == wanted:
                 return data
-            there = handle.file.current_size()
+            there = handle.file.current_stat().size
         except OSError as error:
             cause = f"{render_relpath(handle.node.relpath)}: {error.strerror}"
             raise self._unreadable(handle, cause, offset) from error

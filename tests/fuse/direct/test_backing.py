@@ -68,6 +68,7 @@ def test_a_registration_that_is_open_is_never_let_go(
     for inode in range(2, 7):
         files.open(inode, raw(str(inode)))
         files.close(inode)
+    files.expire_idle()
     assert sorted(kernel.registered) == [1, 5, 6]
 
 

@@ -55,7 +55,7 @@ def test_store_that_refuses_is_cached_with_the_reason() -> None:
 
 @pytest.mark.parametrize(("size", "reads"), [(1000, "cached"), (2 * LARGE_BYTES, "passthrough"), (None, "passthrough")])
 def test_mount_takes_what_suits_its_files_and_says_so(place: Place, size: int | None, reads: str) -> None:
-    """The mean counts metadata, too."""
+    """A run's largest file counts, not its metadata."""
     for day in range(1, 6) if size is not None else ():
         place.producer.write_and_publish(partition(date=f"2024-06-0{day}"), "r1", bytes(size or 0))
     with mounted(place, *AUTO, engine="cached") as daemon:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from readyfs.errors import BrokenRunError, WouldBlockError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
 from readyfs.fuse.direct.operations import Answer, Handler, Operations
-from readyfs.fuse.direct.protocol import IN_HEADER, OUT_HEADER, Buffer, Opcode
+from readyfs.fuse.direct.protocol import CHANGES, IN_HEADER, OUT_HEADER, Buffer, Opcode
 from readyfs.fuse.direct.workers import Workers
 from tests.mount.daemon import wait_until
 
@@ -106,7 +107,15 @@ def served() -> Iterator[Served]:
     one.end()
 
 
-@pytest.mark.parametrize("opcode", [0, 16, 47, 52, 9999, 2**32 - 1])
+@pytest.mark.parametrize("opcode", sorted(CHANGES))
+def test_what_would_change_something_is_answered_erofs(served: Served, opcode: int) -> None:
+    """V8: also after a remount for writing, when the kernel sends such requests."""
+    served.channel.put(opcode, 2)
+    assert served.channel.answer(2) == (errno.EROFS, b"")
+    served.assert_serves()
+
+
+@pytest.mark.parametrize("opcode", [0, 25, 27, 52, 9999, 2**32 - 1])
 def test_unknown_opcode_is_answered_enosys(served: Served, opcode: int) -> None:
     served.channel.put(opcode, 2)
     assert served.channel.answer(2) == (errno.ENOSYS, b"")
@@ -269,3 +278,72 @@ def test_requests_that_come_after_everything_was_given_up_fail(served: Served) -
     served.handle(lambda request: Answer(b"entry"), waits=True)
     served.channel.put(Opcode.LOOKUP, 2)
     assert served.channel.answer(2) == (errno.EIO, b"")
+
+
+def test_system_without_a_thread_to_give_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While no further thread can be started the reader keeps its seat; once one can be, it is relieved."""
+    served = Served()
+    release = threading.Event()
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def wait(request: Request) -> Answer:
+        assert release.wait(20)
+        return Answer(b"late")
+
+    served.handle(wait, waits=True)
+    with capture_logs() as logs:
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        served.channel.put(Opcode.LOOKUP, 2)
+        event = "no further thread can be started, a slow raw store holds up everybody"
+        wait_until(lambda: any(line["event"] == event for line in logs), "it is logged")
+        monkeypatch.setattr(threading.Thread, "start", start)
+        served.assert_serves()
+    assert len([line for line in logs if line["event"] == event]) == 1
+    release.set()
+    assert served.channel.answer(2) == (0, b"late")
+    served.end()
+
+
+def test_release_is_done_though_its_answer_was_given_up(served: Served) -> None:
+    """Nobody waits for it, and what it lets go of would stay for ever."""
+    done: list[int] = []
+    go_on = threading.Event()
+
+    def handle(request: Request, may_block: bool) -> Answer:
+        if not may_block:
+            raise WouldBlockError
+        if request.operation == "lookup":
+            assert go_on.wait(20)
+        else:
+            done.append(request.unique)
+        return Answer()
+
+    served.operations.handlers[Opcode.LOOKUP] = ("lookup", handle)
+    served.operations.handlers[Opcode.RELEASE] = ("release", handle)
+    for unique in (2, 4):  # as many as may wait at once
+        served.channel.put(Opcode.LOOKUP, unique)
+    wait_until(lambda: len(served.in_flight.waits_s()) == 2, "both wait")
+    served.channel.put(Opcode.RELEASE, 6, bytes(24))
+    wait_until(lambda: len(served.in_flight.waits_s()) == 3, "it is parked")
+    served.now_s = 61.0
+    served.workers.answer_late(served.in_flight.take_late())
+    assert served.channel.answer(6)[0] == errno.EIO
+    go_on.set()
+    wait_until(lambda: done == [6], "it is done")
+
+
+def test_failing_undo_costs_nothing_but_itself(served: Served) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, "the store is gone")
+
+    served.channel.clients_are_gone = True
+    served.handle(lambda request: Answer(b"", fail), waits=True)
+    with capture_logs() as logs:
+        for unique in range(2, 12, 2):  # more often than may wait at once
+            served.channel.put(Opcode.LOOKUP, unique)
+            assert served.channel.answer(unique) == (0, b"")
+    wait_until(lambda: not served.in_flight.waits_s(), "nothing waits")
+    assert {line["event"] for line in logs} == {"request failed unexpectedly"}

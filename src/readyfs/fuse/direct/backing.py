@@ -107,16 +107,13 @@ class BackingFiles:
                 return
             backing.idle_since = self._monotonic()
             self._idle[inode] = backing
-            surplus = self._idle.popitem(last=False)[1] if len(self._idle) > MAX_IDLE else None
-        if surplus is not None:
-            self._let_go(surplus)
 
     def expire_idle(self) -> None:
-        """Let go of what nobody has opened for a while; may block."""
+        """Let go of what nobody has opened for a while, and of what is too much; may block."""
         limit = self._monotonic() - IDLE_S
         expired = []
         with self._lock:
-            while self._idle and next(iter(self._idle.values())).idle_since <= limit:
+            while self._idle and (len(self._idle) > MAX_IDLE or next(iter(self._idle.values())).idle_since <= limit):
                 expired.append(self._idle.popitem(last=False)[1])
         for backing in expired:
             self._let_go(backing)

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -22,7 +22,6 @@ from readyfs.fuse.direct.protocol import InitFlag
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.mount_point import detach
-from readyfs.raw.store import RawFile
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import InodeNumber
 
@@ -32,6 +31,14 @@ TICK_S: Final = 0.1
 """How often deadlines are looked at, and how late an answer to a request that is given up can come."""
 EXPIRE_S: Final = 1.0
 """How often raw files that were idle for long enough are let go."""
+
+
+class HasFileno(Protocol):
+    """An open file."""
+
+    def fileno(self) -> int:
+        """Return its descriptor."""
+        ...
 
 
 class DirectEngine:
@@ -84,7 +91,10 @@ class DirectEngine:
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
             obstacle = self._obstacle(offer)
-            self._channel.accept(offer, passthrough=obstacle is None)
+            wanted = obstacle is None and self._word is not ReadsWord.CACHED
+            self._channel.accept(offer, passthrough=wanted)
+            if wanted:
+                obstacle = self._try_passthrough()
             choice = choose_reads(self._word, obstacle, self._sample, self._refusal)
         except BaseException:
             if self._channel.is_open:
@@ -100,7 +110,12 @@ class DirectEngine:
             return "the kernel does not offer it (Linux 6.9 and later do)"
         return None if self._privileged else "it needs CAP_SYS_ADMIN"
 
-    def _refusal(self, file: RawFile) -> str | None:
+    def _try_passthrough(self) -> str | None:
+        """Return why the kernel passes no file through: the capability that counts is that of the whole machine."""
+        with os.fdopen(os.memfd_create("readyfs")) as file:
+            return self._refusal(file)
+
+    def _refusal(self, file: HasFileno) -> str | None:
         try:
             self._channel.close_backing(self._channel.open_backing(file.fileno()))
         except OSError as error:

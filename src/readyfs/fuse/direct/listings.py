@@ -27,7 +27,8 @@ class Listings:
 
     def read(self, inode: InodeNumber, offset: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
         """Return the entries behind a position, `size` bytes at most, and the nodes of which each counts a lookup."""
-        if offset and self._ended.pop(inode, None) == offset:
+        ended = self._ended.pop(inode, None)
+        if offset and ended == offset:
             return b"", []
         found = self._fs.read_directory(inode, offset, may_block=may_block)
         records: list[bytes] = []

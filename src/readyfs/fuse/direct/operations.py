@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -14,6 +15,7 @@ from readyfs.fuse.direct.protocol import (
     FORGET_ONE,
     GETXATTR_IN,
     GETXATTR_OUT,
+    OPEN_IN,
     READ_IN,
     RELEASE_IN,
     STATFS_OUT,
@@ -99,6 +101,10 @@ class Operations:
     # ---- files --------------------------------------------------------------------------------------------------
 
     def _open(self, request: Request, may_block: bool) -> Answer:
+        flags, _ = OPEN_IN.unpack_from(request.body)
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            # A raw file that the kernel passes through it opens anew, with these flags and our rights.
+            raise OSError(errno.EROFS, "nothing can be written")
         return Answer(*self._reads.open(InodeNumber(request.inode), may_block))
 
     def _read(self, request: Request, may_block: bool) -> Answer:
@@ -107,7 +113,7 @@ class Operations:
 
     def _release(self, request: Request, may_block: bool) -> Answer:
         handle, _, _, _ = RELEASE_IN.unpack_from(request.body)
-        self._reads.release(InodeNumber(request.inode), handle)
+        self._reads.release(InodeNumber(request.inode), handle, may_block)
         return Answer()
 
     def _ioctl(self, request: Request, may_block: bool) -> Answer:

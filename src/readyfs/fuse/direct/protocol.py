@@ -84,6 +84,7 @@ INIT_OUT: Final = struct.Struct("=IIIIHHIIHHIIH22x")
 ATTR_OUT: Final = struct.Struct("=QIIQQQQQQIIIIIIIIII")  # fuse_attr_out with its fuse_attr
 ENTRY_OUT: Final = struct.Struct("=QQQQIIQQQQQQIIIIIIIIII")  # fuse_entry_out with its fuse_attr
 DIRENT: Final = struct.Struct("=QQII")  # a name follows, padded to 8 bytes; in READDIRPLUS a fuse_entry_out precedes
+OPEN_IN: Final = struct.Struct("=II")  # the flags of open(2), open_flags
 OPEN_OUT: Final = struct.Struct("=QIi")
 READ_IN: Final = struct.Struct("=QQIIQII")  # fh, offset, size, read_flags, lock_owner, flags, padding
 RELEASE_IN: Final = struct.Struct("=QIIQ")
@@ -101,6 +102,7 @@ BACKING_ID: Final = struct.Struct("=I")
 
 _BODY_BYTES: Final[dict[int, int]] = {
     Opcode.FORGET: FORGET_IN.size,
+    Opcode.OPEN: OPEN_IN.size,
     Opcode.READ: READ_IN.size,
     Opcode.READDIRPLUS: READ_IN.size,
     Opcode.RELEASE: RELEASE_IN.size,
@@ -121,6 +123,8 @@ IOC_BACKING_OPEN: Final = _write_ioctl(1, BACKING_MAP.size)
 IOC_BACKING_CLOSE: Final = _write_ioctl(2, BACKING_ID.size)
 
 NO_ANSWER: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET})
+CHANGES: Final = frozenset({4, 6, 8, 9, 10, 11, 12, 13, 16, 21, 24, 35, 43, 45, 47, 51})
+"""What would change something, from SETATTR to TMPFILE: sent only after somebody remounted for writing."""
 MIN_READ_BUFFER: Final = 8192
 """FUSE_MIN_READ_BUFFER: the least that a read of the device must offer, and enough where nothing is written."""
 

@@ -38,7 +38,7 @@ class Reads(Protocol):
         """Return what a READ asks for."""
         ...
 
-    def release(self, inode: InodeNumber, handle: int) -> None:
+    def release(self, inode: InodeNumber, handle: int, may_block: bool) -> None:
         """Undo an open."""
         ...
 
@@ -63,7 +63,7 @@ class CachedReads:
         """Return a file's bytes."""
         return self._fs.read_by_inode(inode, offset, size, may_block=may_block)
 
-    def release(self, inode: InodeNumber, handle: int) -> None:
+    def release(self, inode: InodeNumber, handle: int, may_block: bool) -> None:
         """Nothing: what was not opened is not released."""
 
     def expire_idle(self) -> None:
@@ -98,13 +98,15 @@ class PassthroughReads:
             file.close()
         if backing_id is not None:
             handle = self._fs.handles.add(KernelFileHandle())
-            return OPEN_OUT.pack(handle, OpenFlag.PASSTHROUGH, backing_id), lambda: self.release(inode, handle)
+            return OPEN_OUT.pack(handle, OpenFlag.PASSTHROUGH, backing_id), lambda: self.release(
+                inode, handle, may_block=True
+            )
         try:
             handle = self._fs.open_file(inode).handle
         except BaseException:
             self._backing.close(inode)
             raise
-        return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE, 0), lambda: self.release(inode, handle)
+        return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE, 0), lambda: self.release(inode, handle, may_block=True)
 
     def read(self, inode: InodeNumber, handle: int, offset: int, size: int, may_block: bool) -> bytes:
         """Return the bytes of a file that the kernel does not read itself."""
@@ -116,11 +118,15 @@ class PassthroughReads:
             raise WouldBlockError
         return self._fs.read(number, offset, size)
 
-    def release(self, inode: InodeNumber, handle: int) -> None:
+    def release(self, inode: InodeNumber, handle: int, may_block: bool) -> None:
         """Undo an open."""
-        self._fs.close_file(HandleNumber(handle))
+        number = HandleNumber(handle)
+        if not may_block and self._fs.may_block_on_close(number):
+            raise WouldBlockError
+        self._fs.close_file(number)
         self._backing.close(inode)
 
     def expire_idle(self) -> None:
         """Let go of registered raw files that were not opened for a while."""
         self._backing.expire_idle()
+        self._fs.expire_idle()

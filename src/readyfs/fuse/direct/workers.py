@@ -3,8 +3,9 @@
 One of them reads: it serves each request on the spot, which costs no switch of threads, and polls for the next. Threads
 of an interpreter that work at the same time slow each other down more than they help, so the others sleep. While the
 reader waits for the raw store somebody watches it, and if that takes longer than a moment another thread takes its
-seat: a slow raw store holds up its own readers only, and an INTERRUPT is always read. While the raw store is known to
-be slow the seat is given up beforehand.
+seat: a slow raw store holds up those who wait for it, and an INTERRUPT is always read. While the raw store is known to
+be slow the seat is given up beforehand. Only when as many requests hang as may wait at once do others that need the
+raw store wait, too; what is in memory is answered all the same.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Final
 
 import structlog
 
-from readyfs.errors import FilesystemError, WouldBlockError
+from readyfs.errors import FilesystemError, FuseError, WouldBlockError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Answer, Handler, Operations
 from readyfs.fuse.direct.protocol import (
+    CHANGES,
     IN_HEADER,
     INTERRUPT_IN,
     NO_ANSWER,
@@ -37,6 +39,8 @@ from readyfs.fuse.errno_table import errno_of
 
 log = structlog.get_logger("readyfs.fuse")
 
+RELEASE: Final = "release"
+"""What must be done though nobody waits for the answer any more."""
 UNKNOWN_INTERRUPT_S: Final = 0.001
 MOMENT_S: Final = 0.002
 """How long the reader may wait for the raw store before it is relieved; it is found out within twice that."""
@@ -80,6 +84,7 @@ class Workers:
         self._turn = threading.Semaphore(0)
         self._threads = 0
         self._gone = False
+        self._short_of_threads = False
         self._relieved_s: deque[float] = deque(maxlen=SLOW_RELIEFS)
         self._slow_until_s = -math.inf
         self._watch_wanted = threading.Event()
@@ -87,7 +92,8 @@ class Workers:
     def start(self) -> None:
         """Start the first reader and its watch."""
         with self._lock:
-            self._start_one()
+            if not self._start_one():
+                raise FuseError("no thread can be started", "raise the limit of processes (ulimit -u, pids.max)")
         threading.Thread(target=self._watch, name="readyfs-watch", daemon=True).start()
 
     @property
@@ -112,15 +118,24 @@ class Workers:
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
 
-    def _start_one(self) -> None:
-        """Start a thread that reads; the caller holds the lock."""
+    def _start_one(self) -> bool:
+        """Start a thread that reads; the caller holds the lock. Returns whether the system has one to give."""
         # Counted by one thread each: adding to a shared counter is not atomic.
         requests: Counter[str] = Counter()
         errors: Counter[str] = Counter()
+        worker = threading.Thread(target=self._run, args=(requests, errors), name="readyfs-worker", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as error:
+            if not self._short_of_threads:
+                log.error("no further thread can be started, a slow raw store holds up everybody", error=str(error))
+            self._short_of_threads = True
+            return False
+        self._short_of_threads = False
         self._requests.append(requests)
         self._errors.append(errors)
         self._threads += 1
-        threading.Thread(target=self._run, args=(requests, errors), name="readyfs-worker", daemon=True).start()
+        return True
 
     def _run(self, requests: Counter[str], errors: Counter[str]) -> None:
         me = object()
@@ -164,13 +179,13 @@ class Workers:
         self._on_end()
 
     def _give_up_seat(self) -> None:
-        """Have another thread read; the caller holds the lock."""
-        self._reader = self._held = None
+        """Have another thread read if one can be had; the caller holds the lock."""
         if self._spares:
             self._spares -= 1
             self._turn.release()
-        else:
-            self._start_one()
+        elif not self._start_one():
+            return
+        self._reader = self._held = None
 
     def _watch(self) -> None:
         """Relieve a reader that waits for the raw store, and not just for a processor, for longer than a moment."""
@@ -225,6 +240,9 @@ class Workers:
         elif opcode == Opcode.INTERRUPT:
             requests["interrupt"] += 1
             self._interrupt(unique, data)
+        elif opcode in CHANGES:
+            requests["refused"] += 1
+            self._channel.send(reply_error(unique, errno.EROFS))
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
             requests["unsupported"] += 1
@@ -267,13 +285,13 @@ class Workers:
                     return
 
     def _answer_waiting(self, request: Request, handler: Handler, errors: Counter[str]) -> None:
-        if not self._in_flight.waits(request):
+        if not self._in_flight.waits(request) and request.operation != RELEASE:
             return  # answered late while it was parked
         answer = _call(handler, request, may_block=True)
         if self._in_flight.take(request):
             self._send(request, answer, errors)
-        elif isinstance(answer, Answer) and answer.undo is not None:
-            answer.undo()
+        elif isinstance(answer, Answer):
+            _undo(request, answer)
 
     # ---- answers ----------------------------------------------------------------------------------------------------
 
@@ -283,8 +301,8 @@ class Workers:
             self._channel.send(reply_error(request.unique, answer))
             return
         sent = self._channel.send(reply_header(request.unique, len(answer.body)), answer.body)
-        if not sent and answer.undo is not None:
-            answer.undo()
+        if not sent:
+            _undo(request, answer)
 
 
 def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | int:
@@ -300,6 +318,16 @@ def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | in
     except Exception:
         log.exception("request failed unexpectedly", operation=request.operation)
         return errno.EIO
+
+
+def _undo(request: Request, answer: Answer) -> None:
+    """Take back what an answer promised that nobody received."""
+    if answer.undo is None:
+        return
+    try:
+        answer.undo()
+    except Exception:
+        log.exception("request failed unexpectedly", operation=request.operation)
 
 
 def _is_running(thread_id: int) -> bool:
