@@ -148,15 +148,16 @@ async def test_withheld_rows_are_counted_by_reason(autojump_clock: MockClock, sc
 async def test_broken_partitions_handles_and_inodes_are_counted(autojump_clock: MockClock, scene: Scene) -> None:
     """V10."""
     fs = scene.world.fs
-    inode = ROOT_INODE
     with capture_logs():
-        for name in (b"c", b"q", b"2024-06-01", b"payload.jsonl"):
-            entry = fs.lookup(inode, name, may_block=True)
-            assert isinstance(entry, Entry)
-            inode = entry.node.inode
+        for path in ((b"c", b"q", b"2024-06-01", b"payload.jsonl"), (b".readyfs", b"status.json")):
+            inode = ROOT_INODE
+            for name in path:
+                entry = fs.lookup(inode, name, may_block=True)
+                assert isinstance(entry, Entry)
+                inode = entry.node.inode
     fs.open_file(inode)
     document = scene.reporter.document()
-    assert (document["broken"], document["open_handles"], document["inodes"]) == (1, 1, 5)
+    assert (document["broken"], document["open_handles"], document["inodes"]) == (1, 1, 7)
 
 
 async def test_engine_counters_are_shown(autojump_clock: MockClock, scene: Scene) -> None:

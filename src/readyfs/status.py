@@ -4,48 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import orjson
 
 from readyfs import __version__
+from readyfs.fuse.engine import EngineCounters
 from readyfs.life import Life
 from readyfs.partition import WithheldReason, escape_text
 from readyfs.refresh import Refresher, Schedule
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.xattrs import render_time
-
-
-class EngineCounters(Protocol):
-    """What an engine counts."""
-
-    name: str
-    reads: str
-    reads_reason: str
-
-    @property
-    def requests(self) -> Counter[str]:
-        """Requests by operation."""
-        ...
-
-    @property
-    def errors(self) -> Counter[str]:
-        """Error answers by errno name."""
-        ...
-
-    @property
-    def fallbacks(self) -> Counter[str]:
-        """Raw files that the kernel refused to read itself, by errno name."""
-        ...
-
-    def raw_waits_s(self) -> Sequence[float]:
-        """For how many seconds each request that waits for the raw store has waited."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

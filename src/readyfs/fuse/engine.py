@@ -29,8 +29,8 @@ class StuckCall(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """One mount and the requests to it.
+class EngineCounters(Protocol):
+    """What an engine says of itself.
 
     `reads` says how file contents reach a reader and `reads_reason` why so; both are known once mounted.
     """
@@ -54,6 +54,14 @@ class Engine(Protocol):
         """How often the kernel refused to read a raw file itself, by errno name."""
         ...
 
+    def raw_waits_s(self) -> Sequence[float]:
+        """For how many seconds each request that waits for the raw store has waited."""
+        ...
+
+
+class Engine(EngineCounters, Protocol):
+    """One mount and the requests to it."""
+
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses, and leave nothing mounted then."""
         ...
@@ -64,10 +72,6 @@ class Engine(Protocol):
 
     async def wait_served(self, ended: trio.Event) -> None:
         """Return once requests are answered; raise `FuseError` if the mount ends before."""
-        ...
-
-    def raw_waits_s(self) -> Sequence[float]:
-        """For how many seconds each request that waits for the raw store has waited."""
         ...
 
     def stuck_calls(self, seconds: float) -> Sequence[StuckCall]:
