@@ -147,7 +147,7 @@ async def test_withheld_rows_are_counted_by_reason(autojump_clock: MockClock, sc
 
 async def test_broken_partitions_handles_and_inodes_are_counted(autojump_clock: MockClock, scene: Scene) -> None:
     """V10."""
-    fs = scene.world.fs
+    fs, inode = scene.world.fs, ROOT_INODE
     with capture_logs():
         for path in ((b"c", b"q", b"2024-06-01", b"payload.jsonl"), (b".readyfs", b"status.json")):
             inode = ROOT_INODE
