@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     NO_ANSWER = 9
     REFRESH_FAILED = 10
     STUCK = 11
+    FOUND = 12
 
 
 class ReadyfsError(Exception):
