@@ -35,6 +35,7 @@ class FakeStore:
         self.failure: Exception | None = None
         self.probes = 0
         self.loads = 0
+        self.forgotten = 0
         self.attempts: list[float] = []
         self.during_load: Callable[[], None] = lambda: None
 
@@ -59,6 +60,9 @@ class FakeStore:
         for reason, subject in self.withheld:
             tally.add(reason, subject, "why")
         return StateLoad(token, as_series(rows), tally, len(rows), lock_ms=1.5)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def close(self) -> None:
         pass

@@ -99,16 +99,13 @@ def render_ordinal(text: str) -> int:
 
 
 def test_rows_keep_the_order_in_which_they_were_read() -> None:
-    rows = SeriesRows()
-    rows.append(5, b"r5", 50, 500, b"v5")
-    rows.append(3, b"r3", 30, 300, None)
-    rows.append(5, b"r6", 60, 600, b"v6")
+    rows = SeriesRows.of([(5, b"r5", 50, 500, b"v5"), (3, b"r3", 30, 300, None), (5, b"r6", 60, 600, b"v6")])
     assert len(rows) == 3
     assert list(rows.dates) == [5, 3, 5]
-    assert rows.run_ids == [b"r5", b"r3", b"r6"]
+    assert rows.run_ids == (b"r5", b"r3", b"r6")
     assert list(rows.updated_at_ns) == [50, 30, 60]
     assert list(rows.record_counts) == [500, 300, 600]
-    assert rows.schema_versions == [b"v5", None, b"v6"]
+    assert rows.schema_versions == (b"v5", None, b"v6")
 
 
 def test_tally_counts_all_and_keeps_few_examples_of_each_reason() -> None:

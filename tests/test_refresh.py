@@ -59,7 +59,7 @@ async def test_fake_store_token_is_from_before_the_load() -> None:
     store.during_load = lambda: store.commit(Row(run=b"r2"))
     loaded = store.load()
     assert loaded.token == 0
-    assert loaded.series[Row().series].run_ids == [b"r1"]
+    assert loaded.series[Row().series].run_ids == (b"r1",)
 
 
 async def test_fake_store_fails_as_told() -> None:
@@ -126,7 +126,7 @@ async def test_load_that_could_not_be_built_is_tried_again(monkeypatch: pytest.M
     first = loader.load_first()
     store.commit(Row(run=b"r2"))
     with monkeypatch.context() as patch:
-        patch.setattr(loader_module, "build_catalog", lambda *arguments: 1 // 0)
+        patch.setattr(loader_module.CatalogBuilder, "build", lambda *arguments: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             loader.load_if_changed(first.catalog, force=False)
     assert loader.load_if_changed(first.catalog, force=False) is not None

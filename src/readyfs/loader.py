@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from readyfs.catalog.build import BuildReport, CatalogShape, build_catalog
+from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import AmbiguousPathsError
 from readyfs.partition import WithheldReason, WithheldTally
@@ -33,9 +33,10 @@ class CatalogLoader:
 
     def __init__(self, store: StateStore, shape: CatalogShape, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self._store = store
-        self._shape = shape
+        self._builder = CatalogBuilder(shape)
         self._wall_ns = wall_ns
         self._token: Hashable | None = None
+        self._expected = False
         self.is_busy = False
         """Whether a call is inside the state store; while it is, nobody else may touch the store."""
 
@@ -61,18 +62,23 @@ class CatalogLoader:
         return self._load(previous)
 
     def expect_change(self) -> None:
-        """Make the next `load_if_changed` load, whatever the probe says."""
+        """Make the next `load_if_changed` load, whatever the probe says, and everything."""
         self._token = None
+        self._expected = True
 
     def _load(self, previous: Catalog | None) -> Loaded:
-        rows = self._inside_store(self._store.load)
-        catalog, report = build_catalog(rows.series, self._shape, previous, self._wall_ns())
+        if self._expected:
+            self._store.forget()
+        # Until the catalog stands: what the store believes to be known by now may be in none.
+        self._expected = True
+        load = self._inside_store(self._store.load)
+        catalog, report = self._builder.build(load.series, previous, self._wall_ns(), load.changed)
         withheld = WithheldTally()
-        withheld.merge(rows.withheld)
+        withheld.merge(load.withheld)
         withheld.merge(report.withheld)
-        # Only now: a load that could not be built is tried again.
-        self._token = rows.token
-        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), rows.lock_ms)
+        self._token = load.token
+        self._expected = False
+        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), load.lock_ms)
 
     def _inside_store(self, call: Callable[[], T]) -> T:
         self.is_busy = True

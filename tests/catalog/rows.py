@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from hypothesis import strategies as st
 
-from readyfs.catalog.build import BuildReport, CatalogShape, build_catalog
+from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, Directory, Meaning, Path
 from readyfs.layout import MountLayout, RawEncoding, RawLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
@@ -60,10 +60,10 @@ def shape(
 
 def as_series(rows: Iterable[Row]) -> dict[SeriesKey, SeriesRows]:
     """Group rows as a state store hands them over, in the order given."""
-    series: dict[SeriesKey, SeriesRows] = defaultdict(SeriesRows)
+    series: dict[SeriesKey, list[Row]] = defaultdict(list)
     for row in rows:
-        series[row.series].append(row.date, row.run, row.updated_at_ns, row.record_count, row.schema_version)
-    return dict(series)
+        series[row.series].append(row)
+    return {key: SeriesRows.of(row[3:] for row in found) for key, found in series.items()}
 
 
 def build(
@@ -77,7 +77,7 @@ def report(
     rows: Iterable[Row], previous: Catalog | None = None, now_ns: int = NOW_NS, of: CatalogShape | None = None
 ) -> tuple[Catalog, BuildReport]:
     """Build a catalog of rows; return it with the report."""
-    return build_catalog(as_series(rows), of or shape(), previous, now_ns)
+    return CatalogBuilder(of or shape()).build(as_series(rows), previous, now_ns)
 
 
 def usable(row: Row) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.catalog.build import CatalogShape, build_catalog
+from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import AMBIGUOUS, Branch
 from readyfs.layout import RawLayout
 from readyfs.partition import NOT_SET, SeriesKey, SeriesRows, WithheldReason
@@ -207,8 +207,8 @@ def test_two_sources_for_one_path_are_ambiguous_and_both_named() -> None:
     assert example.subject == "c/q/2024-06-01"
     assert "s1/c/q/2024-06-01" in example.detail
     assert "s2/c/q/2024-06-01" in example.detail
-    assert list(catalog.ambiguities()) == [
-        ((b"c", b"q"), JUNE_1, (SeriesKey(b"s1", b"c", b"q"), SeriesKey(b"s2", b"c", b"q")))
+    assert list(date_directory(catalog, b"c", b"q").claims()) == [
+        (JUNE_1, (SeriesKey(b"s1", b"c", b"q"), SeriesKey(b"s2", b"c", b"q")))
     ]
 
 
@@ -338,7 +338,7 @@ def test_fingerprint_is_a_merkle_hash_that_anyone_can_compute() -> None:
         b"=v1",
     )
     customers = [hash_of(b"branch", b"q", hash_of(b"dates", series)) for series in (two, one)]
-    root = hash_of(b"branch", b"c", customers[0], b"\xff", customers[1])
+    root = hash_of(b"branch", b"c/\xff", b"".join(customers))
     settings = (
         of.layout.template.encode(),
         of.raw_layout.template.encode(),
@@ -369,10 +369,8 @@ def test_two_hundred_thousand_partitions_take_less_than_sixty_bytes_each() -> No
         before = tracemalloc.get_traced_memory()[0]
         for number in range(series):
             key = SeriesKey(b"s", b"c%d" % (number // 10), b"q%d" % number)
-            rows[key] = SeriesRows()
-            for day in range(dates):
-                rows[key].append(JUNE_1 + day, runs[day], number * day, day, b"v1")
-        catalog, _ = build_catalog(rows, shape(), None, 1)
+            rows[key] = SeriesRows.of((JUNE_1 + day, runs[day], number * day, day, b"v1") for day in range(dates))
+        catalog, _ = CatalogBuilder(shape()).build(rows, None, 1)
         del rows
         held = tracemalloc.get_traced_memory()[0] - before
     finally:

@@ -36,7 +36,7 @@ def test_newest_is_the_latest_update_and_not_set_where_all_are_null() -> None:
     known = [Row(updated_at_ns=9), Row(date=JUNE_1 + 1, updated_at_ns=NOT_SET), Row(date=JUNE_1 + 2, updated_at_ns=3)]
     assert build_series(KEY, as_series(known)[KEY]).newest_ns == 9
     assert build_series(KEY, as_series([Row(updated_at_ns=NOT_SET)])[KEY]).newest_ns == NOT_SET
-    assert build_series(KEY, SeriesRows()).newest_ns == NOT_SET
+    assert build_series(KEY, SeriesRows.of(())).newest_ns == NOT_SET
 
 
 def test_dates_that_stand_twice_are_set_apart_wherever_they_stand() -> None:

@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import readyfs.refresh
 from readyfs import layout
-from readyfs.catalog.build import build_catalog
+from readyfs.catalog.build import CatalogBuilder
 from readyfs.catalog.delta import compare
 from readyfs.catalog.tree import Branch, Catalog, DateDirectory
 from readyfs.cli.main import main as readyfs_main
@@ -63,15 +63,16 @@ def replace(owner: Any, name: str, wrap: Callable[[Any], Any]) -> None:
 def status_filter_dropped() -> None:
     """A failed or pending run is shown."""
 
-    def without_where(select: Any) -> Any:
-        def ready_rows(*args: Any) -> Any:
-            statement = select(*args)
-            statement._where_criteria = ()
-            return statement
+    def without_status(plan_chunks: Any) -> Any:
+        def plan_all(*args: Any) -> Any:
+            plan = plan_chunks(*args)
+            everything = " AND ? IS NOT NULL AND ? IS NOT NULL"
+            columns, cells = (text.partition(" AND (")[0] + everything for text in (plan.columns, plan.cells))
+            return dataclasses.replace(plan, columns=columns, cells=cells)
 
-        return ready_rows
+        return plan_all
 
-    replace(sqlite, "ready_rows", without_where)
+    replace(sqlite, "plan_chunks", without_status)
     replace(RowParser, "_is_ready", lambda _: lambda self, status: True)
 
 
@@ -223,7 +224,7 @@ def empty_tree_on_outage() -> None:
             try:
                 return load(self, previous, force=force)
             except StateError:
-                return Loaded(*build_catalog({}, self._shape, previous, time.time_ns()), 0.0)
+                return Loaded(*CatalogBuilder(self._builder._shape).build({}, previous, time.time_ns()), 0.0)
 
         return load_if_changed
 

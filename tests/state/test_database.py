@@ -42,7 +42,7 @@ def test_load_gives_the_ready_rows(state_file: Path) -> None:
         load = store.load()
         assert load.token is store.probe() is None
     rows = load.series[KEY]
-    assert (list(rows.dates), rows.run_ids, rows.schema_versions) == ([JUNE_1], [RUN.encode()], [b"v1"])
+    assert (list(rows.dates), rows.run_ids, rows.schema_versions) == ([JUNE_1], (RUN.encode(),), (b"v1",))
     assert list(rows.updated_at_ns) == [UPDATED_NS]
     assert load.withheld.counts == {WithheldReason.BAD_ROW: 1, WithheldReason.NO_RUN_ID: 1}
     assert load.rows == 3

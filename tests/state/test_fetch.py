@@ -12,6 +12,7 @@ from readyfs.partition import WithheldReason
 from readyfs.state.fetch import ForeignCell, RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.rows import RowParser
+from readyfs.state.vocabulary import Vocabulary
 from tests.state.state_files import KEY, RUN, contract_row
 
 
@@ -111,10 +112,10 @@ def test_cell_that_cannot_be_kept_withholds_its_row_alone(cell: object) -> None:
     good = (*(contract_row()[name] for name in names), None, Decimal(7), None)
     buffer = RowBuffer()
     buffer.fill(ListCursor([good, (*good[:7], cell, None), good]))
-    parser = RowParser("success", Filters())
+    parser = RowParser("success", Vocabulary(Filters()))
     for rows in buffer.drain():
         parser.feed(rows)
-    assert parser.series()[KEY].run_ids == [RUN.encode()] * 2
+    assert parser.series()[KEY].run_ids == (RUN.encode(),) * 2
     assert parser.withheld.counts == {WithheldReason.BAD_ROW: 1}
     assert parser.withheld.examples[0].detail.startswith("record_count")
     assert type(cell).__name__ in parser.withheld.examples[0].detail

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from readyfs.partition import NOT_SET, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.rows import ROW_FIELDS, RowParser
+from readyfs.state.vocabulary import Vocabulary
 from tests.state.state_files import KEY, RUN, UPDATED_NS, contract_row
 from tests.state.test_values import CELLS, JUNE_1
 
@@ -24,7 +25,7 @@ def stored(**changes: object) -> tuple[object, ...]:
 
 
 def parse(*rows: tuple[object, ...], filters: Filters | None = None) -> RowParser:
-    parser = RowParser("success", filters or Filters())
+    parser = RowParser("success", Vocabulary(filters or Filters()))
     parser.feed(rows)
     return parser
 
@@ -34,17 +35,17 @@ def test_ready_row_becomes_a_row_of_its_series() -> None:
     rows = parser.series()[KEY]
     assert parser.rows == 1
     assert list(rows.dates) == [JUNE_1]
-    assert rows.run_ids == [RUN.encode()]
+    assert rows.run_ids == (RUN.encode(),)
     assert list(rows.updated_at_ns) == [UPDATED_NS]
     assert list(rows.record_counts) == [7]
-    assert rows.schema_versions == [b"v1"]
+    assert rows.schema_versions == (b"v1",)
 
 
 def test_null_in_optional_columns_is_not_set() -> None:
     rows = parse(stored(updated_at=None, record_count=None, schema_version=None)).series()[KEY]
     assert list(rows.updated_at_ns) == [NOT_SET]
     assert list(rows.record_counts) == [NOT_SET]
-    assert rows.schema_versions == [None]
+    assert rows.schema_versions == (None,)
 
 
 @pytest.mark.parametrize("status", ["SUCCESS", "success ", "pending", "failed", "", None, 1, 1.0, b"\xff"])
@@ -57,7 +58,7 @@ def test_status_that_is_not_exactly_ready_is_no_row(status: object) -> None:
 
 
 def test_blanks_that_fill_a_status_of_fixed_width_are_not_part_of_it() -> None:
-    parser = RowParser("success", Filters())
+    parser = RowParser("success", Vocabulary(Filters()))
     cells = stored()
     for status in ("success   ", "success  \t", " success", "SUCCESS   ", "suc cess", "failed    ", "          "):
         parser.feed([(*cells[:4], status, *cells[5:])])
@@ -65,7 +66,7 @@ def test_blanks_that_fill_a_status_of_fixed_width_are_not_part_of_it() -> None:
 
 
 def test_status_may_be_of_any_type_that_spells_the_word() -> None:
-    parser = RowParser("1", Filters())
+    parser = RowParser("1", Vocabulary(Filters()))
     parser.feed([stored(status=1), stored(status="1"), stored(status=memoryview(b"1"))])
     assert parser.rows == 3
 
@@ -160,9 +161,9 @@ def test_empty_key_parts_are_left_to_the_layout() -> None:
     assert list(parse(stored(source="", customer_id="", query_name="")).series()) == [SeriesKey(b"", b"", b"")]
 
 
-def test_duplicate_and_unsorted_dates_stay_as_read() -> None:
+def test_dates_are_sorted_and_duplicates_stay() -> None:
     rows = parse(*[stored(logical_date=day) for day in ("2024-06-02", "2024-06-01", "2024-06-01")]).series()[KEY]
-    assert list(rows.dates) == [JUNE_1 + 1, JUNE_1, JUNE_1]
+    assert list(rows.dates) == [JUNE_1, JUNE_1, JUNE_1 + 1]
 
 
 def test_repeated_run_ids_and_versions_are_kept_once() -> None:
@@ -199,4 +200,4 @@ def test_no_row_fails_a_load(rows: list[tuple[object, ...]]) -> None:
 def test_bytes_of_ids_survive(source: bytes, customer: bytes, query: bytes, run: bytes) -> None:
     """V12: bytes that are not UTF-8 pass through."""
     parser = parse(stored(source=source, customer_id=customer, query_name=query, current_run_id=run))
-    assert parser.series()[SeriesKey(source, customer, query)].run_ids == [run]
+    assert parser.series()[SeriesKey(source, customer, query)].run_ids == (run,)

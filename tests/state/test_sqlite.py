@@ -45,7 +45,7 @@ def test_load_gives_the_ready_rows(state_file: Path) -> None:
     )
     load = load_once(state_file)
     rows = load.series[KEY]
-    assert (list(rows.dates), rows.run_ids, rows.schema_versions) == ([JUNE_1], [RUN.encode()], [b"v1"])
+    assert (list(rows.dates), rows.run_ids, rows.schema_versions) == ([JUNE_1], (RUN.encode(),), (b"v1",))
     assert (list(rows.updated_at_ns), list(rows.record_counts)) == ([UPDATED_NS], [7])
     assert load.rows == 1
     assert 0 < load.lock_ms < 5000
@@ -87,7 +87,7 @@ def test_untyped_cells_are_parsed_and_one_bad_row_is_one_bad_row(tmp_path: Path)
 
 def test_text_with_a_nul_inside_is_whole(state_file: Path) -> None:
     run_sql(state_file, "UPDATE partition_state SET current_run_id = 'a' || char(0) || 'b'")
-    assert load_once(state_file).series[KEY].run_ids == [b"a\0b"]
+    assert load_once(state_file).series[KEY].run_ids == (b"a\0b",)
 
 
 def test_utf16_database_gives_utf8(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_utf16_database_gives_utf8(tmp_path: Path) -> None:
         connection.execute("PRAGMA encoding = 'UTF-16'")
         connection.execute(f"CREATE TABLE partition_state ({', '.join(CONTRACT_COLUMNS)})")
     insert(path, contract_row(current_run_id="é"))
-    assert load_once(path).series[KEY].run_ids == ["é".encode()]
+    assert load_once(path).series[KEY].run_ids == ("é".encode(),)
 
 
 def test_missing_optional_columns_are_not_set(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_missing_optional_columns_are_not_set(tmp_path: Path) -> None:
     insert(path, {name: row[name] for name in list(row)[:6]})
     rows = load_once(path).series[KEY]
     assert (list(rows.updated_at_ns), list(rows.record_counts)) == ([NOT_SET], [NOT_SET])
-    assert rows.schema_versions == [None]
+    assert rows.schema_versions == (None,)
 
 
 def test_optional_column_that_appears_is_read(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_names_in_the_database_are_settings(tmp_path: Path) -> None:
         'odd "table', "src", "customer", "the query", "day", "state", "select", "changed", "n", "version", ready="ok'"
     )
     rows = load_once(path, table).series[KEY]
-    assert (rows.run_ids, list(rows.record_counts), rows.schema_versions) == ([b"run"], [3], [b"v2"])
+    assert (rows.run_ids, list(rows.record_counts), rows.schema_versions) == ((b"run",), [3], (b"v2",))
 
 
 def test_table_may_name_its_schema_and_columns_ignore_case(state_file: Path) -> None:
@@ -277,7 +277,7 @@ def test_probe_sees_a_file_renamed_over_it(state_file: Path, tmp_path: Path) -> 
         token = store.load().token
         other.rename(state_file)
         assert store.probe() != token
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
         assert store.load().token == store.probe()
 
 
@@ -291,7 +291,7 @@ def test_probe_sees_a_file_overwritten_in_place(state_file: Path, tmp_path: Path
         token = store.load().token
         shutil.copyfile(other, state_file)
         assert store.probe() != token
-        assert store.load().series[KEY].run_ids == [RUN[::-1].encode()]
+        assert store.load().series[KEY].run_ids == (RUN[::-1].encode(),)
         assert store.load().token == store.probe()
 
 
@@ -302,7 +302,7 @@ def test_overwrite_is_seen_by_a_load_without_a_probe(state_file: Path, tmp_path:
     with opened(state_file) as store:
         store.load()
         shutil.copyfile(other, state_file)
-        assert store.load().series[KEY].run_ids == [RUN[::-1].encode()]
+        assert store.load().series[KEY].run_ids == (RUN[::-1].encode(),)
 
 
 def test_symbolic_link_that_moves_is_a_replaced_file(state_file: Path, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_commit_after_the_token_is_seen_by_the_next_probe(state_file: Path, monk
         with monkeypatch.context() as patch:
             patch.setattr(store, "_token", commit_after)
             load = store.load()
-        assert load.series[KEY].run_ids == [b"other"]
+        assert load.series[KEY].run_ids == (b"other",)
         assert store.probe() != load.token
 
 

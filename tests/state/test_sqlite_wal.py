@@ -115,13 +115,13 @@ def test_probe_sees_a_commit_in_the_log_of_a_producer_that_stays(wal_file: Path)
         run_sql(wal_file, SET_RUN)
         assert store.probe() != token
         load = store.load()
-        assert load.series[KEY].run_ids == [b"other"]
+        assert load.series[KEY].run_ids == (b"other",)
         assert store.probe() == load.token == store.probe()
 
 
 def test_producer_in_mid_transaction_holds_up_nothing(wal_file: Path) -> None:
     with held_by_another_process(wal_file, "BEGIN IMMEDIATE", SET_RUN), opened(wal_file, timeout_s=0.2) as store:
-        assert store.load().series[KEY].run_ids != [b"other"]
+        assert store.load().series[KEY].run_ids != (b"other",)
 
 
 def test_database_file_never_changes_under_a_producer(wal_file: Path) -> None:
@@ -150,7 +150,7 @@ def test_journal_mode_may_change_while_we_watch(state_file: Path) -> None:
         token = store.load().token
         run_sql(state_file, "PRAGMA journal_mode=WAL", SET_RUN)
         assert store.probe() != token
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
         assert set(listing(state_file.parent)) == {"state.db"}
         run_sql(state_file, "PRAGMA journal_mode=DELETE", "DELETE FROM partition_state")
         assert store.load().rows == 0
@@ -163,7 +163,7 @@ def test_log_without_shared_memory_is_recovered_where_we_may_write(wal_file: Pat
     before = listing(copy.parent)
     with opened(copy) as store:
         token = store.probe()
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
         assert store.probe() == token
     after = listing(copy.parent)
     assert {name: after[name] for name in before} == before
@@ -235,7 +235,7 @@ def test_producer_that_leaves_while_we_open_finds_no_files_of_ours(
             return original(*arguments)
 
         monkeypatch.setattr(owner, name, leave_first)
-        assert as_nobody(lambda: load_once(path)).series[KEY].run_ids == [b"other"]
+        assert as_nobody(lambda: load_once(path)).series[KEY].run_ids == (b"other",)
         assert producer.returncode == 0
     assert {entry.stat().st_uid for entry in public_dir.iterdir()} == {os.geteuid()}
 
@@ -275,7 +275,7 @@ def test_unprivileged_reader_reads_beside_a_producer(public_dir: Path) -> None:
             assert as_nobody(store.probe) == load.token
             run_sql(path, SET_RUN)
             assert as_nobody(store.probe) != load.token
-            assert as_nobody(store.load).series[KEY].run_ids == [b"other"]
+            assert as_nobody(store.load).series[KEY].run_ids == (b"other",)
         assert set(listing(public_dir)) == before
 
 
@@ -309,9 +309,9 @@ def test_producer_that_comes_and_goes_during_a_read_at_rest_does_not_disturb_it(
         write_during_the_first_read(wal_file, monkeypatch, SET_RUN)
         load = store.load()
         assert wal_file.read_bytes() == before
-        assert load.series[KEY].run_ids == [RUN.encode()]
+        assert load.series[KEY].run_ids == (RUN.encode(),)
         assert load.token == token != store.probe()
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
 
 
 def test_checkpoint_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +319,7 @@ def test_checkpoint_during_a_read_at_rest_is_read_again(wal_file: Path, monkeypa
     settle(wal_file)
     with opened(wal_file) as store:
         write_during_the_first_read(wal_file, monkeypatch, SET_RUN, "PRAGMA wal_checkpoint(TRUNCATE)")
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
 
 
 def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,7 +336,7 @@ def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeyp
             return lock(header, timeout_s)
 
         monkeypatch.setattr(HeaderFile, "lock", lock_after_a_write)
-        assert store.load().series[KEY].run_ids == [b"other"]
+        assert store.load().series[KEY].run_ids == (b"other",)
 
 
 def test_producer_that_keeps_the_file_locked_is_an_outage(wal_file: Path) -> None:

@@ -1,18 +1,29 @@
-"""Building a catalog from the rows of one load.
+"""Building a catalog from the ready rows.
 
 Used by the refresh, off the serving thread. What did not change is taken over from the catalog before, object by
-object, so that comparing two catalogs costs in proportion to what differs.
+object, so that building and comparing cost in proportion to what differs: the series that changed, and the directories
+above them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
+from typing import Final
 
 from readyfs.catalog.series import Series, build_series, hash_parts
-from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Path
+from readyfs.catalog.tree import (
+    Branch,
+    Catalog,
+    DateDirectory,
+    Directory,
+    Path,
+    find_ambiguous,
+    find_directory,
+)
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
 from readyfs.partition import (
     NOT_SET,
@@ -23,6 +34,9 @@ from readyfs.partition import (
     WithheldTally,
     escape_text,
 )
+
+_VERDICTS: Final = 100_000
+"""So many run ids are remembered as usable or not before that begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,57 +68,139 @@ class BuildReport:
     ignored_by_spark: int
 
 
-def build_catalog(
-    rows: Mapping[SeriesKey, SeriesRows], shape: CatalogShape, previous: Catalog | None, now_ns: int
-) -> tuple[Catalog, BuildReport]:
-    """Build the catalog of the rows; return it with what had to be withheld for its name or path.
+class CatalogBuilder:
+    """Builds one catalog after another, each from the one before where it can.
 
-    `now_ns` is wall-clock time in nanoseconds since the epoch; `rows` is taken over. If nothing that a reader can
-    see differs, the result has the fingerprint of `previous`.
+    Beside the catalog it keeps what a report needs of series that did not change. One thread at a time calls it.
     """
-    withheld = WithheldTally()
-    placed: list[tuple[Path, Series]] = []
-    by_key: dict[SeriesKey, Series] = {}
-    known_runs: dict[bytes, str | None] = {}
-    ignored_by_spark = 0
-    for key, columns in rows.items():
+
+    def __init__(self, shape: CatalogShape) -> None:
+        self._shape = shape
+        self._height = len(shape.layout.above)
+        self._latest: Catalog | None = None
+        self._withheld: dict[SeriesKey, WithheldTally] = {}
+        self._ignored_by_spark: dict[SeriesKey, int] = {}
+        self._ambiguous: dict[Path, DateDirectory] = {}
+        self._verdicts: dict[bytes, str | None] = {}
+
+    def build(
+        self,
+        rows: Mapping[SeriesKey, SeriesRows],
+        previous: Catalog | None,
+        now_ns: int,
+        changed: Collection[SeriesKey] | None = None,
+    ) -> tuple[Catalog, BuildReport]:
+        """Build the catalog of all rows; return it with what had to be withheld for its name or path.
+
+        `now_ns` is wall-clock time in nanoseconds since the epoch. `changed` names the series that may differ from the
+        build before, None stands for all of them; it is heeded if that build made `previous`. If nothing that a reader
+        can see differs, the result has the fingerprint of `previous`.
+        """
+        if len(self._verdicts) > _VERDICTS:
+            self._verdicts.clear()
+        stamp_ns = now_ns if previous is None else max(now_ns, previous.stamp_ns + 1)
+        if changed is None or previous is None or previous is not self._latest:
+            catalog = self._build_whole(rows, previous, stamp_ns)
+        else:
+            catalog = self._build_changed(rows, previous, stamp_ns, changed)
+        self._latest = catalog
+        return catalog, self._report()
+
+    def _build_whole(self, rows: Mapping[SeriesKey, SeriesRows], previous: Catalog | None, stamp_ns: int) -> Catalog:
+        self._withheld.clear()
+        self._ignored_by_spark.clear()
+        placed: list[tuple[Path, Series]] = []
+        by_key: dict[SeriesKey, Series] = {}
+        for key, columns in rows.items():
+            found = self._place(key, columns, previous.by_key.get(key) if previous is not None else None)
+            if found is not None:
+                placed.append(found)
+                by_key[key] = found[1]
+        placed.sort(key=lambda item: (item[0], item[1].key))
+        first = previous is None
+        root = _build_directory(placed, 0, self._height, previous.root if previous else None, first, stamp_ns)
+        self._ambiguous = dict(find_ambiguous(root))
+        return self._catalog(root, by_key, max(stamp_ns, root.newest_ns) if first else stamp_ns)
+
+    def _build_changed(
+        self,
+        rows: Mapping[SeriesKey, SeriesRows],
+        previous: Catalog,
+        stamp_ns: int,
+        changed: Collection[SeriesKey],
+    ) -> Catalog:
+        by_key = dict(previous.by_key)
+        edits: dict[Path, dict[SeriesKey, Series | None]] = {}
+        for key in changed:
+            before = by_key.get(key)
+            found = self._place(key, rows.get(key), before)
+            if found is not None and found[1] is not before:
+                path, by_key[key] = found
+                edits.setdefault(path, {})[key] = found[1]
+            elif found is None and before is not None:
+                del by_key[key]
+                edits.setdefault(self._shape.layout.directory_of(key), {})[key] = None
+        root = previous.root
+        if edits:
+            edited = _edit_directory(sorted(edits.items(), key=itemgetter(0)), 0, self._height, root, stamp_ns)
+            assert edited is not None
+            root = edited
+        for path in edits:
+            directory = find_directory(root, path)
+            if isinstance(directory, DateDirectory) and directory.ambiguous:
+                self._ambiguous[path] = directory
+            else:
+                self._ambiguous.pop(path, None)
+        return self._catalog(root, by_key, stamp_ns)
+
+    def _place(self, key: SeriesKey, columns: SeriesRows | None, before: Series | None) -> tuple[Path, Series] | None:
+        """Return where a series lies and what it holds, `before` itself if that is the same; None if nothing."""
+        self._withheld.pop(key, None)
+        self._ignored_by_spark.pop(key, None)
+        if columns is None:
+            return None
+        tally = WithheldTally()
         try:
-            path = shape.layout.directory_of(key)
+            path = self._shape.layout.directory_of(key)
         except UnusableNameError as error:
-            _withhold_series(withheld, WithheldReason.UNUSABLE_NAME, key, columns, str(error))
-            continue
+            _withhold_series(tally, WithheldReason.UNUSABLE_NAME, key, columns, str(error))
+            self._withheld[key] = tally
+            return None
         try:
-            shape.raw_layout.check_series(key)
+            self._shape.raw_layout.check_series(key)
         except UnusableNameError as error:
-            _withhold_series(withheld, WithheldReason.UNUSABLE_RAW_PATH, key, columns, str(error))
-            continue
-        series = build_series(key, _usable_runs(key, columns, shape.raw_layout, known_runs, withheld))
+            _withhold_series(tally, WithheldReason.UNUSABLE_RAW_PATH, key, columns, str(error))
+            self._withheld[key] = tally
+            return None
+        series = build_series(key, _usable_runs(key, columns, self._shape.raw_layout, self._verdicts, tally))
+        if tally.counts:
+            self._withheld[key] = tally
         if not len(series) and not series.ambiguous:
-            continue
-        before = previous.by_key.get(key) if previous is not None else None
-        if before is not None and before.digest == series.digest:
-            series = before
+            return None
         if any(name.startswith((b".", b"_")) for name in path):
-            ignored_by_spark += len(series)
-        by_key[key] = series
-        placed.append((path, series))
-    placed.sort(key=lambda item: (item[0], item[1].key))
-    stamp_ns = now_ns if previous is None else max(now_ns, previous.stamp_ns + 1)
-    first = previous is None
-    root = _build_directory(placed, 0, len(shape.layout.above), previous.root if previous else None, first, stamp_ns)
-    catalog = Catalog(
-        root=root,
-        layout=shape.layout,
-        fingerprint=hash_parts(b"catalog", (*shape.digest_parts(), root.digest)).hex(),
-        partitions=_count(root),
-        stamp_ns=max(stamp_ns, root.newest_ns) if first else stamp_ns,
-        by_key=by_key,
-    )
-    for directory, date, claims in catalog.ambiguities():
-        path_text = "/".join(escape_text(name) for name in (*directory, shape.layout.date_name(date)))
-        rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
-        withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
-    return catalog, BuildReport(withheld, ignored_by_spark)
+            self._ignored_by_spark[key] = len(series)
+        return path, before if before is not None and before.digest == series.digest else series
+
+    def _catalog(self, root: Directory, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
+        return Catalog(
+            root=root,
+            layout=self._shape.layout,
+            fingerprint=hash_parts(b"catalog", (*self._shape.digest_parts(), root.digest)).hex(),
+            partitions=root.partitions,
+            stamp_ns=stamp_ns,
+            by_key=by_key,
+        )
+
+    def _report(self) -> BuildReport:
+        withheld = WithheldTally()
+        for tally in self._withheld.values():
+            withheld.merge(tally)
+        for path, directory in sorted(self._ambiguous.items()):
+            for date, claims in directory.claims():
+                path_text = "/".join(escape_text(name) for name in (*path, self._shape.layout.date_name(date)))
+                rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
+                withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
+        return BuildReport(withheld, sum(self._ignored_by_spark.values()))
 
 
 def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKey, rows: SeriesRows, why: str) -> None:
@@ -115,7 +211,7 @@ def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKe
 def _usable_runs(
     key: SeriesKey, rows: SeriesRows, raw: RawLayout, known: dict[bytes, str | None], tally: WithheldTally
 ) -> SeriesRows:
-    """Return the rows whose run id can be a raw path; `known` remembers the verdict of each run id in this load."""
+    """Return the rows whose run id can be a raw path; `known` remembers the verdict of each run id."""
     for run_id in set(rows.run_ids).difference(known):
         try:
             raw.check_run_id(run_id)
@@ -125,15 +221,14 @@ def _usable_runs(
             known[run_id] = None
     if not any(map(known.__getitem__, rows.run_ids)):
         return rows
-    usable = SeriesRows()
-    columns = (rows.dates, rows.run_ids, rows.updated_at_ns, rows.record_counts, rows.schema_versions)
-    for date, run_id, updated_at_ns, record_count, schema_version in zip(*columns, strict=True):
+    usable: list[int] = []
+    for index, run_id in enumerate(rows.run_ids):
         why = known[run_id]
         if why is None:
-            usable.append(date, run_id, updated_at_ns, record_count, schema_version)
+            usable.append(index)
         else:
-            tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, date)), why)
-    return usable
+            tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, rows.dates[index])), why)
+    return rows.take(usable)
 
 
 def _build_directory(
@@ -147,7 +242,40 @@ def _build_directory(
         name: _build_directory(list(group), depth + 1, height, old.get(name), first, stamp_ns)
         for name, group in groupby(placed, key=lambda item: item[0][depth])
     }
-    digest = hash_parts(b"branch", (part for name, child in children.items() for part in (name, child.digest)))
+    return _build_branch(children, before, first, stamp_ns)
+
+
+def _edit_directory(
+    edits: list[tuple[Path, dict[SeriesKey, Series | None]]],
+    depth: int,
+    height: int,
+    before: Directory | None,
+    stamp_ns: int,
+) -> Directory | None:
+    """Return the directory with the edits below it made; None if it is left empty and is not the root."""
+    if depth == height:
+        ((_, changes),) = edits
+        kept = before.series if isinstance(before, DateDirectory) else ()
+        now = {**{one.key: one for one in kept}, **changes}
+        series = sorted((one for one in now.values() if one is not None), key=lambda one: one.key)
+        return _build_dates(tuple(series), before, False, stamp_ns) if series or depth == 0 else None
+    children: dict[bytes, Directory] = dict(before.children) if isinstance(before, Branch) else {}
+    came = False
+    for name, group in groupby(edits, key=lambda item: item[0][depth]):
+        child = _edit_directory(list(group), depth + 1, height, children.get(name), stamp_ns)
+        if child is None:
+            children.pop(name, None)
+        else:
+            came = came or name not in children
+            children[name] = child
+    if came:
+        children = dict(sorted(children.items()))
+    return _build_branch(children, before, False, stamp_ns) if children or depth == 0 else None
+
+
+def _build_branch(children: Mapping[bytes, Directory], before: Directory | None, first: bool, stamp_ns: int) -> Branch:
+    # No name holds a slash, so joining them loses nothing.
+    digest = hash_parts(b"branch", (b"/".join(children), b"".join([child.digest for child in children.values()])))
     if isinstance(before, Branch) and before.digest == digest:
         return before
     newest_ns = max((child.newest_ns for child in children.values()), default=NOT_SET)
@@ -155,7 +283,7 @@ def _build_directory(
         changed_ns = before.changed_ns
     else:
         changed_ns = _initial_time(newest_ns, stamp_ns) if first else stamp_ns
-    return Branch(children, digest, changed_ns, newest_ns)
+    return Branch(children, digest, changed_ns, newest_ns, sum(child.partitions for child in children.values()))
 
 
 def _build_dates(series: tuple[Series, ...], before: Directory | None, first: bool, stamp_ns: int) -> DateDirectory:
@@ -174,9 +302,3 @@ def _build_dates(series: tuple[Series, ...], before: Directory | None, first: bo
 
 def _initial_time(newest_ns: int, stamp_ns: int) -> int:
     return stamp_ns if newest_ns == NOT_SET else newest_ns
-
-
-def _count(node: Directory) -> int:
-    if isinstance(node, DateDirectory):
-        return node.partitions
-    return sum(_count(child) for child in node.children.values())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import compress, count, cycle
+from operator import ne
 
-from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Path
+from readyfs.catalog.series import Series
+from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Meaning, Path
 from readyfs.partition import Partition
 
 
@@ -65,21 +68,17 @@ def _compare_directories(
     names = tuple(sorted(before.keys() ^ after.keys()))
     if names:
         yield DirectoryChange(path, names, ())
-    for name in sorted(before.keys() | after.keys()):
+    replaced = [name for name, child in after.items() if before.get(name) is not child]
+    for name in sorted({*names, *replaced}):
         yield from _compare_directories((*path, name), before.get(name), after.get(name), delta, catalog)
 
 
 def _compare_dates(
     path: Path, old: Directory | None, new: Directory | None, delta: Delta, catalog: Catalog
 ) -> DirectoryChange | None:
-    before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
-    after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}
     changed: list[int] = []
     touched: list[Partition] = []
-    for date in before.keys() | after.keys():
-        was, now = before.get(date), after.get(date)
-        if was == now:
-            continue
+    for date, was, now in _differing(old, new):
         if isinstance(was, Partition) and isinstance(now, Partition):
             if was.run_id == now.run_id and was.key == now.key:
                 touched.append(now)
@@ -94,3 +93,48 @@ def _compare_dates(
     if not changed and not touched:
         return None
     return DirectoryChange(path, tuple(map(catalog.layout.date_name, sorted(changed))), tuple(touched))
+
+
+def _differing(old: Directory | None, new: Directory | None) -> Iterator[tuple[int, Meaning | None, Meaning | None]]:
+    """Yield each date that means something else, with what it meant and what it means."""
+    if isinstance(old, DateDirectory) and isinstance(new, DateDirectory) and _is_plain(old, new):
+        (was,), (now,) = old.series, new.series
+        yield from ((date, was.find(date), now.find(date)) for date in _differing_dates(was, now))
+        return
+    before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
+    after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}
+    for date in before.keys() | after.keys():
+        if before.get(date) != after.get(date):
+            yield date, before.get(date), after.get(date)
+
+
+def _is_plain(old: DateDirectory, new: DateDirectory) -> bool:
+    """Tell whether both are of the one same series, with nothing ambiguous."""
+    return (
+        len(old.series) == len(new.series) == 1
+        and old.series[0].key == new.series[0].key
+        and not old.ambiguous
+        and not new.ambiguous
+    )
+
+
+def _differing_dates(was: Series, now: Series) -> Iterable[int]:
+    """Return the dates whose rows differ, by whole columns: making a partition of each row takes ten times as long."""
+    common = min(len(was), len(now))
+    if was.dates[:common] == now.dates[:common] and was.schema_versions == now.schema_versions:
+        # The same dates, or new ones at the end: what a day brings.
+        differing = set(range(common, max(len(was), len(now))))
+        for before, after in (
+            (was.run_ids, now.run_ids),
+            (was.updated_at_ns, now.updated_at_ns),
+            (was.record_counts, now.record_counts),
+        ):
+            differing.update(compress(count(), map(ne, before, after)))
+        dates = was.dates if len(was) > common else now.dates
+        return (dates[index] for index in differing)
+    return {date for date, *_ in {*_rows(was)} ^ {*_rows(now)}}
+
+
+def _rows(series: Series) -> Iterator[tuple[int, bytes, int, int, bytes | None]]:
+    versions = cycle(series.schema_versions) if len(series.schema_versions) == 1 else series.schema_versions
+    return zip(series.dates, series.run_ids, series.updated_at_ns, series.record_counts, versions, strict=False)

@@ -65,55 +65,33 @@ class Series:
 
 
 def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
-    """Sort the rows of one series, set apart the dates that stand twice, and hash the result.
-
-    Takes `rows` over: its columns must not be changed afterwards.
-    """
-    dates = rows.dates
+    """Sort the rows of one series, set apart the dates that stand twice, and hash the result."""
     ambiguous: tuple[int, ...] = ()
-    if any(map(int.__ge__, dates, dates[1:])):
+    if any(map(int.__ge__, rows.dates, rows.dates[1:])):
         rows, ambiguous = _sorted_unique(rows)
-        dates = rows.dates
-    run_ids = tuple(rows.run_ids)
-    versions = tuple(rows.schema_versions)
+    versions = rows.schema_versions
     if len(set(versions)) == 1:
         versions = versions[:1]
     return Series(
         key=key,
-        dates=dates,
-        run_ids=run_ids,
+        dates=rows.dates,
+        run_ids=rows.run_ids,
         updated_at_ns=rows.updated_at_ns,
         record_counts=rows.record_counts,
         schema_versions=versions,
         ambiguous=ambiguous,
         newest_ns=max(rows.updated_at_ns, default=NOT_SET),
-        digest=_digest(key, rows, run_ids, versions, ambiguous),
+        digest=_digest(key, rows, versions, ambiguous),
     )
 
 
 def _sorted_unique(rows: SeriesRows) -> tuple[SeriesRows, tuple[int, ...]]:
     order = sorted(range(len(rows)), key=rows.dates.__getitem__)
     twice = {rows.dates[a] for a, b in pairwise(order) if rows.dates[a] == rows.dates[b]}
-    result = SeriesRows()
-    for index in order:
-        if rows.dates[index] not in twice:
-            result.append(
-                rows.dates[index],
-                rows.run_ids[index],
-                rows.updated_at_ns[index],
-                rows.record_counts[index],
-                rows.schema_versions[index],
-            )
-    return result, tuple(sorted(twice))
+    return rows.take([index for index in order if rows.dates[index] not in twice]), tuple(sorted(twice))
 
 
-def _digest(
-    key: SeriesKey,
-    rows: SeriesRows,
-    run_ids: tuple[bytes, ...],
-    versions: tuple[bytes | None, ...],
-    ambiguous: tuple[int, ...],
-) -> bytes:
+def _digest(key: SeriesKey, rows: SeriesRows, versions: tuple[bytes | None, ...], ambiguous: tuple[int, ...]) -> bytes:
     def column(values: array[int]) -> bytes:
         if sys.byteorder == "big":  # the fingerprint is the same on every machine
             values = array(values.typecode, values)
@@ -121,6 +99,6 @@ def _digest(
         return values.tobytes()
 
     columns = (column(rows.dates), column(rows.updated_at_ns), column(rows.record_counts))
-    runs = (b"".join(run_ids), column(array("I", map(len, run_ids))))
+    runs = (b"".join(rows.run_ids), column(array("I", map(len, rows.run_ids))))
     schemas = (b"" if version is None else b"=" + version for version in versions)
     return hash_parts(b"series", (*key, *columns, *runs, column(array("i", ambiguous)), *schemas))

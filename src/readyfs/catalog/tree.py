@@ -51,7 +51,7 @@ class DateDirectory:
                 seen.update(series.dates)
         return frozenset(claimed)
 
-    @property
+    @cached_property
     def partitions(self) -> int:
         """How many dates are ready."""
         total = sum(len(series) for series in self.series)
@@ -93,6 +93,11 @@ class DateDirectory:
                 return partition
         return None
 
+    def claims(self) -> Iterator[tuple[int, tuple[SeriesKey, ...]]]:
+        """Yield each ambiguous date with the series whose rows claim it."""
+        for date in sorted(self.ambiguous):
+            yield date, tuple(s.key for s in self.series if date in s.ambiguous or s.find(date) is not None)
+
     def meanings(self) -> Iterator[tuple[int, Meaning]]:
         """Yield each visible date with what it stands for; in order only within one series."""
         for series in self.series:
@@ -111,6 +116,7 @@ class Branch:
     digest: bytes
     changed_ns: int
     newest_ns: int
+    partitions: int
 
     @cached_property
     def names(self) -> tuple[bytes, ...]:
@@ -124,7 +130,7 @@ class Branch:
 
 
 Directory: TypeAlias = Branch | DateDirectory
-NOTHING: Final = Branch({}, b"", NOT_SET, NOT_SET)
+NOTHING: Final = Branch({}, b"", NOT_SET, NOT_SET, 0)
 """Stands for a directory below which nothing is ready, and that somebody may hold all the same (V6)."""
 
 
@@ -139,6 +145,15 @@ def find_directory(root: Directory, path: Path) -> Directory | None:
             return None
         node = child
     return node
+
+
+def find_ambiguous(root: Directory, path: Path = ()) -> Iterator[tuple[Path, DateDirectory]]:
+    """Yield each directory below a root in which a path is ambiguous."""
+    if isinstance(root, Branch):
+        for name, child in root.children.items():
+            yield from find_ambiguous(child, (*path, name))
+    elif root.ambiguous:
+        yield path, root
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,17 +179,3 @@ class Catalog:
         """Return what a date below a path stands for."""
         directory = self.directory(path)
         return directory.find(date) if isinstance(directory, DateDirectory) else None
-
-    def ambiguities(self) -> Iterator[tuple[Path, int, tuple[SeriesKey, ...]]]:
-        """Yield each ambiguous path with the series whose rows claim it."""
-
-        def walk(path: Path, node: Directory) -> Iterator[tuple[Path, int, tuple[SeriesKey, ...]]]:
-            if isinstance(node, Branch):
-                for name, child in node.children.items():
-                    yield from walk((*path, name), child)
-                return
-            for date in sorted(node.ambiguous):
-                claims = [s.key for s in node.series if date in s.ambiguous or s.find(date) is not None]
-                yield path, date, tuple(claims)
-
-        return walk((), self.root)

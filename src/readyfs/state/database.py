@@ -26,6 +26,7 @@ from readyfs.state.rows import RowParser
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
 from readyfs.state.url import render_label, scrub
+from readyfs.state.vocabulary import Vocabulary
 
 _PACKAGES: Final = {
     "psycopg": "psycopg[binary]",
@@ -66,10 +67,13 @@ class DatabaseStore:
             with connection.execute(self._statement(connection), execution_options={"yield_per": CHUNK_ROWS}) as result:
                 buffer.fill(result)
         lock_ms = (time.perf_counter() - started) * 1000
-        parser = RowParser(self._table.ready, self._filters)
+        parser = RowParser(self._table.ready, Vocabulary(self._filters))
         for rows in buffer.drain():
             parser.feed(rows)
         return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
+
+    def forget(self) -> None:
+        """Do nothing: every load is whole."""
 
     def close(self) -> None:
         """Release the engine; no connection stays open between loads."""

@@ -5,11 +5,13 @@ A `RowParser` lives for one load and runs after the transaction has ended, so it
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from readyfs.partition import SeriesKey, SeriesRows, WithheldReason, WithheldTally, escape_text, render_date
-from readyfs.state.filters import Filters
+from readyfs.state.columns import Chunk, UnusualError, add_chunk, split_rows
+from readyfs.state.records import Records
 from readyfs.state.values import (
     BadValueError,
     parse_id,
@@ -20,6 +22,7 @@ from readyfs.state.values import (
     quote_value,
     show_value,
 )
+from readyfs.state.vocabulary import Vocabulary
 
 ROW_FIELDS: Final = (
     "source",
@@ -54,44 +57,56 @@ Row = Sequence[object]
 class RowParser:
     """Collects the ready rows of one load.
 
-    Identifiers that repeat are kept once. Texts of dates are remembered by their bytes; other types are parsed anew,
-    because a dictionary takes 1, 1.0 and True for one key.
+    Texts of dates are remembered by their bytes; other types are parsed anew, because a dictionary takes 1, 1.0 and
+    True for one key.
     """
 
-    def __init__(self, ready: str, filters: Filters) -> None:
+    def __init__(self, ready: str, vocabulary: Vocabulary) -> None:
         self._ready = ready.encode()
-        self._filters = filters
-        self._first, self._last = filters.date_range
-        self._groups: dict[tuple[bytes, bytes, bytes], SeriesRows | None] = {}
-        self._dates: dict[bytes, int] = {}
-        self._interned: dict[bytes, bytes] = {}
+        self._vocabulary = vocabulary
+        self._records = Records(vocabulary)
         self.withheld = WithheldTally()
         self.rows = 0
 
     def series(self) -> dict[SeriesKey, SeriesRows]:
-        """Return the series that have a row."""
-        return {SeriesKey(*key): group for key, group in self._groups.items() if group}
+        """Return the series that have a row, sorted by date; to be called once, at the end."""
+        return dict(self._records.drain())
+
+    def take_members(self) -> array[int]:
+        """Return the rows collected since the last call, each as the number of its series << 32 | date."""
+        return self._records.take_members()
+
+    def take_withheld(self) -> WithheldTally:
+        """Return what was withheld since the last call."""
+        withheld, self.withheld = self.withheld, WithheldTally()
+        return withheld
+
+    def feed_chunk(self, chunk: Chunk) -> None:
+        """Take a splittable chunk of rows whose status was already seen to be ready."""
+        try:
+            self.rows += add_chunk(chunk, self._vocabulary, self._records)
+        except UnusualError:
+            self.feed(split_rows(chunk, self._ready))
 
     def feed(self, rows: Iterable[Row]) -> None:
         """Take rows whose cells stand in the order of `ROW_FIELDS`."""
+        numbers, dates = self._vocabulary.series, self._vocabulary.dates
+        runs, versions = self._vocabulary.runs, self._vocabulary.versions
+        first, last = self._vocabulary.first_date, self._vocabulary.last_date
         for row in rows:
             source, customer, query, date, status, run, updated, count, version = row
             if status != self._ready and not self._is_ready(status):
                 continue
             try:
-                key = (
+                series = numbers[
                     source if type(source) is bytes else parse_id(source),
                     customer if type(customer) is bytes else parse_id(customer),
                     query if type(query) is bytes else parse_id(query),
-                )
-                try:
-                    group = self._groups[key]
-                except KeyError:
-                    group = self._open_group(key)
-                if group is None:
+                ]
+                if not numbers.admitted[series]:
                     continue
-                ordinal = (self._dates.get(date) if type(date) is bytes else None) or self._parse_date(date)
-                if not self._first <= ordinal <= self._last:
+                ordinal = dates[date] if type(date) is bytes else parse_logical_date(date)
+                if not first <= ordinal <= last:
                     continue
                 run_id = run if type(run) is bytes else b"" if run is None else parse_id(run)
                 if not run_id:
@@ -104,13 +119,7 @@ class RowParser:
                 self._withhold_bad(row)
                 continue
             self.rows += 1
-            group.append(
-                ordinal,
-                self._interned.setdefault(run_id, run_id),
-                updated_at_ns,
-                record_count,
-                schema_version if schema_version is None else self._interned.setdefault(schema_version, schema_version),
-            )
+            self._records.add(series, ordinal, runs[run_id], updated_at_ns, record_count, versions[schema_version])
 
     def _is_ready(self, status: object) -> bool:
         # The database compared by its own collation, which may ignore case.
@@ -120,18 +129,6 @@ class RowParser:
             return False
         # Servers give CHAR(n) with the blanks that fill it up; SQLite, whose text comes as bytes, has no such type.
         return word == self._ready or (isinstance(status, str) and word.rstrip(b" ") == self._ready)
-
-    def _open_group(self, key: tuple[bytes, bytes, bytes]) -> SeriesRows | None:
-        group = SeriesRows() if self._filters.admits(SeriesKey(*key)) else None
-        source, customer, query = (self._interned.setdefault(part, part) for part in key)
-        self._groups[source, customer, query] = group
-        return group
-
-    def _parse_date(self, value: object) -> int:
-        ordinal = parse_logical_date(value)
-        if type(value) is bytes:
-            self._dates[value] = ordinal
-        return ordinal
 
     def _withhold(self, reason: WithheldReason, row: Row, detail: str) -> None:
         self.rows += 1

@@ -19,14 +19,17 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from readyfs.errors import StateError
 from readyfs.partition import escape_text
+from readyfs.state.chunk_memory import ChunkMemory, NotPatchableError, PackedChunk
 from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.rows import RowParser
+from readyfs.state.sqlite_chunks import plan_chunks
 from readyfs.state.sqlite_connection import SqliteConnection
 from readyfs.state.sqlite_errors import explain, is_locked, locked
 from readyfs.state.sqlite_file import Access, look
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
+from readyfs.state.vocabulary import Vocabulary
 
 MANY_ROWS: Final = 2_000_000
 """Above this many ready rows one load in rollback-journal mode holds up the producer for seconds."""
@@ -47,6 +50,12 @@ class _MovedError(Exception):
 class _Token(NamedTuple):
     connection: int
     data_version: int
+
+
+class _ChunksRead(NamedTuple):
+    changed: list[PackedChunk]
+    present: list[int]
+    rows: int
 
 
 class SqliteStore:
@@ -70,6 +79,8 @@ class SqliteStore:
         self._many_rows = many_rows
         self._long_lock_ms = long_lock_ms
         self._warned = False
+        self._memory = ChunkMemory(table.ready, filters)
+        self._signature = ""
         self._opened: SqliteConnection | None = None
         try:
             self._attempt(self._check)
@@ -82,15 +93,24 @@ class SqliteStore:
         return self._attempt(self._token)
 
     def load(self) -> StateLoad:
-        """Read every ready row in one transaction."""
-        token, buffer, lock_ms = self._attempt(self._fetch)
-        parser = RowParser(self._table.ready, self._filters)
-        fetched = 0
-        for rows in buffer.drain():
-            fetched += len(rows)
-            parser.feed(rows)
-        self._warn_of_lock(fetched, lock_ms)
-        return StateLoad(token, parser.series(), parser.withheld, parser.rows, lock_ms)
+        """Read every ready row in one transaction, and take in those that changed."""
+        token, lock_ms, found = self._attempt(self._fetch)
+        if isinstance(found, RowBuffer):
+            return self._load_rows(token, lock_ms, found)
+        self._warn_of_lock(found.rows, lock_ms)
+        try:
+            changed = self._memory.update(found.changed, found.present)
+        except NotPatchableError:
+            self.forget()
+            return self.load()
+        except BaseException:
+            self.forget()
+            raise
+        return StateLoad(token, self._memory.series, self._memory.withheld(), self._memory.rows, lock_ms, changed)
+
+    def forget(self) -> None:
+        """Compare the next load with nothing."""
+        self._memory.forget()
 
     def close(self) -> None:
         """Close the connection."""
@@ -153,9 +173,20 @@ class SqliteStore:
         return _Token(opened.number, version)
 
     def _check(self, opened: SqliteConnection) -> None:
-        self._statement(opened.connection)
+        self._columns(opened.connection)
 
-    def _fetch(self, opened: SqliteConnection) -> tuple[_Token, RowBuffer, float]:
+    def _load_rows(self, token: _Token, lock_ms: float, buffer: RowBuffer) -> StateLoad:
+        """Parse all rows of what cannot be read in chunks: a view, or a table without a key."""
+        self.forget()
+        parser = RowParser(self._table.ready, Vocabulary(self._filters))
+        fetched = 0
+        for rows in buffer.drain():
+            fetched += len(rows)
+            parser.feed(rows)
+        self._warn_of_lock(fetched, lock_ms)
+        return StateLoad(token, parser.series(), parser.withheld, parser.rows, lock_ms)
+
+    def _fetch(self, opened: SqliteConnection) -> tuple[_Token, float, RowBuffer | _ChunksRead]:
         token = self._token(opened)
         with self._guarded(opened):
             return token, *self._read(opened)
@@ -173,15 +204,22 @@ class SqliteStore:
                 raise _MovedError
             yield
 
-    def _read(self, opened: SqliteConnection) -> tuple[RowBuffer, float]:
-        buffer = RowBuffer()
+    def _read(self, opened: SqliteConnection) -> tuple[float, RowBuffer | _ChunksRead]:
         connection = opened.connection
+        found: RowBuffer | _ChunksRead
         connection.execute("BEGIN")
         try:
-            statement, parameters = self._statement(connection)
+            columns = self._columns(connection)
             started = time.perf_counter()
             before = look(self._path)
-            buffer.fill(connection.execute(statement, parameters))
+            plan = plan_chunks(connection, split_table(self._table)[1], columns, self._table.ready)
+            if plan is None:
+                found = self._read_rows(connection, columns)
+            else:
+                if plan.signature != self._signature or self._memory.has_duplicates:
+                    self.forget()
+                self._signature = plan.signature
+                found = _ChunksRead(*plan.read(connection, self._memory))
             after = look(self._path)
         finally:
             connection.rollback()
@@ -189,20 +227,24 @@ class SqliteStore:
         # A copy over the file, or a checkpoint into one at rest: in WAL mode proper a checkpoint is harmless.
         if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != before.database:
             raise _MovedError
-        return buffer, lock_ms
+        return lock_ms, found
 
-    def _statement(self, connection: sqlite3.Connection) -> tuple[str, list[object]]:
-        """Return the statement for the table as it is now; raise `StateError` if it is not as configured."""
+    def _read_rows(self, connection: sqlite3.Connection, columns: dict[str, str | None]) -> RowBuffer:
+        compiled = ready_rows(self._table, columns).compile(dialect=SQLiteDialect_pysqlite())
+        parameters = [compiled.params[key] for key in compiled.positiontup or ()]
+        buffer = RowBuffer()
+        buffer.fill(connection.execute(str(compiled), parameters))
+        return buffer
+
+    def _columns(self, connection: sqlite3.Connection) -> dict[str, str | None]:
+        """Map the fields to the columns of the table as it is now; raise `StateError` if it is not as configured."""
         schema, name = split_table(self._table)
         # This read takes the lock and notices a changed schema, which the pragmas below would not.
         tables = _names(connection, "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         present = _names(connection, "SELECT name FROM pragma_table_xinfo(?)", name)
         if not present or (schema is not None and schema.casefold() != "main"):
             raise missing_table(self._table, self._description(), tables)
-        columns = find_columns(self._table, present, self._description())
-        compiled = ready_rows(self._table, columns).compile(dialect=SQLiteDialect_pysqlite())
-        parameters = compiled.params
-        return str(compiled), [parameters[key] for key in compiled.positiontup or ()]
+        return find_columns(self._table, present, self._description())
 
     def _description(self) -> str:
         empty = self._opened is not None and self._opened.seen.database.size == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,8 +34,9 @@ class StateLoad:
     """The ready rows of the table as of one transaction.
 
     `token` is what `probe` would have answered just before the transaction began, so that a later change is never
-    missed. `rows` counts the ready rows that passed the filters, withheld ones included. `lock_ms` is how long the
-    transaction was open, which in SQLite's rollback-journal mode is how long the producer could not commit.
+    missed. `changed` names the series that may differ from the load before; None stands for all of them. `rows` counts
+    the ready rows that passed the filters, withheld ones included. `lock_ms` is how long the transaction was open,
+    which in SQLite's rollback-journal mode is how long the producer could not commit.
     """
 
     token: Hashable | None
@@ -43,12 +44,14 @@ class StateLoad:
     withheld: WithheldTally
     rows: int
     lock_ms: float
+    changed: Collection[SeriesKey] | None = None
 
 
 class StateStore(Protocol):
     """A state store; called from worker threads, by one at a time.
 
-    `label` names the store without user, password or query, for logs and the mount table.
+    It remembers what it loaded, so that a load costs in proportion to what changed. `label` names the store without
+    user, password or query, for logs and the mount table.
     """
 
     label: str
@@ -60,7 +63,13 @@ class StateStore(Protocol):
         """
 
     def load(self) -> StateLoad:
-        """Read every ready row in one transaction; raise `StateError` while the store cannot be read."""
+        """Return every ready row as of one transaction; raise `StateError` while the store cannot be read.
+
+        The mapping of the result belongs to the store and holds until the next load.
+        """
+
+    def forget(self) -> None:
+        """Compare the next load with nothing, as if it were the first."""
 
     def close(self) -> None:
         """Let go of every connection and file."""

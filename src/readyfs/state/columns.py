@@ -1,0 +1,163 @@
+"""The quick way from a chunk of the state table to records: column by column, for rows as a producer writes them.
+
+A database concatenates each column of a chunk into one text, which comes about six times faster than cells do. Here the
+texts are split and each column is turned into numbers by dictionary lookups and by functions that are not Python's. Any
+value that is not of the plain form raises `UnusualError`, and the chunk goes row by row through `RowParser.feed`,
+which is exact about everything.
+"""
+
+from __future__ import annotations
+
+import datetime
+from array import array
+from collections.abc import Sequence
+from itertools import compress
+from typing import Final, NamedTuple
+
+from readyfs.partition import NOT_SET
+from readyfs.state.records import Records
+from readyfs.state.values import BadValueError, parse_updated_at
+from readyfs.state.vocabulary import Vocabulary
+
+SEPARATOR: Final = b"\x1f"
+"""Stands between the values of a column (ASCII: unit separator)."""
+NULL: Final = b"\x1e\x1e"
+"""Stands for NULL. A value that is this very text would be taken for NULL, too."""
+
+_SECOND_NS: Final = 1_000_000_000
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
+_DIGITS_TO_ZERO: Final = bytes.maketrans(b"0123456789", b"0" * 10)
+_ISO_MICROSECONDS: Final = b"0000-00-00T00:00:00.000000+00:00" + SEPARATOR
+_ISO_SECONDS: Final = b"0000-00-00T00:00:00+00:00" + SEPARATOR
+_UNIX_MICROSECONDS: Final = b"0000000000.000000" + SEPARATOR
+_COUNT_DIGITS: Final = 18
+"""Any number of so many digits fits 63 bits."""
+
+
+class UnusualError(Exception):
+    """A chunk holds something that only the row parser can judge."""
+
+
+class Chunk(NamedTuple):
+    """So many ready rows of the table, one text for each column in the order of `ROW_FIELDS` without the status."""
+
+    rows: int
+    source: bytes
+    customer_id: bytes
+    query_name: bytes
+    logical_date: bytes
+    current_run_id: bytes
+    updated_at: bytes
+    record_count: bytes
+    schema_version: bytes
+
+    @property
+    def is_splittable(self) -> bool:
+        """Whether every column splits into as many values as there are rows: none of them holds the separator."""
+        return all(column.count(SEPARATOR) == self.rows - 1 for column in self[1:])
+
+
+class _Days(dict[bytes, int]):
+    """Nanoseconds since the epoch at the beginning of a day, by its ISO text."""
+
+    def __missing__(self, text: bytes) -> int:
+        ordinal = datetime.date.fromisoformat(text.decode("ascii")).toordinal()
+        value = self[text] = (ordinal - _EPOCH_DAY) * 86_400 * _SECOND_NS
+        return value
+
+
+class _Seconds(dict[bytes, int]):
+    """Nanoseconds since midnight, by the text HH:MM:SS."""
+
+    def __missing__(self, text: bytes) -> int:
+        time = datetime.time.fromisoformat(text.decode("ascii"))
+        value = self[text] = (time.hour * 3600 + time.minute * 60 + time.second) * _SECOND_NS
+        return value
+
+
+_DAYS: Final = _Days()
+_SECONDS: Final = _Seconds()
+
+
+def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
+    """Add the rows of a chunk to the records, those that the filters want; return how many these were.
+
+    Raises `UnusualError` if a value is not of the plain form; nothing was added then.
+    """
+    try:
+        series = list(
+            map(
+                vocabulary.series.__getitem__,
+                zip(*(column.split(SEPARATOR) for column in chunk[1:4]), strict=True),
+            )
+        )
+        dates = list(map(vocabulary.dates.__getitem__, chunk.logical_date.split(SEPARATOR)))
+        wanted = _wanted(series, dates, vocabulary)
+        runs = chunk.current_run_id.split(SEPARATOR)
+        columns: tuple[Sequence[int], ...] = (
+            series,
+            dates,
+            list(map(vocabulary.runs.__getitem__, runs)),
+            _times(chunk.updated_at, chunk.rows),
+            _counts(chunk.record_count),
+            list(map(vocabulary.versions.__getitem__, _versions(chunk.schema_version))),
+        )
+        if _holds_null((*chunk[1:4], chunk.logical_date, chunk.current_run_id)) or b"" in runs:
+            raise UnusualError
+        if wanted is not None:
+            columns = tuple(list(compress(column, wanted)) for column in columns)
+        records.add_columns(*columns)
+    except (BadValueError, ValueError, OverflowError) as error:
+        raise UnusualError from error
+    return len(columns[0])
+
+
+def split_rows(chunk: Chunk, status: bytes) -> list[tuple[bytes | None, ...]]:
+    """Return the rows of a splittable chunk as cells in the order of `ROW_FIELDS`."""
+    columns = [[None if value == NULL else value for value in column.split(SEPARATOR)] for column in chunk[1:]]
+    return list(zip(*columns[:4], [status] * chunk.rows, *columns[4:], strict=True))
+
+
+def _holds_null(columns: Sequence[bytes]) -> bool:
+    return any(NULL in column for column in columns)
+
+
+def _wanted(series: Sequence[int], dates: Sequence[int], vocabulary: Vocabulary) -> list[bool] | None:
+    """Return which rows the filters want, None for all."""
+    if vocabulary.admits_all:
+        return None
+    admitted, first, last = vocabulary.series.admitted, vocabulary.first_date, vocabulary.last_date
+    return [bool(admitted[number]) and first <= date <= last for number, date in zip(series, dates, strict=True)]
+
+
+def _times(column: bytes, rows: int) -> Sequence[int]:
+    shape = column.translate(_DIGITS_TO_ZERO)
+    values = column.split(SEPARATOR)
+    if shape == (_ISO_MICROSECONDS * rows)[:-1]:
+        times = [_DAYS[text[:10]] + _SECONDS[text[11:19]] + int(text[20:26]) * 1000 for text in values]
+    elif shape == (_UNIX_MICROSECONDS * rows)[:-1]:
+        return [int(text[:10]) * _SECOND_NS + int(text[11:]) * 1000 for text in values]
+    elif shape == (_ISO_SECONDS * rows)[:-1]:
+        times = [_DAYS[text[:10]] + _SECONDS[text[11:19]] for text in values]
+    else:
+        return [NOT_SET if text == NULL else parse_updated_at(text) for text in values]
+    if min(times) < 0:
+        raise UnusualError
+    return times
+
+
+def _counts(column: bytes) -> Sequence[int]:
+    values = column.split(SEPARATOR)
+    if NULL in column:
+        known = [value for value in values if value != NULL]
+    else:
+        known = values
+    # `int` also takes signs, blanks and underscores.
+    if not all(map(bytes.isdigit, known)) or max(map(len, known), default=0) > _COUNT_DIGITS:
+        raise UnusualError
+    return array("q", map(int, values)) if known is values else [NOT_SET if v == NULL else int(v) for v in values]
+
+
+def _versions(column: bytes) -> list[bytes | None]:
+    values: list[bytes | None] = list(column.split(SEPARATOR))
+    return [None if value == NULL else value for value in values] if NULL in column else values

@@ -1,0 +1,106 @@
+"""Ready rows while a load collects them: packed into one buffer for each series, whatever order they come in.
+
+A row takes 32 bytes here and nothing else, so that a table of ten million fits; sealing turns each buffer into sorted
+columns and frees it on the way.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise, starmap
+from operator import lt
+from struct import Struct
+from typing import Final
+
+from readyfs.partition import SeriesKey, SeriesRows
+from readyfs.state.vocabulary import Vocabulary
+
+_RECORD: Final = Struct("=4q")
+_RUN_BITS: Final = 40
+_RUN_MASK: Final = (1 << _RUN_BITS) - 1
+
+
+class Records:
+    """Rows by the number of their series; `members`, if wanted, lists them all as series << 32 | date."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._buffers: dict[int, bytearray] = {}
+        self.members = array("q")
+
+    def add(self, series: int, date: int, run: int, updated_at_ns: int, record_count: int, version: int) -> None:
+        """Add one row: the numbers of its series, run and version, and its values."""
+        self._buffer(series).extend(_RECORD.pack(date << _RUN_BITS | run, updated_at_ns, record_count, version))
+        self.members.append(series << 32 | date)
+
+    def add_columns(
+        self,
+        series: Sequence[int],
+        dates: Sequence[int],
+        runs: Sequence[int],
+        updated_at_ns: Sequence[int],
+        record_counts: Sequence[int],
+        versions: Sequence[int],
+    ) -> None:
+        """Add many rows at once; raise OverflowError if a value does not fit, and add none of them then."""
+        size = _RECORD.size
+        packed = array("q", bytes(size * len(series)))
+        packed[0::4] = array("q", [date << _RUN_BITS | run for date, run in zip(dates, runs, strict=True)])
+        packed[1::4] = array("q", updated_at_ns)
+        packed[2::4] = array("q", record_counts)
+        packed[3::4] = array("q", versions)
+        records, buffers = packed.tobytes(), self._buffers
+        for number in set(series).difference(buffers):
+            buffers[number] = bytearray()
+        for number, place in zip(series, range(0, len(records), size), strict=True):
+            buffers[number] += records[place : place + size]
+        self.members.extend([number << 32 | date for number, date in zip(series, dates, strict=True)])
+
+    def take_members(self) -> array[int]:
+        """Return the rows that were added since the last call."""
+        members, self.members = self.members, array("q")
+        return members
+
+    def drain(self) -> Iterator[tuple[SeriesKey, SeriesRows]]:
+        """Yield each series with its rows sorted by date, and free its buffer."""
+        while self._buffers:
+            number, buffer = self._buffers.popitem()
+            yield self._vocabulary.series.keys_by_number[number], self._seal(buffer)
+
+    def _buffer(self, series: int) -> bytearray:
+        buffer = self._buffers.get(series)
+        if buffer is None:
+            buffer = self._buffers[series] = bytearray()
+        return buffer
+
+    def _seal(self, buffer: bytearray) -> SeriesRows:
+        columns = array("q")
+        columns.frombytes(buffer)
+        heads, updated_at_ns, record_counts = columns[0::4].tolist(), columns[1::4], columns[2::4]
+        versions = columns[3::4]
+        if not all(starmap(lt, pairwise(heads))):
+            order = sorted(range(len(heads)), key=heads.__getitem__)
+            heads = [heads[index] for index in order]
+            updated_at_ns = array("q", map(updated_at_ns.__getitem__, order))
+            record_counts = array("q", map(record_counts.__getitem__, order))
+            versions = array("q", map(versions.__getitem__, order))
+        runs, names = self._vocabulary.runs.by_number, self._vocabulary.versions.by_number
+        if len(set(versions)) == 1:
+            schema_versions = _repeat(names[versions[0]], len(versions))
+        else:
+            schema_versions = tuple([names[version] for version in versions])
+        return SeriesRows(
+            array("i", [head >> _RUN_BITS for head in heads]),
+            tuple([runs[head & _RUN_MASK] for head in heads]),
+            updated_at_ns,
+            record_counts,
+            schema_versions,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _repeat(version: bytes | None, count: int) -> tuple[bytes | None, ...]:
+    """Return a column of one value: all series of one length share it."""
+    return (version,) * count
