@@ -8,6 +8,10 @@ from typing import TypeVar
 import pytest
 import trio
 
+from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
+
+__all__ = ["own_postgres", "own_postgres_server", "postgres", "postgres_server", "postgres_template"]
+
 T = TypeVar("T")
 
 
