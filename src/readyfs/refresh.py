@@ -117,6 +117,10 @@ class Refresher:
         self._forced = True
         self._asked.set()
 
+    def nudge(self) -> None:
+        """Ask for a refresh as the timer does: the state is loaded only if it seems changed; return at once."""
+        self._asked.set()
+
     async def refresh(self) -> Outcome:
         """Ask for a refresh and wait until one that began after the call has told the kernel everything."""
         waiter = _Waiter()
