@@ -64,11 +64,35 @@ def prepare_mount_point(path: Path, reserved: Sequence[Reserved]) -> None:
     """
     place = resolve_mount_point(path)
     _clear_dead(place)
+    check_mount_point(place, reserved)
+
+
+def check_mount_point(place: Path, reserved: Sequence[Reserved]) -> None:
+    """Raise what `prepare_mount_point` raises, at a resolved mount point, and change nothing."""
     _refuse_mounted(place)
     _refuse_unfit(place)
     for item in reserved:
-        _refuse_overlap(place, item)
+        check_overlap(place, item)
     _refuse_not_empty(place)
+
+
+def check_overlap(place: Path, item: Reserved) -> None:
+    """Raise `MountPointError` if a resolved mount point is, holds or lies in a path of our own."""
+    real = Path(os.path.realpath(item.path))
+    table = read_mount_table()
+    for ours, theirs in ((place, real), (_location(table, place), _location(table, real))):
+        if ours == theirs:
+            relation = "is"
+        elif ours.is_relative_to(theirs):
+            relation = "lies inside"
+        elif theirs.is_relative_to(ours):
+            relation = "would hide"
+        else:
+            continue
+        raise MountPointError(
+            f"mount point {_show(place)} {relation} the {item.what} {_show(item.path)}",
+            f"choose a mount point apart from the {item.what}",
+        )
 
 
 def check_fuse(
@@ -92,11 +116,20 @@ def check_fuse(
             f"{fusermount} is not installed, and without it only root can mount",
             "install Debian's package fuse3 (apt-get install fuse3)",
         )
-    if allow_other and not _permits_allow_other(fuse_conf):
+    if allow_other and not permits_allow_other(fuse_conf):
         raise FuseError(
             f"allow-other is not permitted to ordinary users by {fuse_conf}",
             f"add the line 'user_allow_other' to {fuse_conf}, or use --no-allow-other",
         )
+
+
+def permits_allow_other(fuse_conf: Path) -> bool:
+    """Tell whether fuse.conf(5) lets an ordinary user's mount be read by others."""
+    try:
+        text = fuse_conf.read_bytes()
+    except OSError:
+        return False  # fusermount3 reads a missing or unreadable file as one that permits nothing
+    return any(line.partition(b"#")[0].strip() == b"user_allow_other" for line in text.splitlines())
 
 
 def unmount(path: Path) -> None:
@@ -193,24 +226,6 @@ def _unreadable(place: Path, error: OSError) -> MountPointError:
     )
 
 
-def _refuse_overlap(place: Path, item: Reserved) -> None:
-    real = Path(os.path.realpath(item.path))
-    table = read_mount_table()
-    for ours, theirs in ((place, real), (_location(table, place), _location(table, real))):
-        if ours == theirs:
-            relation = "is"
-        elif ours.is_relative_to(theirs):
-            relation = "lies inside"
-        elif theirs.is_relative_to(ours):
-            relation = "would hide"
-        else:
-            continue
-        raise MountPointError(
-            f"mount point {_show(place)} {relation} the {item.what} {_show(item.path)}",
-            f"choose a mount point apart from the {item.what}",
-        )
-
-
 def _location(table: Sequence[Mount], path: Path) -> Path:
     """Return where a path lies on its file system, as `MAJOR:MINOR/path`: the same for all bind mounts of it."""
     mount = mount_containing(table, path)
@@ -239,14 +254,6 @@ def _check_device(device: Path) -> None:
         raise FuseError(
             f"{device} cannot be opened ({error.strerror})", "load the kernel module (modprobe fuse)"
         ) from None
-
-
-def _permits_allow_other(fuse_conf: Path) -> bool:
-    try:
-        text = fuse_conf.read_bytes()
-    except OSError:
-        return False  # fusermount3 reads a missing or unreadable file as one that permits nothing
-    return any(line.partition(b"#")[0].strip() == b"user_allow_other" for line in text.splitlines())
 
 
 def _end_mount(path: Path, *, lazy: bool) -> None:

@@ -33,6 +33,7 @@ class Mount:
 
     `device` is (major, minor), which identifies the file system in every mount namespace; `root` is the directory of
     that file system which is mounted; `super_options` are the file system's own options as opposed to the mount's.
+    `propagation` holds the optional fields, such as `shared:1` and `master:2` (mount_namespaces(7)).
     """
 
     mount_id: int
@@ -44,6 +45,7 @@ class Mount:
     source: str
     options: tuple[str, ...]
     super_options: tuple[str, ...]
+    propagation: tuple[str, ...] = ()
 
     @property
     def is_readyfs(self) -> bool:
@@ -204,6 +206,7 @@ def _parse_line(line: bytes) -> Mount:
         source=_unescape(fields[dash + 2]),
         options=tuple(_unescape(fields[5]).split(",")),
         super_options=tuple(_unescape(b" ".join(fields[dash + 3 :])).split(",")),
+        propagation=tuple(map(_unescape, fields[6:dash])),
     )
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 import trio
 
 from readyfs.fuse.choice import ReadsWord
 from readyfs.fuse.direct.backing import BackingFiles
-from readyfs.fuse.direct.channel import Channel, Offer
+from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
 from readyfs.fuse.direct.in_flight import InFlight, Request
+from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
 from readyfs.fuse.direct.operations import Operations
-from readyfs.fuse.direct.protocol import InitFlag
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.mount_point import detach
@@ -31,14 +31,6 @@ TICK_S: Final = 0.1
 """How often deadlines are looked at, and how late an answer to a request that is given up can come."""
 EXPIRE_S: Final = 1.0
 """How often raw files that were idle for long enough are let go."""
-
-
-class HasFileno(Protocol):
-    """An open file."""
-
-    def fileno(self) -> int:
-        """Return its descriptor."""
-        ...
 
 
 class DirectEngine:
@@ -90,12 +82,8 @@ class DirectEngine:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
-            obstacle = self._obstacle(offer)
-            wanted = obstacle is None and self._word is not ReadsWord.CACHED
-            self._channel.accept(offer, passthrough=wanted)
-            if wanted:
-                obstacle = self._try_passthrough()
-            choice = choose_reads(self._word, obstacle, self._sample, self._refusal)
+            obstacle = negotiate(self._channel, offer, self._word, privileged=self._privileged)
+            choice = choose_reads(self._word, obstacle, self._sample, partial(try_passthrough, self._channel))
         except BaseException:
             if self._channel.is_open:
                 self._channel.close()
@@ -104,23 +92,6 @@ class DirectEngine:
         if choice.passthrough:
             self._reads = PassthroughReads(self._fs, self._backing)
         self.reads, self.reads_reason = self._reads.name, choice.reason
-
-    def _obstacle(self, offer: Offer) -> str | None:
-        if InitFlag.PASSTHROUGH not in offer.flags:
-            return "the kernel does not offer it (Linux 6.9 and later do)"
-        return None if self._privileged else "it needs CAP_SYS_ADMIN"
-
-    def _try_passthrough(self) -> str | None:
-        """Return why the kernel passes no file through: the capability that counts is that of the whole machine."""
-        with os.fdopen(os.memfd_create("readyfs")) as file:
-            return self._refusal(file)
-
-    def _refusal(self, file: HasFileno) -> str | None:
-        try:
-            self._channel.close_backing(self._channel.open_backing(file.fileno()))
-        except OSError as error:
-            return os.strerror(error.errno or errno.EIO)
-        return None
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
