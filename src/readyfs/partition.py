@@ -97,10 +97,6 @@ class SeriesRows:
         place = bisect_left(self.dates, date)
         return place < len(self.dates) and self.dates[place] == date
 
-    def has_duplicates(self) -> bool:
-        """Tell whether a date stands twice among sorted dates."""
-        return any(map(int.__eq__, self.dates, self.dates[1:]))
-
     def patched(self, rows: SeriesRows, gone: Set[int]) -> SeriesRows:
         """Return these rows with others in place of those of the same dates, and without the dates that are gone.
 

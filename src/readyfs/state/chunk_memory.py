@@ -109,14 +109,14 @@ class ChunkMemory:
         series = parser.series()
         if is_first:
             self.series = series
-            self._has_duplicates = any(rows.has_duplicates() for rows in series.values())
+            self._has_duplicates = parser.has_duplicates
             return None
+        if parser.has_duplicates:
+            raise NotPatchableError
         return self._patch(series, before, after)
 
     def _patch(self, series: dict[SeriesKey, SeriesRows], before: set[int], after: set[int]) -> frozenset[SeriesKey]:
         """Replace the rows `before` by the rows `after`, which `series` holds."""
-        if any(rows.has_duplicates() for rows in series.values()):
-            raise NotPatchableError
         keys = self._vocabulary.series.keys_by_number
         for member in after - before:
             held = self.series.get(keys[member >> 32])

@@ -12,7 +12,8 @@ import datetime
 from array import array
 from collections.abc import Sequence
 from itertools import compress
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET
 from readyfs.state.records import Records
@@ -32,6 +33,9 @@ _ISO_SECONDS: Final = b"0000-00-00T00:00:00+00:00" + SEPARATOR
 _UNIX_MICROSECONDS: Final = b"0000000000.000000" + SEPARATOR
 _COUNT_DIGITS: Final = 18
 """Any number of so many digits fits 63 bits."""
+
+
+V = TypeVar("V")
 
 
 class UnusualError(Exception):
@@ -66,17 +70,19 @@ class _Days(dict[bytes, int]):
         return value
 
 
-class _Seconds(dict[bytes, int]):
-    """Nanoseconds since midnight, by the text HH:MM:SS."""
+class _Minutes(dict[bytes, int]):
+    """Nanoseconds since midnight, by the text HH:MM; all that there are stay in the processor's cache."""
 
     def __missing__(self, text: bytes) -> int:
         time = datetime.time.fromisoformat(text.decode("ascii"))
-        value = self[text] = (time.hour * 3600 + time.minute * 60 + time.second) * _SECOND_NS
+        value = self[text] = (time.hour * 3600 + time.minute * 60) * _SECOND_NS
         return value
 
 
+_ISO_PARTS: Final = itemgetter(slice(0, 10), slice(11, 16), slice(17, 25))
+_MICROSECONDS: Final = itemgetter(2)
 _DAYS: Final = _Days()
-_SECONDS: Final = _Seconds()
+_MINUTES: Final = _Minutes()
 
 
 def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
@@ -85,25 +91,24 @@ def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
     Raises `UnusualError` if a value is not of the plain form; nothing was added then.
     """
     try:
-        series = list(
-            map(
-                vocabulary.series.__getitem__,
-                zip(*(column.split(SEPARATOR) for column in chunk[1:4]), strict=True),
-            )
-        )
-        dates = list(map(vocabulary.dates.__getitem__, chunk.logical_date.split(SEPARATOR)))
+        if any(NULL in column for column in chunk[1:6]):
+            raise UnusualError
+        rows = chunk.rows
+        key = zip(*(_split(column, rows) for column in chunk[1:4]), strict=True)
+        series = list(map(vocabulary.series.__getitem__, key))
+        dates = _look_up(vocabulary.dates, _split(chunk.logical_date, rows))
         wanted = _wanted(series, dates, vocabulary)
-        runs = chunk.current_run_id.split(SEPARATOR)
+        runs = _split(chunk.current_run_id, rows)
+        if b"" in runs:
+            raise UnusualError
         columns: tuple[Sequence[int], ...] = (
             series,
             dates,
-            list(map(vocabulary.runs.__getitem__, runs)),
-            _times(chunk.updated_at, chunk.rows),
+            _look_up(vocabulary.runs, runs),
+            _times(chunk.updated_at, rows),
             _counts(chunk.record_count),
-            list(map(vocabulary.versions.__getitem__, _versions(chunk.schema_version))),
+            _look_up(vocabulary.versions, _versions(_split(chunk.schema_version, rows))),
         )
-        if _holds_null((*chunk[1:4], chunk.logical_date, chunk.current_run_id)) or b"" in runs:
-            raise UnusualError
         if wanted is not None:
             columns = tuple(list(compress(column, wanted)) for column in columns)
         records.add_columns(*columns)
@@ -118,8 +123,18 @@ def split_rows(chunk: Chunk, status: bytes) -> list[tuple[bytes | None, ...]]:
     return list(zip(*columns[:4], [status] * chunk.rows, *columns[4:], strict=True))
 
 
-def _holds_null(columns: Sequence[bytes]) -> bool:
-    return any(NULL in column for column in columns)
+def _split(column: bytes, rows: int) -> list[bytes]:
+    """Return the values of a column; one that repeats all over is one object, which is found without a search."""
+    first = column.partition(SEPARATOR)[0]
+    if column == ((first + SEPARATOR) * rows)[:-1]:
+        return [first] * rows
+    return column.split(SEPARATOR)
+
+
+def _look_up(numbers: dict[V, int], values: list[V]) -> list[int]:
+    if values[0] is values[-1]:
+        return [numbers[values[0]]] * len(values)
+    return list(map(numbers.__getitem__, values))
 
 
 def _wanted(series: Sequence[int], dates: Sequence[int], vocabulary: Vocabulary) -> list[bool] | None:
@@ -133,12 +148,20 @@ def _wanted(series: Sequence[int], dates: Sequence[int], vocabulary: Vocabulary)
 def _times(column: bytes, rows: int) -> Sequence[int]:
     shape = column.translate(_DIGITS_TO_ZERO)
     values = column.split(SEPARATOR)
+    days, minutes = _DAYS, _MINUTES
     if shape == (_ISO_MICROSECONDS * rows)[:-1]:
-        times = [_DAYS[text[:10]] + _SECONDS[text[11:19]] + int(text[20:26]) * 1000 for text in values]
+        # Without the dot, what follows the minute is a number of microseconds.
+        parts = list(map(_ISO_PARTS, column.translate(None, b".").split(SEPARATOR)))
+        if max(parts, key=_MICROSECONDS)[2] >= b"60000000":
+            raise UnusualError
+        times = [days[date] + minutes[minute] + int(microseconds) * 1000 for date, minute, microseconds in parts]
     elif shape == (_UNIX_MICROSECONDS * rows)[:-1]:
         return [int(text[:10]) * _SECOND_NS + int(text[11:]) * 1000 for text in values]
     elif shape == (_ISO_SECONDS * rows)[:-1]:
-        times = [_DAYS[text[:10]] + _SECONDS[text[11:19]] for text in values]
+        parts = list(map(_ISO_PARTS, values))
+        if max(parts, key=_MICROSECONDS)[2][:2] >= b"60":
+            raise UnusualError
+        times = [days[date] + minutes[minute] + int(second[:2]) * _SECOND_NS for date, minute, second in parts]
     else:
         return [NOT_SET if text == NULL else parse_updated_at(text) for text in values]
     if min(times) < 0:
@@ -158,6 +181,7 @@ def _counts(column: bytes) -> Sequence[int]:
     return array("q", map(int, values)) if known is values else [NOT_SET if v == NULL else int(v) for v in values]
 
 
-def _versions(column: bytes) -> list[bytes | None]:
-    values: list[bytes | None] = list(column.split(SEPARATOR))
-    return [None if value == NULL else value for value in values] if NULL in column else values
+def _versions(values: list[bytes]) -> list[bytes | None]:
+    if values[0] is values[-1]:
+        return [None if values[0] == NULL else values[0]] * len(values)
+    return [None if value == NULL else value for value in values]

@@ -72,6 +72,11 @@ class RowParser:
         """Return the series that have a row, sorted by date; to be called once, at the end."""
         return dict(self._records.drain())
 
+    @property
+    def has_duplicates(self) -> bool:
+        """Whether a partition stands twice; known once `series` was called."""
+        return self._records.has_duplicates
+
     def take_members(self) -> array[int]:
         """Return the rows collected since the last call, each as the number of its series << 32 | date."""
         return self._records.take_members()

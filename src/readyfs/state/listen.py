@@ -1,0 +1,165 @@
+"""LISTEN: a PostgreSQL state says by itself that it changed, and the refresh need not wait for its timer.
+
+A notification asks for an ordinary refresh and carries nothing else: what it says is not believed, and one that is lost
+costs no more than the rest of an interval (V3). So its connection is no part of the state store's, and losing it is no
+outage (V11): it is logged once and made again, with pauses that grow. One task of the daemon's loop owns everything here;
+only the connecting happens on a worker thread.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import structlog
+import trio
+
+from readyfs.errors import UsageError
+from readyfs.partition import escape_text
+from readyfs.state.url import parse_url, render_label, scrub
+
+if TYPE_CHECKING:
+    import psycopg
+
+log = structlog.get_logger("readyfs.listen")
+
+BURST_S: Final = 0.2
+"""What is notified this soon after a refresh was asked for has one refresh together."""
+FIRST_PAUSE_S: Final = 1.0
+MAX_PAUSE_S: Final = 60.0
+JITTER: Final = 0.2
+MAX_NAME_BYTES: Final = 63
+"""PostgreSQL cuts longer names (NAMEDATALEN), and then nobody knows who meant whom."""
+
+_APPLICATION: Final = "readyfs listen"
+_KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A host that vanished says nothing, and nor does a quiet channel: the kernel has to ask."""
+
+
+class _LostError(Exception):
+    """The connection cannot be used; the text says why, without any secret."""
+
+
+class Listener:
+    """Listens on one channel for as long as `run` runs."""
+
+    def __init__(self, url: str, channel: str, timeout_s: float, jitter: Callable[[], float] = random.random) -> None:
+        """Check URL and channel; raise `UsageError` for a state that cannot notify or a name that is none.
+
+        `timeout_s` bounds the making of a connection.
+        """
+        self._url = parse_url(url)
+        if self._url.get_backend_name() != "postgresql":
+            raise UsageError(
+                f"--state-listen: {render_label(self._url)} cannot notify, only PostgreSQL can", "leave it out"
+            )
+        if find_spec("psycopg") is None:
+            raise UsageError("--state-listen needs psycopg", "install readyfs with its extra postgres, or leave it out")
+        check_channel(channel)
+        self._channel = channel
+        self._timeout_s = timeout_s
+        self._jitter = jitter
+
+    async def run(self, on_change: Callable[[], None]) -> None:
+        """Listen until cancelled, through any number of lost connections.
+
+        `on_change` is called on the loop whenever the state may have changed, and returns at once.
+        """
+        failures = 0
+        is_known_lost = False
+        while True:
+            began = trio.current_time()
+            try:
+                async with self._connection() as connection:
+                    await self._subscribe(connection)
+                    log.info("listening for changes of the state", channel=self._channel)
+                    is_known_lost = False
+                    await self._pass_on(connection, on_change)
+            except _LostError as error:
+                if not is_known_lost:
+                    log.warning("changes of the state are not notified, the timer finds them", cause=str(error))
+                is_known_lost = True
+            # One that never lasts is no better than none.
+            failures = 1 if trio.current_time() - began > MAX_PAUSE_S else failures + 1
+            pause_s = min(FIRST_PAUSE_S * 2.0 ** min(failures - 1, 16), MAX_PAUSE_S)
+            await trio.sleep(pause_s * (1.0 - JITTER * self._jitter()))
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.Connection[Any]]:
+        """Connect; whatever the driver raises in the body becomes `_LostError`."""
+        import psycopg
+
+        wanted = True
+
+        def connect() -> psycopg.Connection[Any]:
+            made = psycopg.connect(**self._arguments())
+            if not wanted:
+                made.close()
+            return made
+
+        connection = None
+        try:
+            connection = await trio.to_thread.run_sync(connect, abandon_on_cancel=True)
+            yield connection
+        except (psycopg.Error, OSError) as error:
+            # No chain: a driver's traceback may show the URL.
+            raise _LostError(scrub(str(error), self._url) or type(error).__name__) from None
+        finally:
+            wanted = False
+            if connection is not None:
+                connection.close()
+
+    def _arguments(self) -> dict[str, Any]:
+        _, given = self._url.set(drivername="postgresql+psycopg").get_dialect()().create_connect_args(self._url)
+        seconds = max(2, math.ceil(self._timeout_s))  # libpq takes whole seconds and makes 2 of 1
+        limits = {"connect_timeout": seconds, "application_name": _APPLICATION, **_KEEPALIVE}
+        return {**limits, **given, "autocommit": True}
+
+    async def _subscribe(self, connection: psycopg.Connection[Any]) -> None:
+        """Say LISTEN and wait for the answer.
+
+        The server may stop answering at any moment, and a thread that waits for it could not be ended: so this and all
+        that follows waits on the socket instead.
+        """
+        from psycopg import pq, sql
+
+        command = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
+        connection.pgconn.send_query(command.as_bytes(connection))
+        with trio.move_on_after(self._timeout_s) as waiting:
+            while True:
+                if connection.pgconn.is_busy():
+                    await self._receive(connection)
+                elif (result := connection.pgconn.get_result()) is None:
+                    break
+                elif result.status != pq.ExecStatus.COMMAND_OK:
+                    raise _LostError(scrub(result.get_error_message(), self._url))
+        if waiting.cancelled_caught:
+            raise _LostError(f"no answer to LISTEN for {self._timeout_s:g} s")
+
+    async def _pass_on(self, connection: psycopg.Connection[Any], on_change: Callable[[], None]) -> NoReturn:
+        """Ask for a refresh now, for what was missed, and at each notification."""
+        on_change()
+        while True:
+            await trio.sleep(BURST_S)
+            while connection.pgconn.notifies() is None:
+                await self._receive(connection)
+            while connection.pgconn.notifies() is not None:
+                pass  # all that has come by now is answered by one refresh
+            on_change()
+
+    async def _receive(self, connection: psycopg.Connection[Any]) -> None:
+        await trio.lowlevel.wait_readable(connection.pgconn.socket)
+        connection.pgconn.consume_input()
+
+
+def check_channel(channel: str) -> None:
+    """Raise `UsageError` unless a channel can have this name."""
+    if not channel or "\0" in channel or len(channel.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES:
+        raise UsageError(
+            f"--state-listen: '{escape_text(channel)}' is no name of a channel",
+            f"give one of 1 to {MAX_NAME_BYTES} bytes, as in NOTIFY",
+        )
