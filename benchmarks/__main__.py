@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from benchmarks.contenders import Contender, all_contenders, automatic
-from benchmarks.daemons import BenchmarkError, unmount
+from benchmarks.daemons import BenchmarkError
 from benchmarks.latency import measure_refresh
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Measurement, say
@@ -28,7 +24,7 @@ from benchmarks.report import Report, record
 from benchmarks.results import Results
 from benchmarks.sites import Site, make_changing, make_large, make_small
 from benchmarks.works import REFRESH, WORKS
-from readyfs.fuse.mount_table import read_mount_table
+from benchmarks.workspace import positive, stoppable, words_of, workspace
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 IDLE_S: Final = 1.0
@@ -40,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the report, write what was asked for; return 1 if anything failed."""
     options = _parse(argv)
     began = time.monotonic()
-    with _stoppable(), _workspace(options.directory) as base:
+    with stoppable(), workspace(options.directory) as base:
         results, contenders, sites = _measure(options, base)
         machine = describe_machine(base)
     words = [word for word in (argv if argv is not None else sys.argv[1:]) if word != "--record"]
@@ -71,37 +67,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help=f"write the report into {DOCUMENT.name}, with its plots")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--directory", type=Path, help="where to make the worlds (the system's temporary directory)")
-    parser.add_argument("--only", type=partial(_words, works), default=works, metavar="WORKS", help=", ".join(works))
+    parser.add_argument("--only", type=partial(words_of, works), default=works, metavar="WORKS", help=", ".join(works))
     parser.add_argument(
         "--contenders",
-        type=partial(_words, contenders),
+        type=partial(words_of, contenders),
         default=contenders,
         metavar="NAMES",
         help=", ".join(contenders),
     )
     sizes = (("rounds", 3, 1), ("partitions", 10_000, 100), ("large-mb", 512, 8), ("state-rows", 1_000_000, 5000))
     for name, usual, _ in sizes:
-        parser.add_argument(f"--{name}", type=_positive, metavar="N", help=f"{usual:,}")
+        parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{usual:,}")
     options = parser.parse_args(argv)
     for name, usual, quick in sizes:
         if getattr(options, name.replace("-", "_")) is None:
             setattr(options, name.replace("-", "_"), quick if options.quick else usual)
     return options
-
-
-def _words(known: Sequence[str], text: str) -> list[str]:
-    words = text.split(",")
-    unknown = [word for word in words if word not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
-    return [word for word in known if word in words]
-
-
-def _positive(text: str) -> int:
-    number = int(text.replace("_", ""))
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
 
 
 def _measure(options: argparse.Namespace, base: Path) -> tuple[Results, Sequence[Contender], dict[str, str]]:
@@ -179,42 +160,6 @@ def _has_spark(options: argparse.Namespace, results: Results) -> bool:
     if reason:
         results.missing["Spark"] = reason
     return reason is None
-
-
-@contextmanager
-def _workspace(parent: Path | None) -> Iterator[Path]:
-    """Yield a directory for the worlds that all users may enter; afterwards nothing is mounted there and it is gone."""
-    base = Path(tempfile.mkdtemp(prefix="readyfs-bench-", dir=parent)).resolve()
-    try:
-        base.chmod(0o755)
-        yield base
-    finally:
-        for mount in reversed(read_mount_table()):
-            if base in mount.mount_point.parents:
-                unmount(mount.mount_point)
-        say("removing what is left of the worlds")
-        shutil.rmtree(base)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C and the signals that ask to end unwind everything, once; a second one does not disturb that."""
-    asked = False
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            say("cleaning up; one moment")
-            return
-        asked = True
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -129,7 +130,7 @@ class BindMount:
     @contextmanager
     def mounted(self, site: Site) -> Iterator[Mounted]:
         """Bind and yield the place."""
-        with _mount_point(site) as path:
+        with _mount_point(site.base) as path:
             try:
                 _run(["mount", "--bind", str(site.raw_root), str(path)])
                 _run(["mount", "-o", "remount,bind,ro", str(path)])
@@ -152,7 +153,7 @@ class Bindfs:
     @contextmanager
     def mounted(self, site: Site) -> Iterator[Mounted]:
         """Mount and yield."""
-        with _mount_point(site) as path:
+        with _mount_point(site.base) as path:
             output = site.base / "bindfs.log"
             process = start(["bindfs", "-f", "-r", str(site.raw_root), str(path)], output)
             try:
@@ -197,38 +198,10 @@ class Readyfs:
     def mounted(self, site: Site) -> Iterator[Mounted]:
         """Mount and yield."""
         as_user = _as_plain_user() if self.as_plain_user else ()
-        with (
-            _mount_point(site) as path,
-            # Not below the site: the path of a socket is limited to some hundred bytes (unix(7)).
-            tempfile.TemporaryDirectory(prefix="readyfs-") as own,
-        ):
-            if as_user:
-                for place in (path, Path(own)):
-                    os.chown(place, PLAIN_USER, PLAIN_USER)
-            runtime_dir, output = Path(own, "run"), Path(own, "log")
-            command = [
-                *(*as_user, sys.executable, "-m", "readyfs", "mount", str(path), *self.options),
-                *("--state", str(site.state_file), "--raw", str(site.raw_root)),
-                *("--runtime-dir", str(runtime_dir), "--state-dir", str(Path(own, "state"))),
-            ]
-            process = start(command, output)
-            try:
-                wait_mounted(path, process, output)
-                daemon = Daemon(process, ControlClient(socket_path(runtime_dir, path), timeout_s=PATIENCE_S))
-                wait_answering(daemon, output)
-                # Mounted is not yet served; listing waits until it is.
-                _run([*as_user, "ls", str(path)])
-                self._check(daemon)
-                yield Mounted(View(str(path), raw_layout=False), daemon, as_user)
-            except MountError:
-                raise
-            except (BenchmarkError, OSError) as error:
-                complaint = last_complaint(output)
-                if complaint is None:
-                    raise
-                raise BenchmarkError(f"{error}; the daemon's last complaint: {complaint}") from error
-            finally:
-                stop(process, path)
+        settings = (*self.options, "--state", str(site.state_file), "--raw", str(site.raw_root))
+        with serving(site.base, settings, as_user) as (path, daemon):
+            self._check(daemon)
+            yield Mounted(View(str(path), raw_layout=False), daemon, as_user)
 
     def _check(self, daemon: Daemon) -> None:
         status = daemon.status()
@@ -236,6 +209,48 @@ class Readyfs:
             if status.get(name) != value:
                 reason = status.get(f"{name}_reason")
                 raise MountError(f"runs with {name}={status.get(name)!r} and not {value!r} ({reason})")
+
+
+@contextmanager
+def serving(
+    base: Path, settings: Sequence[str], as_user: tuple[str, ...] = (), patience_s: float = PATIENCE_S
+) -> Iterator[tuple[Path, Daemon]]:
+    """Have readyfs mount a new directory below `base` with these settings; yield the place and its daemon.
+
+    `patience_s` bounds its start and each answer. Raises `MountError` if it does not come up.
+    """
+    with (
+        _mount_point(base) as path,
+        # Not below the base: the path of a socket is limited to some hundred bytes (unix(7)).
+        tempfile.TemporaryDirectory(prefix="readyfs-") as own,
+    ):
+        if as_user:
+            for place in (path, Path(own)):
+                os.chown(place, PLAIN_USER, PLAIN_USER)
+        runtime_dir, output = Path(own, "run"), Path(own, "log")
+        command = [
+            *(*as_user, sys.executable, "-m", "readyfs", "mount", str(path), *settings),
+            *("--runtime-dir", str(runtime_dir), "--state-dir", str(Path(own, "state"))),
+        ]
+        began = time.monotonic()
+        process = start(command, output)
+        try:
+            wait_mounted(path, process, output, patience_s)
+            daemon = Daemon(process, ControlClient(socket_path(runtime_dir, path), timeout_s=patience_s))
+            wait_answering(daemon, output, patience_s)
+            # Mounted is not yet served; looking waits until it is.
+            _run([*as_user, "stat", str(path)])
+            daemon.ready_s = time.monotonic() - began
+            yield path, daemon
+        except MountError:
+            raise
+        except (BenchmarkError, OSError) as error:
+            complaint = last_complaint(output)
+            if complaint is None:
+                raise
+            raise BenchmarkError(f"{error}; the daemon's last complaint: {complaint}") from error
+        finally:
+            stop(process, path)
 
 
 def all_contenders() -> tuple[Contender, ...]:
@@ -284,8 +299,8 @@ def _as_plain_user() -> tuple[str, ...]:
 
 
 @contextmanager
-def _mount_point(site: Site) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="mount-", dir=site.base))
+def _mount_point(base: Path) -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="mount-", dir=base))
     try:
         yield path
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -52,11 +52,11 @@ def measure_refresh(site: ChangingSite, contender: Contender, turns: int, idle_s
                 before = daemon.requests()
                 for _ in range(turns):
                     result.changes = site.change()
-                    windows.append(_refresh(daemon))
+                    windows.append(timed_refresh(daemon))
                     time.sleep(idle_s)
                 result.cpu_s = (daemon.cpu_s() - cpu_s) / turns
                 result.requests = dict(daemon.requests() - before)
-            samples = _finish(probe)
+            samples = finish_probe(probe)
         result.refresh_s = [end - begin for begin, end in windows]
         result.latency = _summarize(samples, windows)
         if daemon:
@@ -88,23 +88,31 @@ def _probing(site: ChangingSite, mounted: Mounted) -> Iterator[Popen[bytes]]:
             "open": [f"{view.top}/{name}/payload.jsonl" for name in real],
             "readdir": [f"{view.top}/{name}" for name in real],
         }
-    plan = site.site.base / "plan.json"
+    with probing(mounted, choices, site.site.base / "plan.json") as process:
+        yield process
+
+
+@contextmanager
+def probing(mounted: Mounted, choices: Mapping[str, Sequence[str]], plan: Path, *once: str) -> Iterator[Popen[bytes]]:
+    """Run a client that asks for paths of these by operation; for those operations in `once`, for none twice."""
     plan.write_bytes(orjson.dumps(choices))
-    process = start_work(mounted, "probe", str(plan))
+    process = start_work(mounted, "probe", str(plan), *once)
     try:
-        _read_line(process)
+        read_line(process)
         yield process
     finally:
         end_group(process)
 
 
-def _refresh(daemon: Daemon) -> Window:
+def timed_refresh(daemon: Daemon) -> Window:
+    """Have a daemon refresh; return when it was asked and when every reader saw what it found."""
     began = time.monotonic()
     daemon.refresh(wait=True)
     return began, time.monotonic()
 
 
-def _finish(probe: Popen[bytes]) -> list[Sample]:
+def finish_probe(probe: Popen[bytes]) -> list[Sample]:
+    """End the client and return all of its answers."""
     output, errors = probe.communicate(b"\n", timeout=_PATIENCE_S)
     if probe.returncode:
         raise BenchmarkError(f"the probe failed: {errors.decode('utf-8', 'replace').strip().splitlines()[-1:]}")
@@ -119,10 +127,15 @@ def _finish(probe: Popen[bytes]) -> list[Sample]:
 def _summarize(samples: Sequence[Sample], windows: Sequence[Window]) -> dict[str, dict[str, Latency]]:
     """Return latency by when and operation; whatever overlaps a refresh was asked during it."""
     found: dict[str, dict[str, list[float]]] = {}
-    for operation, began, seconds in samples:
-        busy = any(began <= end and began + seconds >= begin for begin, end in windows)
-        found.setdefault("refresh" if busy else "idle", {}).setdefault(operation, []).append(seconds)
+    for sample in samples:
+        when = "refresh" if overlaps(sample, windows) else "idle"
+        found.setdefault(when, {}).setdefault(sample.operation, []).append(sample.seconds)
     return {when: {operation: summarize(row) for operation, row in by.items()} for when, by in found.items()}
+
+
+def overlaps(sample: Sample, windows: Sequence[Window]) -> bool:
+    """Return whether an answer was waited for during any of these times."""
+    return any(sample.began <= end and sample.began + sample.seconds >= begin for begin, end in windows)
 
 
 def summarize(seconds: Sequence[float]) -> Latency:
@@ -136,7 +149,7 @@ def _time_to_visible(site: ChangingSite, mounted: Mounted, daemon: Daemon) -> fl
     partition, commit = site.switch_one()
     process = start_work(mounted, "watch", f"{mounted.view.top}/{partition.path}")
     try:
-        _read_line(process)
+        read_line(process)
         commit()
         committed = time.monotonic()
         daemon.refresh(wait=False)
@@ -146,7 +159,7 @@ def _time_to_visible(site: ChangingSite, mounted: Mounted, daemon: Daemon) -> fl
         end_group(process)
 
 
-def _read_line(process: Popen[bytes]) -> None:
+def read_line(process: Popen[bytes]) -> None:
     """Wait until the process says that it has begun."""
     assert process.stdout is not None and process.stderr is not None
     if not process.stdout.readline():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -156,7 +156,23 @@ class Report:
         return list(groups.items())
 
 
-def record(report: Report, path: Path) -> None:
+class Recordable(Protocol):
+    """What can be recorded: figures, pictures by theme, and the section that shows them."""
+
+    def as_json(self) -> bytes:
+        """Return everything that was measured."""
+        ...
+
+    def as_markdown(self, plots: Mapping[str, str]) -> str:
+        """Return the section; `plots` maps themes to the paths of their pictures."""
+        ...
+
+    def plots(self) -> dict[str, str]:
+        """Return the pictures by theme."""
+        ...
+
+
+def record(report: Recordable, path: Path) -> None:
     """Put the section between its marks in a Markdown file, and figures and plots beside it.
 
     Raises `ValueError` if the file has no such section.

@@ -22,7 +22,7 @@ def verdict_table(results: Results, contenders: Titles) -> list[str]:
             finding = bar.judge(results, key)
             if finding is not None:
                 rows.append((bar.wanted, contenders[key], finding.figure, finding.verdict))
-    return _table(("asked", "of", "found", "verdict"), rows) if rows else []
+    return markdown_table(("asked", "of", "found", "verdict"), rows) if rows else []
 
 
 def times_table(results: Results, works: Sequence[Work], contenders: Titles) -> list[str]:
@@ -37,9 +37,9 @@ def times_table(results: Results, works: Sequence[Work], contenders: Titles) -> 
                 if seconds is None:
                     cells.append("-")
                 else:
-                    cells.append(_seconds(seconds) + (f" ({ratio:.2f})" if ratio and key != RAW else ""))
+                    cells.append(show_seconds(seconds) + (f" ({ratio:.2f})" if ratio and key != RAW else ""))
             rows.append((f"{work.title}, {phase.value}", *cells))
-    return _table(("seconds (times raw)", *(contenders[key] for key in shown)), rows)
+    return markdown_table(("seconds (times raw)", *(contenders[key] for key in shown)), rows)
 
 
 def cost_table(results: Results, works: Sequence[Work], contenders: Titles) -> list[str]:
@@ -58,7 +58,7 @@ def cost_table(results: Results, works: Sequence[Work], contenders: Titles) -> l
                 rows.append(
                     (f"{work.title}, {phase.value}", contenders[key], requests, f"{measured.cpu_s:.2f}", cached)
                 )
-    return _table(("work", "by", "requests to the daemon", "its CPU seconds", "page cache"), rows)
+    return markdown_table(("work", "by", "requests to the daemon", "its CPU seconds", "page cache"), rows)
 
 
 def latency_table(results: Results, sites: Titles, contenders: Titles) -> list[str]:
@@ -76,7 +76,7 @@ def latency_table(results: Results, sites: Titles, contenders: Titles) -> list[s
         for when, by_operation in sorted(found.latency.items())
         for operation, latency in by_operation.items()
     ]
-    return _table(("world", "by", "operation", "asked", "median, ms", "p99, ms", "longest, ms"), rows)
+    return markdown_table(("world", "by", "operation", "asked", "median, ms", "p99, ms", "longest, ms"), rows)
 
 
 def refresh_table(results: Results, sites: Titles, contenders: Titles) -> list[str]:
@@ -96,7 +96,7 @@ def refresh_table(results: Results, sites: Titles, contenders: Titles) -> list[s
         if found.refresh_s and found.visible_s
     ]
     header = ("world", "by", "changes", "refresh", "one change seen after", "CPU seconds a turn", "requests meanwhile")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def memory_table(results: Results, sites: Titles, contenders: Titles) -> list[str]:
@@ -116,7 +116,7 @@ def memory_table(results: Results, sites: Titles, contenders: Titles) -> list[st
         (sites[site], contenders[key], work, *(f"{memory[name] / _MB:.0f} MB" for name in ("rss", "pss")))
         for (site, key), (work, memory) in last.items()
     ]
-    return _table(("world", "by", "most, at", "resident", "proportional"), rows)
+    return markdown_table(("world", "by", "most, at", "resident", "proportional"), rows)
 
 
 def choice_lines(results: Results, sites: Titles) -> list[str]:
@@ -152,11 +152,13 @@ def _has(results: Results, work: Work, key: str) -> bool:
     return any(key in row for row in results.times.get(work.key, {}).values())
 
 
-def _seconds(seconds: float) -> str:
+def show_seconds(seconds: float) -> str:
+    """Return seconds with the digits that mean something."""
     return f"{seconds:.2f}" if seconds >= 10 else f"{seconds:.3f}"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table."""
     return [
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",

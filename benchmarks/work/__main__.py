@@ -18,6 +18,9 @@ WORK: Final[dict[str, Callable[[View], Timing]]] = {
     "ls": names.ls,
     "find": names.find,
     "du": names.du,
+    "partitions": names.partitions,
+    "list": names.list_top,
+    "list-long": names.list_top_long,
     "small": reading.small,
     "small-parallel": reading.small_parallel,
     "large": reading.large,
@@ -35,7 +38,7 @@ def main() -> None:
         case "spark":
             spark.serve()
         case "probe":
-            probe.probe(Path(arguments[0]))
+            probe.probe(Path(arguments[0]), *arguments[1:])
         case "watch":
             probe.watch(arguments[0])
         case _:

@@ -32,6 +32,21 @@ def du(view: View) -> Timing:
     return _tool(["du", "-aL" if view.has_links else "-a", view.top], b"", b".jsonl")
 
 
+def partitions(view: View) -> Timing:
+    """`find -maxdepth 3` over a view of customers, queries and dates; count the dates."""
+    return _tool(["find", view.top, "-mindepth", "3", "-maxdepth", "3", "-printf", "\\n"], b"", b"")
+
+
+def list_top(view: View) -> Timing:
+    """`ls` of the top directory."""
+    return _tool(["ls", view.top], b"", b"")
+
+
+def list_top_long(view: View) -> Timing:
+    """`ls -l` of the top directory."""
+    return _tool(["ls", "-l", view.top], b"d", b"")
+
+
 def _walk(top: str) -> int:
     files = 0
     stack = [top]
