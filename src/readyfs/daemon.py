@@ -49,6 +49,7 @@ from readyfs.raw.store import RawStore
 from readyfs.refresh import Refresher, Schedule
 from readyfs.shutdown import Shutdown
 from readyfs.state.filters import Filters
+from readyfs.state.listen import Listener
 from readyfs.state.open import open_state
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
@@ -86,6 +87,9 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     raw.check()
     reserved = list(_reserved(config))
     prepare_mount_point(config.mountpoint, reserved)
+    listener = None
+    if config.state_listen is not None:
+        listener = Listener(config.state, config.state_listen, config.state_timeout_s)
     store = open_state(config.state, config.table, config.filters, config.state_timeout_s)
     loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
     try:
@@ -95,7 +99,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
             drop_privileges()  # before the first thread
             if config.log_file is not None:
                 check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
-            exit_code = trio.run(partial(_serve, config, raw, store, loader, on_ready))
+            exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, on_ready))
             if loader.is_busy:
                 _leave_at_once(exit_code)
     finally:
@@ -144,7 +148,12 @@ class _Wishes:
 
 
 async def _serve(
-    config: Config, raw: RawStore, store: StateStore, loader: CatalogLoader, on_ready: Callable[[], None]
+    config: Config,
+    raw: RawStore,
+    store: StateStore,
+    listener: Listener | None,
+    loader: CatalogLoader,
+    on_ready: Callable[[], None],
 ) -> ExitCode:
     wishes = _Wishes()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -162,7 +171,10 @@ async def _serve(
                 finally:
                     sample.close()
                 labels = (store.label, raw.label)
-                exit_code = await _build(config, served, labels, loader, first, freshness, wishes, on_ready).run()
+                mount = _build(config, served, labels, loader, first, freshness, wishes, on_ready)
+                if listener is not None:
+                    nursery.start_soon(listener.run, mount.refresher.nudge)
+                exit_code = await mount.run()
             nursery.cancel_scope.cancel()
     return exit_code
 

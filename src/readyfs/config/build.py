@@ -31,13 +31,9 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     raw = get(table.RAW)
     if raw is None:
         raise UsageError("no raw root is named", f"name it with {_three_names('raw')}")
-    filters = Filters(
-        sources=get(table.SOURCE),
-        customers=get(table.CUSTOMER),
-        queries=get(table.QUERY),
-        since=get(table.SINCE),
-        until=get(table.UNTIL),
-    )
+    if get(table.STATE_LISTEN) is not None and not re.match(r"postgres(ql)?[+:]", state):
+        raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
+    filters = find_filters(resolution)
     if filters.since is not None and filters.until is not None and filters.since > filters.until:
         raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
@@ -46,25 +42,14 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         mountpoint=mountpoint,
         state=state,
         raw=raw,
-        table=StateTable(
-            table=get(table.STATE_TABLE),
-            source=get(table.COLUMN_SOURCE),
-            customer_id=get(table.COLUMN_CUSTOMER_ID),
-            query_name=get(table.COLUMN_QUERY_NAME),
-            logical_date=get(table.COLUMN_LOGICAL_DATE),
-            status=get(table.COLUMN_STATUS),
-            current_run_id=get(table.COLUMN_CURRENT_RUN_ID),
-            updated_at=get(table.COLUMN_UPDATED_AT),
-            record_count=get(table.COLUMN_RECORD_COUNT),
-            schema_version=get(table.COLUMN_SCHEMA_VERSION),
-            ready=get(table.READY_STATUS),
-        ),
+        table=find_table(resolution),
         filters=filters,
         layout=MountLayout.parse(get(table.LAYOUT)),
         raw_layout=RawLayout.parse(get(table.RAW_LAYOUT), get(table.RAW_ENCODING)),
         files=get(table.FILES),
         required_files=get(table.REQUIRED_FILES),
         interval_s=get(table.INTERVAL),
+        state_listen=get(table.STATE_LISTEN),
         name_timeout_s=get(table.NAME_TIMEOUT),
         max_staleness_s=get(table.MAX_STALENESS),
         state_timeout_s=get(table.STATE_TIMEOUT),
@@ -106,6 +91,36 @@ def find_state(resolution: Resolution) -> tuple[str, Origin]:
     if file is None or (state is not None and state_origin.kind < file_origin.kind):
         return _refuse_bare_at(state or "", state_origin), state_origin
     return _refuse_bare_at(_read_state_file(file), file_origin), file_origin
+
+
+def find_table(resolution: Resolution) -> StateTable:
+    """Return what the state table and its columns are called."""
+    get = resolution.get
+    return StateTable(
+        table=get(table.STATE_TABLE),
+        source=get(table.COLUMN_SOURCE),
+        customer_id=get(table.COLUMN_CUSTOMER_ID),
+        query_name=get(table.COLUMN_QUERY_NAME),
+        logical_date=get(table.COLUMN_LOGICAL_DATE),
+        status=get(table.COLUMN_STATUS),
+        current_run_id=get(table.COLUMN_CURRENT_RUN_ID),
+        updated_at=get(table.COLUMN_UPDATED_AT),
+        record_count=get(table.COLUMN_RECORD_COUNT),
+        schema_version=get(table.COLUMN_SCHEMA_VERSION),
+        ready=get(table.READY_STATUS),
+    )
+
+
+def find_filters(resolution: Resolution) -> Filters:
+    """Return which part of the table is wanted."""
+    get = resolution.get
+    return Filters(
+        sources=get(table.SOURCE),
+        customers=get(table.CUSTOMER),
+        queries=get(table.QUERY),
+        since=get(table.SINCE),
+        until=get(table.UNTIL),
+    )
 
 
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:

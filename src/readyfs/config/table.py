@@ -117,6 +117,12 @@ RAW_ENCODING = choice(
 )
 
 INTERVAL = duration("interval", Group.TIMING, "How often to look at the state store.", 10.0, minimum_s=0.05)
+STATE_LISTEN = optional_text(
+    "state-listen",
+    Group.TIMING,
+    "CHANNEL",
+    "Refresh at once when the state store notifies this channel as well (PostgreSQL's NOTIFY).",
+)
 NAME_TIMEOUT = duration(
     "name-timeout",
     Group.TIMING,

@@ -1,9 +1,9 @@
 """LISTEN: a PostgreSQL state says by itself that it changed, and the refresh need not wait for its timer.
 
-A notification asks for an ordinary refresh and carries nothing else: what it says is not believed, and one that is lost
-costs no more than the rest of an interval (V3). So its connection is no part of the state store's, and losing it is no
-outage (V11): it is logged once and made again, with pauses that grow. One task of the daemon's loop owns everything here;
-only the connecting happens on a worker thread.
+A notification asks for an ordinary refresh and carries nothing else: what it says is not believed, and one that is
+lost costs no more than the rest of an interval (V3). So its connection is no part of the state store's, and losing it
+is no outage (V11): it is logged once and made again, with pauses that grow. One task of the daemon's loop owns
+everything here; only the connecting happens on a worker thread.
 """
 
 from __future__ import annotations
