@@ -44,6 +44,7 @@ def test_a_line_is_taken_apart() -> None:
             source="/dev/root",
             options=("rw", "noatime"),
             super_options=("rw", "errors=continue"),
+            propagation=("master:1", "propagate_from:2"),
         ),
     )
 

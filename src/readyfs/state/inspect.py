@@ -269,7 +269,7 @@ class ServerInspector:
             if column is None:
                 return None
             cell: sa.ColumnClause[Any] = sa.column(column)
-            newest = sa.func.max(cell)
+            newest: sa.ColumnElement[Any] = sa.func.max(cell)
             if self.dialect == "postgresql":
                 newest = sa.cast(newest, sa.Text)
             source = sa.table(self._name, cell, schema=self._schema)
@@ -285,7 +285,7 @@ class ServerInspector:
         """Return what a PostgreSQL server says of itself; for no other server."""
         with self._transaction() as connection:
 
-            def ask(sql: str) -> Any:  # noqa: ANN401 - whatever type the answer has
+            def ask(sql: str) -> Any:
                 return connection.execute(sa.text(sql), {"name": self._quoted_name()}).scalar()
 
             before_s = time.time()
@@ -299,9 +299,7 @@ class ServerInspector:
                 version_number=int(ask("SHOW server_version_num")),
                 role=str(ask("SELECT current_user")),
                 is_superuser=bool(ask("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")),
-                may=tuple(
-                    word for word in _WRITES if ask(f"SELECT has_table_privilege(to_regclass(:name), '{word}')")
-                ),
+                may=tuple(word for word in _WRITES if ask(f"SELECT has_table_privilege(to_regclass(:name), '{word}')")),
                 hides_rows=bool(ask("SELECT row_security_active(to_regclass(:name))")),
                 is_standby=is_standby,
                 replay_lag_s=float(lag) if is_standby and lag is not None else None,

@@ -1,0 +1,139 @@
+"""The kernel: what its FUSE offers to a throwaway mount, and which engine and way of reading a real one would get.
+
+With CAP_SYS_ADMIN the mount is made in a mount namespace of its own, which ends with the process; without, it is made
+by fusermount3 like a real one, and taken away again by this process or, if that one was killed, by the doctor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from readyfs.doctor.finding import Check, Finding, Group, good, note, problem, warning
+from readyfs.doctor.raw import sample_sizes
+from readyfs.doctor.subject import Subject
+from readyfs.errors import FuseError
+from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.direct.channel import Channel, Offer
+from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
+from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
+from readyfs.fuse.direct.protocol import KERNEL_VERSION, MINOR_WITH_EPOCH, InitFlag
+from readyfs.fuse.engine import KernelLacksError
+from readyfs.fuse.mount_options import render_mount_options
+from readyfs.fuse.mount_point import detach
+from readyfs.fuse.mount_table import mounts_at
+
+_CLONE_NEWNS: Final = 0x00020000
+_MS_REC_PRIVATE: Final = 1 << 14 | 1 << 18
+_FUSERMOUNT_S: Final = 5.0
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class ThrowawayPlace:
+    """An empty directory to mount on for a moment."""
+
+    def __init__(self) -> None:
+        # The doctor is the one that knows its name, whatever becomes of the process that mounts there.
+        self.path = Path(os.path.realpath(tempfile.mkdtemp(prefix="readyfs-doctor-")))
+
+    def clear(self) -> None:
+        """Take away the mount, if there is one, and the directory."""
+        while mounts_at(self.path):
+            subprocess.run(
+                ["fusermount3", "-u", "-z", "--", self.path], capture_output=True, timeout=_FUSERMOUNT_S, check=True
+            )
+        self.path.rmdir()
+
+
+def kernel_check(subject: Subject) -> Check:
+    """Return the check of the kernel; its directory is made now and removed by the doctor."""
+    place = ThrowawayPlace()
+    return Check(Group.MACHINE, "kernel", lambda: look_at_kernel(subject, place.path), tidy=place.clear)
+
+
+def look_at_kernel(subject: Subject, place: Path) -> Iterator[Finding]:
+    """Mount for a moment and say what the kernel offers and what that leads to."""
+    yield good("kernel", f"Linux {platform.release()}")
+    if subject.engine is EngineWord.PYFUSE3:
+        yield good("engine", "pyfuse3, as asked for")
+        return
+    channel = Channel()
+    try:
+        yield from _negotiate(channel, subject, place)
+    except KernelLacksError as error:
+        if subject.engine is EngineWord.DIRECT:
+            yield problem("engine", f"--engine direct cannot serve here: {error.message}", "--engine auto")
+        else:
+            yield warning(
+                "engine", f"the slower engine, pyfuse3, would serve: {error.message}", "a kernel from Linux 5.1 on"
+            )
+    except FuseError as error:
+        yield problem("engine", error.message, "sudo readyfs mount ...  # or mend what the sentence names")
+    finally:
+        if channel.is_open:
+            channel.close()
+            detach(place)
+
+
+def _negotiate(channel: Channel, subject: Subject, place: Path) -> Iterator[Finding]:
+    if subject.privileged:
+        _enter_namespace()
+    options = render_mount_options("doctor", allow_other=subject.allow_other)
+    offer = channel.mount(os.fspath(place), options, privileged=subject.privileged)
+    obstacle = negotiate(channel, offer, subject.reads, privileged=subject.privileged)
+    yield good("engine", f"direct: the kernel speaks FUSE {KERNEL_VERSION}.{offer.minor} and offers what it needs")
+    if offer.minor < MINOR_WITH_EPOCH:
+        yield note(
+            "kernel-features",
+            "a refresh that changes many names tells the kernel each one (Linux 6.16 and later drop all in one step)",
+        )
+    else:
+        yield good("kernel-features", _features(offer))
+    sample = sample_sizes(subject)
+    try:
+        choice = choose_reads(subject.reads, obstacle, sample or FileSample(), partial(try_passthrough, channel))
+    except FuseError as error:
+        yield problem("reads", error.message, "--reads auto")
+        return
+    finally:
+        if sample is not None:
+            sample.close()
+    word = ReadsWord.PASSTHROUGH if choice.passthrough else ReadsWord.CACHED
+    if sample is None and choice.passthrough and subject.reads is ReadsWord.AUTO:
+        yield good("reads", "passthrough is possible; --state and --raw tell whether the files here are large enough")
+    elif obstacle is not None and subject.reads is ReadsWord.AUTO and subject.privileged:
+        yield note("reads", f"{word}: {choice.reason}", _remedy(offer))
+    else:
+        yield good("reads", f"{word}: {choice.reason}")
+
+
+def _features(offer: Offer) -> str:
+    passes = "passes raw files through, " if InitFlag.PASSTHROUGH in offer.flags else ""
+    return f"the kernel {passes}drops all names in one step, and keeps listings"
+
+
+def _remedy(offer: Offer) -> str:
+    if InitFlag.PASSTHROUGH in offer.flags:
+        return "run readyfs outside of user namespaces: passthrough takes the CAP_SYS_ADMIN of the whole machine"
+    return "install a kernel from Linux 6.9 on"
+
+
+def _enter_namespace() -> None:
+    """Leave the machine's mounts for a copy of our own, from which nothing comes back (mount_namespaces(7))."""
+    _check(_libc.unshare(ctypes.c_int(_CLONE_NEWNS)))
+    none: Sequence[ctypes.c_char_p] = (ctypes.c_char_p(b"none"), ctypes.c_char_p(b"/"), ctypes.c_char_p(None))
+    _check(_libc.mount(*none, ctypes.c_ulong(_MS_REC_PRIVATE), ctypes.c_char_p(None)))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
