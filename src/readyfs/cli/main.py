@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import click
 
 from readyfs import __version__
+from readyfs.cli.check import check
 from readyfs.cli.command import Invocation, ReadyfsGroup
 from readyfs.cli.config import config
 from readyfs.cli.demo import demo
+from readyfs.cli.doctor import doctor
 from readyfs.cli.failure import describe_bug
 from readyfs.cli.mount import mount
 from readyfs.cli.refresh import refresh
@@ -44,7 +46,7 @@ def cli() -> None:
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
 
 
-for _command in (mount, umount, status, refresh, config, demo):
+for _command in (mount, umount, status, refresh, check, config, doctor, demo):
     cli.add_command(_command)
 
 

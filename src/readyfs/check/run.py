@@ -1,0 +1,124 @@
+"""One check from start to end: the stores are opened, read and closed here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from readyfs.catalog.build import CatalogShape
+from readyfs.check.examine import Contents, Examiner
+from readyfs.check.findings import Tally
+from readyfs.check.plan import Plan, make_plan
+from readyfs.check.report import Ending, Report, Subject
+from readyfs.check.sweep import Limits, Sweep
+from readyfs.errors import RawRootError
+from readyfs.partition import escape_text
+from readyfs.raw.open import open_raw
+from readyfs.raw.store import RawStore
+from readyfs.state.filters import Filters
+from readyfs.state.open import open_state
+from readyfs.state.store import StateTable
+from readyfs.vfs.runs import FileFilter, Runs
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to check and how: the settings of a mount that decide what its readers get, and those of the check."""
+
+    state: str
+    state_table: StateTable
+    filters: Filters
+    state_timeout_s: float
+    raw: str
+    shape: CatalogShape
+    limits: Limits
+    contents: Contents
+    examples: int
+
+
+Watch = Callable[[int, int], None]
+"""Told several times a second how many partitions were checked, and how many there are."""
+
+
+def run_check(request: Request, on_progress: Watch, on_empty: Callable[[], None]) -> Report:
+    """Check everything; Ctrl-C ends it early with what was found until then. Called on the main thread.
+
+    `on_empty` is called if filters leave no partition. Raises `StateError`, `RawRootError` and `UsageError`.
+    """
+    began_s = time.monotonic()
+    raw = open_raw(request.raw, request.shape.raw_layout)
+    required = [os.fsencode(name) for name in request.shape.required_files]
+    shown = FileFilter(request.shape.files)
+    Runs(raw, required, shown)  # refuses a filter that hides every required file
+    _check_root(raw, request.limits.timeout_s)
+    label, plan = _load(request)
+    if not plan.catalog.partitions and request.filters != Filters():
+        on_empty()
+    tally = Tally(request.examples)
+    examiner = Examiner(raw, required, shown, request.contents)
+    sweep = Sweep(plan.slices(), examiner, tally, request.limits)
+    total = plan.catalog.partitions
+    with _interruptions() as stop:
+        is_whole = sweep.run(stop, lambda checked: on_progress(checked, total))
+        ending = Ending.COMPLETE if is_whole else Ending.INTERRUPTED if stop.is_set() else Ending.RAW_TIMEOUT
+    return Report(
+        Subject(escape_text(label), raw.label, request.contents.deep),
+        ending,
+        total,
+        sweep.checked,
+        tally,
+        plan.withheld,
+        time.monotonic() - began_s,
+        request.examples,
+    )
+
+
+def _load(request: Request) -> tuple[str, Plan]:
+    store = open_state(request.state, request.state_table, request.filters, request.state_timeout_s)
+    try:
+        return store.label, make_plan(store, request.shape)
+    finally:
+        store.close()
+
+
+def _check_root(raw: RawStore, timeout_s: float) -> None:
+    """Look at the raw root on a thread of its own: one that hangs must not hold us."""
+    failures: list[Exception] = []
+
+    def look() -> None:
+        try:
+            raw.check()
+        except RawRootError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=look, name="readyfs-check-root", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if thread.is_alive():
+        raise RawRootError(
+            f"raw root {raw.label} does not answer within {timeout_s:g} s", "check the file system that it lies on"
+        )
+    if failures:
+        raise failures[0]
+
+
+@contextmanager
+def _interruptions() -> Iterator[threading.Event]:
+    """Have Ctrl-C set an event; a second one interrupts as usual."""
+    stop = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

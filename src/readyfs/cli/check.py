@@ -1,0 +1,136 @@
+"""`readyfs check`: whether every ready partition's run is there, sealed and what its row says, without a mount."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.settings_options import with_settings
+from readyfs.config import Resolution, build_config, find_warnings, resolve_settings
+from readyfs.config import table as settings
+from readyfs.config.setting import Group, Setting
+from readyfs.errors import ExitCode, UsageError
+from readyfs.partition import escape_text
+
+if TYPE_CHECKING:
+    from readyfs.check.run import Request, Watch
+
+_CHECKED_BY: Final[tuple[Setting[object], ...]] = (
+    *(one for one in settings.SETTINGS if one.group in (Group.STORES, Group.SELECTION, Group.TABLE, Group.LAYOUT)),
+    settings.STATE_TIMEOUT,
+    settings.RAW_TIMEOUT,
+    settings.RAW_THREADS,
+)
+"""The settings of a mount that decide what its readers get."""
+
+
+@click.command(cls=ReadyfsCommand, short_help="Check that every ready partition's run is there and whole.")
+@click.option("--deep", is_flag=True, help="Count the records of every payload too, which reads all of it.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0, 1_000_000),
+    default=10,
+    show_default=True,
+    metavar="N",
+    help="How many examples of each kind of fault are shown.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="A table for people, or one JSON document.",
+)
+@click.option(
+    "--metadata", default="metadata.json", show_default=True, metavar="NAME", help="The file that describes a run."
+)
+@click.option(
+    "--payload", default="payload.jsonl", show_default=True, metavar="NAME", help="The file that holds the records."
+)
+@with_settings(*_CHECKED_BY)
+def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolution: Resolution) -> ExitCode:
+    """Check the run of every ready partition without mounting anything: that its directory and its required files are
+    there and can be opened, and that its metadata are those of the row.
+
+    It takes the settings of a mount, and what it calls broken is what a reader of that mount gets EIO for. It exits
+    with 0 if all is well and with 12 if anything is wrong. Ctrl-C shows what was found so far.
+
+    \b
+    readyfs check --state state.db --raw /data/raw
+    readyfs check --config /etc/readyfs/sales.toml --deep --format json
+    """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
+    from readyfs.check.report import Ending
+    from readyfs.check.run import run_check
+
+    request = _make_request(resolution, deep, limit, metadata, payload)
+    for warning in find_warnings(resolution):
+        _warn(warning)
+    with _progress() as watch:
+        report = run_check(request, watch, _warn_of_filters)
+    click.echo(json.dumps(report.document()) if form == "json" else report.table())
+    if report.ending is Ending.INTERRUPTED:
+        raise click.Abort
+    return report.exit_code
+
+
+def _make_request(resolution: Resolution, deep: bool, limit: int, metadata: str, payload: str) -> Request:
+    from readyfs.catalog.build import CatalogShape
+    from readyfs.check.examine import Contents
+    from readyfs.check.run import Request
+    from readyfs.check.sweep import Limits
+
+    for option, name in (("--metadata", metadata), ("--payload", payload)):
+        if not name or "/" in name or name in (".", ".."):
+            raise UsageError(f"{option} {name!r} is no file name", "name a file at the top of a run directory")
+    # What only concerns a mount comes from file and environment alone; nothing here depends on a mount point.
+    rest = resolve_settings({}, config_file=resolution.config_file)
+    merged = Resolution(
+        {**rest.values, **resolution.values}, {**rest.origins, **resolution.origins}, resolution.config_file
+    )
+    config = build_config(merged, Path("/"))
+    return Request(
+        state=config.state,
+        state_table=config.table,
+        filters=config.filters,
+        state_timeout_s=config.state_timeout_s,
+        raw=config.raw,
+        shape=CatalogShape(config.layout, config.raw_layout, config.files, config.required_files),
+        limits=Limits(config.raw_threads, config.raw_timeout_s),
+        contents=Contents(os.fsencode(metadata), os.fsencode(payload), deep),
+        examples=limit,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
+    """Show a bar on stderr while that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda checked, total: None
+        return
+    shown = 0
+    with click.progressbar(length=1, label="checking", file=sys.stderr, show_pos=True) as bar:
+
+        def watch(checked: int, total: int) -> None:
+            nonlocal shown
+            bar.length = total
+            bar.update(checked - shown)
+            shown = checked
+
+        yield watch
+
+
+def _warn(warning: str) -> None:
+    click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
+
+
+def _warn_of_filters() -> None:
+    _warn("the filters leave no partition; compare --source, --customer, --query, --since and --until with the table")
