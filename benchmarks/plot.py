@@ -22,7 +22,7 @@ _LEGEND_STEP: Final = 20
 # After Okabe and Ito, told apart by colour-blind readers too; the last is a lighter relative of the one before.
 COLOURS: Final = ("#999999", "#56b4e9", "#b0a04a", "#e69f00", "#cc79a7", "#0072b2", "#009e73", "#66c2a5")
 
-_STYLE: Final = """
+STYLE: Final = """
   .page { fill: #ffffff } .text { fill: #24292f } .faint { fill: #57606a } .line { stroke: #d0d7de }
   .one { stroke: #24292f; stroke-dasharray: 3 3 }
   text { font: 12px system-ui, sans-serif } .title { font-size: 15px; font-weight: 600 } .small { font-size: 10px }
@@ -51,7 +51,7 @@ class Chart:
         values = [value for _, row in self.groups for value in row.values() if value > 0]
         if self.mark:
             values.append(self.mark[0])
-        low, high = _decades(values or [1.0])
+        low, high = decades(values or [1.0])
         legend_columns = 4
         top = _TOP + _LEGEND_STEP * (-(-len(self.series) // legend_columns) - 1)
         heights = [len([name for name in self.series if name in row]) * _BAR + _GAP for _, row in self.groups]
@@ -63,7 +63,7 @@ class Chart:
 
         parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-            f'height="{height}" role="img"><title>{escape(self.title)}</title><style>{_STYLE}</style>',
+            f'height="{height}" role="img"><title>{escape(self.title)}</title><style>{STYLE}</style>',
             f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
             f'<text class="text title" x="14" y="24">{escape(self.title)}</text>',
             *self._legend(legend_columns),
@@ -87,8 +87,8 @@ class Chart:
                 parts.append(
                     f'<rect x="{_LABEL}" y="{bar}" width="{max(x - _LABEL, 1):.1f}" height="{_BAR - 1}" '
                     f'fill="{colour}">'
-                    f"<title>{escape(name)}: {_number(row[name])} {escape(self.unit)}</title></rect>"
-                    f'<text class="faint small" x="{x + 4:.1f}" y="{bar + 9}">{_number(row[name])}</text>'
+                    f"<title>{escape(name)}: {show_number(row[name])} {escape(self.unit)}</title></rect>"
+                    f'<text class="faint small" x="{x + 4:.1f}" y="{bar + 9}">{show_number(row[name])}</text>'
                 )
                 bar += _BAR
             y += group_height
@@ -112,17 +112,19 @@ def _axis(low: float, high: float, top: float, height: float, x_of: Callable[[fl
         parts.append(f'<line class="line" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{height - 28}"/>')
         parts.append(
             f'<text class="faint small" x="{x:.1f}" y="{height - 8}" text-anchor="middle">'
-            f"{_number(decade)} {escape(unit)}</text>"
+            f"{show_number(decade)} {escape(unit)}</text>"
         )
         decade *= 10
     return parts
 
 
-def _decades(values: Sequence[float]) -> tuple[float, float]:
+def decades(values: Sequence[float]) -> tuple[float, float]:
+    """Return the powers of ten around some values, which are above zero."""
     low = 10.0 ** math.floor(math.log10(min(values)))
     high = 10.0 ** math.ceil(math.log10(max(values)))
     return low, max(high, low * 10)
 
 
-def _number(value: float) -> str:
+def show_number(value: float) -> str:
+    """Return a number with the digits that mean something."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

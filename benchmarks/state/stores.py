@@ -166,6 +166,12 @@ class Stores:
             self._server.remove()
             self._server = None
 
+    def postgresql_version(self) -> str | None:
+        """Return the server's version, if one was needed."""
+        if self._server is None:
+            return None
+        return str(self._server.execute("SHOW server_version")[0][0]).split()[0]
+
     @contextmanager
     def filled(self, key: str, shape: Shape) -> Iterator[Store]:
         """Yield a store that holds the shape; it is gone afterwards."""

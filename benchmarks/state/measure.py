@@ -1,0 +1,323 @@
+"""Measures one store of one size: every work on a mount of its own, each mount a sample of the time to ready."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Final
+
+from benchmarks.contenders import Mounted, serving
+from benchmarks.daemons import BenchmarkError, Daemon
+from benchmarks.latency import Sample, Window, finish_probe, overlaps, probing, read_line, summarize, timed_refresh
+from benchmarks.measure import say
+from benchmarks.state.changes import CHANGES, Change, Changer
+from benchmarks.state.generate import write_raw
+from benchmarks.state.results import BY_KEY, StateResults
+from benchmarks.state.shape import Shape
+from benchmarks.state.stores import Store
+from benchmarks.work.timing import Timing
+from benchmarks.work.view import View
+from benchmarks.workers import Workers, end_group, start_work
+from benchmarks.works import Work
+
+READY, QUIET, CHANGED, FIND, LIST = "ready", "quiet", "changes", "find", "list"
+WORKS: Final = (READY, QUIET, CHANGED, FIND, LIST)
+FIND_AT_MOST: Final = 1_000_000
+"""Above this many rows the kernel's own memory for the names, a kilobyte each, is what would be measured."""
+
+PATIENCE_S: Final = 600.0
+_SELDOM: Final = "1h"
+_QUIET_INTERVAL_S: Final = 0.1
+_NAMES_TO_STAT: Final = 200_000
+_DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
+_DENTRIES_AND_INODES: Final = "2"
+_WATCH_PATIENCE_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class StateMeasurement:
+    """Measures what was chosen and notes it; `idle_s` is the pause around what must not touch."""
+
+    results: StateResults
+    base: Path
+    works: Sequence[str]
+    rounds: int
+    idle_s: float
+    quiet_s: float
+    files: int
+    _workers: Workers = field(default_factory=Workers)
+
+    def close(self) -> None:
+        """End what helps."""
+        self._workers.close()
+
+    def measure(self, key: str, size: int, shape: Shape, store: Store) -> None:
+        """Measure one store of one size; what fails is noted and does not end the rest."""
+        _Measuring(self, key, size, shape, store).run()
+
+    def measure_names(self, key: str, shape: Shape, store: Store) -> None:
+        """Measure the listing of a top directory of one customer a row."""
+        measuring = _Measuring(self, key, shape.rows, shape, store, is_usual=False)
+        for kind in ("list", "list-long"):
+            measuring.attempt(kind, partial(measuring.measure_list, kind))
+
+
+@dataclass(slots=True)
+class _Measuring:
+    """One store of one size."""
+
+    whole: StateMeasurement
+    key: str
+    size: int
+    shape: Shape
+    store: Store
+    is_usual: bool = True
+    raw: Path = field(init=False)
+    _real: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.raw = self.whole.base / f"raw-{self.key}-{self.size}"
+        self._real = write_raw(self.shape, self.raw, min(self.whole.files, self.shape.rows // 10))
+
+    def run(self) -> None:
+        """Do every work that was chosen."""
+        works = self.whole.works
+        for work, do in (
+            (QUIET, self._measure_quiet),
+            (CHANGED, self._measure_changes),
+            (FIND, self._measure_find),
+        ):
+            if work in works:
+                self.attempt(work, do)
+        if READY in works:
+            self.attempt(READY, self._measure_ready)
+
+    def attempt(self, work: str, do: Callable[[], None]) -> None:
+        """Do it; note a failure."""
+        try:
+            do()
+        except (BenchmarkError, OSError, subprocess.SubprocessError) as error:
+            self.whole.results.failures.append(f"{work}, {self.key}, {self.size:,}: {error}")
+            say(f"  {self.whole.results.failures[-1]}")
+
+    # ---- ready ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _mounted(self, interval: str = _SELDOM) -> Iterator[tuple[Mounted, Daemon]]:
+        """Mount anew; each time counts as a round of the time to ready, unless the table is of an unusual shape."""
+        self.store.warm()
+        settings = (
+            *("--state", self.store.url, "--raw", str(self.raw), "--interval", interval),
+            *("--state-timeout", f"{PATIENCE_S:.0f}s"),
+        )
+        with serving(self.whole.base, settings, patience_s=PATIENCE_S) as (path, daemon):
+            if READY in self.whole.works and self.is_usual:
+                assert daemon.ready_s is not None
+                memory = daemon.memory()
+                self._note("ready-s", daemon.ready_s)
+                self._note("ready-cpu", daemon.cpu_s())
+                self._note("ready-rss", memory["rss"])
+                self._note("ready-peak", memory["peak"])
+            yield Mounted(View(str(path), raw_layout=False), daemon), daemon
+
+    def _measure_ready(self) -> None:
+        while len(self.whole.results.rounds("ready-s", self.key, self.size)) < self.whole.rounds:
+            with self._mounted():
+                pass
+        self._say("ready-s", "ready-rss", "ready-peak")
+
+    # ---- quiet ------------------------------------------------------------------------------------------------
+
+    def _measure_quiet(self) -> None:
+        with self._mounted() as (_, daemon):
+            idle = self._cpu_share(daemon, self.whole.quiet_s)
+            self._note("idle-cpu", idle)
+        with self._mounted(f"{_QUIET_INTERVAL_S * 1000:.0f}ms") as (_, daemon):
+            self._cpu_share(daemon, self.whole.idle_s)
+            for _ in range(self.whole.rounds):
+                # Refreshes begin an interval apart, or one after the other where they take longer.
+                duration_s = _refresh_s(daemon)
+                busy = self._cpu_share(daemon, max(self.whole.quiet_s, 2 * duration_s))
+                duration_s = _refresh_s(daemon)
+                self._note("quiet-s", duration_s)
+                self._note("quiet-cpu", max(0.0, busy - idle) * max(_QUIET_INTERVAL_S, duration_s))
+        self._say("quiet-cpu", "quiet-s", "idle-cpu")
+
+    def _cpu_share(self, daemon: Daemon, seconds: float) -> float:
+        """Return the processor seconds a second while nothing is asked."""
+        began, cpu_s = time.monotonic(), daemon.cpu_s()
+        time.sleep(seconds)
+        return (daemon.cpu_s() - cpu_s) / (time.monotonic() - began)
+
+    # ---- changes ----------------------------------------------------------------------------------------------
+
+    def _measure_changes(self) -> None:
+        first = (self._real[-1] + 1) if self._real else 0
+        changer = Changer(self.store, self.shape, first)
+        changes = [change for change in CHANGES if change.fits(self.shape, first)]
+        with self._mounted() as (mounted, daemon):
+            for _ in range(self.whole.rounds):
+                for change in changes:
+                    self._time_change(changer, change, mounted, daemon)
+            self._measure_lookups(changer, changes, mounted, daemon)
+            self._note("changed-peak", daemon.memory()["peak"])
+        for change in changes:
+            self._say(f"visible-{change.key}", f"refresh-{change.key}", f"cpu-{change.key}", f"stat-p99-{change.key}")
+
+    def _time_change(self, changer: Changer, change: Change, mounted: Mounted, daemon: Daemon) -> None:
+        """Commit, order a refresh, and see when a reader sees it and when the last reader can; nobody else asks."""
+        path, commit, mend = changer.prepare(change)
+        watch = start_work(None, "watch", f"{mounted.view.top}/{path}") if path else None
+        try:
+            if watch:
+                read_line(watch)
+            commit()
+            cpu_s = daemon.cpu_s()
+            began, ended = timed_refresh(daemon)
+            self._note(f"cpu-{change.key}", daemon.cpu_s() - cpu_s)
+            self._note(f"refresh-{change.key}", ended - began)
+            if watch:
+                output, errors = watch.communicate(timeout=_WATCH_PATIENCE_S)
+                if watch.returncode:
+                    raise BenchmarkError(f"{change.title}: {errors.decode('utf-8', 'replace').strip()[-200:]}")
+                self._note(f"visible-{change.key}", float(output) - began)
+        finally:
+            if watch:
+                end_group(watch)
+        if mend:
+            mend()
+            timed_refresh(daemon)
+
+    def _measure_lookups(self, changer: Changer, changes: Sequence[Change], mounted: Mounted, daemon: Daemon) -> None:
+        """The same changes again while a client looks up names that the kernel does not know."""
+        top, random = mounted.view.top, Random(11)
+        positions = random.sample(range(self.shape.rows), min(self.shape.rows, _NAMES_TO_STAT))
+        choices = {
+            "stat": [f"{top}/{self.shape.key(position).path}" for position in positions],
+            "open": [f"{top}/{self.shape.key(position).path}/payload.jsonl" for position in self._real],
+        }
+        windows: dict[str, list[Window]] = {}
+        with probing(mounted, choices, self.whole.base / "plan.json", "stat") as probe:
+            time.sleep(self.whole.idle_s)
+            for _ in range(self.whole.rounds):
+                for change in changes:
+                    _, commit, mend = changer.prepare(change)
+                    commit()
+                    time.sleep(self.whole.idle_s / 4)
+                    windows.setdefault(change.key, []).append(timed_refresh(daemon))
+                    if mend:
+                        mend()
+                        # Not of this kind, but not idle either.
+                        windows.setdefault("", []).append(timed_refresh(daemon))
+                    time.sleep(self.whole.idle_s / 4)
+            samples = finish_probe(probe)
+        busy = [window for found in windows.values() for window in found]
+        windows.pop("", None)
+        for key, found in windows.items():
+            self._note_latency(key, [sample for sample in samples if overlaps(sample, found)])
+        self._note_latency("idle", [sample for sample in samples if not overlaps(sample, busy)])
+
+    def _note_latency(self, key: str, samples: Sequence[Sample]) -> None:
+        for operation in ("stat", "open"):
+            seconds = [sample.seconds for sample in samples if sample.operation == operation]
+            if seconds:
+                latency = summarize(seconds)
+                self._note(f"{operation}-p99-{key}", latency.p99_s)
+                self._note(f"{operation}-max-{key}", latency.max_s)
+
+    # ---- names ------------------------------------------------------------------------------------------------
+
+    def measure_list(self, kind: str) -> None:
+        """Time `ls` of the top directory on a fresh mount, and again."""
+        for _ in range(self.whole.rounds):
+            with self._mounted() as (mounted, _):
+                first = self._work(kind, mounted)
+                again = [self._work(kind, mounted).seconds for _ in range(self.whole.rounds)]
+            if first.count != self.shape.rows:
+                raise BenchmarkError(f"{kind} showed {first.count:,} of {self.shape.rows:,} names")
+            self._note(f"{kind}-first", first.seconds)
+            self._note(f"{kind}-again", median(again))
+        self._say(f"{kind}-first", f"{kind}-again")
+
+    def _measure_find(self) -> None:
+        if self.size > FIND_AT_MOST:
+            return
+        with self._mounted() as (mounted, daemon):
+            time.sleep(self.whole.idle_s)
+            before, known = daemon.memory()["rss"], _inodes(daemon)
+            found = self._work("partitions", mounted)
+            after, more = daemon.memory()["rss"], _inodes(daemon) - known
+            partitions = daemon.status()["partitions"]
+            if found.count != partitions:
+                raise BenchmarkError(f"find showed {found.count:,} of {partitions} partitions")
+            self._note("find-s", found.seconds)
+            self._note("find-inodes", more)
+            self._note("find-rss", after)
+            if more > 0:
+                self._note("find-bytes", (after - before) / more)
+            if os.geteuid() == 0:
+                self._drop_caches(daemon)
+                self._note("forgotten-rss", daemon.memory()["rss"])
+                self._note("forgotten-more", daemon.memory()["rss"] - before)
+            else:
+                self.whole.results.missing["memory after the kernel has forgotten"] = "only root may make it forget"
+        self._say("find-s", "find-inodes", "find-bytes", "forgotten-more")
+
+    def _drop_caches(self, daemon: Daemon) -> None:
+        """Have the kernel forget all names and wait until the daemon has heard of all of them."""
+        deadline = time.monotonic() + PATIENCE_S
+        _DROP_CACHES.write_text(_DENTRIES_AND_INODES)
+        before = -1
+        while (known := _inodes(daemon)) != before:
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"the kernel still holds {known:,} inodes")
+            before = known
+            time.sleep(self.whole.idle_s)
+
+    def _work(self, kind: str, mounted: Mounted) -> Timing:
+        return self.whole._workers.run(Work(kind, kind, "state", "state"), mounted)
+
+    # ---- notes ------------------------------------------------------------------------------------------------
+
+    def _note(self, metric: str, value: float) -> None:
+        self.whole.results.note(metric, self.key, self.size, value)
+
+    def _say(self, *metrics: str) -> None:
+        cells = []
+        for key in metrics:
+            value = self.whole.results.value(key, self.key, self.size)
+            if value is not None:
+                metric = BY_KEY[key]
+                cells.append(f"{key} {value / metric.scale:.4g} {metric.unit}".rstrip())
+        if cells:
+            say(f"  {self.key}, {self.size:,}: {'  '.join(cells)}")
+
+
+@contextmanager
+def state_measurement(
+    results: StateResults, base: Path, works: Sequence[str], rounds: int, *, is_quick: bool
+) -> Iterator[StateMeasurement]:
+    """Yield a measurement; the quick form waits for nothing to settle."""
+    idle_s, quiet_s, files = (0.05, 0.3, 20) if is_quick else (0.5, 5.0, 500)
+    with closing(StateMeasurement(results, base, works, rounds, idle_s, quiet_s, files)) as measurement:
+        yield measurement
+
+
+def _refresh_s(daemon: Daemon) -> float:
+    milliseconds = daemon.status()["refresh_ms"]
+    assert isinstance(milliseconds, float | int)
+    return milliseconds / 1000
+
+
+def _inodes(daemon: Daemon) -> int:
+    inodes = daemon.status()["inodes"]
+    assert isinstance(inodes, int)
+    return inodes
