@@ -73,8 +73,8 @@ def test_a_process_that_dies_is_a_problem() -> None:
 
 def test_a_refusal_is_a_problem_with_its_remedy() -> None:
     def refuse() -> Iterator[Finding]:
+        yield from ()
         raise StateError("it is gone", "bring it back")
-        yield
 
     assert examine(refuse) == [[Finding("thing", Verdict.PROBLEM, "it is gone", "bring it back")]]
 

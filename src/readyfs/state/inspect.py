@@ -151,10 +151,12 @@ class SqliteInspector:
         quoted = _quote(self._name)
         with self._connection() as connection:
             try:
-                (highest,) = connection.execute(f"SELECT max(rowid) FROM {quoted}").fetchone()
-            except sqlite3.OperationalError:  # a view, or WITHOUT ROWID
-                (highest,) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
-        return int(highest or 0)
+                (found,) = connection.execute(f"SELECT max(rowid) FROM {quoted}").fetchone()
+            except sqlite3.OperationalError:
+                found = None  # a table WITHOUT ROWID; a view has NULL in every row
+            if found is None:
+                (found,) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
+        return int(found)
 
     def newest(self) -> int | None:
         """See `StateInspector`."""

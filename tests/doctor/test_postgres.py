@@ -1,0 +1,107 @@
+"""What the doctor says of a real PostgreSQL server."""
+
+from __future__ import annotations
+
+import re
+
+from readyfs.doctor.bounded import run_checks
+from readyfs.doctor.examine import choose_checks
+from readyfs.doctor.finding import Finding, Verdict
+from readyfs.doctor.state import look_at_state
+from tests.doctor.subjects import make_subject, the, verdicts
+from tests.postgres.database import READER_PASSWORD, StateDatabase
+
+ROW = (
+    "INSERT INTO partition_state(source, customer_id, query_name, logical_date, status, current_run_id, updated_at) "
+    "VALUES ('s', 'c', 'q', '2024-06-01', 'success', 'r', now())"
+)
+EVERY = {
+    "state",
+    "state-columns",
+    "state-key",
+    "state-server",
+    "state-role",
+    "state-row-security",
+    "state-standby",
+    "state-timeouts",
+    "server-clock",
+    "memory",
+    "state-clock",
+}
+
+
+def looked_at(database: StateDatabase) -> dict[str, str]:
+    return verdicts(look_at_state(make_subject(state=database.url())))
+
+
+def named(database: StateDatabase, name: str) -> Finding:
+    return the(name, look_at_state(make_subject(state=database.url())))
+
+
+def test_a_sound_database_is_fine(postgres: StateDatabase) -> None:
+    postgres.execute(ROW)
+    assert looked_at(postgres) == dict.fromkeys(EVERY, "ok")
+
+
+def test_a_role_that_may_write_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
+    postgres.execute("GRANT INSERT, DELETE ON partition_state TO reader")
+    found = named(postgres, "state-role")
+    assert (found.verdict, "may INSERT, DELETE in" in found.summary) == (Verdict.WARNING, True)
+    postgres.execute(found.remedy)
+    assert looked_at(postgres)["state-role"] == "ok"
+
+
+def test_row_security_is_a_warning(postgres: StateDatabase) -> None:
+    postgres.execute("ALTER TABLE partition_state ENABLE ROW LEVEL SECURITY")
+    assert looked_at(postgres)["state-row-security"] == "warning"
+
+
+def test_a_table_without_a_key_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
+    postgres.execute("ALTER TABLE partition_state DROP CONSTRAINT partition_state_pkey")
+    postgres.execute(
+        "CREATE UNIQUE INDEX a ON partition_state(source, customer_id, query_name, logical_date) WHERE status = 'x'"
+    )
+    postgres.execute("CREATE UNIQUE INDEX b ON partition_state((source || 'x'))")
+    found = named(postgres, "state-key")
+    assert found.verdict is Verdict.WARNING
+    postgres.execute(found.remedy)
+    assert looked_at(postgres)["state-key"] == "ok"
+
+
+def test_a_server_that_ends_idle_sessions_is_a_warning_that_the_remedy_mends(own_postgres: StateDatabase) -> None:
+    own_postgres.execute("ALTER ROLE reader SET idle_session_timeout = '5s'")
+    found = named(own_postgres, "state-timeouts")
+    assert found.verdict is Verdict.WARNING
+    own_postgres.execute(found.remedy)
+    assert looked_at(own_postgres)["state-timeouts"] == "ok"
+
+
+def test_a_time_in_the_future_is_a_warning(postgres: StateDatabase) -> None:
+    postgres.execute(ROW.replace("now()", "now() + interval '1 hour'"))
+    assert looked_at(postgres)["state-clock"] == "warning"
+
+
+def test_a_wrong_password_is_a_problem_that_does_not_show_it(postgres: StateDatabase) -> None:
+    url = postgres.url(password="hunter3 secret")
+    ((_, (found,)),) = run_checks(choose_checks(make_subject(state=url), ("state",)), 20, repr)
+    assert found.verdict is Verdict.PROBLEM
+    assert not re.search("hunter|secret", found.summary + found.remedy)
+    assert READER_PASSWORD not in found.summary
+
+
+def test_a_standby_is_a_note_with_its_lag(own_postgres: StateDatabase) -> None:
+    own_postgres.execute(ROW)
+    with own_postgres.server.standby() as server:
+        server.wait_replayed(own_postgres.server)
+        found = looked_at(StateDatabase(server, own_postgres.name))
+    assert found == {**dict.fromkeys(EVERY, "ok"), "state-standby": "note"}
+
+
+def test_a_server_that_is_stopped_does_not_hang_the_doctor(own_postgres: StateDatabase) -> None:
+    own_postgres.server.pause()
+    try:
+        checks = choose_checks(make_subject(state=own_postgres.url()), ("state",))
+        ((_, findings),) = run_checks(checks, 3.0, repr)
+    finally:
+        own_postgres.server.resume()
+    assert findings[-1].verdict is Verdict.PROBLEM
