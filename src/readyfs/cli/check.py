@@ -7,17 +7,18 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.settings_options import with_settings
-from readyfs.config import Resolution, build_config, find_warnings, resolve_settings
+from readyfs.config import Resolution, find_state, find_warnings
 from readyfs.config import table as settings
+from readyfs.config.build import find_filters, find_raw, find_table
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
+from readyfs.layout import MountLayout, RawLayout
 from readyfs.partition import escape_text
 
 if TYPE_CHECKING:
@@ -91,20 +92,22 @@ def _make_request(resolution: Resolution, deep: bool, limit: int, metadata: str,
     for option, name in (("--metadata", metadata), ("--payload", payload)):
         if not name or "/" in name or name in (".", ".."):
             raise UsageError(f"{option} {name!r} is no file name", "name a file at the top of a run directory")
-    # What only concerns a mount comes from file and environment alone; nothing here depends on a mount point.
-    rest = resolve_settings({}, config_file=resolution.config_file)
-    merged = Resolution(
-        {**rest.values, **resolution.values}, {**rest.origins, **resolution.origins}, resolution.config_file
+    get = resolution.get
+    state, _ = find_state(resolution)
+    shape = CatalogShape(
+        MountLayout.parse(get(settings.LAYOUT)),
+        RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)),
+        get(settings.FILES),
+        get(settings.REQUIRED_FILES),
     )
-    config = build_config(merged, Path("/"))
     return Request(
-        state=config.state,
-        state_table=config.table,
-        filters=config.filters,
-        state_timeout_s=config.state_timeout_s,
-        raw=config.raw,
-        shape=CatalogShape(config.layout, config.raw_layout, config.files, config.required_files),
-        limits=Limits(config.raw_threads, config.raw_timeout_s),
+        state=state,
+        state_table=find_table(resolution),
+        filters=find_filters(resolution),
+        state_timeout_s=get(settings.STATE_TIMEOUT),
+        raw=find_raw(resolution),
+        shape=shape,
+        limits=Limits(get(settings.RAW_THREADS), get(settings.RAW_TIMEOUT)),
         contents=Contents(os.fsencode(metadata), os.fsencode(payload), deep),
         examples=limit,
     )

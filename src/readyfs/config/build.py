@@ -28,14 +28,10 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     """
     get = resolution.get
     state, _ = find_state(resolution)
-    raw = get(table.RAW)
-    if raw is None:
-        raise UsageError("no raw root is named", f"name it with {_three_names('raw')}")
+    raw = find_raw(resolution)
     if get(table.STATE_LISTEN) is not None and not re.match(r"postgres(ql)?[+:]", state):
         raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
     filters = find_filters(resolution)
-    if filters.since is not None and filters.until is not None and filters.since > filters.until:
-        raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
     config = Config(
@@ -111,16 +107,27 @@ def find_table(resolution: Resolution) -> StateTable:
     )
 
 
+def find_raw(resolution: Resolution) -> str:
+    """Return the raw root; raise `UsageError` if none is named."""
+    raw = resolution.get(table.RAW)
+    if raw is None:
+        raise UsageError("no raw root is named", f"name it with {_three_names('raw')}")
+    return raw
+
+
 def find_filters(resolution: Resolution) -> Filters:
-    """Return which part of the table is wanted."""
+    """Return which part of the table is wanted; raise `UsageError` if that can be nothing."""
     get = resolution.get
-    return Filters(
+    filters = Filters(
         sources=get(table.SOURCE),
         customers=get(table.CUSTOMER),
         queries=get(table.QUERY),
         since=get(table.SINCE),
         until=get(table.UNTIL),
     )
+    if filters.since is not None and filters.until is not None and filters.since > filters.until:
+        raise UsageError("--since is later than --until, so nothing could be shown", "swap them")
+    return filters
 
 
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:
