@@ -50,7 +50,7 @@ class DatabaseStore:
         self._table = table
         self._filters = filters
         self._timeout_s = timeout_s
-        self._engine = _create_engine(_choose_driver(url), timeout_s)
+        self._engine = create_engine(url, timeout_s)
         with self._transaction() as connection:
             self._statement(connection)
 
@@ -127,14 +127,15 @@ class DatabaseStore:
         return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
 
 
-def _choose_driver(url: sa.URL) -> sa.URL:
+def choose_driver(url: sa.URL) -> sa.URL:
     """Let a URL that names no driver have psycopg where it is installed: SQLAlchemy 2.0 would look for psycopg2."""
     if url.drivername == "postgresql" and find_spec("psycopg") is not None:
         return url.set(drivername="postgresql+psycopg")
     return url
 
 
-def _create_engine(url: sa.URL, timeout_s: float) -> sa.Engine:
+def create_engine(url: sa.URL, timeout_s: float) -> sa.Engine:
+    """Return an engine without a pool; raise `UsageError` or `StateError` for a dialect or driver that is not there."""
     try:
         dialect = url.get_dialect()
     except (NoSuchModuleError, ArgumentError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from readyfs.state.database import DatabaseStore
+from readyfs.state.database import DatabaseStore, choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite import SqliteStore
 from readyfs.state.store import StateStore, StateTable
@@ -20,4 +20,11 @@ def open_state(url: str, table: StateTable, filters: Filters, timeout_s: float) 
     path = sqlite_path(url)
     if path is not None:
         return SqliteStore(path, table, filters, timeout_s)
-    return DatabaseStore(parse_url(url), table, filters, timeout_s)
+    parsed = choose_driver(parse_url(url))
+    by_rows = DatabaseStore(parsed, table, filters, timeout_s)
+    if parsed.drivername != "postgresql+psycopg":
+        return by_rows
+    # Only now: the driver is an extra, and a missing one was explained by now.
+    from readyfs.state.postgres import PostgresStore
+
+    return PostgresStore(create_engine(parsed, timeout_s), parsed, table, filters, timeout_s, by_rows)

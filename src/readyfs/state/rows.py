@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldReason, WithheldTally, escape_text, render_date
+from readyfs.partition import (
+    SeriesKey,
+    SeriesRows,
+    WithheldExample,
+    WithheldReason,
+    WithheldTally,
+    escape_text,
+    render_date,
+)
 from readyfs.state.columns import Chunk, UnusualError, add_chunk, split_rows
 from readyfs.state.records import Records
 from readyfs.state.values import (
@@ -52,17 +60,21 @@ _COUNT_LIMIT: Final = 2**63
 """As for `parse_record_count`."""
 
 Row = Sequence[object]
+RawKey: TypeAlias = tuple[object, object, object, object]
+"""What stands in the key columns of a row, whether or not it means anything."""
 
 
 class RowParser:
-    """Collects the ready rows of one load.
+    """Collects the ready rows of one load; `odd` holds the first of those that are withheld, if they are to be kept.
 
     Texts of dates are remembered by their bytes; other types are parsed anew, because a dictionary takes 1, 1.0 and
     True for one key.
     """
 
-    def __init__(self, ready: str, vocabulary: Vocabulary) -> None:
+    def __init__(self, ready: str, vocabulary: Vocabulary, odd_rows_kept: int = 0) -> None:
         self._ready = ready.encode()
+        self._odd_rows_kept = odd_rows_kept
+        self.odd: dict[RawKey, WithheldExample] = {}
         self._vocabulary = vocabulary
         self._records = Records(vocabulary)
         self.withheld = WithheldTally()
@@ -137,10 +149,15 @@ class RowParser:
 
     def _withhold(self, reason: WithheldReason, row: Row, detail: str) -> None:
         self.rows += 1
-        self.withheld.add(reason, "/".join(_show_key(row)), detail)
+        subject = "/".join(_show_key(row))
+        self.withheld.add(reason, subject, detail)
+        if len(self.odd) < self._odd_rows_kept:
+            source, customer, query, date = row[:4]
+            self.odd[source, customer, query, date] = WithheldExample(reason, subject, detail)
 
     def _withhold_bad(self, row: Row) -> None:
-        if self.withheld.counts.get(WithheldReason.BAD_ROW, 0) < self.withheld.examples_per_reason:
+        kept = max(self.withheld.examples_per_reason, self._odd_rows_kept)
+        if self.withheld.counts.get(WithheldReason.BAD_ROW, 0) < kept:
             self._withhold(WithheldReason.BAD_ROW, row, "; ".join(_find_faults(row)))
         else:
             self.rows += 1

@@ -38,6 +38,7 @@ LONG_LOCK_MS: Final = 2500.0
 """A load that is longer than this takes half of the 5 s for which the usual driver of a producer waits."""
 
 _TRIES: Final = 5
+_TORN_PAUSE_S: Final = 0.005
 
 T = TypeVar("T")
 _log = structlog.get_logger("readyfs.state")
@@ -212,6 +213,7 @@ class SqliteStore:
             columns = self._columns(connection)
             started = time.perf_counter()
             before = look(self._path)
+            self._refuse_torn(connection)
             plan = plan_chunks(connection, split_table(self._table)[1], columns, self._table.ready)
             if plan is None:
                 found = self._read_rows(connection, columns)
@@ -228,6 +230,18 @@ class SqliteStore:
         if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != before.database:
             raise _MovedError
         return lock_ms, found
+
+    def _refuse_torn(self, connection: sqlite3.Connection) -> None:
+        """Raise `StateError` for a file that ends within a page: SQLite reads zeros there, and rows vanish in silence."""
+        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        for _ in range(_TRIES):
+            if look(self._path).database.size % page_size == 0:
+                return
+            time.sleep(_TORN_PAUSE_S)  # in WAL mode a checkpoint may be making it longer
+        raise StateError(
+            f"state database {escape_text(str(self._path))} is damaged (it ends in the middle of a page)",
+            "restore it, and look for what cut it off",
+        )
 
     def _read_rows(self, connection: sqlite3.Connection, columns: dict[str, str | None]) -> RowBuffer:
         compiled = ready_rows(self._table, columns).compile(dialect=SQLiteDialect_pysqlite())
