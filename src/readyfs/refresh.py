@@ -20,6 +20,7 @@ from readyfs.catalog.delta import Delta, compare
 from readyfs.catalog.tree import Branch, Catalog
 from readyfs.errors import StateError
 from readyfs.loader import CatalogLoader, Loaded
+from readyfs.metrics.refresh_tally import RefreshTally
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
@@ -57,6 +58,11 @@ class Outage:
     since_ns: int
     cause: str
     failures: int = 1
+    began_s: float = field(default_factory=time.monotonic)
+
+    def lasted_s(self) -> float:
+        """Return for how many seconds it has lasted; from any thread."""
+        return time.monotonic() - self.began_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Refresher:
         self.latest = first
         self.outage: Outage | None = None
         self.last_duration_ms = 0.0
+        self.tally = RefreshTally()
+        self.tally.loaded(first.lock_ms)
         self._loader = loader
         self._fs = filesystem
         self._kernel = kernel_cache
@@ -143,6 +151,7 @@ class Refresher:
                 force, self._forced = self._forced, False
                 last_began, self._running_since = trio.current_time(), time.monotonic()
                 outcome = await self._refresh_once(force=force)
+                self.tally.ended(outcome.duration_ms, changed=outcome.changed, failed=outcome.error is not None)
                 self._running_since = None
                 for waiter in waiters:
                     waiter.outcome = outcome
@@ -205,6 +214,7 @@ class Refresher:
 
     async def _put_into_force(self, previous: Catalog, loaded: Loaded) -> Delta:
         self.latest = loaded
+        self.tally.loaded(loaded.lock_ms)
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()

@@ -105,8 +105,8 @@ async def test_error_of_ours_becomes_its_errno(operation: str, error: errors.Fil
     operations = failing(error)
     with capture_logs() as logs:
         assert await errno_of_call(CALLS[operation], operations) == number
-    assert operations.requests == {operation: 1}
-    assert operations.errors == {errno.errorcode[number]: 1}
+    assert operations.tally.requests == {operation: 1}
+    assert operations.tally.errors_by_errno() == {errno.errorcode[number]: 1}
     assert logs == []
 
 
@@ -122,7 +122,7 @@ async def test_system_error_is_passed_on_and_logged(operation: str) -> None:
     with capture_logs() as logs:
         assert await errno_of_call(CALLS[operation], operations) == errno.ENOSPC
     assert [(line["log_level"], line["operation"]) for line in logs] == [("warning", operation)]
-    assert operations.errors == {"ENOSPC": 1}
+    assert operations.tally.errors_by_errno() == {"ENOSPC": 1}
 
 
 @pytest.mark.parametrize("error", [OSError("no number"), OSError(0, "zero")])
@@ -141,7 +141,7 @@ async def test_unexpected_exception_is_an_io_error_with_its_traceback_logged(ope
     with capture_logs() as logs:
         assert await errno_of_call(CALLS[operation], operations) == errno.EIO
     assert [(line["log_level"], line["operation"], line["exc_info"]) for line in logs] == [("error", operation, True)]
-    assert operations.errors == {"EIO": 1}
+    assert operations.tally.errors_by_errno() == {"EIO": 1}
 
 
 async def test_unexpected_exception_on_a_worker_thread_is_an_io_error() -> None:
@@ -154,7 +154,7 @@ async def test_absent_name_that_must_not_be_remembered_is_enoent(place: Place) -
     operations = serve(place)
     control = place.inode(b".readyfs")
     assert await errno_of_call(lambda ops: ops.lookup(control, b"x", None), operations) == errno.ENOENT
-    assert operations.errors == {}
+    assert operations.tally.errors_by_errno() == {}
 
 
 @pytest.mark.parametrize("operation", ["lookup", "readdir", "open", "read"])
@@ -186,7 +186,7 @@ async def test_cancellation_passes_through(operation: str, place: Place) -> None
         scope.cancel()
     release.set()
     assert scope.cancelled_caught
-    assert operations.errors == {}
+    assert operations.tally.errors_by_errno() == {}
     assert operations_waiting(operations) == []
 
 
@@ -262,7 +262,7 @@ async def test_forget_lowers_the_counts_of_every_inode_named(place: Place) -> No
     await operations.forget([(one.st_ino, 1), (two.st_ino, 1), (99, 5)])
     assert place.fs.inodes.peek(InodeNumber(one.st_ino)) is None
     assert place.fs.inodes.peek(InodeNumber(two.st_ino)) is not None
-    assert operations.requests["forget"] == 1
+    assert operations.tally.requests["forget"] == 1
 
 
 async def test_file_is_opened_read_and_closed(place: Place) -> None:
@@ -273,7 +273,7 @@ async def test_file_is_opened_read_and_closed(place: Place) -> None:
     assert await operations.read(opened.fh, 1, 3) == b"ell"
     await operations.release(opened.fh)
     assert await errno_of_call(lambda ops: ops.read(opened.fh, 0, 1), operations) == errno.ESTALE
-    assert operations.requests == {"open": 1, "read": 2, "release": 1}
+    assert operations.tally.requests == {"open": 1, "read": 2, "release": 1}
 
 
 async def test_control_file_bypasses_the_page_cache_and_the_worker_threads(place: Place) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import trio
 
 from readyfs.errors import FuseError
+from readyfs.metrics.durations import Durations
 
 
 class KernelLacksError(FuseError):
@@ -47,6 +48,16 @@ class EngineCounters(Protocol):
     @property
     def errors(self) -> Counter[str]:
         """How often the answer was an error, by errno name."""
+        ...
+
+    @property
+    def errors_by_operation(self) -> Counter[tuple[str, str]]:
+        """The same by operation and errno name."""
+        ...
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """How long requests took from being read to being answered, by operation."""
         ...
 
     @property

@@ -59,7 +59,9 @@ class KernelCache:
         self._damage: queue.SimpleQueue[Invalidation | None] = queue.SimpleQueue()
         self._damage_thread = threading.Thread(target=self._forget_damage, name="readyfs-damage", daemon=True)
         self._damage_thread.start()
+        self._counting = threading.Lock()
         self.sent = 0
+        self.failed = 0
 
     async def forget(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications of a refresh in order; return when the last one has returned."""
@@ -109,9 +111,11 @@ class KernelCache:
         try:
             expired = self._notifier.expire_names()
         except OSError as error:
+            self._count(failed=True)
             log.warning("the kernel refused a notification", error=error.strerror, subject=["epoch"])
             return False
-        self.sent += expired
+        if expired:
+            self._count()
         return expired
 
     def _notifications(self, invalidation: Invalidation, *, expired: bool = False) -> Iterator[partial[None]]:
@@ -124,11 +128,19 @@ class KernelCache:
 
     def _send(self, notification: partial[None]) -> None:
         # Whatever goes wrong, the others are sent; the name's timeout heals what a lost notification leaves.
-        self.sent += 1
+        failed = False
         try:
             notification()
         except OSError as error:
-            if error.errno not in _HARMLESS:
+            failed = error.errno not in _HARMLESS
+            if failed:
                 log.warning("the kernel refused a notification", error=error.strerror, subject=notification.args)
         except Exception:
+            failed = True
             log.exception("a notification failed unexpectedly", subject=notification.args)
+        self._count(failed=failed)
+
+    def _count(self, *, failed: bool = False) -> None:
+        with self._counting:  # refreshes and damage send on threads of their own
+            self.sent += 1
+            self.failed += failed

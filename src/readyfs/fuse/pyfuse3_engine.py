@@ -11,8 +11,9 @@ import errno
 import functools
 import os
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -23,6 +24,8 @@ import trio
 from readyfs.errors import FilesystemError, FuseError, WouldBlockError
 from readyfs.fuse.errno_table import errno_of
 from readyfs.fuse.raw_calls import RawCall, RawCalls
+from readyfs.metrics.durations import Durations
+from readyfs.metrics.request_tally import RequestTally
 from readyfs.partition import escape_text
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
@@ -50,7 +53,8 @@ def _handler(
 
     @functools.wraps(method)
     async def answer(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self.requests[name] += 1
+        self.tally.requests[name] += 1
+        began_ns = time.perf_counter_ns()
         try:
             return await method(self, *args, **kwargs)
         except pyfuse3.FUSEError:
@@ -63,14 +67,16 @@ def _handler(
         except Exception:
             number = errno.EIO
             log.exception("request failed unexpectedly", operation=name)
-        self.errors[errno.errorcode.get(number, str(number))] += 1
+        finally:
+            self.tally.durations[name].note(time.perf_counter_ns() - began_ns)
+        self.tally.failed(name, number)
         raise pyfuse3.FUSEError(number)
 
     return answer
 
 
 class Operations(pyfuse3.Operations):
-    """pyfuse3's handlers; `requests` counts them by operation, `errors` counts answers by errno."""
+    """pyfuse3's handlers; `tally` counts them, on the trio loop alone."""
 
     # A hashed inode number cannot be turned back into a name once it was forgotten.
     supports_dot_lookup = False
@@ -79,8 +85,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._fs = filesystem
         self._raw = raw_calls
-        self.requests: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
+        self.tally = RequestTally()
         self.served = trio.Event()
 
     def init(self) -> None:
@@ -111,8 +116,10 @@ class Operations(pyfuse3.Operations):
     # Not wrapped: pyfuse3 has nobody to answer, and the filesystem's forget raises nothing.
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET and BATCH_FORGET."""
-        self.requests["forget"] += 1
+        self.tally.requests["forget"] += 1
+        began_ns = time.perf_counter_ns()
         self._fs.forget([(InodeNumber(inode), count) for inode, count in inode_list])
+        self.tally.durations["forget"].note(time.perf_counter_ns() - began_ns)
 
     @_handler
     async def getattr(self, inode: int, ctx: object) -> pyfuse3.EntryAttributes:
@@ -241,12 +248,22 @@ class Pyfuse3Engine:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return self._operations.requests
+        return self._operations.tally.requests.copy()
 
     @property
     def errors(self) -> Counter[str]:
         """How often the answer was an error, by errno name."""
-        return self._operations.errors
+        return self._operations.tally.errors_by_errno()
+
+    @property
+    def errors_by_operation(self) -> Counter[tuple[str, str]]:
+        """The same by operation and errno name."""
+        return self._operations.tally.errors.copy()
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """How long requests took from being handed over to being answered, by operation."""
+        return dict(self._operations.tally.durations)
 
     @property
     def fallbacks(self) -> Counter[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,8 @@ from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.mount_point import detach
+from readyfs.metrics.durations import Durations
+from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import InodeNumber
 
@@ -66,12 +68,25 @@ class DirectEngine:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return self._workers.requests if self._workers is not None else Counter()
+        return self._tally().requests
 
     @property
     def errors(self) -> Counter[str]:
         """How often the answer was an error, by errno name."""
-        return self._workers.errors if self._workers is not None else Counter()
+        return self._tally().errors_by_errno()
+
+    @property
+    def errors_by_operation(self) -> Counter[tuple[str, str]]:
+        """The same by operation and errno name."""
+        return self._tally().errors
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """How long requests took from being read to being answered, by operation."""
+        return self._tally().durations
+
+    def _tally(self) -> RequestTally:
+        return self._workers.tally() if self._workers is not None else RequestTally()
 
     @property
     def fallbacks(self) -> Counter[str]:

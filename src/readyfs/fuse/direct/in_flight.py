@@ -75,6 +75,10 @@ class InFlight:
         self._given_up = True
         return [one for one in tuple(self._requests.values()) if self.take(one)]
 
+    def waited_ns(self, request: Request) -> int:
+        """Return for how many nanoseconds a request that entered has been under way."""
+        return int((self._monotonic() - request.since) * 1e9)
+
     def waits_s(self) -> Sequence[float]:
         """Return for how many seconds each request has waited."""
         now = self._monotonic()

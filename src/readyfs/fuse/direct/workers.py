@@ -14,6 +14,7 @@ import errno
 import math
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ from readyfs.fuse.direct.protocol import (
     reply_header,
 )
 from readyfs.fuse.errno_table import errno_of
+from readyfs.metrics.durations import REQUEST_BOUNDS_NS
+from readyfs.metrics.request_tally import RequestTally, sum_tallies
 
 log = structlog.get_logger("readyfs.fuse")
 
@@ -73,8 +76,8 @@ class Workers:
         self._free = raw_threads
         self._on_end = on_end
         self._parked: deque[tuple[Request, Handler]] = deque()
-        self._requests: list[Counter[str]] = []
-        self._errors: list[Counter[str]] = []
+        self._late = RequestTally()
+        self._tallies = [self._late]
         # Guards what follows: who reads, what the reader waits for, and who sleeps until the seat is free.
         self._lock = threading.Lock()
         self._reader: object = None
@@ -104,26 +107,30 @@ class Workers:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return _sum(self._requests)
+        return self.tally().requests
 
     @property
     def errors(self) -> Counter[str]:
         """How often the answer was an error, by errno name."""
-        return _sum(self._errors)
+        return self.tally().errors_by_errno()
+
+    def tally(self) -> RequestTally:
+        """Return what all threads have counted so far."""
+        return sum_tallies(self._tallies)
 
     def answer_late(self, requests: list[Request]) -> None:
-        """Answer requests that were taken out of the table of those in flight."""
+        """Answer requests that were taken out of the table of those in flight; on the trio loop alone."""
         for request in requests:
+            self._late.failed(request.operation, request.late_errno)
+            self._late.durations[request.operation].note(self._in_flight.waited_ns(request))
             self._channel.send(reply_error(request.unique, request.late_errno))
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
 
     def _start_one(self) -> bool:
         """Start a thread that reads; the caller holds the lock. Returns whether the system has one to give."""
-        # Counted by one thread each: adding to a shared counter is not atomic.
-        requests: Counter[str] = Counter()
-        errors: Counter[str] = Counter()
-        worker = threading.Thread(target=self._run, args=(requests, errors), name="readyfs-worker", daemon=True)
+        tally = RequestTally()
+        worker = threading.Thread(target=self._run, args=(tally,), name="readyfs-worker", daemon=True)
         try:
             worker.start()
         except RuntimeError as error:
@@ -132,12 +139,11 @@ class Workers:
             self._short_of_threads = True
             return False
         self._short_of_threads = False
-        self._requests.append(requests)
-        self._errors.append(errors)
+        self._tallies.append(tally)
         self._threads += 1
         return True
 
-    def _run(self, requests: Counter[str], errors: Counter[str]) -> None:
+    def _run(self, tally: RequestTally) -> None:
         me = object()
         while self._sit(me):
             while self._reader is me:
@@ -146,7 +152,7 @@ class Workers:
                     self._end()
                     break
                 try:
-                    self._serve(me, received, requests, errors)
+                    self._serve(me, received, tally)
                 except Exception:
                     log.exception("request failed unexpectedly", operation="protocol")
             with self._lock:
@@ -212,7 +218,8 @@ class Workers:
 
     # ---- requests ---------------------------------------------------------------------------------------------------
 
-    def _serve(self, me: object, data: bytes, requests: Counter[str], errors: Counter[str]) -> None:
+    def _serve(self, me: object, data: bytes, tally: RequestTally) -> None:
+        began_ns = time.perf_counter_ns()
         length, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
         if not is_complete(opcode, length, len(data)):
             log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
@@ -222,31 +229,39 @@ class Workers:
         named = self._handlers.get(opcode)
         if named is not None:
             operation, handler = named
-            requests[operation] += 1
+            tally.requests[operation] += 1
             request = Request(unique, operation, inode, data[IN_HEADER.size :])
             try:
                 answer = _call(handler, request, may_block=False)
             except WouldBlockError:
-                self._serve_waiting(me, request, handler, errors)
-            else:
-                self._send(request, answer, errors)
+                self._serve_waiting(me, request, handler, tally)
+                return
+            self._send(request, answer, tally)
         elif opcode in NO_ANSWER:
-            requests["forget"] += 1
+            operation = "forget"
+            tally.requests[operation] += 1
             request = Request(unique, "forget", inode, data[IN_HEADER.size :])
             if opcode == Opcode.FORGET:
                 self._operations.forget(request)
             else:
                 self._operations.batch_forget(request)
         elif opcode == Opcode.INTERRUPT:
-            requests["interrupt"] += 1
+            operation = "interrupt"
+            tally.requests[operation] += 1
             self._interrupt(unique, data)
         elif opcode in CHANGES:
-            requests["refused"] += 1
+            operation = "refused"
+            tally.requests[operation] += 1
             self._channel.send(reply_error(unique, errno.EROFS))
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
-            requests["unsupported"] += 1
+            operation = "unsupported"
+            tally.requests[operation] += 1
             self._channel.send(reply_error(unique, errno.ENOSYS))
+        elapsed_ns = time.perf_counter_ns() - began_ns
+        durations = tally.durations[operation]  # what `note` does, without the price of a call
+        durations[bisect_left(REQUEST_BOUNDS_NS, elapsed_ns)] += 1
+        durations[-1] += elapsed_ns
 
     def _interrupt(self, unique: int, data: bytes) -> None:
         (interrupted,) = INTERRUPT_IN.unpack_from(data, IN_HEADER.size)
@@ -257,8 +272,9 @@ class Workers:
 
     # ---- requests that wait for the raw store ---------------------------------------------------------------------
 
-    def _serve_waiting(self, me: object, request: Request, handler: Handler, errors: Counter[str]) -> None:
+    def _serve_waiting(self, me: object, request: Request, handler: Handler, tally: RequestTally) -> None:
         if not self._in_flight.enter(request):
+            tally.failed(request.operation, errno.EIO)
             self._channel.send(reply_error(request.unique, errno.EIO))
             return
         with self._lock:
@@ -272,7 +288,7 @@ class Workers:
         if not self._watch_wanted.is_set():
             self._watch_wanted.set()
         while True:
-            self._answer_waiting(request, handler, errors)
+            self._answer_waiting(request, handler, tally)
             with self._lock:
                 parked = self._parked.popleft() if self._parked else None
                 if parked is not None:
@@ -284,20 +300,21 @@ class Workers:
                 if parked is None:
                     return
 
-    def _answer_waiting(self, request: Request, handler: Handler, errors: Counter[str]) -> None:
+    def _answer_waiting(self, request: Request, handler: Handler, tally: RequestTally) -> None:
         if not self._in_flight.waits(request) and request.operation != RELEASE:
             return  # answered late while it was parked
         answer = _call(handler, request, may_block=True)
         if self._in_flight.take(request):
-            self._send(request, answer, errors)
+            self._send(request, answer, tally)
+            tally.durations[request.operation].note(self._in_flight.waited_ns(request))
         elif isinstance(answer, Answer):
             _undo(request, answer)
 
     # ---- answers ----------------------------------------------------------------------------------------------------
 
-    def _send(self, request: Request, answer: Answer | int, errors: Counter[str]) -> None:
+    def _send(self, request: Request, answer: Answer | int, tally: RequestTally) -> None:
         if isinstance(answer, int):
-            errors[errno.errorcode.get(answer, str(answer))] += 1
+            tally.failed(request.operation, answer)
             self._channel.send(reply_error(request.unique, answer))
             return
         sent = self._channel.send(reply_header(request.unique, len(answer.body)), answer.body)
@@ -337,10 +354,3 @@ def _is_running(thread_id: int) -> bool:
     except OSError:
         return False  # not to be known: relieved once too often rather than never
     return stat[stat.rindex(b")") + 2 :].startswith(b"R")
-
-
-def _sum(counters: list[Counter[str]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for counter in tuple(counters):
-        total.update(counter.copy())
-    return total

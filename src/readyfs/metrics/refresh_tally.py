@@ -1,0 +1,35 @@
+"""What the refresh task counts: how refreshes ended, and how long they and the loads among them took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+
+from readyfs.metrics.durations import REFRESH_BOUNDS_NS, Durations
+
+
+class RefreshOutcome(StrEnum):
+    """How a refresh ended: `failed` when the state could not be read."""
+
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+class RefreshTally:
+    """Written on the trio loop by the refresh alone, read from any thread."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[RefreshOutcome] = Counter()
+        self.durations = Durations(REFRESH_BOUNDS_NS)
+        self.locks = Durations(REFRESH_BOUNDS_NS)
+
+    def ended(self, duration_ms: float, *, changed: bool, failed: bool) -> None:
+        """Count a refresh."""
+        outcome = RefreshOutcome.CHANGED if changed else RefreshOutcome.UNCHANGED
+        self.outcomes[RefreshOutcome.FAILED if failed else outcome] += 1
+        self.durations.note(int(duration_ms * 1e6))
+
+    def loaded(self, lock_ms: float) -> None:
+        """Count a load by how long its transaction was open."""
+        self.locks.note(int(lock_ms * 1e6))

@@ -1,0 +1,46 @@
+"""What one thread of an engine counts: requests, errors and durations by operation."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations
+
+
+class RequestTally:
+    """Written by one thread, because adding to a shared counter is not atomic; any thread may read it.
+
+    `requests` counts what was taken, by operation; `errors` counts answers by operation and errno name; `durations`
+    holds what was answered.
+    """
+
+    __slots__ = ("durations", "errors", "requests")
+
+    def __init__(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.errors: Counter[tuple[str, str]] = Counter()
+        self.durations: defaultdict[str, Durations] = defaultdict(lambda: Durations(REQUEST_BOUNDS_NS))
+
+    def failed(self, operation: str, number: int) -> None:
+        """Count an error answer."""
+        self.errors[operation, errno.errorcode.get(number, str(number))] += 1
+
+    def errors_by_errno(self) -> Counter[str]:
+        """Return the error answers by errno name."""
+        found: Counter[str] = Counter()
+        for (_, name), count in self.errors.copy().items():
+            found[name] += count
+        return found
+
+
+def sum_tallies(tallies: Iterable[RequestTally]) -> RequestTally:
+    """Return the sum of what several threads have counted so far."""
+    total = RequestTally()
+    for tally in tuple(tallies):
+        total.requests.update(tally.requests.copy())
+        total.errors.update(tally.errors.copy())
+        for operation, durations in tuple(tally.durations.items()):
+            total.durations[operation].add([durations])
+    return total
