@@ -38,12 +38,14 @@ from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount
 from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3_engine import Pyfuse3Engine, Pyfuse3Notifier
 from readyfs.fuse.raw_calls import RawCalls
+from readyfs.fuse.raw_volumes import volume_finder
 from readyfs.life import Life, Phase
 from readyfs.loader import CatalogLoader, Loaded
 from readyfs.log import check_log_file
 from readyfs.mount_lock import hold_mount_lock
 from readyfs.notify import Notifier
 from readyfs.privileges import Capability, drop_privileges, has_capability
+from readyfs.raw.guard import GuardedRawStore
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.refresh import Refresher, Schedule
@@ -83,8 +85,10 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     """
     # What can be refused is refused before anything is made; the mount point is looked at again under the lock.
     check_fuse(privileged=has_capability(Capability.SYS_ADMIN), allow_other=config.allow_other)
-    raw = open_raw(config.raw, config.raw_layout)
-    raw.check()
+    unguarded = open_raw(config.raw, config.raw_layout)
+    unguarded.check()
+    volume_of = volume_finder(Path(config.raw), config.raw_layout)
+    raw = GuardedRawStore(unguarded, volume_of, limit=(config.raw_threads + 1) // 2)
     reserved = list(_reserved(config))
     prepare_mount_point(config.mountpoint, reserved)
     listener = None

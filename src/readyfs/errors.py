@@ -147,3 +147,7 @@ class TooManyHandlesError(FilesystemError):
 
 class WouldBlockError(FilesystemError):
     """The answer needs the raw store, which the caller must not wait for here; ask again where blocking is allowed."""
+
+
+class PostponedError(FilesystemError):
+    """So many calls hang on the same volume of the raw store that this one must wait aside; ask again later."""

@@ -6,25 +6,25 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from readyfs.fuse.mount_table import mounts_at
 from tests.mount.daemon import Place, wait_until
 
 
 class BoundStore:
-    """The raw root of a place once more, at `path`, through FUSE and without caches."""
+    """A directory once more, at `path`, through FUSE and without caches."""
 
-    def __init__(self, place: Place) -> None:
-        self._source = place.raw
-        self.path = place.base / "bound"
-        self.path.mkdir()
+    def __init__(self, source: Path, path: Path) -> None:
+        self.source = source
+        self.path = path
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> None:
         """Mount it."""
         options = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
         self._process = subprocess.Popen(
-            ["bindfs", "-f", "-r", "-o", options, self._source, self.path],
+            ["bindfs", "-f", "-r", "-o", options, self.source, self.path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -54,7 +54,24 @@ class BoundStore:
 @contextmanager
 def bound(place: Place) -> Iterator[BoundStore]:
     """Mount the raw root of a place through bindfs for the body."""
-    store = BoundStore(place)
+    path = place.base / "bound"
+    path.mkdir()
+    with _mounted(BoundStore(place.raw, path)) as store:
+        yield store
+
+
+@contextmanager
+def bound_in_place(directory: Path) -> Iterator[BoundStore]:
+    """Have a directory lie on a bindfs of its own for the body; what it holds is moved aside for that."""
+    source = directory.with_name(f"{directory.name}.source")
+    directory.rename(source)
+    directory.mkdir()
+    with _mounted(BoundStore(source, directory)) as store:
+        yield store
+
+
+@contextmanager
+def _mounted(store: BoundStore) -> Iterator[BoundStore]:
     try:
         store.mount()
         yield store

@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 NAME_MAX: Final = 255
 READ_INTERRUPT_S: Final = 0.25
+TICK_S: Final = 0.25
+"""How often it is seen to that calls which hang do not keep others from a thread."""
 MAX_TASKS: Final = 4096
 """Requests that may be under way at once. One that waits for a hung raw store keeps its task, and when all are taken
 not even the catalog can be listed; pyfuse3's own limit is 99."""
@@ -286,7 +288,15 @@ class Pyfuse3Engine:
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
         with _interrupted_reads():
-            await pyfuse3.main(max_tasks=MAX_TASKS)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._make_room)
+                await pyfuse3.main(max_tasks=MAX_TASKS)
+                nursery.cancel_scope.cancel()
+
+    async def _make_room(self) -> None:
+        while True:
+            await trio.sleep(TICK_S)
+            self._raw_calls.make_room()
 
     async def wait_served(self, ended: trio.Event) -> None:
         """Return once the kernel's INIT was answered; raise `FuseError` if the mount ends before."""

@@ -2,7 +2,8 @@
 
 A request that waits must get an answer some day: a client whose request was taken and never answered cannot even be
 killed. So each call has a deadline, and all are given up when the daemon stops; the client gets EIO. The thread of a
-call that was given up stays until the raw store answers it, and keeps its place among the workers until then.
+call that was given up stays until the raw store answers it. Calls that hang do not count among the workers, up to a
+multiple of them, so that those who need another volume of the raw store find one.
 """
 
 from __future__ import annotations
@@ -12,11 +13,21 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import trio
 
+from readyfs.errors import PostponedError
+
 T = TypeVar("T")
+
+HANG_S: Final = 1.0
+"""A call that holds its thread for longer hangs, for all that is known."""
+MAX_HUNG: Final = 7
+"""How many times `threads` may hang beside the threads that work."""
+POSTPONED_S: Final = 0.1
+MAX_POSTPONED_S: Final = 1.6
+"""How long a postponed call waits before it is tried again: the first time, and after many times in vain."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +73,10 @@ class RawCalls:
     """The raw store's worker threads and the requests that wait for them; used on the trio loop alone."""
 
     def __init__(self, threads: int, timeout_s: float) -> None:
+        self._threads = threads
         self._limiter = trio.CapacityLimiter(threads)
+        # Added to and taken from on the workers, each step atomic.
+        self._running: dict[object, float] = {}
         self._timeout_s = timeout_s
         self._waiting: set[RawCall] = set()
         self._given_up = False
@@ -75,16 +89,37 @@ class RawCalls:
         `discard` undoes a result that comes too late; it may be called on any thread.
         """
         delivery = _Delivery(call, discard)
+        pause_s = POSTPONED_S
         if not self._given_up:
             with trio.move_on_after(self._timeout_s) as scope:
                 record = RawCall(operation, inode, time.monotonic(), scope)
                 self._waiting.add(record)
                 try:
-                    return await trio.to_thread.run_sync(delivery.work, limiter=self._limiter, abandon_on_cancel=True)
+                    while True:
+                        try:
+                            return await trio.to_thread.run_sync(
+                                self._work, delivery, limiter=self._limiter, abandon_on_cancel=True
+                            )
+                        except PostponedError:
+                            await trio.sleep(pause_s)
+                            pause_s = min(2 * pause_s, MAX_POSTPONED_S)
                 finally:
                     self._waiting.remove(record)
             delivery.abandon()
         raise OSError(errno.EIO, "the raw store does not answer")
+
+    def _work(self, delivery: _Delivery[T]) -> T:
+        self._running[delivery] = time.monotonic()
+        try:
+            return delivery.work()
+        finally:
+            del self._running[delivery]
+
+    def make_room(self) -> None:
+        """Have as many more workers as there are calls that hang; to be called now and then, on the loop."""
+        limit = time.monotonic() - HANG_S
+        hung = sum(since <= limit for since in tuple(self._running.values()))
+        self._limiter.total_tokens = self._threads + min(hung, MAX_HUNG * self._threads)
 
     def give_up(self) -> None:
         """Answer every waiting request, and each that still comes, with EIO."""

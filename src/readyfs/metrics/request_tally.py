@@ -23,6 +23,13 @@ class RequestTally:
         self.errors: Counter[tuple[str, str]] = Counter()
         self.durations: defaultdict[str, Durations] = defaultdict(lambda: Durations(REQUEST_BOUNDS_NS))
 
+    def add(self, other: RequestTally) -> None:
+        """Add what another tally has counted so far."""
+        self.requests.update(other.requests.copy())
+        self.errors.update(other.errors.copy())
+        for operation, durations in tuple(other.durations.items()):
+            self.durations[operation].add([durations])
+
     def failed(self, operation: str, number: int) -> None:
         """Count an error answer."""
         self.errors[operation, errno.errorcode.get(number, str(number))] += 1
@@ -39,8 +46,5 @@ def sum_tallies(tallies: Iterable[RequestTally]) -> RequestTally:
     """Return the sum of what several threads have counted so far."""
     total = RequestTally()
     for tally in tuple(tallies):
-        total.requests.update(tally.requests.copy())
-        total.errors.update(tally.errors.copy())
-        for operation, durations in tuple(tally.durations.items()):
-            total.durations[operation].add([durations])
+        total.add(tally)
     return total

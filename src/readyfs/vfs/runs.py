@@ -23,7 +23,7 @@ import structlog
 
 from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
-from readyfs.errors import BrokenRunError, TooManyHandlesError, UsageError, WouldBlockError
+from readyfs.errors import BrokenRunError, PostponedError, TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, escape_text
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry
@@ -152,7 +152,7 @@ class Runs:
             if not is_known:
                 try:
                     self._read(meaning)
-                except TooManyHandlesError:
+                except (TooManyHandlesError, PostponedError):
                     break
         return count
 
@@ -198,6 +198,11 @@ class Runs:
         """Return the partition key and run id of every run that is known to be damaged."""
         with self._lock:
             return [run for run, damage in self._damage.items() if damage.broken]
+
+    def causes(self) -> list[tuple[PartitionKey, bytes, str]]:
+        """Return the same with what was found last."""
+        with self._lock:
+            return [(*run, damage.cause) for run, damage in self._damage.items() if damage.broken]
 
     def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""

@@ -127,6 +127,7 @@ class DirectEngine:
                 with trio.move_on_after(TICK_S):
                     await self._ended.wait()
                 self._workers.answer_late(self._in_flight.take_late())
+                self._workers.make_room()
             nursery.cancel_scope.cancel()
 
     async def _expire_idle(self) -> None:

@@ -4,8 +4,8 @@ One of them reads: it serves each request on the spot, which costs no switch of 
 of an interpreter that work at the same time slow each other down more than they help, so the others sleep. While the
 reader waits for the raw store somebody watches it, and if that takes longer than a moment another thread takes its
 seat: a slow raw store holds up those who wait for it, and an INTERRUPT is always read. While the raw store is known to
-be slow the seat is given up beforehand. Only when as many requests hang as may wait at once do others that need the
-raw store wait, too; what is in memory is answered all the same.
+be slow the seat is given up beforehand. When as many requests wait for the raw store as may at once, others that need
+it are parked; what is in memory is answered all the same. Requests that hang do not count, up to a multiple of those.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from readyfs.errors import FilesystemError, FuseError, WouldBlockError
+from readyfs.errors import FilesystemError, FuseError, PostponedError, WouldBlockError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Answer, Handler, Operations
@@ -51,6 +51,10 @@ SLOW_RELIEFS: Final = 4
 SLOW_WITHIN_S: Final = 0.1
 """So many reliefs within so short a time: the raw store is slow, and not just was once."""
 SLOW_FOR_S: Final = 0.5
+HANG_S: Final = 1.0
+"""A request that waits for the raw store for longer hangs, for all that is known."""
+MAX_HUNG: Final = 7
+"""How many times `raw_threads` may hang beside those that wait."""
 QUIET_MOMENTS: Final = 25
 """After so many moments without a wait the watch goes to sleep."""
 
@@ -75,9 +79,14 @@ class Workers:
         self._in_flight = in_flight
         self._free = raw_threads
         self._on_end = on_end
+        self._raw_threads = raw_threads
+        self._hung = 0
+        self._waiting: dict[Request, float] = {}
         self._parked: deque[tuple[Request, Handler]] = deque()
+        self._postponed: deque[tuple[Request, Handler]] = deque()
         self._late = RequestTally()
-        self._tallies = [self._late]
+        self._helped = RequestTally()
+        self._tallies = [self._late, self._helped]
         # Guards what follows: who reads, what the reader waits for, and who sleeps until the seat is free.
         self._lock = threading.Lock()
         self._reader: object = None
@@ -124,6 +133,18 @@ class Workers:
             self._late.failed(request.operation, request.late_errno)
             self._late.durations[request.operation].note(self._in_flight.waited_ns(request))
             self._channel.send(reply_error(request.unique, request.late_errno))
+
+    def make_room(self) -> None:
+        """Have threads for as many more requests as there are that hang; to be called now and then."""
+        limit = time.monotonic() - HANG_S
+        with self._lock:
+            hung = min(sum(since <= limit for since in self._waiting.values()), MAX_HUNG * self._raw_threads)
+            self._free += hung - self._hung
+            self._hung = hung
+            for _ in range(min(len(self._postponed), self._raw_threads)):
+                self._parked.append(self._postponed.popleft())
+            while self._parked and self._free > 0 and self._start_helper(*self._parked[0]):
+                self._parked.popleft()
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
 
@@ -278,21 +299,46 @@ class Workers:
             self._channel.send(reply_error(request.unique, errno.EIO))
             return
         with self._lock:
-            if not self._free:
+            if self._free <= 0:
                 self._parked.append((request, handler))
                 return
             self._free -= 1
             self._held = request
             if self._slow_until_s > request.since:
                 self._give_up_seat()
+            self._waiting[request] = time.monotonic()
         if not self._watch_wanted.is_set():
             self._watch_wanted.set()
+        self._serve_parked(me, request, handler, tally)
+
+    def _start_helper(self, request: Request, handler: Handler) -> bool:
+        """Start a thread for a parked request; the caller holds the lock. Returns whether there is one to be had."""
+        try:
+            threading.Thread(target=self._help, args=(request, handler), name="readyfs-helper", daemon=True).start()
+        except RuntimeError:
+            return False
+        self._threads += 1
+        self._free -= 1
+        self._waiting[request] = time.monotonic()
+        return True
+
+    def _help(self, request: Request, handler: Handler) -> None:
+        tally = RequestTally()
+        self._serve_parked(object(), request, handler, tally)
+        with self._lock:
+            self._helped.add(tally)
+            self._threads -= 1
+
+    def _serve_parked(self, me: object, request: Request, handler: Handler, tally: RequestTally) -> None:
+        """Answer a request that has its place among those that wait, and then those that were parked."""
         while True:
             self._answer_waiting(request, handler, tally)
             with self._lock:
-                parked = self._parked.popleft() if self._parked else None
+                del self._waiting[request]
+                parked = self._parked.popleft() if self._parked and self._free >= 0 else None
                 if parked is not None:
                     request, handler = parked
+                    self._waiting[request] = time.monotonic()
                 else:
                     self._free += 1
                 if self._reader is me:
@@ -303,7 +349,11 @@ class Workers:
     def _answer_waiting(self, request: Request, handler: Handler, tally: RequestTally) -> None:
         if not self._in_flight.waits(request) and request.operation != RELEASE:
             return  # answered late while it was parked
-        answer = _call(handler, request, may_block=True)
+        try:
+            answer = _call(handler, request, may_block=True)
+        except PostponedError:
+            self._postponed.append((request, handler))
+            return
         if self._in_flight.take(request):
             self._send(request, answer, tally)
             tally.durations[request.operation].note(self._in_flight.waited_ns(request))
@@ -323,10 +373,10 @@ class Workers:
 
 
 def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | int:
-    """Return a handler's answer, or the errno of what it raised; let `WouldBlockError` pass."""
+    """Return a handler's answer, or the errno of what it raised; let `WouldBlockError` and `PostponedError` pass."""
     try:
         return handler(request, may_block)
-    except WouldBlockError:
+    except (WouldBlockError, PostponedError):
         raise
     except FilesystemError as error:
         return errno_of(error)
