@@ -224,7 +224,8 @@ def _judge_role(server: PostgresServer, table: StateTable) -> Iterator[Finding]:
     if server.hides_rows:
         yield warning(
             "state-row-security",
-            f"row security is in force for role {role}: partitions whose rows it hides are not shown, without a word",
+            f"row security is in force for role {role}: partitions whose rows it hides are not shown, "
+            "without a word, and each look reads all rows",
             f"CREATE POLICY readyfs_reads ON {table.table} FOR SELECT TO {role} USING (true);",
         )
     else:

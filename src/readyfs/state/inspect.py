@@ -14,17 +14,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
+from readyfs.state.database import choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite_connection import SqliteConnection
 from readyfs.state.sqlite_errors import explain, locked
@@ -220,11 +219,7 @@ class ServerInspector:
         self._table = table
         self._timeout_s = timeout_s
         self._schema, self._name = split_table(table)
-        if url.drivername == "postgresql" and find_spec("psycopg") is not None:
-            url = url.set(drivername="postgresql+psycopg")
-        limits = {"connect_timeout": max(2, math.ceil(timeout_s))} if "psycopg" in url.get_driver_name() else {}
-        arguments = {name: value for name, value in limits.items() if name not in url.query}
-        self._engine = sa.create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=arguments)
+        self._engine = create_engine(choose_driver(url), timeout_s)
         self.dialect = self._engine.dialect.name
 
     def columns(self) -> Columns:
