@@ -24,7 +24,7 @@ import trio
 from readyfs.errors import FilesystemError, FuseError, WouldBlockError
 from readyfs.fuse.errno_table import errno_of
 from readyfs.fuse.raw_calls import RawCall, RawCalls
-from readyfs.metrics.durations import Durations
+from readyfs.metrics.durations import BEGUN, Durations
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.partition import escape_text
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
@@ -55,7 +55,8 @@ def _handler(
 
     @functools.wraps(method)
     async def answer(self: Operations, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        self.tally.requests[name] += 1
+        durations = self.tally.durations[name]
+        durations[BEGUN] += 1
         began_ns = time.perf_counter_ns()
         try:
             return await method(self, *args, **kwargs)
@@ -70,7 +71,7 @@ def _handler(
             number = errno.EIO
             log.exception("request failed unexpectedly", operation=name)
         finally:
-            self.tally.durations[name].note(time.perf_counter_ns() - began_ns)
+            durations.note(time.perf_counter_ns() - began_ns)
         self.tally.failed(name, number)
         raise pyfuse3.FUSEError(number)
 
@@ -118,10 +119,11 @@ class Operations(pyfuse3.Operations):
     # Not wrapped: pyfuse3 has nobody to answer, and the filesystem's forget raises nothing.
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """FORGET and BATCH_FORGET."""
-        self.tally.requests["forget"] += 1
+        durations = self.tally.durations["forget"]
+        durations[BEGUN] += 1
         began_ns = time.perf_counter_ns()
         self._fs.forget([(InodeNumber(inode), count) for inode, count in inode_list])
-        self.tally.durations["forget"].note(time.perf_counter_ns() - began_ns)
+        durations.note(time.perf_counter_ns() - began_ns)
 
     @_handler
     async def getattr(self, inode: int, ctx: object) -> pyfuse3.EntryAttributes:
@@ -250,7 +252,7 @@ class Pyfuse3Engine:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return self._operations.tally.requests.copy()
+        return self._operations.tally.requests()
 
     @property
     def errors(self) -> Counter[str]:

@@ -15,21 +15,24 @@ REFRESH_BOUNDS_NS: Final = tuple(
 )
 """From a look that finds nothing new to a load of tens of millions of rows."""
 
+BEGUN: Final = -2
+"""Where a `Durations` counts what was begun, ended or not."""
+
 
 class Durations(list[int]):
-    """Counts by bucket, the last one beyond all bounds, and behind them the sum in nanoseconds.
+    """Counts by bucket, the last one beyond all bounds; behind them how many were begun, and the sum in nanoseconds.
 
-    A list, so that the one thread that writes it can do so in two cheap steps; any other may read it meanwhile.
+    A list, so that the one thread that writes it can do so in a few cheap steps; any other may read it meanwhile.
     """
 
     __slots__ = ("bounds_ns",)
 
     def __init__(self, bounds_ns: Sequence[int]) -> None:
-        super().__init__([0] * (len(bounds_ns) + 2))
+        super().__init__([0] * (len(bounds_ns) + 3))
         self.bounds_ns = bounds_ns
 
     def note(self, elapsed_ns: int) -> None:
-        """Count one."""
+        """Count one that has ended."""
         self[bisect_left(self.bounds_ns, elapsed_ns)] += 1
         self[-1] += elapsed_ns
 
@@ -41,7 +44,7 @@ class Durations(list[int]):
 
     def describe(self) -> dict[str, object]:
         """Return the counts as plain values, not cumulated, and the sum in seconds."""
-        return {"counts": self[:-1], "seconds": self[-1] / 1e9}
+        return {"counts": self[:BEGUN], "seconds": self[-1] / 1e9}
 
 
 def describe_bounds(bounds_ns: Sequence[int]) -> list[float]:

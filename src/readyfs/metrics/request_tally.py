@@ -6,29 +6,31 @@ import errno
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations
+from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS, Durations
 
 
 class RequestTally:
     """Written by one thread, because adding to a shared counter is not atomic; any thread may read it.
 
-    `requests` counts what was taken, by operation; `errors` counts answers by operation and errno name; `durations`
-    holds what was answered.
+    `durations` holds by operation how many requests were taken and how long those took that were answered; `errors`
+    counts answers by operation and errno name.
     """
 
-    __slots__ = ("durations", "errors", "requests")
+    __slots__ = ("durations", "errors")
 
     def __init__(self) -> None:
-        self.requests: Counter[str] = Counter()
         self.errors: Counter[tuple[str, str]] = Counter()
         self.durations: defaultdict[str, Durations] = defaultdict(lambda: Durations(REQUEST_BOUNDS_NS))
 
     def add(self, other: RequestTally) -> None:
         """Add what another tally has counted so far."""
-        self.requests.update(other.requests.copy())
         self.errors.update(other.errors.copy())
         for operation, durations in tuple(other.durations.items()):
             self.durations[operation].add([durations])
+
+    def requests(self) -> Counter[str]:
+        """Return how many requests were taken, by operation."""
+        return Counter({name: one[BEGUN] for name, one in tuple(self.durations.items()) if one[BEGUN]})
 
     def failed(self, operation: str, number: int) -> None:
         """Count an error answer."""

@@ -8,6 +8,7 @@ force, with no I/O; below it the raw store is asked, and an engine that must not
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from readyfs.partition import PartitionKey
 from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.damage import Failure, Sealed, render_relpath, size_fault
+from readyfs.vfs.damage_kind import DamageKind, kind_of
 from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
@@ -101,7 +103,11 @@ class Filesystem:
 
     def broken_partitions(self) -> int:
         """Return how many ready partitions are known to be broken."""
-        return sum(1 for key in self._runs.damaged() if self._is_current(*key))
+        return self.broken_by_kind().total()
+
+    def broken_by_kind(self) -> Counter[DamageKind]:
+        """Return the same by what was found last."""
+        return Counter(kind_of(cause) for key, run, cause in self._runs.causes() if self._is_current(key, run))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""

@@ -68,7 +68,7 @@ class DirectEngine:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return self._tally().requests
+        return self._tally().requests()
 
     @property
     def errors(self) -> Counter[str]:

@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Final
 
 import structlog
@@ -37,7 +38,7 @@ from readyfs.fuse.direct.protocol import (
     reply_header,
 )
 from readyfs.fuse.errno_table import errno_of
-from readyfs.metrics.durations import REQUEST_BOUNDS_NS
+from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
 from readyfs.metrics.request_tally import RequestTally, sum_tallies
 
 log = structlog.get_logger("readyfs.fuse")
@@ -116,7 +117,7 @@ class Workers:
     @property
     def requests(self) -> Counter[str]:
         """How often the kernel asked, by operation."""
-        return self.tally().requests
+        return self.tally().requests()
 
     @property
     def errors(self) -> Counter[str]:
@@ -240,7 +241,7 @@ class Workers:
     # ---- requests ---------------------------------------------------------------------------------------------------
 
     def _serve(self, me: object, data: bytes, tally: RequestTally) -> None:
-        began_ns = time.perf_counter_ns()
+        began_ns = perf_counter_ns()
         length, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
         if not is_complete(opcode, length, len(data)):
             log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
@@ -250,7 +251,8 @@ class Workers:
         named = self._handlers.get(opcode)
         if named is not None:
             operation, handler = named
-            tally.requests[operation] += 1
+            durations = tally.durations[operation]
+            durations[BEGUN] += 1
             request = Request(unique, operation, inode, data[IN_HEADER.size :])
             try:
                 answer = _call(handler, request, may_block=False)
@@ -260,7 +262,8 @@ class Workers:
             self._send(request, answer, tally)
         elif opcode in NO_ANSWER:
             operation = "forget"
-            tally.requests[operation] += 1
+            durations = tally.durations[operation]
+            durations[BEGUN] += 1
             request = Request(unique, "forget", inode, data[IN_HEADER.size :])
             if opcode == Opcode.FORGET:
                 self._operations.forget(request)
@@ -268,19 +271,22 @@ class Workers:
                 self._operations.batch_forget(request)
         elif opcode == Opcode.INTERRUPT:
             operation = "interrupt"
-            tally.requests[operation] += 1
+            durations = tally.durations[operation]
+            durations[BEGUN] += 1
             self._interrupt(unique, data)
         elif opcode in CHANGES:
             operation = "refused"
-            tally.requests[operation] += 1
+            durations = tally.durations[operation]
+            durations[BEGUN] += 1
             self._channel.send(reply_error(unique, errno.EROFS))
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
             operation = "unsupported"
-            tally.requests[operation] += 1
+            durations = tally.durations[operation]
+            durations[BEGUN] += 1
             self._channel.send(reply_error(unique, errno.ENOSYS))
-        elapsed_ns = time.perf_counter_ns() - began_ns
-        durations = tally.durations[operation]  # what `note` does, without the price of a call
+        elapsed_ns = perf_counter_ns() - began_ns
+        # What `note` does, without the price of a call.
         durations[bisect_left(REQUEST_BOUNDS_NS, elapsed_ns)] += 1
         durations[-1] += elapsed_ns
 
