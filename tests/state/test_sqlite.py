@@ -400,3 +400,17 @@ def test_descriptors_are_given_back(state_file: Path) -> None:
     with pytest.raises(StateError):
         load_once(state_file, StateTable("absent"))
     assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_file_that_ends_within_a_page_is_damaged_and_not_shorter(tmp_path: Path, wal: bool) -> None:
+    """V11: SQLite fills the rest of the page with zeros, and the rows at its end are not there any more."""
+    path = tmp_path / "state.db"
+    create_table(path, wal=wal)
+    insert(path, *(contract_row(logical_date=f"{year}-06-01") for year in range(1900, 2100)))
+    size = path.stat().st_size
+    with closing(SqliteStore(path, StateTable(), Filters(), 5)) as store:
+        assert store.load().rows == 200
+        os.truncate(path, size - 2048)
+        with pytest.raises(StateError, match="ends in the middle of a page"):
+            store.load()

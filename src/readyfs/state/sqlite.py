@@ -232,7 +232,7 @@ class SqliteStore:
         return lock_ms, found
 
     def _refuse_torn(self, connection: sqlite3.Connection) -> None:
-        """Raise `StateError` for a file that ends within a page: SQLite reads zeros there, and rows vanish in silence."""
+        """Raise `StateError` for a file that ends within a page: SQLite reads zeros there, and rows vanish."""
         (page_size,) = connection.execute("PRAGMA page_size").fetchone()
         for _ in range(_TRIES):
             if look(self._path).database.size % page_size == 0:
