@@ -105,7 +105,7 @@ def test_an_ordinary_user_leaves_no_mount_either(how: str) -> None:
             timeout=60,
             check=False,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

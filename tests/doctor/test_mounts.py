@@ -20,6 +20,8 @@ from tests.doctor.subjects import make_subject, the, verdicts
 from tests.fuse.live_mount import COMMAND_S, foreign_mount, readyfs_mount, table_lines
 from tests.mount.daemon import Daemon, Place, running
 
+ROOT = Path(__file__).parents[2]
+
 
 def of(place: Path, findings: Iterator[Finding]) -> list[Finding]:
     """Return what is said of one mount: others may mount here meanwhile."""
@@ -125,7 +127,7 @@ def test_propagation_is_told_for_shared_private_and_slave_mounts(tmp_path: Path)
         text=True,
         timeout=60,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
     )
     lines = dict(line.split(": ") for line in done.stdout.splitlines())
     assert lines == {

@@ -68,6 +68,15 @@ def test_a_table_without_a_key_is_a_warning_that_the_remedy_mends(postgres: Stat
     assert looked_at(postgres)["state-key"] == "ok"
 
 
+def test_a_view_is_a_note(postgres: StateDatabase) -> None:
+    postgres.execute("ALTER TABLE partition_state RENAME TO behind")
+    for kind in ("VIEW", "MATERIALIZED VIEW"):
+        postgres.execute(f"CREATE {kind} partition_state AS SELECT * FROM behind")
+        postgres.execute("GRANT SELECT ON partition_state TO reader")
+        assert looked_at(postgres)["state-key"] == "note"
+        postgres.execute(f"DROP {kind} partition_state")
+
+
 def test_a_server_that_ends_idle_sessions_is_a_warning_that_the_remedy_mends(own_postgres: StateDatabase) -> None:
     own_postgres.execute("ALTER ROLE reader SET idle_session_timeout = '5s'")
     found = named(own_postgres, "state-timeouts")

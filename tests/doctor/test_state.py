@@ -136,7 +136,7 @@ def test_indexes_that_do_not_make_a_key_do_not_count(tmp_path: Path) -> None:
 def test_a_view_and_a_table_without_row_ids_can_be_looked_at(state: Path) -> None:
     execute(state, "CREATE VIEW v AS SELECT * FROM partition_state")
     of_view = verdicts(look_at_state(make_subject(state=state, table=StateTable(table="v"))))
-    assert (of_view["state-key"], of_view["memory"]) == ("warning", "ok")
+    assert (of_view["state-key"], of_view["memory"]) == ("note", "ok")
     execute(state, "CREATE TABLE w (source TEXT PRIMARY KEY) WITHOUT ROWID", "INSERT INTO w VALUES ('a'), ('b')")
     counts = {name: SqliteInspector(state, StateTable(table=name), 5).count_rows() for name in ("v", "w")}
     assert counts == {"v": 1, "w": 2}

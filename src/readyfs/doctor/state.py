@@ -73,7 +73,11 @@ def _looks(subject: Subject, inspector: StateInspector) -> Iterator[tuple[str, C
     yield "state-columns", lambda: judge_columns(inspector.columns())
     yield (
         "state-key",
-        lambda: judge_indexes(subject.table, inspector.dialect, inspector.columns(), inspector.indexes()),
+        lambda: (
+            judge_view(subject.table)
+            if inspector.is_view()
+            else judge_indexes(subject.table, inspector.dialect, inspector.columns(), inspector.indexes())
+        ),
     )
     match inspector:
         case SqliteInspector():
@@ -104,6 +108,16 @@ def judge_columns(columns: Columns) -> Iterator[Finding]:
         yield note("state-columns", f"the table has no {', '.join(absent)}: readers will not see that of a partition")
     else:
         yield good("state-columns", "the table has every column")
+
+
+def judge_view(table: StateTable) -> Iterator[Finding]:
+    """Say what a view cannot tell."""
+    yield note(
+        "state-key",
+        f"{escape_text(table.table)} is a view: it has no key that keeps a partition from standing in two rows, and a "
+        "changed row cannot be found without reading the others",
+        "name the table behind it with --state-table, and select with --source, --customer, --query, --since",
+    )
 
 
 def judge_indexes(table: StateTable, dialect: str, columns: Columns, indexes: Sequence[Index]) -> Iterator[Finding]:

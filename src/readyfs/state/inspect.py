@@ -95,6 +95,9 @@ class StateInspector(Protocol):
     def indexes(self) -> tuple[Index, ...]:
         """Return every index, the primary key and unique constraints included; none for a view."""
 
+    def is_view(self) -> bool:
+        """Tell whether what is read is a view, which has no keys of its own."""
+
     def count_rows(self) -> int:
         """Return about how many rows the table has, ready or not."""
 
@@ -144,6 +147,12 @@ class SqliteInspector:
                 names = tuple(name.decode("utf-8", "replace") for (name,) in cells if name is not None)
                 found.append(Index(names, bool(is_unique)))
         return tuple(found)
+
+    def is_view(self) -> bool:
+        """See `StateInspector`."""
+        statement = "SELECT count(*) FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
+        with self._connection() as connection:
+            return bool(connection.execute(statement, [self._name]).fetchone()[0])
 
     def count_rows(self) -> int:
         """See `StateInspector`; the highest row id, which costs nothing to find, unless the table has none."""
@@ -242,6 +251,15 @@ class ServerInspector:
                 whole = len(names) == len(index["column_names"])
                 found.append(Index(names, bool(index["unique"]) and whole))
         return tuple(found)
+
+    def is_view(self) -> bool:
+        """See `StateInspector`."""
+        with self._transaction() as connection:
+            inspector = sa.inspect(connection)
+            views = inspector.get_view_names(self._schema)
+            if self.dialect == "postgresql":
+                views = [*views, *inspector.get_materialized_view_names(self._schema)]
+            return self._name in views
 
     def count_rows(self) -> int:
         """See `StateInspector`; PostgreSQL's own estimate where it has one."""
