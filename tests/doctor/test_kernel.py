@@ -85,6 +85,22 @@ def test_a_kernel_without_passthrough_is_a_note_and_a_problem_for_who_insists(mo
     assert examine(make_subject(reads=ReadsWord.PASSTHROUGH))["reads"].verdict is Verdict.PROBLEM
 
 
+def test_with_privileges_the_probe_is_never_seen_by_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen, doctor = tmp_path / "seen", Path(f"/proc/{os.getpid()}/mountinfo")
+    negotiate = vars(kernel)["negotiate"]
+
+    def look(*arguments: object, **options: object) -> object:
+        tables = [[one.source for one in read_mount_table(table)] for table in (Path("/proc/self/mountinfo"), doctor)]
+        seen.write_text(" ".join(str("doctor" in sources) for sources in tables))
+        return negotiate(*arguments, **options)
+
+    monkeypatch.setattr(kernel, "negotiate", look)
+    examine(make_subject())
+    assert seen.read_text() == "True False"
+
+
 def test_a_probe_that_hangs_leaves_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     before = leftovers()
     monkeypatch.setattr(kernel, "negotiate", lambda *_, **__: time.sleep(60))
