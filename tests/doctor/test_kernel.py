@@ -56,6 +56,13 @@ def test_the_way_of_reading_is_that_of_a_mount(tmp_path: Path, size: int, way: s
     assert examine(make_subject(state=place.state, raw=str(place.raw)))["reads"].summary.startswith(f"{way}: ")
 
 
+def test_stores_without_a_file_are_said_to_be_so(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    place.producer.close()
+    found = examine(make_subject(state=place.state, raw=str(place.raw)))
+    assert found["reads"].summary == "passthrough: no file is there yet to judge by"
+
+
 def test_what_was_asked_for_is_said() -> None:
     assert examine(make_subject(engine=EngineWord.PYFUSE3))["engine"].summary == "pyfuse3, as asked for"
     assert examine(make_subject(reads=ReadsWord.CACHED))["reads"].summary == "cached: as asked for"

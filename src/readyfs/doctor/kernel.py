@@ -107,7 +107,8 @@ def _negotiate(channel: Channel, subject: Subject, place: Path) -> Iterator[Find
         if sample is not None:
             sample.close()
     word = ReadsWord.PASSTHROUGH if choice.passthrough else ReadsWord.CACHED
-    if sample is None and choice.passthrough and subject.reads is ReadsWord.AUTO:
+    is_told = subject.raw is not None and subject.find_state is not None
+    if not is_told and choice.passthrough and subject.reads is ReadsWord.AUTO:
         yield good("reads", "passthrough is possible; --state and --raw tell whether the files here are large enough")
     elif obstacle is not None and subject.reads is ReadsWord.AUTO and subject.privileged:
         yield note("reads", f"{word}: {choice.reason}", _remedy(offer))
