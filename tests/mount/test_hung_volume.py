@@ -62,7 +62,7 @@ def test_others_read_while_more_requests_hang_than_there_are_threads(place: Plac
     with series_on_volumes(place, "c1") as (store,), mounted(place, *OPTIONS, engine=engine) as daemon:
         with readers_of(store, [daemon.of(part) for part in HANGING]) as readers:
             read_others(daemon)
-            assert daemon.count("raw_waiting") == len(readers)
+            wait_until(lambda: daemon.count("raw_waiting") == len(readers), "only they wait")
             assert [reader.poll() for reader in readers] == [None] * len(readers)
             store.go_on()
             assert [reader.communicate(timeout=20)[0] for reader in readers] == [b"x\n"] * len(readers)

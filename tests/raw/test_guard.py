@@ -1,4 +1,4 @@
-"""The guard of a raw store: readers of a volume that hangs wait aside, and nobody else does."""
+"""V10: the guard of a raw store: readers of a volume that hangs wait aside, and nobody else does."""
 
 from __future__ import annotations
 
