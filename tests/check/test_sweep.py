@@ -98,6 +98,30 @@ def test_a_run_that_hangs_is_reported_and_the_others_are_examined() -> None:
     assert set(tally.by_kind) == {Kind.RAW_TIMEOUT}, "what comes late counts for nothing"
 
 
+def test_an_answer_that_comes_too_late_counts_for_nothing() -> None:
+    class Late(Examiner):
+        """The last run is under way until the thread that was given up at the first has ended."""
+
+        late: threading.Thread
+
+        def examine(self, partition: Partition, on_progress: Callable[[], None]) -> list[Finding]:
+            if partition.key.date == FIRST:
+                self.late = threading.current_thread()
+            if partition.key.date == FIRST + 9:
+                self.released.set()
+                while self.late.is_alive():
+                    on_progress()
+                    self.late.join(0.05)
+            return super().examine(partition, on_progress)
+
+    examiner, tally = Late(hanging=frozenset({0})), Tally(10)
+    one = sweep(10, examiner, tally, threads=2, timeout_s=0.3)
+    with releasing(examiner):
+        assert one.run(threading.Event(), ignore)
+    assert one.checked == 10
+    assert {kind: found.count for kind, found in tally.by_kind.items()} == {Kind.RAW_TIMEOUT: 1}
+
+
 def test_a_store_that_holds_every_thread_ends_the_check() -> None:
     examiner, tally = Examiner(hanging=frozenset(range(500))), Tally(10)
     one = sweep(500, examiner, tally, threads=3, timeout_s=0.3)
