@@ -15,7 +15,7 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 # Extras to install besides, for example EXTRAS=postgres.
 EXTRAS ?=
-# Further arguments of demo, test, test-long and bench.
+# Further arguments of demo, test, test-long, bench and bench-state.
 ARGS ?=
 
 LIBDIR := $(PREFIX)/lib/readyfs
@@ -51,6 +51,10 @@ check: $(VENV)/.dev ## check format, lint and types
 .PHONY: bench
 bench: $(VENV)/.dev ## measure beside the raw tree, links, a bind mount and bindfs
 	@exec $(VENV)/bin/python -m benchmarks $(ARGS)
+
+.PHONY: bench-state
+bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
+	@exec $(VENV)/bin/python -m benchmarks.state measure $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.dev ## check that the documents match the program

@@ -108,35 +108,43 @@ def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
     rounds = options.rounds or (1 if options.quick else _ROUNDS)
     results = StateResults()
     began = time.monotonic()
-    with stoppable(), workspace(options.directory) as base, closing(Stores(base)) as stores:
-        machine = {**describe_machine(base), "sqlite": sqlite3.sqlite_version}
-        with state_measurement(results, base, options.only, rounds, is_quick=options.quick) as measurement:
-            for size in sizes:
-                for store in options.stores:
-                    # So many more rows that as many as asked for are ready.
-                    shape = usual_shape(-(-size * 100 // (100 - UNREADY_PERCENT)))
-                    if set(options.only) - {LIST}:
-                        _measure_one(measurement, stores, store, size, shape)
-            if LIST in options.only:
-                for names in QUICK_NAMES if options.quick else NAMES:
-                    wide = Shape(names, names, queries=1, dates=1, unready_percent=0)
-                    _measure_one(measurement, stores, SQLITE, None, wide)
-        version = stores.postgresql_version()
-        if version:
-            machine["postgresql"] = version
     words = [word for word in argv if word not in ("measure", "--record")]
     report = StateReport(
         command=f'make bench-state ARGS="{" ".join(words)}"' if words else "make bench-state",
         made_on=datetime.now(UTC).date(),
-        machine=machine,
+        machine={"sqlite": sqlite3.sqlite_version},
         rounds=rounds,
         is_quick=options.quick,
-        elapsed_s=time.monotonic() - began,
+        elapsed_s=0.0,
         results=results,
     )
+
+    def keep() -> None:
+        # After each table: who interrupts the rest has what there is.
+        report.elapsed_s = time.monotonic() - began
+        if options.json:
+            options.json.write_bytes(report.as_json())
+
+    with (
+        stoppable(),
+        workspace(options.directory) as base,
+        closing(Stores(base)) as stores,
+        state_measurement(results, base, options.only, rounds, is_quick=options.quick) as measurement,
+    ):
+        report.machine.update(describe_machine(base))
+        for size in sizes if set(options.only) - {LIST} else ():
+            # So many more rows that as many as asked for are ready.
+            shape = usual_shape(-(-size * 100 // (100 - UNREADY_PERCENT)))
+            for store in options.stores:
+                _measure_one(measurement, stores, store, size, shape)
+                report.machine.update(stores.versions())
+                keep()
+        if LIST in options.only:
+            for names in QUICK_NAMES if options.quick else NAMES:
+                wide = Shape(names, names, queries=1, dates=1, unready_percent=0)
+                _measure_one(measurement, stores, SQLITE, None, wide)
+                keep()
     print(report.as_markdown({}))
-    if options.json:
-        options.json.write_bytes(report.as_json())
     if options.record:
         record(report, DOCUMENT)
     return 1 if results.failures else 0

@@ -73,7 +73,7 @@ class Changer:
     _deleted: tuple[int, ...] = ()
 
     def prepare(self, change: Change) -> tuple[str | None, Callable[[], None], Callable[[], None] | None]:
-        """Return a path that will show the change, what commits it, and what mends the table where later turns do not."""
+        """Return a path that will show it, what commits it, and what mends the table where later turns would not."""
         self._turn += 1
         turn, positions = f"turn-{self._turn}", self._choose(change)
         keys = [self.shape.key(position) for position in positions]

@@ -23,9 +23,9 @@ _CONSTANT: Final = 0.2
 _COLOURS: Final = dict(zip(TITLES, (COLOURS[5], COLOURS[3], COLOURS[6]), strict=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StateReport:
-    """One run of the benchmark."""
+    """One run of the benchmark, as far as it has come."""
 
     command: str
     made_on: date

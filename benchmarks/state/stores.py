@@ -166,11 +166,11 @@ class Stores:
             self._server.remove()
             self._server = None
 
-    def postgresql_version(self) -> str | None:
-        """Return the server's version, if one was needed."""
+    def versions(self) -> dict[str, str]:
+        """Return the version of the server, if one was needed."""
         if self._server is None:
-            return None
-        return str(self._server.execute("SHOW server_version")[0][0]).split()[0]
+            return {}
+        return {POSTGRESQL: str(self._server.execute("SHOW server_version")[0][0]).split()[0]}
 
     @contextmanager
     def filled(self, key: str, shape: Shape) -> Iterator[Store]:
