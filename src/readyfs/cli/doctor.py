@@ -24,6 +24,7 @@ from readyfs.config.location import make_absolute
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import RawLayout
 from readyfs.partition import escape_text
+from readyfs.state.filters import Filters
 
 if TYPE_CHECKING:
     from readyfs.doctor.finding import Verdict
@@ -98,7 +99,7 @@ def _build_subject(resolution: Resolution, mountpoint: str | None, limit_s: floa
         check_settings=partial(_check_settings, resolution) if named and raw is not None else None,
         raw=raw,
         table=find_table(resolution),
-        filters=find_filters(resolution),
+        filters=_filters(resolution),
         raw_layout=RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)),
         required_files=get(settings.REQUIRED_FILES),
         state_timeout_s=min(get(settings.STATE_TIMEOUT), STATE_SHARE * limit_s),
@@ -109,6 +110,13 @@ def _build_subject(resolution: Resolution, mountpoint: str | None, limit_s: floa
         runtime_dir=get(settings.RUNTIME_DIR),
         reserved=tuple(Reserved(path, what) for path, what in own if path is not None),
     )
+
+
+def _filters(resolution: Resolution) -> Filters:
+    try:
+        return find_filters(resolution)
+    except UsageError:
+        return Filters()  # the check of the settings says what is wrong with them
 
 
 def _check_settings(resolution: Resolution) -> tuple[str, ...]:
