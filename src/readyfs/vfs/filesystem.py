@@ -46,6 +46,7 @@ from readyfs.vfs.nodes import (
 from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.resolver import InForce, Resolver
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.spare_memory import SpareMemory
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
 
 
@@ -78,6 +79,7 @@ class Filesystem:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inodes = InodeTable()
+        self._spare_memory = SpareMemory()
         self.handles = HandleTable(max_open_files)
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
@@ -141,7 +143,7 @@ class Filesystem:
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
         """Lower lookup counts: the kernel dropped so many references."""
-        self.inodes.forget(counts)
+        self._spare_memory.note(self.inodes.forget(counts))
 
     def getattr(self, inode: InodeNumber) -> tuple[Attributes, float]:
         """Return a node's attributes and for how many seconds they hold. Never does I/O."""

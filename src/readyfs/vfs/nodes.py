@@ -70,14 +70,13 @@ _FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """What every node has; `lookups` belongs to the inode table.
+    """What every node has.
 
     Abstract to the type checker alone: with ABC's metaclass, telling nodes apart takes four times as long.
     """
 
     inode: InodeNumber
     kind: NodeKind
-    lookups: int = 0
 
     @property
     @abstractmethod
@@ -123,7 +122,7 @@ class RawNode(Node):
     """A directory or regular file of a sealed run.
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
-    says that it was replaced, though by its equal.
+    says that it was replaced, though by its equal. `above` leads to the directory that holds the date.
     """
 
     partition: Partition
@@ -173,12 +172,12 @@ class ControlNode(Node):
 
 def root_node() -> AboveNode:
     """Return the node of the mount root."""
-    return AboveNode(ROOT_INODE, NodeKind.ABOVE, 1, ())
+    return AboveNode(ROOT_INODE, NodeKind.ABOVE)
 
 
 def above_node(path: tuple[bytes, ...]) -> AboveNode:
     """Return a node for the directory at a path of names."""
-    return AboveNode(above_inode(path), NodeKind.ABOVE, 0, path)
+    return AboveNode(above_inode(path), NodeKind.ABOVE, path)
 
 
 def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
@@ -189,8 +188,8 @@ def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
 def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) -> DateNode:
     """Return a node for a date directory below `above`; no partition means an ambiguous path."""
     if partition is not None:
-        return DateNode(date_inode(partition), NodeKind.DATE, 0, above, date, partition)
-    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, 0, above, date, None)
+        return DateNode(date_inode(partition), NodeKind.DATE, above, date, partition)
+    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None)
     node.inode = inode_number(node.identity)
     return node
 
@@ -236,7 +235,7 @@ def control_directory() -> ControlNode:
 
 def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> ControlNode:
     """Return a node for a file of the control directory as it is now."""
-    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, 0, name, serial, document, time_ns))
+    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, name, serial, document, time_ns))
 
 
 def _numbered(node: ControlNode) -> ControlNode:

@@ -159,7 +159,7 @@ class Resolver:
             case DateNode():
                 return node, ()
             case RawNode():
-                return date_node(node.above[:-1], node.partition.key.date, node.partition), node.relpath
+                return date_node(node.above, node.partition.key.date, node.partition), node.relpath
             case BrokenNode():
                 return node.date_node, node.relpath
             case _:
@@ -206,12 +206,17 @@ class Resolver:
     def current_row(self, node: RunNode) -> Partition | None:
         """Return the row of a node's run as it stands now if the run is still current, else as it stood last."""
         if isinstance(node, BrokenNode):
-            return self.current_row(node.date_node)
+            before = node.date_node.partition
+            partition = self.current_row(node.date_node)
+            if partition is not before:
+                self._inodes.update(node)
+            return partition
         if node.partition is not None:
-            above = node.above if isinstance(node, DateNode) else node.above[:-1]
-            now = self.in_force.catalog.partition(above, node.partition.key.date)
-            if isinstance(now, Partition) and now.run_id == node.partition.run_id and now.key == node.partition.key:
+            now = self.in_force.catalog.partition(node.above, node.partition.key.date)
+            known = (node.partition.key, node.partition.run_id)
+            if isinstance(now, Partition) and (now.key, now.run_id) == known and now != node.partition:
                 node.partition = now
+                self._inodes.update(node)
         return node.partition
 
     def _above_entry(self, path: tuple[bytes, ...], changed_ns: int, timeout_s: float) -> Entry:
@@ -243,9 +248,8 @@ class Resolver:
 
     def _make_raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int) -> Entry:
         assert date.partition is not None
-        above = (*date.above, self.in_force.catalog.layout.date_name(date.date))
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
-        node = raw_node(kind, date.partition, above, (*parent, found.name), found.stat, generation)
+        node = raw_node(kind, date.partition, date.above, (*parent, found.name), found.stat, generation)
         return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
 
     def _raw_attributes(self, node: RawNode) -> Attributes:
@@ -325,11 +329,12 @@ class Resolver:
 
         match directory:
             case Branch():
-                children = directory.children
+                children, names = directory.children, directory.names
 
                 def branches_from(start: int) -> Iterator[tuple[bytes, Entry]]:
-                    for name, child in islice(children.items(), start, None):
-                        yield name, self._above_entry((*node.path, name), child.changed_ns, timeout_s())
+                    for index in range(start, len(names)):
+                        name = names[index]
+                        yield name, self._above_entry((*node.path, name), children[name].changed_ns, timeout_s())
 
                 return Listing(directory.stamp, lambda: children, branches_from)
             case DateDirectory():

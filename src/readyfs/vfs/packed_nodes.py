@@ -1,0 +1,191 @@
+"""Nodes as rows: what of a node must be kept to make it anew, and what of that is its identity.
+
+Used by `inode_table`. The kernel may know millions of directories, so those are not kept as objects: a row holds what
+cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of its run
+itself, not the catalog's series: a node means its run for as long as the kernel holds it (V5, V6), and must not keep
+alive what was replaced around it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from readyfs.partition import NOT_SET, Partition, PartitionKey
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, InodeNumber, Node, NodeKind
+from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
+
+N = TypeVar("N", bound=Node)
+
+
+class _Identity(NamedTuple):
+    """How many of a row's columns, from the first on, are the identity of its node; the key is not counted."""
+
+    integers: int
+    references: int
+
+
+class PackedNodes(Generic[N]):
+    """The nodes of one type, `length` of them, with lookup counts; abstract. The caller holds a lock.
+
+    The integers of a row are its key, its count, and then `integers` further ones.
+    """
+
+    integers: int
+    references: int
+    identity: _Identity
+
+    def __init__(self) -> None:
+        self._shards: list[PackedShard | None] = [None] * SHARDS
+        self.length = 0
+
+    def __contains__(self, inode: InodeNumber) -> bool:
+        shard = self._shards[inode & SHARD_MASK]
+        return shard is not None and shard.find(inode) >= 0
+
+    def get(self, inode: InodeNumber) -> N | None:
+        """Return a node, made anew, or None."""
+        shard = self._shards[inode & SHARD_MASK]
+        if shard is None or (slot := shard.find(inode)) < 0:
+            return None
+        row, width, span = shard.slots[slot], shard.width, shard.span
+        return self._unpack(
+            inode,
+            shard.integers[row * width - self.integers : row * width],
+            shard.references[row * span - span : row * span],
+        )
+
+    def lookups(self, inode: InodeNumber) -> int:
+        """Return a node's lookup count, 0 if it is not there."""
+        shard = self._shards[inode & SHARD_MASK]
+        if shard is None or (slot := shard.find(inode)) < 0:
+            return 0
+        return shard.integers[shard.slots[slot] * shard.width - shard.width + 1]
+
+    def count(self, node: N, is_free: Callable[[InodeNumber, PackedNodes[Any]], bool]) -> bool:
+        """Count one lookup of a node; return False if its number belongs to another.
+
+        `is_free` tells whether a number that is not known here is known to nobody else.
+        """
+        inode = node.inode
+        shard = self._shards[inode & SHARD_MASK]
+        if shard is None:
+            shard = self._shards[inode & SHARD_MASK] = PackedShard(2 + self.integers, self.references)
+        slot = shard.find(inode)
+        integers, references = self._pack(node)
+        if slot < 0:
+            if not is_free(inode, self):
+                return False
+            shard.add(slot, (inode, 1, *integers), references)
+            self.length += 1
+            return True
+        row = shard.slots[slot] - 1
+        first, base = row * shard.width + 1, row * shard.span
+        numbers, names = self.identity
+        if numbers and shard.integers[first + 1] != integers[0]:
+            return False
+        if shard.references[base : base + names] != [*references[:names]]:
+            return False
+        shard.integers[first] += 1
+        return True
+
+    def update(self, node: N) -> None:
+        """Keep what became of a node beside its identity, if it is there."""
+        shard = self._shards[node.inode & SHARD_MASK]
+        if shard is None or (slot := shard.find(node.inode)) < 0:
+            return
+        integers, references = self._pack(node)
+        row, width, span = shard.slots[slot], shard.width, shard.span
+        shard.integers[row * width - self.integers : row * width] = array("q", integers)
+        shard.references[row * span - span : row * span] = references
+
+    def lower(self, inode: InodeNumber, count: int) -> bool:
+        """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
+        at = inode & SHARD_MASK
+        shard = self._shards[at]
+        if shard is None or (slot := shard.find(inode)) < 0:
+            return False
+        counted = (shard.slots[slot] - 1) * shard.width + 1
+        left = shard.integers[counted] - count
+        if left > 0:
+            shard.integers[counted] = left
+            return True
+        self.length -= 1
+        if len(shard) == 1:
+            self._shards[at] = None
+        else:
+            shard.remove(slot)
+        return True
+
+    def _pack(self, node: N) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        """Return a node's integers and references, its identity first."""
+        raise NotImplementedError
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> N:
+        raise NotImplementedError
+
+
+class AboveNodes(PackedNodes[AboveNode]):
+    """The path."""
+
+    integers, references, identity = 0, 1, _Identity(0, 1)
+
+    def _pack(self, node: AboveNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        return (), (node.path,)
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> AboveNode:
+        return AboveNode(inode, NodeKind.ABOVE, references[0])
+
+
+class DateNodes(PackedNodes[DateNode]):
+    """The date and its row of the state table; where no row is, because the path is ambiguous, that stands for it."""
+
+    integers, references, identity = 3, 4, _Identity(1, 2)
+
+    def _pack(self, node: DateNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        return _pack_date(node)
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> DateNode:
+        return _unpack_date(inode, integers, references)
+
+
+class BrokenNodes(PackedNodes[BrokenNode]):
+    """The place below the date directory and what stands there, and that directory's row with its number."""
+
+    integers, references, identity = 4, 6, _Identity(1, 4)
+
+    def _pack(self, node: BrokenNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        (date, *lineage), (series, run_id, *more) = _pack_date(node.date_node)
+        relpath = _shared(node.relpath)
+        return (date, *lineage, node.date_node.inode), (series, run_id, node.kind, relpath, *more)
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> BrokenNode:
+        *numbers, date_inode = integers
+        series, run_id, kind, relpath, *more = references
+        date = _unpack_date(InodeNumber(date_inode), numbers, (series, run_id, *more))
+        return BrokenNode(inode=inode, kind=kind, date_node=date, relpath=relpath)
+
+
+def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
+    partition = node.partition
+    if partition is None:
+        return (node.date, NOT_SET, NOT_SET), (node.above, None, node.above, None)
+    (series, date), run_id, updated_at_ns, record_count, schema_version = partition
+    return (date, updated_at_ns, record_count), (series, run_id, node.above, schema_version)
+
+
+def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode:
+    date, updated_at_ns, record_count = integers
+    series, run_id, above, schema_version = references
+    if run_id is None:
+        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None)
+    partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
+    return DateNode(inode, NodeKind.DATE, above, date, partition)
+
+
+@lru_cache(maxsize=1024)
+def _shared(relpath: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return one object for equal places: most runs have the same few."""
+    return relpath

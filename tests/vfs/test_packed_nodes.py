@@ -1,0 +1,231 @@
+"""What is kept as rows counts and comes back as it was, whatever comes and goes beside it."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from readyfs.partition import Partition, PartitionKey, SeriesKey
+from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
+from readyfs.vfs.nodes import (
+    AboveNode,
+    BrokenNode,
+    ControlNode,
+    DateNode,
+    InodeNumber,
+    Node,
+    NodeKind,
+    above_node,
+    broken_node,
+    date_node,
+)
+from readyfs.vfs.packed_rows import SHARDS, PackedShard
+from tests.catalog.rows import Row
+
+ABOVE = (b"c", b"q")
+
+
+def partition(day: int = 738_000, run: bytes = b"r1", record_count: int = 5) -> Partition:
+    key = PartitionKey(SeriesKey(b"s", b"c", b"q"), day)
+    return Partition(key, run, 1_717_300_000_000_000_001, record_count, b"v1")
+
+
+def number_of(shard: int, place: int) -> InodeNumber:
+    """Return a number that falls into one of a few shards, where many numbers want few slots."""
+    return InodeNumber(2 + shard + place * SHARDS)
+
+
+NUMBERS = st.builds(number_of, st.integers(0, 2), st.integers(0, 60))
+KINDS = st.sampled_from(["above", "date", "ambiguous", "broken", "control"])
+
+
+def make(kind: str, inode: InodeNumber, what: int) -> Node:
+    """Return a node of a kind with a chosen number; `what` tells identities apart."""
+    name = b"%d" % what
+    match kind:
+        case "above":
+            return AboveNode(inode, NodeKind.ABOVE, (name,))
+        case "date":
+            return DateNode(inode, NodeKind.DATE, ABOVE, 738_000, partition(run=name))
+        case "ambiguous":
+            return DateNode(inode, NodeKind.BROKEN_DATE, (name,), 738_000, None)
+        case "broken":
+            date = date_node(ABOVE, 738_000, partition())
+            return BrokenNode(inode=inode, kind=NodeKind.BROKEN_FILE, date_node=date, relpath=(name,))
+        case _:
+            return ControlNode(inode, NodeKind.CONTROL_FILE, name, 1)
+
+
+def content(node: Node) -> object:
+    """Return all that a node holds, as something that can be compared."""
+    if isinstance(node, BrokenNode):
+        return (*content_of_date(node.date_node), node.kind, node.relpath, node.inode)
+    if isinstance(node, DateNode):
+        return content_of_date(node)
+    return (type(node), node.inode, node.kind, node.identity)
+
+
+def content_of_date(node: DateNode) -> tuple[object, ...]:
+    return (DateNode, node.inode, node.kind, node.above, node.date, node.partition)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        above_node(ABOVE),
+        date_node(ABOVE, 738_000, partition()),
+        date_node(ABOVE, 739_038, Row(record_count=-1, schema_version=None).partition),
+        date_node(ABOVE, 738_000, None),
+        broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, 738_000, partition()), (b"d", b"f")),
+        broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, 738_000, None), (b"f",)),
+        broken_node(NodeKind.BROKEN_DIRECTORY, date_node(ABOVE, 738_000, partition()), (b"d",)),
+    ],
+    ids=lambda node: node.kind.value.decode(),
+)
+def test_node_comes_back_as_it_was(node: Node) -> None:
+    table = InodeTable()
+    table.remember(node)
+    back = table.get(node.inode)
+    assert back is not node
+    assert (type(back), content(back)) == (type(node), content(node))
+
+
+def test_what_became_of_a_node_is_kept_with_its_count() -> None:
+    table = InodeTable()
+    node = date_node(ABOVE, 738_000, partition(record_count=5))
+    table.remember_all([node, node])
+    node.partition = partition(record_count=6)
+    table.update(node)
+    back = table.get(node.inode)
+    assert isinstance(back, DateNode)
+    assert back.partition == partition(record_count=6)
+    assert table.lookups(node.inode) == 2
+
+
+def test_what_became_of_an_unknown_node_is_not_kept() -> None:
+    table = InodeTable()
+    table.update(date_node(ABOVE, 738_000, partition()))
+    assert len(table) == 1
+
+
+@pytest.mark.parametrize("first", ["above", "date", "ambiguous", "broken", "control"])
+@pytest.mark.parametrize("second", ["above", "date", "ambiguous", "broken", "control"])
+def test_number_belongs_to_the_first_of_any_two_kinds(first: str, second: str) -> None:
+    table, number = InodeTable(), InodeNumber(42)
+    holder = make(first, number, 1)
+    table.remember(holder)
+    with pytest.raises(InodeCollisionError):
+        table.remember(make(second, number, 2))
+    assert content(table.get(number)) == content(holder)
+    assert (len(table), table.lookups(number)) == (2, 1)
+
+
+class TableMachine(RuleBasedStateMachine):
+    """The table against a dict of nodes and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = InodeTable()
+        self.nodes: dict[InodeNumber, Node] = {}
+        self.counts: Counter[InodeNumber] = Counter()
+
+    @rule(batch=st.lists(st.tuples(KINDS, NUMBERS, st.integers(0, 1)), min_size=1, max_size=40))
+    def remember(self, batch: list[tuple[str, InodeNumber, int]]) -> None:
+        nodes = [make(*one) for one in batch]
+        wanted = dict(self.nodes)
+        if all(content(wanted.setdefault(node.inode, node)) == content(node) for node in nodes):
+            held = self.table.remember_all(nodes)
+            assert [node.identity for node in held] == [node.identity for node in nodes]
+            self.nodes = wanted
+            self.counts.update(node.inode for node in nodes)
+        else:
+            with pytest.raises(InodeCollisionError):
+                self.table.remember_all(nodes)
+
+    @rule(batch=st.lists(st.tuples(NUMBERS, st.integers(1, 3)), min_size=1, max_size=80))
+    def forget(self, batch: list[tuple[InodeNumber, int]]) -> None:
+        assert self.table.forget(batch) == len(batch)
+        for inode, count in batch:
+            self.counts[inode] -= count
+            if self.counts[inode] <= 0:
+                del self.counts[inode]
+                self.nodes.pop(inode, None)
+
+    @invariant()
+    def every_node_is_there_with_its_count(self) -> None:
+        assert len(self.table) == 1 + len(self.nodes)
+        for shard in range(3):
+            for place in range(61):
+                inode = number_of(shard, place)
+                node, expected = self.table.peek(inode), self.nodes.get(inode)
+                assert (node is None) == (expected is None)
+                assert node is None or expected is None or content(node) == content(expected)
+                assert self.table.lookups(inode) == self.counts[inode]
+
+
+TestTable = TableMachine.TestCase
+TestTable.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=600))
+@settings(max_examples=60, deadline=None)
+def test_shard_finds_what_was_added_and_not_removed(steps: list[tuple[int, bool]]) -> None:
+    """Keys with the same hash follow each other, over the end of the slots too."""
+    shard, model = PackedShard(2, 1), dict[int, object]()
+    for number, adds in steps:
+        key = number // 7 * SHARDS * 8 + number % 7  # seven keys want each slot
+        slot = shard.find(key)
+        assert (slot >= 0) == (key in model)
+        if adds and slot < 0:
+            model[key] = object()
+            shard.add(slot, (key, number), (model[key],))
+        elif not adds and slot >= 0:
+            shard.remove(slot)
+            del model[key]
+    assert len(shard) == len(model)
+    for key, reference in model.items():
+        row = shard.slots[shard.find(key)] - 1
+        assert shard.integers[row * 2] == key
+        assert shard.references[row] is reference
+
+
+def test_shard_shrinks_with_its_rows() -> None:
+    shard, keys = PackedShard(5, 4), random.Random(1).sample(range(2**60), 10_000)
+    for key in keys:
+        shard.add(shard.find(key), (key, 1, 2, 3, 4), (b"a", b"b", None, None))
+    full = weight(shard)
+    for key in keys[10:]:
+        shard.remove(shard.find(key))
+    assert weight(shard) < full / 100
+    assert all(shard.find(key) >= 0 for key in keys[:10])
+
+
+def test_no_row_keeps_alive_what_was_removed() -> None:
+    shard, kept = PackedShard(1, 1), object()
+    before = sys.getrefcount(kept)
+    shard.add(shard.find(0), (0,), (kept,))
+    shard.add(shard.find(SHARDS), (SHARDS,), (None,))
+    shard.remove(shard.find(0))
+    assert sys.getrefcount(kept) == before
+
+
+def weight(shard: PackedShard) -> int:
+    return sys.getsizeof(shard.integers) + sys.getsizeof(shard.references) + sys.getsizeof(shard.slots)
+
+
+def test_directories_take_no_object_each() -> None:
+    """Decision 0023: a date directory that the kernel knows costs no object."""
+    table = InodeTable()
+    nodes = [date_node(ABOVE, 700_000 + number, partition(700_000 + number)) for number in range(20_000)]
+    before = sys.getallocatedblocks()
+    table.remember_all(nodes)
+    # A shard takes some blocks; a node that was kept as an object would take several of its own.
+    assert sys.getallocatedblocks() - before < 10 * SHARDS
+    table.forget((node.inode, 1) for node in nodes)
+    assert sys.getallocatedblocks() - before < SHARDS / 10
