@@ -72,6 +72,8 @@ def resume(world: World) -> None:
 
 def cut_in_mid_result(world: World) -> None:
     world.proxy.cut_after = 40_000
+    # Else there would be no long result: who comes back asks only for what changed.
+    world.database.execute("UPDATE partition_state SET attempt_count = attempt_count + 1")
     world.end_sessions()
 
 
@@ -131,7 +133,7 @@ TROUBLES = {
     "cut": Trouble(cut_in_mid_result, stop_cutting),
     "password": Trouble(change_password, change_password_back, "password authentication failed"),
     "sessions": Trouble(refuse_sessions, allow_sessions, "too many connections"),
-    "locked": Trouble(lock_table, unlock_table, "timeout"),
+    "locked": Trouble(lock_table, unlock_table, "lock"),
     "column": Trouble(
         executing("ALTER TABLE partition_state DROP COLUMN status"),
         executing("ALTER TABLE partition_state ADD COLUMN status TEXT NOT NULL DEFAULT 'success'"),
