@@ -28,6 +28,7 @@ NULL: Final = b"\x1e\x1e"
 _SECOND_NS: Final = 1_000_000_000
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
 _DIGITS_TO_ZERO: Final = bytes.maketrans(b"0123456789", b"0" * 10)
+_UTC: Final = b"+00:00"
 _ISO_MICROSECONDS: Final = b"0000-00-00T00:00:00.000000+00:00" + SEPARATOR
 _ISO_SECONDS: Final = b"0000-00-00T00:00:00+00:00" + SEPARATOR
 _UNIX_MICROSECONDS: Final = b"0000000000.000000" + SEPARATOR
@@ -131,8 +132,13 @@ def _split(column: bytes, rows: int) -> list[bytes]:
     return column.split(SEPARATOR)
 
 
+def _is_uniform(values: Sequence[object]) -> bool:
+    # Values of one byte are one object in CPython wherever they come from, so that the ends alone prove nothing.
+    return values[0] is values[-1] and values.count(values[0]) == len(values)
+
+
 def _look_up(numbers: dict[V, int], values: list[V]) -> list[int]:
-    if values[0] is values[-1]:
+    if _is_uniform(values):
         return [numbers[values[0]]] * len(values)
     return list(map(numbers.__getitem__, values))
 
@@ -149,7 +155,9 @@ def _times(column: bytes, rows: int) -> Sequence[int]:
     shape = column.translate(_DIGITS_TO_ZERO)
     values = column.split(SEPARATOR)
     days, minutes = _DAYS, _MINUTES
-    if shape == (_ISO_MICROSECONDS * rows)[:-1]:
+    # The shape says where the digits stand, not which: an offset has to be that of UTC itself.
+    in_utc = column.count(_UTC) == rows
+    if in_utc and shape == (_ISO_MICROSECONDS * rows)[:-1]:
         # Without the dot, what follows the minute is a number of microseconds.
         parts = list(map(_ISO_PARTS, column.translate(None, b".").split(SEPARATOR)))
         if max(parts, key=_MICROSECONDS)[2] >= b"60000000":
@@ -157,7 +165,7 @@ def _times(column: bytes, rows: int) -> Sequence[int]:
         times = [days[date] + minutes[minute] + int(microseconds) * 1000 for date, minute, microseconds in parts]
     elif shape == (_UNIX_MICROSECONDS * rows)[:-1]:
         return [int(text[:10]) * _SECOND_NS + int(text[11:]) * 1000 for text in values]
-    elif shape == (_ISO_SECONDS * rows)[:-1]:
+    elif in_utc and shape == (_ISO_SECONDS * rows)[:-1]:
         parts = list(map(_ISO_PARTS, values))
         if max(parts, key=_MICROSECONDS)[2][:2] >= b"60":
             raise UnusualError
@@ -182,6 +190,6 @@ def _counts(column: bytes) -> Sequence[int]:
 
 
 def _versions(values: list[bytes]) -> list[bytes | None]:
-    if values[0] is values[-1]:
+    if _is_uniform(values):
         return [None if values[0] == NULL else values[0]] * len(values)
     return [None if value == NULL else value for value in values]
