@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from readyfs import __version__
 from readyfs.life import Life, Phase
+from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
 from readyfs.partition import WithheldReason
 from readyfs.refresh import Schedule
 from readyfs.status import StatusReporter
@@ -32,11 +33,21 @@ class FakeEngine:
     reads_reason: str = "there is no other"
     requests: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    errors_by_operation: Counter[tuple[str, str]] = field(default_factory=Counter)
+    durations: dict[str, Durations] = field(default_factory=dict)
     fallbacks: Counter[str] = field(default_factory=Counter)
     waits_s: list[float] = field(default_factory=list)
 
     def raw_waits_s(self) -> list[float]:
         return self.waits_s
+
+
+@dataclass(frozen=True, slots=True)
+class FakeNotifications:
+    """What was told to a kernel."""
+
+    sent: int = 7
+    failed: int = 1
 
 
 @dataclass(slots=True)
@@ -63,6 +74,7 @@ async def scene(inline: None, tmp_path: Path, nursery: trio.Nursery) -> Scene:
         freshness=world.freshness,
         refresher=world.refresher,
         engine=engine,
+        notifications=FakeNotifications(),
         engine_reason="as asked for",
         life=life,
         started_s=time.monotonic() - 5.0,
@@ -77,6 +89,9 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
     uptime_s = document.pop("uptime_seconds")
     assert isinstance(uptime_s, float)
     assert uptime_s >= 5.0
+    memory_bytes, cpu_s = document.pop("memory_bytes"), document.pop("cpu_seconds")
+    assert isinstance(memory_bytes, int) and memory_bytes > 1 << 20
+    assert isinstance(cpu_s, float) and cpu_s > 0
     assert document == {
         "mountpoint": "/mnt/ready",
         "pid": os.getpid(),
@@ -99,12 +114,14 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "raw_waiting": 0,
         "raw_waiting_longest_seconds": None,
         "broken": 0,
+        "broken_by_kind": {"missing": 0, "size": 0, "modified": 0, "denied": 0, "unreadable": 0},
         "refreshed_at": "2024-06-02T03:46:40.000000+00:00",
         "age_seconds": 3.0,
         "stale": False,
         "max_staleness_seconds": 60.0,
         "state_error": None,
         "state_error_since": None,
+        "outage_seconds": None,
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,
@@ -113,6 +130,21 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "inodes": 1,
         "requests": {},
         "errors": {},
+        "errors_by_operation": {},
+        "request_durations": {"bounds_seconds": describe_bounds(REQUEST_BOUNDS_NS), "operations": {}},
+        "refreshes": {"changed": 0, "unchanged": 1, "failed": 0},
+        "refresh_durations": {
+            "bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS),
+            "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],
+            "seconds": 0.0,
+        },
+        "lock_durations": {
+            "bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS),
+            "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],
+            "seconds": 0.0015,
+        },
+        "notifications_sent": 7,
+        "notifications_failed": 1,
     }
 
 

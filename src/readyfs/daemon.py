@@ -42,6 +42,7 @@ from readyfs.fuse.raw_volumes import volume_finder
 from readyfs.life import Life, Phase
 from readyfs.loader import CatalogLoader, Loaded
 from readyfs.log import check_log_file
+from readyfs.metrics.textfile import MetricsFile, check_metrics_file
 from readyfs.mount_lock import hold_mount_lock
 from readyfs.notify import Notifier
 from readyfs.privileges import Capability, drop_privileges, has_capability
@@ -103,6 +104,8 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
             drop_privileges()  # before the first thread
             if config.log_file is not None:
                 check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
+            if config.metrics_file is not None:
+                check_metrics_file(config.metrics_file)
             exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, on_ready))
             if loader.is_busy:
                 _leave_at_once(exit_code)
@@ -128,6 +131,8 @@ def _reserved(config: Config) -> Iterator[Reserved]:
     yield Reserved(config.runtime_dir, "runtime directory")
     if config.log_file is not None:
         yield Reserved(config.log_file, "log file")
+    if config.metrics_file is not None:
+        yield Reserved(config.metrics_file, "metrics file")
     if config.config_file is not None:
         yield Reserved(config.config_file, "config file")
     yield Reserved(Path(__file__).parent, "program")
@@ -299,6 +304,12 @@ def _build(
         config.interval_s, config.max_staleness_s, patience_s=2 * config.state_timeout_s + PATIENCE_BEYOND_TIMEOUTS_S
     )
     notifier, life = Notifier(), Life()
+
+    def tell() -> None:
+        notifier.status(status.line())
+        if metrics is not None:
+            metrics.wake()
+
     refresher = Refresher(
         loader,
         first,
@@ -306,7 +317,7 @@ def _build(
         served.kernel_cache,
         freshness,
         schedule,
-        on_outcome=lambda: notifier.status(status.line()),
+        on_outcome=tell,
     )
     status = StatusReporter(
         config.mountpoint,
@@ -316,12 +327,16 @@ def _build(
         freshness,
         refresher,
         served.engine,
+        served.kernel_cache,
         served.engine_reason,
         life,
         time.monotonic(),
     )
     served.filesystem.serve_status(status.render)
-    return _Mount(config, served.engine, served.kernel_cache, refresher, status, life, notifier, wishes, on_ready)
+    metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)
+    return _Mount(
+        config, served.engine, served.kernel_cache, refresher, status, metrics, life, notifier, wishes, on_ready
+    )
 
 
 @dataclass(slots=True)
@@ -333,6 +348,7 @@ class _Mount:
     kernel_cache: KernelCache
     refresher: Refresher
     status_reporter: StatusReporter
+    metrics: MetricsFile | None
     life: Life
     notifier: Notifier
     wishes: _Wishes
@@ -353,6 +369,8 @@ class _Mount:
                 await nursery.start(serve_control, socket, self)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.notifier, self.config.mountpoint, self.kernel_cache)
+                if self.metrics is not None:
+                    nursery.start_soon(self.metrics.run)
                 self.wishes.reload = self._reload
                 self._report_ready()
                 await self.wishes.stop.wait()
@@ -365,6 +383,8 @@ class _Mount:
                 nursery.cancel_scope.cancel()
         finally:
             self._let_go()
+        if self.metrics is not None and exit_code is ExitCode.OK:
+            await self.metrics.remove()
         log.info("stopped", exit_code=int(exit_code))
         return exit_code
 

@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "raw-threads": ("1", "2", "3"),
     "state-dir": ("/a", "/b", "/c"),
     "runtime-dir": ("/a", "/b", "/c"),
+    "metrics-file": ("/a.prom", "/b.prom", "/c.prom"),
     "log-file": ("/a.log", "/b.log", "/c.log"),
     "log-format": ("json", "human", "json"),
     "log-level": ("debug", "warning", "error"),

@@ -18,7 +18,7 @@ from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
 from readyfs.control.runtime_dir import list_registrations
-from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UserError
+from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UsageError, UserError
 
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -48,19 +48,29 @@ class _Report:
 
 @click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
 @click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: an object for one mount, an array for all.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "prometheus"]),
+    help="How to print: text for people, the default; json, an object for one mount, an array for all; prometheus, "
+    "metrics of all in its text exposition.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @with_settings(RUNTIME_DIR, refuse_unknown=False)
-def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> ExitCode:
+def status(mountpoint: str | None, format_: str | None, as_json: bool, resolution: Resolution) -> ExitCode:
     """Show the state of the mount at MOUNTPOINT, or of all the mounts that this user's daemons serve.
 
     The mount point itself is never touched, so this works while the mount hangs. A daemon that does not answer within
     2 seconds gives exit code 9, after what the kernel shows of its mount; a mount point without a daemon gives 8.
     """
+    if as_json and format_ not in (None, "json"):
+        raise UsageError(f"--json and --format {format_} exclude each other", "leave out one of them")
+    chosen = "json" if as_json else format_ or "text"
     if mountpoint is not None:
         path, client = find_client(resolution, mountpoint, ANSWER_TIMEOUT_S)
         report = _ask(path, client)
-        if as_json or not isinstance(report.error, NotRunningError):
-            _print([report], as_json, single=True)
+        if chosen != "text" or not isinstance(report.error, NotRunningError):
+            _print([report], chosen, single=True)
         if report.error is not None:
             raise report.error
         return ExitCode.OK
@@ -70,7 +80,7 @@ def status(mountpoint: str | None, as_json: bool, resolution: Resolution) -> Exi
     ]
     # A dead daemon leaves its registration behind; with its mount gone as well there is nothing to tell.
     reports = [one for one in found if not (isinstance(one.error, NotRunningError) and one.kernel is None)]
-    _print(reports, as_json, single=False)
+    _print(reports, chosen, single=False)
     failed = [one.error for one in reports if one.error is not None]
     if failed:
         raise next((error for error in failed if isinstance(error, NoAnswerError)), failed[0])
@@ -85,9 +95,14 @@ def _ask(path: Path, client: ControlClient) -> _Report:
         return _Report(path, None, look_at_kernel(path), error)
 
 
-def _print(reports: list[_Report], as_json: bool, *, single: bool) -> None:
-    if as_json:
-        described = [one.describe() for one in reports]
+def _print(reports: list[_Report], chosen: str, *, single: bool) -> None:
+    described = [one.describe() for one in reports]
+    if chosen == "prometheus":
+        # The client library is imported by those who use it.
+        from readyfs.metrics.exposition import render_metrics
+
+        click.echo(render_metrics(described), nl=False)
+    elif chosen == "json":
         click.echo(json.dumps(described[0] if single else described))
     elif reports:
         click.echo("\n\n".join(one.render() for one in reports))

@@ -62,6 +62,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raw_threads=get(table.RAW_THREADS),
         state_dir=get(table.STATE_DIR),
         runtime_dir=get(table.RUNTIME_DIR),
+        metrics_file=get(table.METRICS_FILE),
         log_file=get(table.LOG_FILE),
         log_format=get(table.LOG_FORMAT),
         log_level=get(table.LOG_LEVEL),

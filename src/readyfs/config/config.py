@@ -47,6 +47,7 @@ class Config:
     raw_threads: int
     state_dir: Path
     runtime_dir: Path
+    metrics_file: Path | None
     log_file: Path | None
     log_format: LogFormat
     log_level: LogLevel

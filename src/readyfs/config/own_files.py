@@ -16,14 +16,16 @@ from readyfs.partition import escape_text
 
 
 def check_own_files(config: Config) -> None:
-    """Raise `UsageError` if the log would go into a file that is read, or if anything of ours lies in the raw root."""
-    if config.log_file is not None:
+    """Raise `UsageError` if a file of ours is one that is read, or if anything of ours lies in the raw root."""
+    for flag, written, ours in _files_we_write(config):
         for path, what in _files_we_read(config):
-            if _is_same(config.log_file, path):
+            if _is_same(ours, path):
                 raise UsageError(
-                    f"the log file {_show(config.log_file)} is the {what} {_show(path)}",
-                    "name another file with --log-file",
+                    f"the {written} {_show(ours)} is the {what} {_show(path)}", f"name another file with {flag}"
                 )
+    log_file, metrics_file = config.log_file, config.metrics_file
+    if log_file is not None and metrics_file is not None and _is_same(metrics_file, log_file):
+        raise UsageError(f"the metrics file {_show(metrics_file)} is the log file", "name another with --metrics-file")
     if not config.raw.startswith("/"):
         return  # A URL, which is refused later and by its own words.
     for flag, what, place in _places_we_write(config):
@@ -33,6 +35,13 @@ def check_own_files(config: Config) -> None:
                 "where nothing may be written",
                 f"choose another with {flag}",
             )
+
+
+def _files_we_write(config: Config) -> Iterator[tuple[str, str, Path]]:
+    if config.log_file is not None:
+        yield "--log-file", "log file", config.log_file
+    if config.metrics_file is not None:
+        yield "--metrics-file", "metrics file", config.metrics_file
 
 
 def _files_we_read(config: Config) -> Iterator[tuple[Path, str]]:
@@ -54,6 +63,7 @@ def _files_we_read(config: Config) -> Iterator[tuple[Path, str]]:
 
 def _places_we_write(config: Config) -> Iterator[tuple[str, str, Path | None]]:
     yield "--log-file", "log file", config.log_file
+    yield "--metrics-file", "metrics file", config.metrics_file
     yield "--state-dir", "state directory", config.state_dir
     yield "--runtime-dir", "runtime directory", config.runtime_dir
 

@@ -224,6 +224,12 @@ RUNTIME_DIR = path(
     "/run/readyfs for root, else $XDG_RUNTIME_DIR/readyfs, else /tmp/readyfs-UID",
 )
 
+METRICS_FILE = optional_path(
+    "metrics-file",
+    Group.PLACES,
+    "Keep the numbers of the mount in this file for Prometheus, through the node exporter's textfile collector.",
+)
+
 LOG_FILE = optional_path("log-file", Group.LOG, "Append the log to this file instead of writing it to stderr.")
 LOG_FORMAT = choice(
     "log-format", Group.LOG, "Form of the log; auto is human on a terminal and JSON lines elsewhere.", LogFormat.AUTO
