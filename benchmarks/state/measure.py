@@ -306,7 +306,7 @@ def state_measurement(
     results: StateResults, base: Path, works: Sequence[str], rounds: int, *, is_quick: bool
 ) -> Iterator[StateMeasurement]:
     """Yield a measurement; the quick form waits for nothing to settle."""
-    idle_s, quiet_s, files = (0.05, 0.3, 20) if is_quick else (0.5, 5.0, 500)
+    idle_s, quiet_s, files = (0.05, 0.3, 20) if is_quick else (0.5, 3.0, 500)
     with closing(StateMeasurement(results, base, works, rounds, idle_s, quiet_s, files)) as measurement:
         yield measurement
 
