@@ -141,7 +141,7 @@ class _Measuring:
             idle = self._cpu_share(daemon, self.whole.quiet_s)
             self._note("idle-cpu", idle)
         with self._mounted(f"{_QUIET_INTERVAL_S * 1000:.0f}ms") as (_, daemon):
-            self._cpu_share(daemon, self.whole.idle_s)
+            _wait_refreshed(daemon)
             for _ in range(self.whole.rounds):
                 # Refreshes begin an interval apart, or one after the other where they take longer.
                 duration_s = _refresh_s(daemon)
@@ -315,6 +315,15 @@ def _refresh_s(daemon: Daemon) -> float:
     milliseconds = daemon.status()["refresh_ms"]
     assert isinstance(milliseconds, float | int)
     return milliseconds / 1000
+
+
+def _wait_refreshed(daemon: Daemon) -> None:
+    """Wait for the end of the first refresh, which tells how long one takes."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not _refresh_s(daemon):
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"no refresh has ended within {PATIENCE_S:.0f} s")
+        time.sleep(_QUIET_INTERVAL_S)
 
 
 def _inodes(daemon: Daemon) -> int:
