@@ -12,7 +12,6 @@ import datetime
 from array import array
 from collections.abc import Sequence
 from itertools import compress
-from operator import itemgetter
 from typing import Final, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET
@@ -32,8 +31,6 @@ _UTC: Final = b"+00:00"
 _ISO_MICROSECONDS: Final = b"0000-00-00T00:00:00.000000+00:00" + SEPARATOR
 _ISO_SECONDS: Final = b"0000-00-00T00:00:00+00:00" + SEPARATOR
 _UNIX_MICROSECONDS: Final = b"0000000000.000000" + SEPARATOR
-_COUNT_DIGITS: Final = 18
-"""Any number of so many digits fits 63 bits."""
 
 
 V = TypeVar("V")
@@ -71,19 +68,10 @@ class _Days(dict[bytes, int]):
         return value
 
 
-class _Minutes(dict[bytes, int]):
-    """Nanoseconds since midnight, by the text HH:MM; all that there are stay in the processor's cache."""
-
-    def __missing__(self, text: bytes) -> int:
-        time = datetime.time.fromisoformat(text.decode("ascii"))
-        value = self[text] = (time.hour * 3600 + time.minute * 60) * _SECOND_NS
-        return value
-
-
-_ISO_PARTS: Final = itemgetter(slice(0, 10), slice(11, 16), slice(17, 25))
-_MICROSECONDS: Final = itemgetter(2)
 _DAYS: Final = _Days()
-_MINUTES: Final = _Minutes()
+_HOURS: Final = {b"%02d" % hour: hour * 3600 * _SECOND_NS for hour in range(24)}
+_MINUTES: Final = {b"%02d" % minute: minute * 60 * _SECOND_NS for minute in range(60)}
+_TO_SEPARATORS: Final = bytes.maketrans(b"T:", SEPARATOR * 2)
 
 
 def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
@@ -113,7 +101,7 @@ def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
         if wanted is not None:
             columns = tuple(list(compress(column, wanted)) for column in columns)
         records.add_columns(*columns)
-    except (BadValueError, ValueError, OverflowError) as error:
+    except (BadValueError, ValueError, KeyError, OverflowError) as error:
         raise UnusualError from error
     return len(columns[0])
 
@@ -153,25 +141,28 @@ def _wanted(series: Sequence[int], dates: Sequence[int], vocabulary: Vocabulary)
 
 def _times(column: bytes, rows: int) -> Sequence[int]:
     shape = column.translate(_DIGITS_TO_ZERO)
-    values = column.split(SEPARATOR)
-    days, minutes = _DAYS, _MINUTES
-    # The shape says where the digits stand, not which: an offset has to be that of UTC itself.
-    in_utc = column.count(_UTC) == rows
-    if in_utc and shape == (_ISO_MICROSECONDS * rows)[:-1]:
-        # Without the dot, what follows the minute is a number of microseconds.
-        parts = list(map(_ISO_PARTS, column.translate(None, b".").split(SEPARATOR)))
-        if max(parts, key=_MICROSECONDS)[2] >= b"60000000":
-            raise UnusualError
-        times = [days[date] + minutes[minute] + int(microseconds) * 1000 for date, minute, microseconds in parts]
-    elif shape == (_UNIX_MICROSECONDS * rows)[:-1]:
-        return [int(text[:10]) * _SECOND_NS + int(text[11:]) * 1000 for text in values]
-    elif in_utc and shape == (_ISO_SECONDS * rows)[:-1]:
-        parts = list(map(_ISO_PARTS, values))
-        if max(parts, key=_MICROSECONDS)[2][:2] >= b"60":
-            raise UnusualError
-        times = [days[date] + minutes[minute] + int(second[:2]) * _SECOND_NS for date, minute, second in parts]
-    else:
-        return [NOT_SET if text == NULL else parse_updated_at(text) for text in values]
+    if shape == (_ISO_MICROSECONDS * rows)[:-1]:
+        return _iso_times(column, 1_000)
+    if shape == (_UNIX_MICROSECONDS * rows)[:-1]:
+        microseconds = map(int, column.translate(None, b".").split(SEPARATOR))
+        return [count * 1_000 for count in microseconds]
+    if shape == (_ISO_SECONDS * rows)[:-1]:
+        return _iso_times(column, _SECOND_NS)
+    return [NOT_SET if text == NULL else parse_updated_at(text) for text in column.split(SEPARATOR)]
+
+
+def _iso_times(column: bytes, unit_ns: int) -> list[int]:
+    # Day, hour, minute, and the rest without its dot as a whole number of units.
+    parts = column.replace(b"+00:00", b"").translate(_TO_SEPARATORS, b".").split(SEPARATOR)
+    counts = list(map(int, parts[3::4]))
+    if max(counts) * unit_ns >= 60 * _SECOND_NS:
+        raise UnusualError
+    columns = (map(_DAYS.__getitem__, parts[0::4]), map(_HOURS.__getitem__, parts[1::4]))
+    minutes = map(_MINUTES.__getitem__, parts[2::4])
+    times = [
+        day + hour + minute + count * unit_ns
+        for day, hour, minute, count in zip(*columns, minutes, counts, strict=True)
+    ]
     if min(times) < 0:
         raise UnusualError
     return times
@@ -179,14 +170,12 @@ def _times(column: bytes, rows: int) -> Sequence[int]:
 
 def _counts(column: bytes) -> Sequence[int]:
     values = column.split(SEPARATOR)
-    if NULL in column:
-        known = [value for value in values if value != NULL]
-    else:
-        known = values
     # `int` also takes signs, blanks and underscores.
-    if not all(map(bytes.isdigit, known)) or max(map(len, known), default=0) > _COUNT_DIGITS:
+    if column.translate(None, SEPARATOR).isdigit():
+        return array("q", map(int, values))
+    if not all(value.isdigit() or value == NULL for value in values):
         raise UnusualError
-    return array("q", map(int, values)) if known is values else [NOT_SET if v == NULL else int(v) for v in values]
+    return [NOT_SET if value == NULL else int(value) for value in values]
 
 
 def _versions(values: list[bytes]) -> list[bytes | None]:
