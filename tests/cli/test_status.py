@@ -39,6 +39,33 @@ def test_status_as_json_is_what_the_daemon_says(daemons: FakeDaemons, run: Run) 
     assert json.loads(out)["partitions"] == 12345
 
 
+def test_status_has_one_form_at_a_time_and_json_has_a_short_name(daemons: FakeDaemons, run: Run) -> None:
+    assert daemons.run("serve", "--daemon")[0] == 0
+    place = str(daemons.mountpoint)
+    assert (
+        json.loads(run("status", place, "--format", "json")[1]).keys()
+        == json.loads(run("status", place, "--json")[1]).keys()
+    )
+    assert run("status", place, "--format", "text")[1].startswith(f"{place}\n")
+    code, _, err = run("status", place, "--json", "--format", "prometheus")
+    assert code == 2
+    assert "--json and --format prometheus exclude each other" in err
+
+
+def test_status_for_prometheus_holds_every_mount(daemons: FakeDaemons, run: Run) -> None:
+    assert run("status", "--format", "prometheus")[::2] == (0, "")
+    assert daemons.run("serve", "--daemon")[0] == 0
+    code, out, _ = run("status", "--format", "prometheus")
+    assert code == 0
+    assert f'readyfs_partitions{{mountpoint="{daemons.mountpoint}"}} 12345.0' in out.splitlines()
+
+
+def test_status_for_prometheus_of_a_place_without_a_daemon_is_down(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("status", str(tmp_path), "--format", "prometheus")
+    assert code == 8
+    assert f'readyfs_up{{mountpoint="{tmp_path}"}} 0.0' in out.splitlines()
+
+
 def test_status_without_a_mount_point_shows_all_of_ours(daemons: FakeDaemons, run: Run) -> None:
     assert daemons.run("serve", "--daemon")[0] == 0
     code, out, _ = run("status", "--json")

@@ -54,6 +54,18 @@ def test_log_file_that_is_read_or_lies_among_the_runs_is_refused(world: Path, na
     assert listing(world) == before
 
 
+@pytest.mark.parametrize("name", ["state.db", "state.db-wal", "readyfs.toml", "raw/x.prom"])
+def test_metrics_file_that_is_read_or_lies_among_the_runs_is_refused(world: Path, name: str) -> None:
+    """V8: nothing that we read is written to."""
+    with pytest.raises(UsageError, match=f"metrics file {re.escape(str(world / name))} .*--metrics-file"):
+        build(world, metrics_file=str(world / name))
+
+
+def test_metrics_file_that_is_the_log_file_is_refused(world: Path) -> None:
+    with pytest.raises(UsageError, match="is the log file"):
+        build(world, metrics_file=str(world / "x.log"), log_file=str(world / "x.log"))
+
+
 def test_log_file_that_is_the_file_of_the_state_url_is_refused(world: Path) -> None:
     with pytest.raises(UsageError, match="--state-file"):
         build(world, state="", state_file=str(world / "url"), log_file=str(world / "url"))

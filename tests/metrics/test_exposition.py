@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,7 +27,7 @@ DOCUMENT = {
 }
 
 
-def samples(*documents: dict[str, object]) -> dict[tuple[str, tuple[str, ...]], float]:
+def samples(*documents: Mapping[str, object]) -> dict[tuple[str, tuple[str, ...]], float]:
     """Return the value of each sample by name and label values, in the order of the label names."""
     text = render_metrics(documents).decode()
     promtool("check", "metrics", input=text.encode())
