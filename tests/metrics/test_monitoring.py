@@ -156,7 +156,9 @@ def assert_valid(daemon: Daemon, text: str, engine: str) -> None:
     requests = {one.labels["operation"]: one.value for one in found["readyfs_requests_total"].samples}
     assert requests["lookup"] >= 1
     answered = [s for s in found["readyfs_request_duration_seconds"].samples if s.name.endswith("_count")]
-    assert {s.labels["operation"] for s in answered} <= set(requests)
+    under_way = {one.labels["operation"]: requests[one.labels["operation"]] - one.value for one in answered}
+    assert set(under_way) == set(requests)
+    assert all(0 <= count <= 2 for count in under_way.values()), under_way
     errors = found["readyfs_request_errors_total"].samples
     assert sum(one.value for one in errors if one.labels["errno"] == "EIO") >= 1
 
