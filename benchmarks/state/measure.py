@@ -37,8 +37,6 @@ PATIENCE_S: Final = 600.0
 _SELDOM: Final = "1h"
 _QUIET_INTERVAL_S: Final = 0.1
 _NAMES_TO_STAT: Final = 200_000
-_DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
-_DENTRIES_AND_INODES: Final = "2"
 _WATCH_PATIENCE_S: Final = 30.0
 
 
@@ -264,17 +262,20 @@ class _Measuring:
             if more > 0:
                 self._note("find-bytes", (after - before) / more)
             if os.geteuid() == 0:
-                self._drop_caches(daemon)
+                self._forget(mounted, daemon)
+                self._note("forgotten-inodes", _inodes(daemon))
                 self._note("forgotten-rss", daemon.memory()["rss"])
                 self._note("forgotten-more", daemon.memory()["rss"] - before)
             else:
                 self.whole.results.missing["memory after the kernel has forgotten"] = "only root may make it forget"
-        self._say("find-s", "find-inodes", "find-bytes", "forgotten-more")
+        self._say("find-s", "find-inodes", "find-bytes", "forgotten-inodes", "forgotten-more")
 
-    def _drop_caches(self, daemon: Daemon) -> None:
-        """Have the kernel forget all names and wait until the daemon has heard of all of them."""
+    def _forget(self, mounted: Mounted, daemon: Daemon) -> None:
+        """Have the kernel forget all names of this mount and wait until the daemon has heard of all of them."""
+        # A remount drops what is cached of one mount; /proc/sys/vm/drop_caches would do it to the whole machine.
+        command = ["mount", "--internal-only", "-o", "remount,ro", mounted.view.top]
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
         deadline = time.monotonic() + PATIENCE_S
-        _DROP_CACHES.write_text(_DENTRIES_AND_INODES)
         before = -1
         while (known := _inodes(daemon)) != before:
             if time.monotonic() > deadline:

@@ -66,6 +66,7 @@ METRICS: Final = (
     Metric("find-inodes", "inodes known after it", "find", "", 1.0),
     Metric("find-bytes", "more memory for each", "find", "bytes"),
     Metric("find-rss", "resident after it", "find", "MB", MB),
+    Metric("forgotten-inodes", "inodes known after the kernel has forgotten", "find", ""),
     Metric("forgotten-rss", "resident after the kernel has forgotten", "find", "MB", MB),
     Metric("forgotten-more", "more than before find", "find", "MB", MB),
 )
