@@ -14,12 +14,13 @@ _BLOCK: Final = 65_536
 class Proxy:
     """Forwards connections to a port; `port` is where it listens.
 
-    `cut_after`, which a test may set at any time, is how many bytes of answers a connection may get before it is reset.
-    `accepted` and `cuts` count. Threads: one that takes connections and two for each of them.
+    A test may set two things at any time: `target_port` is where new connections go, and `cut_after` how many bytes of
+    answers a connection may get before it is reset. `accepted` and `cuts` count. Threads: one that takes connections
+    and two for each of them.
     """
 
     def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+        self.target_port = target_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.cut_after: int | None = None
@@ -61,7 +62,7 @@ class Proxy:
                 return  # closed
             self.accepted += 1
             try:
-                server = socket.create_connection(("127.0.0.1", self._target_port), 5)
+                server = socket.create_connection(("127.0.0.1", self.target_port), 5)
             except OSError:
                 client.close()
                 continue

@@ -286,7 +286,7 @@ class PostgresServer:
         `recovery_min_apply_delay` makes it lag for ever; `pause_replay` for a while.
         """
         with PostgresServer()._or_remove() as replica:
-            replica._run(
+            replica.run(
                 *("pg_basebackup", "--pgdata", str(replica.data), "--host", str(self.directory)),
                 *("--port", str(self.port), "--username", SUPERUSER, "--write-recovery-conf"),
                 *("--checkpoint", "fast", "--no-sync"),
@@ -314,6 +314,12 @@ class PostgresServer:
             "the replica has caught up",
         )
 
+    def stop_receiving(self) -> None:
+        """Have this replica stay where it is for good: what its primary commits from here on never comes."""
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.reload()
+        self._wait(lambda: self.execute("SELECT * FROM pg_stat_wal_receiver") == [], "nothing is received")
+
     def promote(self) -> None:
         """Make this replica a primary with a timeline of its own."""
         assert self.execute("SELECT pg_promote(true, 30)") == [(True,)]
@@ -324,7 +330,7 @@ class PostgresServer:
         password_file = self.directory / "password"
         password_file.write_text(f"{PASSWORD}\n", encoding="utf-8")
         self._give_away(password_file)
-        self._run(
+        self.run(
             *("initdb", "--pgdata", str(self.data), "--username", SUPERUSER, "--pwfile", str(password_file)),
             *("--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
             *("--auth-local", "trust", "--auth-host", "scram-sha-256"),
@@ -332,7 +338,8 @@ class PostgresServer:
         password_file.unlink()
         (self.data / "pg_hba.conf").write_text(_ACCESS, encoding="utf-8")
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the server's user; fail the test if it fails."""
         command = [*self._as_user(), str(self.programs / program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60, check=False)
         assert done.returncode == 0, f"{program} failed:\n{done.stdout}{done.stderr}"
