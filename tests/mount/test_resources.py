@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from datetime import date, timedelta
 from pathlib import Path
+
+import pytest
 
 from tests.mount.daemon import Place, files_below, held_descriptors, mounted, partition, wait_until
 
@@ -49,6 +52,42 @@ def test_descriptors_return_after_heavy_use(place: Place, engine: str) -> None:
         wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
         wait_until(lambda: not daemon.held_raw_files(), "every raw file is closed")
         wait_until(lambda: held_descriptors(daemon.pid) <= baseline, "descriptors are back at the baseline")
+
+
+def private_bytes(pid: int) -> int:
+    """Return what the process alone has written to: what goes away with it (proc_pid_smaps(5))."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
+
+
+@pytest.mark.parametrize(
+    "series", [600, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])], ids=["60k", "1m"]
+)
+def test_known_directories_take_few_bytes_and_give_them_back(place: Place, engine: str, series: int) -> None:
+    """Decision 0023: what a walk over every partition makes known is small, and goes when the kernel forgets it."""
+    days = [(date(2020, 1, 1) + timedelta(days=number)).isoformat() for number in range(100)]
+    with place.producer.one_transaction():
+        for number in range(series):
+            for day in days:
+                place.producer.set_ready(partition(customer=f"c{number % 20}", query=f"q{number}", date=day), "r1")
+    with mounted(place, engine=engine) as daemon:
+        names = os.listdir(daemon.path)
+        before = private_bytes(daemon.pid)
+        for customer in names:
+            for query in os.listdir(daemon.path / customer):
+                assert len(os.listdir(daemon.path / customer / query)) == 100
+        known = daemon.count("inodes")
+        assert known > series * 90  # the kernel may have forgotten some on its own
+        grown = private_bytes(daemon.pid) - before
+        # What a first walk makes the interpreter allocate once does not belong to the inodes.
+        assert grown < 150 * known + 6 * MEBIBYTE, (grown, known)
+
+        def is_forgotten() -> bool:
+            drop_dentries_and_inodes()
+            return daemon.count("inodes") <= 2
+
+        wait_until(is_forgotten, "the kernel forgot, and so did the daemon", patience_s=100.0)
+        wait_until(lambda: private_bytes(daemon.pid) - before < 20 * MEBIBYTE, "the memory is given back")
 
 
 def test_inodes_return_when_the_kernel_forgets(place: Place, engine: str) -> None:
