@@ -74,10 +74,13 @@ async def test_notification_is_passed_on(postgres: StateDatabase) -> None:
 
 
 async def test_burst_is_few_changes_and_its_last_is_not_lost(postgres: StateDatabase) -> None:
-    async with listening(postgres.url()) as heard:
+    def notify() -> None:
         with postgres.connect() as session:
             for number in range(500):
                 session.execute("SELECT pg_notify('changes', %s)", (str(number),))
+
+    async with listening(postgres.url()) as heard:
+        await trio.to_thread.run_sync(notify)
         await heard.wait_for(2)
         await trio.sleep(3 * listen.BURST_S)
         assert heard.count < 50

@@ -227,9 +227,9 @@ def test_numbers_too_far_apart_to_be_told_apart_have_all_read_anew(primary: Stat
     """V3: more than 2**31 transactions between two loads."""
     with reading(primary) as store:
         store.load()
+        jump(primary.server, 1_500_000_000)
         primary.set_row(A, run_id="hidden")
-        for number in (1_500_000_000, 3_000_000_000):
-            jump(primary.server, number)
+        jump(primary.server, 3_000_000_000)
         primary.set_row(B)
         content = follow_again(store, primary)
         assert (run_of(content, A), run_of(content, B)) == (b"hidden", b"r1")
