@@ -97,6 +97,24 @@ class SeriesRows:
         place = bisect_left(self.dates, date)
         return place < len(self.dates) and self.dates[place] == date
 
+    def includes(self, rows: SeriesRows) -> bool:
+        """Tell whether each of these rows is among the sorted rows, equal in every column."""
+        dates, run_ids, times = self.dates, self.run_ids, self.updated_at_ns
+        counts, versions = self.record_counts, self.schema_versions
+        columns = (rows.dates, rows.run_ids, rows.updated_at_ns, rows.record_counts, rows.schema_versions)
+        for date, run_id, time_ns, count, version in zip(*columns, strict=True):
+            place = bisect_left(dates, date)
+            if (
+                place == len(dates)
+                or dates[place] != date
+                or run_ids[place] != run_id
+                or times[place] != time_ns
+                or counts[place] != count
+                or versions[place] != version
+            ):
+                return False
+        return True
+
     def patched(self, rows: SeriesRows, gone: Set[int]) -> SeriesRows:
         """Return these rows with others in place of those of the same dates, and without the dates that are gone.
 

@@ -85,3 +85,11 @@ def test_patched_rows_are_those_of_a_dictionary_that_was_updated(
     columns = (patched.dates, patched.run_ids, patched.updated_at_ns, patched.record_counts, patched.schema_versions)
     assert list(zip(*columns, strict=True)) == [expected[date] for date in sorted(expected)]
     assert list(SeriesRows.of(old).dates) == [row[0] for row in old]
+
+
+@given(DAYS, DAYS)
+def test_rows_include_others_only_if_each_is_there_and_equal(
+    held: list[tuple[int, bytes, int, int, bytes]], asked: list[tuple[int, bytes, int, int, bytes]]
+) -> None:
+    assert SeriesRows.of(held).includes(SeriesRows.of(asked)) == (set(asked) <= set(held))
+    assert SeriesRows.of(held).includes(SeriesRows.of(held))

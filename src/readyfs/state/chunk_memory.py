@@ -125,14 +125,19 @@ class ChunkMemory:
         gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
         for member in before - after:
             gone[keys[member >> 32]].add(member & 0xFFFFFFFF)
-        changed = frozenset(series.keys() | gone.keys())
-        for key in changed:
-            rows = self.series.get(key, _NO_ROWS).patched(series.get(key, _NO_ROWS), gone[key])
+        changed: set[SeriesKey] = set()
+        for key in series.keys() | gone.keys():
+            held, came = self.series.get(key, _NO_ROWS), series.get(key, _NO_ROWS)
+            # Most rows of a chunk that changed did not.
+            if key not in gone and held.includes(came):
+                continue
+            changed.add(key)
+            rows = held.patched(came, gone.get(key, frozenset()))
             if len(rows):
                 self.series[key] = rows
             else:
                 self.series.pop(key, None)
-        return changed
+        return frozenset(changed)
 
     def _note_withheld(self, number: int, tally: WithheldTally) -> None:
         if tally.counts:

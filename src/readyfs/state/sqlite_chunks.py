@@ -15,8 +15,8 @@ from readyfs.state.chunk_memory import ChunkMemory, Content, PackedChunk
 from readyfs.state.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows import ROW_FIELDS
 
-CHUNK_BITS: Final = 8
-"""256 rows: a single change costs little to parse, and the statements (4,000 for a million rows) cost little to run."""
+CHUNK_BITS: Final = 7
+"""128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
 
 _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 """Names of the row number, each of which a column may take away (sqlite.org/lang_createtable.html#rowid)."""
