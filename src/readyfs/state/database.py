@@ -182,6 +182,8 @@ def _connect_arguments(url: sa.URL, timeout_s: float) -> dict[str, object]:
     match url.get_driver_name():
         case "psycopg" | "psycopg2":
             limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
+            # Of a database in SQL_ASCII SQLAlchemy would get bytes, which it cannot read the server's version from.
+            limits["client_encoding"] = "utf8"
         case "pg8000":
             limits = {"timeout": seconds}
         case "pymysql":

@@ -21,10 +21,10 @@ def open_state(url: str, table: StateTable, filters: Filters, timeout_s: float) 
     if path is not None:
         return SqliteStore(path, table, filters, timeout_s)
     parsed = choose_driver(parse_url(url))
-    by_rows = DatabaseStore(parsed, table, filters, timeout_s)
     if parsed.drivername != "postgresql+psycopg":
-        return by_rows
-    # Only now: the driver is an extra, and a missing one was explained by now.
+        return DatabaseStore(parsed, table, filters, timeout_s)
+    engine = create_engine(parsed, timeout_s)
+    # Only now: the driver is an extra, and making the engine explained a missing one.
     from readyfs.state.postgres import PostgresStore
 
-    return PostgresStore(create_engine(parsed, timeout_s), parsed, table, filters, timeout_s, by_rows)
+    return PostgresStore(engine, parsed, table, filters, timeout_s)

@@ -4,13 +4,15 @@ A load compares snapshots (`postgres_snapshot` has the reasoning). Row versions 
 read, whatever their status, and the rows remembered are patched with them. A deletion leaves no version but a smaller
 count: every ready row is now among the remembered or the new ones, so as many of them as the table has are all of them.
 Whatever these two cannot prove (another server or history, a table written anew, other columns, partitions that came,
-rules that hide rows, a table without a unique key) is read whole.
+a table without a unique key) is read whole. What has no row versions, such as a view, is read row by row at each load:
+it may show another table, another server or another time of day, of which no snapshot here tells.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import psycopg
@@ -20,14 +22,18 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import escape_text
+from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
-from readyfs.state.postgres_facts import Moment, find_columns_of, look_at_server, look_at_table
+from readyfs.state.postgres_facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
 from readyfs.state.postgres_memory import CannotPatchError, PostgresMemory
 from readyfs.state.postgres_patch import patch
-from readyfs.state.postgres_plan import TablePlan, plan_table
-from readyfs.state.store import StateLoad, StateStore, StateTable
+from readyfs.state.postgres_plan import TIMES, plan_table
+from readyfs.state.rows import RowParser
+from readyfs.state.store import StateLoad, StateTable
+from readyfs.state.table import ready_rows
 from readyfs.state.url import render_label, scrub
+from readyfs.state.vocabulary import Vocabulary
 
 _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
@@ -37,10 +43,7 @@ _log = structlog.get_logger("readyfs.state")
 
 
 class PostgresStore:
-    """Reads a table of a PostgreSQL server through psycopg 3; see `StateStore`.
-
-    `by_rows` reads what has no row versions, such as a view.
-    """
+    """Reads a table of a PostgreSQL server through psycopg 3; see `StateStore`."""
 
     def __init__(
         self,
@@ -49,7 +52,6 @@ class PostgresStore:
         table: StateTable,
         filters: Filters,
         timeout_s: float,
-        by_rows: StateStore,
     ) -> None:
         """Connect and check that the table is as configured; raise `StateError` if that fails."""
         self.label = render_label(url)
@@ -58,29 +60,28 @@ class PostgresStore:
         self._table = table
         self._filters = filters
         self._timeout_s = timeout_s
-        self._by_rows = by_rows
         self._connection: PostgresConnection | None = None
         self._memory: PostgresMemory | None = None
         self._seen: Moment | None = None
         try:
-            self._in_transaction(lambda connection: self._plan(connection), lock=False)
+            self._in_transaction(self._look, lock=False)
         except BaseException:
             self.close()
             raise
 
     def probe(self) -> Hashable | None:
         """Return a token that is the same for as long as the server shows the same transactions."""
-        server, snapshot = self._in_transaction(look_at_server, lock=False)
-        return Moment(server, snapshot, ()).token
+        return self._in_transaction(look_at_server, lock=False).token
 
     def load(self) -> StateLoad:
         """Read what changed, or everything, in one transaction."""
         started = time.perf_counter()
-        memory = self._in_transaction(self._load, lock=True)
-        if memory is None:
-            self.forget()
-            return self._by_rows.load()
+        moment, found = self._in_transaction(self._load, lock=True)
         lock_ms = (time.perf_counter() - started) * 1000
+        if isinstance(found, RowBuffer):
+            self._memory, self._seen = None, moment
+            return self._load_rows(found, lock_ms)
+        memory = found()
         self._memory, self._seen = memory, memory.moment
         return StateLoad(
             memory.moment.token, memory.series, memory.withheld, memory.rows + memory.odd_rows, lock_ms, memory.changed
@@ -93,31 +94,50 @@ class PostgresStore:
     def close(self) -> None:
         """Close the connection."""
         self._drop()
-        self._by_rows.close()
         self._engine.dispose()
 
     # ---- within a transaction -------------------------------------------------------------------------------
 
-    def _load(self, connection: PostgresConnection) -> PostgresMemory | None:
-        server, snapshot = look_at_server(connection)
-        plan = self._plan(connection)
-        if plan is None:
-            return None
-        moment = Moment(server, snapshot, plan.signature)
+    def _load(self, connection: PostgresConnection) -> tuple[Moment, Callable[[], PostgresMemory] | RowBuffer]:
+        moment = look_at_server(connection)
+        relations, found = self._look(connection)
+        plan = plan_table(relations, found, self._table.ready, self._filters)
+        if plan is not None:
+            moment = replace(moment, signature=plan.signature)
         if self._seen is not None:
             self._check_history(self._seen, moment)
+        if plan is None:
+            return moment, self._fetch_rows(connection, relations[0], found)
         known = self._memory
         if known is not None:
             try:
-                return patch(connection, plan, known, moment, self._table.ready)
+                return moment, patch(connection, plan, known, moment, self._table.ready)
             except CannotPatchError as reason:
                 _log.debug("the state table is read whole", store=self.label, reason=str(reason))
-        return PostgresMemory.read(connection, plan, moment, self._table.ready, self._filters)
+        memory = PostgresMemory.read(connection, plan, moment, self._table.ready, self._filters)
+        return moment, lambda: memory
 
-    def _plan(self, connection: PostgresConnection) -> TablePlan | None:
+    def _look(self, connection: PostgresConnection) -> tuple[tuple[Relation, ...], dict[str, str | None]]:
         relations = look_at_table(connection, self._table, self.label)
-        found = find_columns_of(relations, self._table, self.label)
-        return plan_table(relations, found, self._table.ready, self._filters)
+        return relations, find_columns_of(relations, self._table, self.label)
+
+    def _fetch_rows(
+        self, connection: PostgresConnection, relation: Relation, found: dict[str, str | None]
+    ) -> RowBuffer:
+        times = {name for name, column in relation.columns.items() if column.type_name in TIMES}
+        # They hold more than Python's times do (infinity, BC), and a driver that meets one fails the whole fetch.
+        as_text = frozenset(field for field in ("logical_date", "updated_at") if found[field] in times)
+        compiled = ready_rows(self._table, found, as_text).compile(dialect=self._engine.dialect)
+        buffer = RowBuffer()
+        with connection.stream(str(compiled), compiled.params) as cursor:
+            buffer.fill(cursor)
+        return buffer
+
+    def _load_rows(self, buffer: RowBuffer, lock_ms: float) -> StateLoad:
+        parser = RowParser(self._table.ready, Vocabulary(self._filters))
+        for rows in buffer.drain():
+            parser.feed(rows)
+        return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
 
     def _check_history(self, seen: Moment, now: Moment) -> None:
         """Refuse to go back to what was true before; accept, loudly, a server whose history is another one."""
@@ -130,6 +150,8 @@ class PostgresStore:
                 store=self.label,
                 timeline=server.timeline,
             )
+        elif self._is_after_crash(seen, now):
+            _log.warning("the state store lost its last transactions in a crash", store=self.label)
         elif (was.timeline and server.timeline and was.timeline > server.timeline) or now.snapshot.lags_behind(
             seen.snapshot
         ):
@@ -138,6 +160,17 @@ class PostgresStore:
                 "that was replaced",
                 "wait until it has caught up, or restart readyfs to start from what it holds",
             )
+
+    def _is_after_crash(self, seen: Moment, now: Moment) -> bool:
+        """Tell whether the same primary restarted without transactions that it had shown before they were durable."""
+        return (
+            now.snapshot.lags_behind(seen.snapshot)
+            and (seen.server.timeline, seen.server.database) == (now.server.timeline, now.server.database)
+            and seen.server.started != now.server.started
+            and seen.flushed is not None
+            and now.flushed is not None
+            and now.flushed >= seen.flushed
+        )
 
     # ---- connection -----------------------------------------------------------------------------------------
 

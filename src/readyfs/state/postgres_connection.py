@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
@@ -17,6 +17,9 @@ import sqlalchemy as sa
 from psycopg import errors
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+
+from readyfs.state.fetch import Cursor
+from readyfs.state.rows import Row
 
 GRACE_S: Final = 2.0
 """So much longer than the server is given for a statement is its answer waited for."""
@@ -46,7 +49,8 @@ class PostgresConnection:
         self._connection.autocommit = True
         self._connection.prepare_threshold = None
         self._connection.adapters.register_loader("text", _AsBytes)
-        self._in_utf8 = connection.info.parameter_status("server_encoding") != "SQL_ASCII"
+        knows_encoding = connection.info.parameter_status("server_encoding") != "SQL_ASCII"
+        self._encoding = "UTF8" if knows_encoding else "SQL_ASCII"
 
     @property
     def is_broken(self) -> bool:
@@ -68,8 +72,8 @@ class PostgresConnection:
             # Compiling takes longer than any of these statements.
             "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL jit = off"
         )
-        if self._in_utf8:
-            begin += "; SET LOCAL client_encoding = 'UTF8'"
+        # What a database in SQL_ASCII holds is not known to be text of any encoding, and is not checked for it.
+        begin += f"; SET LOCAL client_encoding = '{self._encoding}'"
         try:
             self._run(begin)
             if table is not None:
@@ -89,6 +93,19 @@ class PostgresConnection:
         """Return the only row of a statement."""
         (row,) = self.rows(statement, parameters)
         return row
+
+    @contextmanager
+    def stream(self, statement: str, parameters: Mapping[str, object]) -> Iterator[Cursor]:
+        """Run a statement whose rows the server hands over as they are asked for."""
+        cursor = self._connection.cursor("rows")
+        try:
+            with self._limited():
+                cursor.execute(statement.encode(), parameters)
+            yield _LimitedCursor(cursor, self._limited)
+        finally:
+            # Of a connection that broke there is nothing to close; another error is on its way then.
+            with suppress(psycopg.Error), self._limited():
+                cursor.close()
 
     def close(self) -> None:
         """Close the connection, broken or not."""
@@ -117,6 +134,20 @@ class PostgresConnection:
         finally:
             timer.cancel()
             timer.join()
+
+
+class _LimitedCursor:
+    """Rows of a statement, each fetch as limited as a statement is."""
+
+    def __init__(
+        self, cursor: psycopg.ServerCursor[tuple[Any, ...]], limited: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._cursor = cursor
+        self._limited = limited
+
+    def fetchmany(self, size: int, /) -> Sequence[Row]:
+        with self._limited():
+            return self._cursor.fetchmany(size)
 
 
 def quote_table(table: str) -> str:

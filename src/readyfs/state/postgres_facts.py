@@ -21,7 +21,8 @@ SELECT pg_current_snapshot()::text,
     (SELECT oid FROM pg_database WHERE datname = current_database())::text,
     CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
         THEN (SELECT system_identifier FROM pg_control_system())::text END,
-    CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
+    CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
+    CASE WHEN pg_is_in_recovery() THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::text END
 """
 """A timeline is the first eight hexadecimal digits of the name of the file that is written to (pg_walfile_name)."""
 
@@ -29,15 +30,20 @@ _TABLE_SQL: Final = """
 WITH RECURSIVE tree(relation) AS (
     SELECT oid FROM pg_class WHERE oid = to_regclass(%s)
     UNION
-    SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = relation
+    SELECT inhrelid FROM pg_inherits i JOIN tree ON inhparent = relation
+    WHERE to_jsonb(i) ->> 'inhdetachpending' IS DISTINCT FROM 'true'
 )
 SELECT json_agg(json_build_object(
     'oid', c.oid::text, 'kind', c.relkind, 'name', c.oid::regclass::text,
     'file', pg_relation_filenode(c.oid)::text,
     'pages', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
     'guarded', row_security_active(c.oid),
+    'readable', has_table_privilege(c.oid, 'SELECT'),
+    'heap', c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap'),
     'columns', (SELECT json_agg(json_build_array(
-            attname, attnum, quote_ident(attname), t.typname, t.typtype) ORDER BY attnum)
+            attname, attnum, quote_ident(attname), t.typname, t.typtype,
+            (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
+        ) ORDER BY attnum)
         FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
     'keys', (SELECT json_agg(indkey::text) FROM pg_index
@@ -46,7 +52,10 @@ SELECT json_agg(json_build_object(
     ) ORDER BY c.oid = to_regclass(%s) DESC, c.oid)::text
 FROM tree JOIN pg_class c ON c.oid = relation
 """
-"""The table and whatever inherits from it, partitions included; `ONLY` is what keeps these apart."""
+"""The table and whatever inherits from it, partitions included; `ONLY` is what keeps these apart.
+
+A partition whose detaching has begun is none any more (pg_inherits.inhdetachpending, from PostgreSQL 14 on).
+"""
 _TABLES_SQL: Final = """
 SELECT oid::regclass::text FROM pg_class
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace NOT IN (
@@ -67,17 +76,21 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its number, its quoted name, and the name and kind of its type (pg_type)."""
+    """One column: number, quoted name, name and kind of its type (pg_type), and the words if that is an enum."""
 
     number: int
     quoted: str
     type_name: str
     type_kind: str
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One table: `file` changes whenever it is written anew; `pages` of it hold rows."""
+    """One table: `file` changes whenever it is written anew; `pages` of it hold rows.
+
+    Row level security may be what makes it `is_guarded`; `is_heap` says that PostgreSQL's own storage holds it.
+    """
 
     oid: str
     kind: str
@@ -85,23 +98,30 @@ class Relation:
     file: str | None
     pages: int
     is_guarded: bool
+    is_readable: bool
+    is_heap: bool
     columns: dict[str, Column]
     unique_keys: tuple[frozenset[int], ...]
 
     @property
     def identity(self) -> tuple[object, ...]:
         """Everything but the size: while this is the same, only transactions change the rows."""
-        columns = tuple((name, one.number, one.type_name) for name, one in self.columns.items())
-        return self.oid, self.kind, self.name, self.file, self.is_guarded, columns, self.unique_keys
+        # The words of an enum are stored by number: renaming one changes no row and what all of them say.
+        columns = tuple((name, one.number, one.type_name, one.words) for name, one in self.columns.items())
+        return self.oid, self.kind, self.name, self.file, columns, self.unique_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a load saw: server, snapshot, and all of the table on which the meaning of its row versions depends."""
+    """What a load saw: server, snapshot, and all of the table on which the meaning of its row versions depends.
+
+    `flushed` is how much of its log a primary had made durable, in bytes: no crash takes that back.
+    """
 
     server: Server
     snapshot: Snapshot
-    signature: tuple[object, ...]
+    flushed: int | None
+    signature: tuple[object, ...] = ()
 
     @property
     def token(self) -> Hashable | None:
@@ -111,11 +131,15 @@ class Moment:
         return self.server, self.snapshot
 
 
-def look_at_server(connection: PostgresConnection) -> tuple[Server, Snapshot]:
+def look_at_server(connection: PostgresConnection) -> Moment:
     """Return which server answers, and the snapshot of the open transaction."""
     snapshot, is_standby, *texts = connection.row(_SERVER_SQL)
-    started, database, cluster, timeline = (None if text is None else text.decode() for text in texts)
-    return Server(is_standby, started or "", database or "", cluster, timeline), Snapshot.parse(snapshot.decode())
+    started, database, cluster, timeline, flushed = (None if text is None else text.decode() for text in texts)
+    return Moment(
+        Server(is_standby, started or "", database or "", cluster, timeline),
+        Snapshot.parse(snapshot.decode()),
+        None if flushed is None else int(flushed),
+    )
 
 
 def look_at_table(connection: PostgresConnection, table: StateTable, label: str) -> tuple[Relation, ...]:
@@ -129,15 +153,25 @@ def look_at_table(connection: PostgresConnection, table: StateTable, label: str)
         Relation(
             one["oid"],
             one["kind"],
-            one["name"],
+            _escape(one["name"]),
             one["file"],
             one["pages"],
             one["guarded"],
-            {name: Column(*column) for name, *column in one["columns"] or ()},
+            one["readable"],
+            bool(one["heap"]),
+            {
+                name: Column(number, _escape(quoted), type_name, kind, tuple(words or ()))
+                for name, number, quoted, type_name, kind, words in one["columns"] or ()
+            },
             tuple(frozenset(map(int, key.split())) for key in one["keys"] or ()),
         )
         for one in found
     )
+
+
+def _escape(name: str) -> str:
+    """Return a name for a statement that has parameters."""
+    return name.replace("%", "%%")
 
 
 def find_columns_of(relations: Sequence[Relation], table: StateTable, label: str) -> dict[str, str | None]:

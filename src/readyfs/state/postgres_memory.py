@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
-from readyfs.state.columns import Chunk
+from readyfs.state.columns import NULL, Chunk
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.postgres_facts import Moment
@@ -75,9 +75,16 @@ class PostgresMemory:
             can_patch=plan.can_patch
             and not parser.has_duplicates
             and odd_rows == len(parser.odd) <= MANY_ODD_ROWS
-            and parser.rows == total,
+            and parser.rows == total
+            and not vocabulary.dates.has_synonyms
+            and not has_null_keys(parser.odd),
             changed=None,
         )
+
+
+def has_null_keys(odd: Mapping[RawKey, WithheldExample]) -> bool:
+    """Tell whether a withheld row has NULL in its key, of which a unique index lets in as many as come."""
+    return any(None in key for key in odd)
 
 
 def feed(parser: RowParser, row: tuple[Any, ...]) -> bool:
@@ -92,5 +99,9 @@ def feed(parser: RowParser, row: tuple[Any, ...]) -> bool:
 
 
 def with_status(rows: list[tuple[Any, ...]], ready: str) -> list[tuple[Any, ...]]:
-    """Return rows of cells without a status with the one that they were selected for."""
-    return [(*row[:4], ready.encode(), *row[4:]) for row in rows]
+    """Return rows of cells without a status with the one that they were selected for.
+
+    They mean what they would in a chunk: which neighbours a row has is chance.
+    """
+    cells = [[None if cell == NULL else cell for cell in row] for row in rows]
+    return [(*row[:4], ready.encode(), *row[4:]) for row in cells]

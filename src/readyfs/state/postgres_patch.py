@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
 from readyfs.state.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.postgres_facts import Moment, Relation
-from readyfs.state.postgres_memory import MANY_ODD_ROWS, CannotPatchError, PostgresMemory, feed
+from readyfs.state.postgres_memory import MANY_ODD_ROWS, CannotPatchError, PostgresMemory, feed, has_null_keys
 from readyfs.state.postgres_plan import TablePlan
 from readyfs.state.rows import RawKey, RowParser
 from readyfs.state.values import BadValueError
@@ -25,16 +26,19 @@ SERIES_AT_A_TIME: Final = 100
 MANY_SERIES: Final = 2_000
 """Where rows vanished from more series than this, reading everything is quicker."""
 
+NULL_IN_KEY: Final = "rows without a key are not told apart"
+
 _Key: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 _NO_ROWS: Final = SeriesRows.of(())
 
 
 def patch(
     connection: PostgresConnection, plan: TablePlan, known: PostgresMemory, now: Moment, ready: str
-) -> PostgresMemory:
-    """Return what is there now, from what was known of an earlier moment; that is changed in place at the very end.
+) -> Callable[[], PostgresMemory]:
+    """Return what makes of that which was known of an earlier moment what is there now.
 
-    Raises `CannotPatchError` if row versions cannot tell it; nothing was changed then.
+    That changes what was known in place, which is for after the transaction: one that fails may be tried again. Raises
+    `CannotPatchError` if row versions cannot tell what changed.
     """
     was = known.moment
     if not known.can_patch:
@@ -57,7 +61,8 @@ def patch(
         _reread_vanished(connection, plan, edits)
     if edits.rows + len(edits.odd) != total:
         raise CannotPatchError("the number of rows does not follow from what changed")
-    return edits.finish(now)
+    edits.check()
+    return partial(edits.finish, now)
 
 
 def _find_changed(
@@ -107,10 +112,10 @@ class _Edits:
 
     def take_ready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are ready, as a chunk."""
-        if self.odd and row[0]:
-            self._drop_odd(_raw_keys(row[1:5]))
         if not feed(self._parser, row):
             raise CannotPatchError("a value holds the separator")
+        if self.odd and row[0]:
+            self._drop_odd(_raw_keys(row[1:5]))
 
     def take_unready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are not ready: the key columns as a chunk has them."""
@@ -121,10 +126,10 @@ class _Edits:
             raise CannotPatchError("a value holds the separator")
         series, dates = self.vocabulary.series, self.vocabulary.dates
         for key in _raw_keys(columns):
-            self.odd.pop(key, None)
             source, customer, query, date = key
             if source is None or customer is None or query is None or date is None:
-                continue
+                raise CannotPatchError(NULL_IN_KEY)
+            self.odd.pop(key, None)
             try:
                 number, ordinal = series[source, customer, query], dates[date]
             except BadValueError:
@@ -153,10 +158,18 @@ class _Edits:
         if fresh:
             raise CannotPatchError("rows came that were not asked for")
 
-    def finish(self, moment: Moment) -> PostgresMemory:
-        """Change what is known."""
+    def check(self) -> None:
+        """Raise `CannotPatchError` if what was taken cannot be told apart."""
         if len(self.odd) > MANY_ODD_ROWS:
             raise CannotPatchError("too many rows are withheld")
+        if has_null_keys(self.odd):
+            raise CannotPatchError(NULL_IN_KEY)
+        if self.vocabulary.dates.has_synonyms:
+            # The count proves nothing then: one row came where another one was served, and a third one went.
+            raise CannotPatchError("two texts mean one date")
+
+    def finish(self, moment: Moment) -> PostgresMemory:
+        """Change what is known."""
         for key, rows in self.replaced.items():
             if len(rows):
                 self._known.series[key] = rows

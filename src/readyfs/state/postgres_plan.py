@@ -22,7 +22,7 @@ _TABLE: Final = "r"
 _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", "int8", "uuid"})
-_TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
+TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
 _COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 
 
@@ -97,7 +97,10 @@ def plan_table(
     """
     root = relations[0]
     leaves = tuple(one for one in relations if one.kind == _TABLE)
-    if any(one.kind not in (_TABLE, _PARTITIONED) for one in relations):
+    if any(one.kind not in (_TABLE, _PARTITIONED) or not one.is_readable for one in relations):
+        return None
+    # Rules of row level security may say anything, and those of a parent do not hold for its children by themselves.
+    if any(one.is_guarded for one in relations) or not all(leaf.is_heap for leaf in leaves):
         return None
     columns = {field: None if name is None else root.columns[name] for field, name in found.items()}
     if not all(column is None or _is_known(field, column) for field, column in columns.items()):
@@ -111,24 +114,23 @@ def plan_table(
         parameters=parameters,
         can_patch=is_exact
         and any(unique <= key for unique in root.unique_keys)
-        and (root.kind == _PARTITIONED or len(leaves) == 1)  # a key is not shared with what merely inherits
-        and not any(one.is_guarded for one in relations),
+        and (root.kind == _PARTITIONED or len(leaves) == 1),  # a key is not shared with what merely inherits
         signature=(tuple(one.identity for one in relations), tuple(found.items())),
     )
 
 
 def _is_known(field: str, column: Column) -> bool:
     if field == "updated_at":
-        return column.type_name in _TEXTS | _TIMES
+        return column.type_name in _TEXTS | TIMES
     if field == "logical_date":
-        return column.type_name in _TEXTS | _TIMES
+        return column.type_name in _TEXTS | TIMES
     if field == "record_count":
         return column.type_name in _TEXTS | {"numeric"}
     return column.type_name in _TEXTS or column.type_kind == "e"
 
 
 def _render(field: str, column: Column) -> str:
-    if field == "updated_at" and column.type_name in _TIMES:
+    if field == "updated_at" and column.type_name in TIMES:
         return f"extract(epoch FROM {column.quoted})::text"
     if column.type_name == "numeric":
         return f"trim_scale({column.quoted})::text"

@@ -8,7 +8,8 @@ ID and Snapshot Information", 25.1.5 "Preventing Transaction ID Wraparound Failu
 - A row version that a later snapshot sees and an earlier one did not was written by a transaction that the earlier one
   did not see: one at or above its `xmin`, below which all had ended. Who wrote a version is the row's `xmin` column.
 - That column has 32 bits of the number's 64. `age(xmin)` counts back from now, modulo 2**32, so that versions at or
-  above a horizon are those whose age is at most the horizon's, as long as fewer than 2**31 transactions lie between.
+  above a horizon are those whose age is at most the horizon's, as long as fewer than 2**31 transactions lie between;
+  half of that is allowed, because `age` counts from a moment after the snapshot.
   An old frozen version may be taken for a new one by this (it is read again, no more), never the reverse.
 - No snapshot of one history sees less than an earlier one. One that does is of a server that lags behind.
 """
@@ -18,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MAX_DISTANCE: Final = 2**31
-"""So many transactions apart, ages of 32 bits wrap around."""
+MAX_DISTANCE: Final = 2**30
+"""Twice as many transactions apart, ages of 32 bits wrap around."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,10 +32,20 @@ class Numbers(dict[V, int], Generic[V]):
 
 
 class DateOrdinals(dict[bytes, int]):
-    """Ordinals by the text of a date; raises `BadValueError` for a text that is none."""
+    """Ordinals by the text of a date; raises `BadValueError` for a text that is none.
+
+    `has_synonyms` tells whether two texts were of one date, so that two keys of the table may be one partition.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ordinals: set[int] = set()
+        self.has_synonyms = False
 
     def __missing__(self, text: bytes) -> int:
         ordinal = self[text] = parse_logical_date(text)
+        self.has_synonyms = self.has_synonyms or ordinal in self._ordinals
+        self._ordinals.add(ordinal)
         return ordinal
 
 
