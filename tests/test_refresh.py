@@ -10,8 +10,8 @@ import trio.testing
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from readyfs import loader as loader_module
 from readyfs import refresh as refresh_module
+from readyfs.catalog.build import CatalogBuilder
 from readyfs.errors import AmbiguousPathsError, ExitCode, StateError
 from readyfs.loader import CatalogLoader
 from readyfs.partition import WithheldReason
@@ -126,7 +126,7 @@ async def test_load_that_could_not_be_built_is_tried_again(monkeypatch: pytest.M
     first = loader.load_first()
     store.commit(Row(run=b"r2"))
     with monkeypatch.context() as patch:
-        patch.setattr(loader_module.CatalogBuilder, "build", lambda *arguments: 1 // 0)
+        patch.setattr(CatalogBuilder, "build", lambda *arguments: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             loader.load_if_changed(first.catalog, force=False)
     assert loader.load_if_changed(first.catalog, force=False) is not None

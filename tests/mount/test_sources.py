@@ -221,7 +221,7 @@ def test_sources_that_look_alike_are_two(place: Place, engine: str, names: tuple
         assert sorted(os.listdir(os.fsencode(daemon.path))) == sorted(names)
         for name in names:
             path = os.path.join(os.fsencode(daemon.path), name, b"c1/q1/2024-06-01/payload.jsonl")
-            with open(path, "rb") as file:
-                assert file.read() == name
+            with open(path, "rb") as payload:
+                assert payload.read() == name
     with mounted(place, "--source", os.fsdecode(names[1]), engine=engine) as daemon:
         assert daemon.of(ONE).read_bytes() == names[1]

@@ -44,13 +44,19 @@ T = TypeVar("T")
 
 
 def create_table(
-    path: Path, *, columns: Sequence[str] = CONTRACT_COLUMNS, table: str = "partition_state", wal: bool = False
+    path: Path,
+    *,
+    columns: Sequence[str] = CONTRACT_COLUMNS,
+    table: str = "partition_state",
+    wal: bool = False,
+    keyed: bool = False,
 ) -> None:
     """Make a state file with an empty table."""
     with closing(sqlite3.connect(path)) as connection:
         if wal:
             connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
+        key = ", UNIQUE (source, customer_id, query_name, logical_date)" if keyed else ""
+        connection.execute(f"CREATE TABLE {table} ({', '.join(columns)}{key})")
         connection.commit()
 
 

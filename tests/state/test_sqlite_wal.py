@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from readyfs.state import sqlite_connection
 from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
+from readyfs.state.sqlite_chunks import ChunkPlan
 from readyfs.state.sqlite_connection import SETTLED_NS, SqliteConnection
 from readyfs.state.sqlite_file import HeaderFile, Sighting, look
 from readyfs.state.store import StateTable
@@ -99,13 +101,11 @@ def test_database_written_just_now_is_read_again(wal_file: Path) -> None:
 def test_probe_sees_a_commit_by_a_producer_that_came_and_went(wal_file: Path, statement: str) -> None:
     """V3."""
     with opened(wal_file) as store:
-        before = store.load()
+        load = store.load()
+        before = {key: rows.run_ids for key, rows in load.series.items()}
         run_sql(wal_file, statement)
-        assert store.probe() != before.token
-        after = store.load()
-        assert {key: rows.run_ids for key, rows in after.series.items()} != {
-            key: rows.run_ids for key, rows in before.series.items()
-        }
+        assert store.probe() != load.token
+        assert {key: rows.run_ids for key, rows in store.load().series.items()} != before
 
 
 def test_probe_sees_a_commit_in_the_log_of_a_producer_that_stays(wal_file: Path) -> None:
@@ -285,17 +285,23 @@ def test_unprivileged_reader_cannot_write_where_the_test_says_so(public_dir: Pat
         as_nobody((public_dir / "file").touch)
 
 
+def after_each_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen at the end of each read, before its transaction ends, whichever way the table is read."""
+    for owner, name in ((RowBuffer, "fill"), (ChunkPlan, "read")):
+        read = getattr(owner, name)
+
+        def read_and_go_on(*arguments: object, read: Callable[..., object] = read) -> object:
+            found = read(*arguments)
+            happens()
+            return found
+
+        monkeypatch.setattr(owner, name, read_and_go_on)
+
+
 def write_during_the_first_read(path: Path, monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
     """Have another process commit and leave while rows are fetched."""
-    fill = RowBuffer.fill
     writes = iter([statements])
-
-    def fill_while_written(buffer: RowBuffer, cursor: object) -> None:
-        fill(buffer, cursor)  # type: ignore[arg-type]
-        for pending in writes:
-            run_sql(path, *pending)
-
-    monkeypatch.setattr(RowBuffer, "fill", fill_while_written)
+    after_each_read(monkeypatch, lambda: [run_sql(path, *pending) for pending in writes])
 
 
 def test_producer_that_comes_and_goes_during_a_read_at_rest_does_not_disturb_it(
@@ -353,14 +359,8 @@ def test_files_that_never_rest_are_an_outage(wal_file: Path, monkeypatch: pytest
     """V11: after a bounded number of tries."""
     settle(wal_file)
     with opened(wal_file) as store:
-        fill = RowBuffer.fill
-
-        def fill_while_touched(buffer: RowBuffer, cursor: object) -> None:
-            fill(buffer, cursor)  # type: ignore[arg-type]
-            wal_file.touch()
-
         with monkeypatch.context() as patch:
-            patch.setattr(RowBuffer, "fill", fill_while_touched)
+            after_each_read(patch, wal_file.touch)
             with pytest.raises(StateError, match="changed during each of"):
                 store.load()
         assert store.load().rows == 1
