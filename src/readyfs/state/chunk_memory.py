@@ -92,18 +92,20 @@ class ChunkMemory:
         self._vocabulary.prune()
         is_first = not self._digests
         parser = RowParser(self._ready, self._vocabulary)
-        before: set[int] = set()
-        after: set[int] = set()
+        went: set[int] = set()
+        came: set[int] = set()
         for chunk in changed:
             _feed(parser, chunk.content)
             members = parser.take_members()
             if not is_first:
-                before.update(self._members.get(chunk.number, ()))
-                after.update(members)
+                # Chunk by chunk: sets of the whole table would hold the interpreter for half a second.
+                before, after = set(self._members.get(chunk.number, ())), set(members)
+                went |= before - after
+                came |= after - before
             self._digests[chunk.number], self._members[chunk.number] = chunk.digest, members
             self._note_withheld(chunk.number, parser.take_withheld())
         for number in self._digests.keys() - set(present):
-            before.update(self._members.pop(number))
+            went.update(self._members.pop(number))
             del self._digests[number]
             self._note_withheld(number, WithheldTally())
         series = parser.series()
@@ -113,26 +115,26 @@ class ChunkMemory:
             return None
         if parser.has_duplicates:
             raise NotPatchableError
-        return self._patch(series, before, after)
+        return self._patch(series, went, came)
 
-    def _patch(self, series: dict[SeriesKey, SeriesRows], before: set[int], after: set[int]) -> frozenset[SeriesKey]:
-        """Replace the rows `before` by the rows `after`, which `series` holds."""
+    def _patch(self, series: dict[SeriesKey, SeriesRows], went: set[int], came: set[int]) -> frozenset[SeriesKey]:
+        """Put the rows of `series` in place of those that stand there, and take away those that left their chunks."""
         keys = self._vocabulary.series.keys_by_number
-        for member in after - before:
+        for member in came - went:
             held = self.series.get(keys[member >> 32])
             if held is not None and held.holds(member & 0xFFFFFFFF):
                 raise NotPatchableError
         gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
-        for member in before - after:
+        for member in went - came:
             gone[keys[member >> 32]].add(member & 0xFFFFFFFF)
         changed: set[SeriesKey] = set()
         for key in series.keys() | gone.keys():
-            held, came = self.series.get(key, _NO_ROWS), series.get(key, _NO_ROWS)
+            held, read = self.series.get(key, _NO_ROWS), series.get(key, _NO_ROWS)
             # Most rows of a chunk that changed did not.
-            if key not in gone and held.includes(came):
+            if key not in gone and held.includes(read):
                 continue
             changed.add(key)
-            rows = held.patched(came, gone.get(key, frozenset()))
+            rows = held.patched(read, gone.get(key, frozenset()))
             if len(rows):
                 self.series[key] = rows
             else:
