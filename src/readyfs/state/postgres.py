@@ -63,6 +63,7 @@ class PostgresStore:
         self._connection: PostgresConnection | None = None
         self._memory: PostgresMemory | None = None
         self._seen: Moment | None = None
+        self._reason = ""
         try:
             self._in_transaction(self._look, lock=False)
         except BaseException:
@@ -107,15 +108,25 @@ class PostgresStore:
         if self._seen is not None:
             self._check_history(self._seen, moment)
         if plan is None:
+            self._say_why("it is no table of kinds and types that can be read in chunks")
             return moment, self._fetch_rows(connection, relations[0], found)
         known = self._memory
         if known is not None:
             try:
-                return moment, patch(connection, plan, known, moment, self._table.ready)
-            except CannotPatchError as reason:
-                _log.debug("the state table is read whole", store=self.label, reason=str(reason))
+                patched = patch(connection, plan, known, moment, self._table.ready)
+            except CannotPatchError as error:
+                self._say_why(str(error))
+            else:
+                self._reason = ""
+                return moment, patched
         memory = PostgresMemory.read(connection, plan, moment, self._table.ready, self._filters)
         return moment, lambda: memory
+
+    def _say_why(self, reason: str) -> None:
+        """Log why a load is whole, once for as long as that is why."""
+        if reason != self._reason:
+            self._reason = reason
+            _log.info("the state table is read whole", store=self.label, reason=reason)
 
     def _look(self, connection: PostgresConnection) -> tuple[tuple[Relation, ...], dict[str, str | None]]:
         relations = look_at_table(connection, self._table, self.label)
