@@ -6,20 +6,27 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from structlog.testing import capture_logs
 
 from readyfs.errors import StateError
 from readyfs.partition import parse_date
+from readyfs.state.database import DatabaseStore, choose_driver
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.store import StateTable
+from readyfs.state.url import parse_url
 from tests.postgres.database import CREATE_TABLE, GRANT, READER, StateDatabase
 from tests.postgres.proxy import Proxy
 from tests.postgres.server import PostgresServer
+from tests.state.change_machine import DAYS, VALUES, ChangeMachine, Key, Value, upsert, where
 from tests.state.comparing import Follower, contents_of
 
 COLUMNS = (
@@ -382,7 +389,7 @@ def test_transaction_that_fails_at_its_end_changes_nothing(
     """V3: the load is tried again, and what it found is found again."""
     fill(postgres)
     run = PostgresConnection._run
-    cuts = [True]
+    cuts: list[bool] = []
 
     def run_or_cut(self: PostgresConnection, statements: str) -> None:
         if statements == "ROLLBACK" and cuts:
@@ -391,18 +398,13 @@ def test_transaction_that_fails_at_its_end_changes_nothing(
         run(self, statements)
 
     with following(postgres) as follower:
-        postgres.execute(delete(1, 1) + ";" + row("c0", "2024-02-01"))
         monkeypatch.setattr(PostgresConnection, "_run", run_or_cut)
-        follower.store.load()
-        assert not cuts
-        follower.held = {**follower.held}
-        monkeypatch.undo()
-    cuts.append(True)
-    with following(postgres) as follower:
-        postgres.execute(delete(1, 2) + ";" + row("c0", "2024-02-02"))
-        monkeypatch.setattr(PostgresConnection, "_run", run_or_cut)
-        follower.check(patched=True)
-        monkeypatch.undo()
+        for day in (1, 2):
+            postgres.execute(delete(1, day) + ";" + row("c0", f"2024-02-{day:02}"))
+            cuts.append(True)
+            assert follower.follow().changed is not None
+            assert not cuts
+            assert follower.held == contents_of(follower.fresh().series)
 
 
 PARTITIONS = f"""
@@ -854,3 +856,116 @@ def test_unlogged_table_is_empty_after_a_crash(own_postgres: StateDatabase) -> N
         assert not follower.held
         fill(own_postgres)
         follower.check()
+
+
+class TwoSessions(ChangeMachine):
+    """A second session holds its rows back until it commits."""
+
+    def __init__(self, follower: Follower, session: psycopg.Connection[Any], long: psycopg.Connection[Any]) -> None:
+        super().__init__(follower, lambda statement: session.execute(statement.encode()))
+        self.long = long
+        self.pending: dict[Key, Value | None] | None = None
+
+    @rule()
+    def begin(self) -> None:
+        """Begin a long transaction."""
+        if self.pending is None:
+            self.long.execute("BEGIN")
+            self.pending = {}
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(customer=st.sampled_from(("l1", "l2")), day=st.sampled_from(DAYS), value=st.one_of(st.none(), VALUES))
+    def set_later(self, customer: str, day: str, value: Value | None) -> None:
+        """Write or delete a row of which nobody is to know yet, in a transaction of its own within."""
+        assert self.pending is not None
+        key = (customer, day)
+        change = f"DELETE FROM partition_state WHERE {where(key)}" if value is None else upsert(key, value)
+        self.long.execute("SAVEPOINT one")
+        self.long.execute(change.encode())
+        self.long.execute("RELEASE one")
+        self.pending[key] = value
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(keep=st.booleans())
+    def end(self, keep: bool) -> None:
+        """Commit, or roll back."""
+        assert self.pending is not None
+        self.long.execute("COMMIT" if keep else "ROLLBACK")
+        if keep:
+            self.rows.update({key: value for key, value in self.pending.items() if value is not None})
+            self.rows = {key: value for key, value in self.rows.items() if self.pending.get(key, value) is not None}
+        self.pending = None
+
+    @rule(statement=st.sampled_from(("VACUUM partition_state", "VACUUM FREEZE partition_state", "CHECKPOINT")))
+    def keep_house(self, statement: str) -> None:
+        """What a server does by itself."""
+        self.execute(statement)
+
+    @precondition(lambda self: self.pending is None)
+    @rule(statement=st.sampled_from(("VACUUM FULL partition_state", "CLUSTER partition_state USING one")))
+    def write_anew(self, statement: str) -> None:
+        """What gives all rows other places."""
+        self.execute(statement)
+
+    def teardown(self) -> None:
+        """End the long transaction, too."""
+        if self.pending is not None:
+            self.end(True)
+        super().teardown()
+
+
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(40, 25), pytest.param(500, 50, marks=[pytest.mark.long, pytest.mark.timeout(0)])]
+)
+def test_any_history_is_followed(postgres: StateDatabase, examples: int, steps: int) -> None:
+    """V3, V4: against a dictionary that knows what the table holds."""
+    postgres.execute("ALTER INDEX partition_state_pkey RENAME TO one")
+    with Follower(postgres.url()) as follower, postgres.connect() as session, postgres.connect() as long:
+
+        class Machine(TwoSessions):
+            def __init__(self) -> None:
+                super().__init__(follower, session, long)
+
+        how = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+        run_state_machine_as_test(Machine, settings=how)
+
+
+CELLS = st.one_of(
+    st.none(),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\x1e"), max_size=3),
+    st.sampled_from(("2024-01-01", "20240101", "2024-01-01T00:00:00Z", "2024-01-01T24:00:00Z", "infinity")),
+    st.sampled_from(("2024-06-02T05:00:00.123456+02:00", "2024-06-02T05:00:00+00:00", "1717304400.123456", "7", "1")),
+)
+TEXTS = st.tuples(*[CELLS] * 8)
+TYPED = st.tuples(
+    *[CELLS.filter(lambda cell: cell is not None)] * 3,
+    st.sampled_from(("infinity", "0044-03-15 BC", "0001-01-01", "9999-12-31", "10000-01-01", "2024-02-29")),
+    *[CELLS] * 2,
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)),
+    st.sampled_from(("infinity", "epoch", "1969-12-31Z", "2024-06-02T05:00:00.1Z", "2500-01-01Z", "9999-01-01Z")),
+)
+
+
+@pytest.mark.parametrize("kinds", ["text", "typed"])
+def test_chunks_give_what_rows_give(postgres: StateDatabase, kinds: str) -> None:
+    """V15: whatever stands in the cells, columns joined by the server mean what the cells mean."""
+    postgres.execute("ALTER TABLE partition_state DROP CONSTRAINT partition_state_pkey")
+    names = COLUMNS.split(", ")
+    if kinds == "text":
+        for name in names:
+            postgres.execute(f"ALTER TABLE partition_state ALTER {name} TYPE text, ALTER {name} DROP NOT NULL")
+    by_rows = DatabaseStore(choose_driver(parse_url(postgres.url())), StateTable(), Filters(), 10)
+    insert = f"INSERT INTO partition_state ({COLUMNS}) VALUES ({', '.join(['%s'] * len(names))})".encode()
+    with closing(by_rows), Follower(postgres.url()) as follower, postgres.connect() as session:
+
+        def compare(rows: list[tuple[object, ...]]) -> None:
+            session.execute("TRUNCATE partition_state")
+            for cells in rows:
+                session.execute(insert, (*cells[:4], "success", *cells[4:]))
+            load, other = follower.follow(), by_rows.load()
+            assert follower.held == contents_of(other.series)
+            assert (load.withheld.counts, load.rows) == (other.withheld.counts, other.rows)
+
+        settings(max_examples=60, deadline=None)(
+            given(st.lists(TEXTS if kinds == "text" else TYPED, max_size=5))(compare)
+        )()

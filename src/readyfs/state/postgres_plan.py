@@ -23,6 +23,7 @@ _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", "int8", "uuid"})
 TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
+_FAR: Final = "2200-01-01"
 _COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 
 
@@ -131,7 +132,9 @@ def _is_known(field: str, column: Column) -> bool:
 
 def _render(field: str, column: Column) -> str:
     if field == "updated_at" and column.type_name in TIMES:
-        return f"extract(epoch FROM {column.quoted})::text"
+        # Numbers of seconds so far in the future would be taken for milliseconds.
+        name = column.quoted
+        return f"CASE WHEN {name} < '{_FAR}' THEN extract(epoch FROM {name})::text ELSE {name}::text END"
     if column.type_name == "numeric":
         return f"trim_scale({column.quoted})::text"
     # Equality by bytes, whatever the database's collation takes for equal.

@@ -74,10 +74,12 @@ class ChunkPlan:
 def plan_chunks(
     connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None], ready: str
 ) -> ChunkPlan | None:
-    """Return how to read a table in chunks; None if it has no row numbers or nothing that keeps its rows apart.
+    """Return how to read a table in chunks; None if it has no row numbers, no UTF-8, or nothing that tells rows apart.
 
     `columns` maps `ROW_FIELDS` to the names of the columns, None for one that is absent.
     """
+    if connection.execute("PRAGMA encoding").fetchone()[0] != b"UTF-8":
+        return None  # SQLite would take a blob for text of that encoding
     kind = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
     if kind is None or kind[0].lstrip()[:14].upper() == b"CREATE VIRTUAL":
         return None
