@@ -188,3 +188,14 @@ def test_check_gives_the_one_line_and_exit_code_of_the_mount(
     assert err.startswith("readyfs: ")
     assert err.count("\n") == 1
     assert words in err
+
+
+def test_what_is_logged_meanwhile_is_not_part_of_the_answer(
+    run: Run, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(world)
+    monkeypatch.setattr("readyfs.state.sqlite.SqliteStore.__init__.__defaults__", (0, 0.0))
+    code, out, err = check(run, world)
+    assert code == 0
+    assert out.startswith("OK: ")
+    assert "rollback-journal mode" in err

@@ -19,6 +19,7 @@ from readyfs.config.build import find_filters, find_raw, find_table
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
+from readyfs.log import LogFormat, LogLevel, configure_logging
 from readyfs.partition import escape_text
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolu
     from readyfs.check.report import Ending
     from readyfs.check.run import run_check
 
+    configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
     request = _make_request(resolution, deep, limit, metadata, payload)
     for warning in find_warnings(resolution):
         _warn(warning)

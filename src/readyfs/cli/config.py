@@ -14,7 +14,7 @@ from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode
-from readyfs.log import mask_passwords
+from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
 from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 
@@ -57,6 +57,7 @@ def check(resolution: Resolution) -> ExitCode:
     """
     # Checked without a mount point: nothing here depends on it.
     config = build_config(resolution, Path("/"))
+    configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
     for warning in find_warnings(resolution):
         _warn(warning)
     from readyfs.catalog.build import CatalogShape

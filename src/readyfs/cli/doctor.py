@@ -23,6 +23,7 @@ from readyfs.config.build import find_filters, find_state, find_table
 from readyfs.config.location import make_absolute
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import RawLayout
+from readyfs.log import LogFormat, LogLevel, configure_logging
 from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 
@@ -67,6 +68,7 @@ def doctor(
     unknown = [name for name in only if name not in NAMES]
     if unknown:
         raise UsageError(f"no check is called {escape_text(unknown[0])}", f"choose from {', '.join(NAMES)}")
+    configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
     subject = _build_subject(resolution, mountpoint, limit_s)
     checks = choose_checks(subject, only)
     results = list(run_checks(checks, limit_s, partial(_describe_error, debug=invocation.debug)))

@@ -22,11 +22,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import escape_text
+from readyfs.state.edits import CannotPatchError
 from readyfs.state.fetch import RowBuffer
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.postgres_facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
-from readyfs.state.postgres_memory import CannotPatchError, PostgresMemory
+from readyfs.state.postgres_memory import PostgresMemory
 from readyfs.state.postgres_patch import patch
 from readyfs.state.postgres_plan import TIMES, plan_table
 from readyfs.state.rows import RowParser
@@ -108,7 +109,8 @@ class PostgresStore:
         if self._seen is not None:
             self._check_history(self._seen, moment)
         if plan is None:
-            self._say_why("it is no table of kinds and types that can be read in chunks")
+            if self._seen is not None:  # the first load is whole anyway
+                self._say_why("it is no table of kinds and types that can be read in chunks")
             return moment, self._fetch_rows(connection, relations[0], found)
         known = self._memory
         if known is not None:

@@ -82,7 +82,7 @@ class SqliteStore:
         self._warned = False
         self._memory = ChunkMemory(table.ready, filters)
         self._signature = ""
-        self._said_why = False
+        self._row_loads = 0
         self._opened: SqliteConnection | None = None
         try:
             self._attempt(self._check)
@@ -180,8 +180,8 @@ class SqliteStore:
     def _load_rows(self, token: _Token, lock_ms: float, buffer: RowBuffer) -> StateLoad:
         """Parse all rows of what cannot be read in chunks: a view, or a table without a key."""
         self.forget()
-        if not self._said_why:
-            self._said_why = True
+        self._row_loads += 1
+        if self._row_loads == 2:  # the first load is whole anyway
             reason = "it is no table with row numbers and a unique key over source, customer, query and date"
             _log.info("the state table is read whole", store=self.label, reason=reason)
         parser = RowParser(self._table.ready, Vocabulary(self._filters))
