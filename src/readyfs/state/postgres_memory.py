@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
 from readyfs.state.columns import NULL, Chunk
+from readyfs.state.edits import MANY_ODD_ROWS, has_null_keys
 from readyfs.state.filters import Filters
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.postgres_facts import Moment
@@ -17,12 +18,6 @@ from readyfs.state.vocabulary import Vocabulary
 
 PAGES: Final = 256
 """So many pages are read at a time: some 15,000 rows, 2 MB of text."""
-MANY_ODD_ROWS: Final = 10_000
-"""More rows than this that are ready and cannot be served are only counted, and nothing can be patched."""
-
-
-class CannotPatchError(Exception):
-    """What changed cannot be told; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +75,6 @@ class PostgresMemory:
             and not has_null_keys(parser.odd),
             changed=None,
         )
-
-
-def has_null_keys(odd: Mapping[RawKey, WithheldExample]) -> bool:
-    """Tell whether a withheld row has NULL in its key, of which a unique index lets in as many as come."""
-    return any(None in key for key in odd)
 
 
 def feed(parser: RowParser, row: tuple[Any, ...]) -> bool:

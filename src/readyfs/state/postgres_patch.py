@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
+from readyfs.partition import SeriesKey
 from readyfs.state.columns import NULL, SEPARATOR, Chunk
+from readyfs.state.edits import NO_ROWS, NULL_IN_KEY, CannotPatchError, Edits
 from readyfs.state.postgres_connection import PostgresConnection
 from readyfs.state.postgres_facts import Moment, Relation
-from readyfs.state.postgres_memory import MANY_ODD_ROWS, CannotPatchError, PostgresMemory, feed, has_null_keys
+from readyfs.state.postgres_memory import PostgresMemory, feed
 from readyfs.state.postgres_plan import TablePlan
-from readyfs.state.rows import RawKey, RowParser
 from readyfs.state.values import BadValueError
-from readyfs.state.vocabulary import Vocabulary
 
 ADDRESSES: Final = 10_000
 """So many rows are read by address at a time."""
@@ -26,10 +25,7 @@ SERIES_AT_A_TIME: Final = 100
 MANY_SERIES: Final = 2_000
 """Where rows vanished from more series than this, reading everything is quicker."""
 
-NULL_IN_KEY: Final = "rows without a key are not told apart"
-
 _Key: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
-_NO_ROWS: Final = SeriesRows.of(())
 
 
 def patch(
@@ -49,8 +45,7 @@ def patch(
     if horizon is None:
         raise CannotPatchError("too many transactions lie between")
     total, addresses = _find_changed(connection, plan, horizon, known.rows)
-    known.vocabulary.prune()
-    edits = _Edits(known, ready)
+    edits = _Edits(known.series, known.rows, known.odd, known.vocabulary, ready)
     for leaf, size, batch in addresses:
         ready_rows = connection.row(plan.addressed(leaf), (batch, *plan.parameters))
         edits.take_ready(ready_rows)
@@ -59,10 +54,8 @@ def patch(
     edits.apply()
     if edits.rows + len(edits.odd) != total:
         _reread_vanished(connection, plan, edits)
-    if edits.rows + len(edits.odd) != total:
-        raise CannotPatchError("the number of rows does not follow from what changed")
-    edits.check()
-    return partial(edits.finish, now)
+    edits.check(total)
+    return partial(_finish, edits, known, now)
 
 
 def _find_changed(
@@ -84,38 +77,15 @@ def _find_changed(
     return total, batches
 
 
-class _Edits:
-    """What becomes of the rows that are known; collected first, so that nothing is changed by halves."""
-
-    def __init__(self, known: PostgresMemory, ready: str) -> None:
-        self._known = known
-        self._ready = ready
-        self._parser = self._new_parser()
-        self._gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
-        self.replaced: dict[SeriesKey, SeriesRows] = {}
-        self.rows = known.rows
-        self.odd: dict[RawKey, WithheldExample] = dict(known.odd)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The numbers of what is known."""
-        return self._known.vocabulary
-
-    def known_keys(self) -> set[tuple[bytes, ...]]:
-        """Return the keys of all series that have rows, and of those that lost them."""
-        return {*self._known.series, *self.replaced}
-
-    def current(self, key: SeriesKey) -> SeriesRows:
-        """Return the rows of a series as edited so far."""
-        rows = self.replaced.get(key)
-        return self._known.series.get(key, _NO_ROWS) if rows is None else rows
+class _Edits(Edits):
+    """Edits by chunks of new row versions."""
 
     def take_ready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are ready, as a chunk."""
-        if not feed(self._parser, row):
+        if not feed(self.parser, row):
             raise CannotPatchError("a value holds the separator")
         if self.odd and row[0]:
-            self._drop_odd(_raw_keys(row[1:5]))
+            self.drop_odd(_raw_keys(row[1:5]))
 
     def take_unready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are not ready: the key columns as a chunk has them."""
@@ -124,83 +94,35 @@ class _Edits:
             return
         if any(column.count(SEPARATOR) != count - 1 for column in columns):
             raise CannotPatchError("a value holds the separator")
-        series, dates = self.vocabulary.series, self.vocabulary.dates
         for key in _raw_keys(columns):
             source, customer, query, date = key
             if source is None or customer is None or query is None or date is None:
                 raise CannotPatchError(NULL_IN_KEY)
-            self.odd.pop(key, None)
+            self.drop_odd((key,))
             try:
-                number, ordinal = series[source, customer, query], dates[date]
+                self.take_gone((source, customer, query), self.vocabulary.dates[date])
             except BadValueError:
                 continue  # it was never served
-            self._gone[series.keys_by_number[number]].add(ordinal)
-
-    def apply(self) -> None:
-        """Patch the series of all that was taken."""
-        fresh = self._take_series(self._parser)
-        for key in fresh.keys() | self._gone.keys():
-            before, came = self.current(key), fresh.get(key, _NO_ROWS)
-            gone = {date for date in self._gone[key].difference(came.dates) if before.holds(date)}
-            if len(came) or gone:
-                self._replace(key, before.patched(came, gone))
 
     def reread(self, keys: list[SeriesKey], row: tuple[Any, ...]) -> None:
         """Take all rows of these series anew."""
         wanted = set(keys)
         self.odd = {key: example for key, example in self.odd.items() if key[:3] not in wanted}
-        parser = self._new_parser()
+        parser = self.new_parser()
         if not feed(parser, row):
             raise CannotPatchError("a value holds the separator")
-        fresh = self._take_series(parser)
+        fresh = self.take_series(parser)
         for key in keys:
-            self._replace(key, fresh.pop(key, _NO_ROWS))
+            self.replace(key, fresh.pop(key, NO_ROWS))
         if fresh:
             raise CannotPatchError("rows came that were not asked for")
 
-    def check(self) -> None:
-        """Raise `CannotPatchError` if what was taken cannot be told apart."""
-        if len(self.odd) > MANY_ODD_ROWS:
-            raise CannotPatchError("too many rows are withheld")
-        if has_null_keys(self.odd):
-            raise CannotPatchError(NULL_IN_KEY)
-        if self.vocabulary.dates.has_synonyms:
-            # The count proves nothing then: one row came where another one was served, and a third one went.
-            raise CannotPatchError("two texts mean one date")
 
-    def finish(self, moment: Moment) -> PostgresMemory:
-        """Change what is known."""
-        for key, rows in self.replaced.items():
-            if len(rows):
-                self._known.series[key] = rows
-            else:
-                self._known.series.pop(key, None)
-        withheld = WithheldTally()
-        for example in self.odd.values():
-            withheld.add(*example)
-        return PostgresMemory(
-            moment, self._known.series, self.rows, self.odd, withheld, self.vocabulary, True, frozenset(self.replaced)
-        )
-
-    def _new_parser(self) -> RowParser:
-        return RowParser(self._ready, self._known.vocabulary, odd_rows_kept=MANY_ODD_ROWS + 1)
-
-    def _take_series(self, parser: RowParser) -> dict[SeriesKey, SeriesRows]:
-        series = parser.series()
-        if parser.has_duplicates:
-            raise CannotPatchError("a partition stands twice")
-        if parser.withheld.total() != len(parser.odd):
-            raise CannotPatchError("too many rows are withheld")
-        self.odd.update(parser.odd)
-        return series
-
-    def _replace(self, key: SeriesKey, rows: SeriesRows) -> None:
-        self.rows += len(rows) - len(self.current(key))
-        self.replaced[key] = rows
-
-    def _drop_odd(self, keys: Iterator[_Key]) -> None:
-        for key in keys:
-            self.odd.pop(key, None)
+def _finish(edits: _Edits, known: PostgresMemory, moment: Moment) -> PostgresMemory:
+    withheld = edits.finish()
+    return PostgresMemory(
+        moment, known.series, edits.rows, edits.odd, withheld, known.vocabulary, True, frozenset(edits.replaced)
+    )
 
 
 def _raw_keys(columns: tuple[bytes, ...] | list[bytes]) -> Iterator[_Key]:
@@ -211,12 +133,12 @@ def _raw_keys(columns: tuple[bytes, ...] | list[bytes]) -> Iterator[_Key]:
 
 def _reread_vanished(connection: PostgresConnection, plan: TablePlan, edits: _Edits) -> None:
     """Find the series that hold more rows than the table does, and read these anew."""
-    counts: Counter[tuple[bytes, ...]] = Counter()
+    counts: Counter[tuple[Any, ...]] = Counter()
     for leaf in plan.leaves:
         for *key, count in connection.rows(plan.counts(leaf), plan.parameters):
             counts[tuple(key)] += count
-    odd: Counter[tuple[object, ...]] = Counter(key[:3] for key in edits.odd)
-    keys = edits.known_keys() | counts.keys()
+    odd: Counter[tuple[Any, ...]] = Counter(key[:3] for key in edits.odd)
+    keys = edits.known_keys() | counts.keys() | odd.keys()
     differing = [
         SeriesKey(*key) for key in keys if len(edits.current(SeriesKey(*key))) + odd[key] != counts.get(key, 0)
     ]
