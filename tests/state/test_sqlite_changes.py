@@ -385,6 +385,7 @@ CELLS = st.one_of(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(*(st.one_of(st.just(cell), CELLS) for cell in cells(0)[:4]), *([CELLS] * 4)), max_size=6))
 @example([("s", "c", "q", "2024-01-01", "r", "v", 1, "2024-06-02T05:00:00+02:00")])
 def test_chunks_give_what_rows_give(rows: list[tuple[object, ...]]) -> None:
