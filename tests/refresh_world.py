@@ -32,6 +32,7 @@ class FakeStore:
         self.rows = list(rows)
         self.withheld: list[tuple[WithheldReason, str]] = []
         self.version: Hashable | None = 0
+        self.is_exact = True
         self.failure: Exception | None = None
         self.probes = 0
         self.loads = 0

@@ -95,7 +95,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     listener = None
     if config.state_listen is not None:
         listener = Listener(config.state, config.state_listen, config.state_timeout_s)
-    store = open_state(config.state, config.table, config.filters, config.state_timeout_s)
+    store = open_state(config.state, config.table, config.filters, config.state_timeout_s, config.full_interval_s)
     loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
     try:
         prepare_runtime_dir(config.runtime_dir)

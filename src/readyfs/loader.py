@@ -56,9 +56,14 @@ class CatalogLoader:
         return loaded
 
     def load_if_changed(self, previous: Catalog, *, force: bool) -> Loaded | None:
-        """Load the state unless a probe shows that it is as it was; raise `StateError` on an outage."""
+        """Load the state unless a probe shows that it is as it was; raise `StateError` on an outage.
+
+        With `force` it is loaded anyway, and no change is missed, whatever the store relies on otherwise.
+        """
         if not force and self._token is not None and self._inside_store(self._store.probe) == self._token:
             return None
+        if force and not self._store.is_exact:
+            self._expected = True
         return self._load(previous)
 
     def expect_change(self) -> None:

@@ -45,6 +45,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         files=get(table.FILES),
         required_files=get(table.REQUIRED_FILES),
         interval_s=get(table.INTERVAL),
+        full_interval_s=get(table.FULL_INTERVAL),
         state_listen=get(table.STATE_LISTEN),
         name_timeout_s=get(table.NAME_TIMEOUT),
         max_staleness_s=get(table.MAX_STALENESS),

@@ -30,6 +30,7 @@ class Config:
     files: tuple[str, ...]
     required_files: tuple[str, ...]
     interval_s: float
+    full_interval_s: float
     state_listen: str | None
     name_timeout_s: float
     max_staleness_s: float | None

@@ -117,6 +117,13 @@ RAW_ENCODING = choice(
 )
 
 INTERVAL = duration("interval", Group.TIMING, "How often to look at the state store.", 10.0, minimum_s=0.05)
+FULL_INTERVAL = duration(
+    "full-interval",
+    Group.TIMING,
+    "How often a state store without row versions (any but SQLite and PostgreSQL) is compared as a whole.",
+    600.0,
+    minimum_s=0.05,
+)
 STATE_LISTEN = optional_text(
     "state-listen",
     Group.TIMING,

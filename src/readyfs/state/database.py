@@ -1,5 +1,8 @@
 """Any other database that SQLAlchemy knows: one read-only transaction a load, rows streamed as the driver gives them.
 
+Such a database has no row versions that we know of. Most loads read what changed by a watermark (`watermark` has the
+reasoning and what it can miss), and every so often one reads everything.
+
 A connection is made for each load and closed after it, so a server that restarted or moved needs no care.
 """
 
@@ -9,75 +12,135 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
+import structlog
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from readyfs.errors import StateError, UsageError
 from readyfs.partition import escape_text
+from readyfs.state.database_plan import DatabasePlan
+from readyfs.state.edits import CannotPatchError
 from readyfs.state.fetch import CHUNK_ROWS, RowBuffer
 from readyfs.state.filters import Filters
-from readyfs.state.rows import RowParser
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
 from readyfs.state.url import render_label, scrub
-from readyfs.state.vocabulary import Vocabulary
+from readyfs.state.watermark import Changes, Remembered
+
+_log = structlog.get_logger("readyfs.state")
+
+_DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""The drivers that our extras install; SQLAlchemy 2.0 would look for psycopg2 and MySQLdb."""
 
 _PACKAGES: Final = {
     "psycopg": "psycopg[binary]",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
+    "pymysql": "PyMySQL[rsa]",
     "snowflake": "snowflake-sqlalchemy",
 }
 """The package that brings a driver's module or dialect, where its name alone would not be enough."""
 
 _ISOLATION: Final = {"postgresql": "REPEATABLE READ", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
-"""All tables of one statement are of one moment anyway; this also holds for looking up the columns before it."""
+"""So that all statements of a load see one moment. Elsewhere it is the database's default."""
 
 
 class DatabaseStore:
-    """Reads the table of a database server; see `StateStore`."""
+    """Reads the table of a database server; see `StateStore`.
 
-    def __init__(self, url: sa.URL, table: StateTable, filters: Filters, timeout_s: float) -> None:
+    Between loads of everything, which come every `full_interval_s` and after `forget`, a load reads the rows since a
+    watermark.
+    """
+
+    is_exact: Final = False
+
+    def __init__(
+        self,
+        url: sa.URL,
+        table: StateTable,
+        filters: Filters,
+        timeout_s: float,
+        full_interval_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         """Connect and check that the table is as configured; raise `StateError` if that fails."""
         self.label = render_label(url)
         self._url = url
         self._table = table
         self._filters = filters
-        self._timeout_s = timeout_s
+        self._full_interval_s = full_interval_s
+        self._monotonic = monotonic
+        self._wall_ns = wall_ns
         self._engine = create_engine(url, timeout_s)
+        self._timeout_s = timeout_s
+        self._known: Remembered | None = None
+        self._whole_at_s = 0.0
+        self._obstacle: str | None = None
         with self._transaction() as connection:
-            self._statement(connection)
+            DatabasePlan.look(connection, table, filters, self.label)
 
     def probe(self) -> Hashable | None:
         """Return None: only a load can tell."""
         return None
 
     def load(self) -> StateLoad:
-        """Read every ready row in one transaction."""
-        buffer = RowBuffer()
+        """Read what changed since the watermark, or everything, in one transaction."""
+        now_s, now_ns = self._monotonic(), self._wall_ns()
+        known = self._known if now_s - self._whole_at_s < self._full_interval_s else None
+        changes, buffer = None, RowBuffer()
         with self._transaction() as connection:
             started = time.perf_counter()
-            # Streamed by the server, where its driver can: else the driver would hold all rows as objects.
-            with connection.execute(self._statement(connection), execution_options={"yield_per": CHUNK_ROWS}) as result:
-                buffer.fill(result)
+            plan = DatabasePlan.look(connection, self._table, self._filters, self.label)
+            if known is not None:
+                try:
+                    changes = self._read_changes(connection, plan, known, now_ns)
+                except CannotPatchError as reason:
+                    _log.debug("the state table is read whole", store=self.label, reason=str(reason))
+            if changes is None:
+                _fill(buffer, connection, plan.ready())
         lock_ms = (time.perf_counter() - started) * 1000
-        parser = RowParser(self._table.ready, Vocabulary(self._filters))
-        for rows in buffer.drain():
-            parser.feed(rows)
-        return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
+        if changes is not None:
+            known = changes.finish(plan)
+        else:
+            known = Remembered.of(plan, buffer.drain(), self._table.ready, self._filters, now_ns)
+            self._whole_at_s = now_s
+            self._say(known.obstacle)
+        self._known = known
+        return StateLoad(
+            None, known.series, known.withheld, known.rows + known.withheld.total(), lock_ms, known.changed
+        )
 
     def forget(self) -> None:
-        """Do nothing: every load is whole."""
+        """Have the next load read everything."""
+        self._known = None
 
     def close(self) -> None:
         """Release the engine; no connection stays open between loads."""
         self._engine.dispose()
+
+    def _read_changes(
+        self, connection: sa.Connection, plan: DatabasePlan, known: Remembered, now_ns: int
+    ) -> Changes | None:
+        since_ns = known.since_ns
+        if known.obstacle is not None or since_ns is None:
+            return None
+        if plan.identity != known.plan.identity:
+            raise CannotPatchError("server, table or columns are not those of the last load")
+        buffer = RowBuffer()
+        _fill(buffer, connection, plan.since(since_ns))
+        total = connection.execute(plan.count()).scalar_one()
+        return Changes(known, buffer.drain(), total, self._table.ready, now_ns)
+
+    def _say(self, obstacle: str | None) -> None:
+        if obstacle != self._obstacle and obstacle is not None and self._full_interval_s:
+            _log.info("the state table is read whole", store=self.label, reason=obstacle)
+        self._obstacle = obstacle
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -95,31 +158,24 @@ class DatabaseStore:
                     self._set_up(connection)
                     yield connection
                     transaction.rollback()
-        except (SQLAlchemyError, OSError, ValueError) as error:
-            # A ValueError is a driver that cannot decode a cell. No chain: a driver's traceback may show the URL.
+        except (SQLAlchemyError, OSError, ValueError, RuntimeError) as error:
+            # A ValueError is a driver that cannot decode a cell, a RuntimeError one that lacks what a password needs.
+            # No chain: a driver's traceback may show the URL.
             raise self._outage(error) from None
 
     def _set_up(self, connection: sa.Connection) -> None:
-        if self._engine.dialect.name == "postgresql":
-            # By statement and not by connection option: poolers such as PgBouncer refuse those.
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")
-            connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")
-            connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO, YMD'")
-
-    def _statement(self, connection: sa.Connection) -> sa.Select[Any]:
-        """Return the statement for the table as it is now; raise `StateError` if it is not as configured."""
-        schema, name = split_table(self._table)
-        inspector = sa.inspect(connection)
-        try:
-            columns = inspector.get_columns(name, schema)
-        except NoSuchTableError:
-            present = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-            raise missing_table(self._table, self.label, present) from None
-        found = find_columns(self._table, [column["name"] for column in columns], self.label)
-        times = {column["name"] for column in columns if isinstance(column["type"], sa.Date | sa.DateTime)}
-        # PostgreSQL's times hold more than Python's (infinity, BC), and a driver that meets one fails the whole fetch.
-        as_text = ("logical_date", "updated_at") if self._engine.dialect.name == "postgresql" else ()
-        return ready_rows(self._table, found, frozenset(field for field in as_text if found[field] in times))
+        match self._engine.dialect.name:
+            case "postgresql":
+                # By statement and not by connection option: poolers such as PgBouncer refuse those.
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")
+                connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")
+                connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO, YMD'")
+            case "mysql" | "mariadb":
+                # TIMESTAMP columns are shown in the session's time zone.
+                connection.exec_driver_sql("SET time_zone = '+00:00'")
+                connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            case _:
+                pass
 
     def _outage(self, error: Exception) -> StateError:
         cause = getattr(error, "orig", None) or error
@@ -127,10 +183,17 @@ class DatabaseStore:
         return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
 
 
+def _fill(buffer: RowBuffer, connection: sa.Connection, statement: sa.Select[Any]) -> None:
+    # Streamed by the server, where its driver can: else the driver would hold all rows as objects.
+    with connection.execute(statement, execution_options={"yield_per": CHUNK_ROWS}) as result:
+        buffer.fill(result)
+
+
 def choose_driver(url: sa.URL) -> sa.URL:
-    """Let a URL that names no driver have psycopg where it is installed: SQLAlchemy 2.0 would look for psycopg2."""
-    if url.drivername == "postgresql" and find_spec("psycopg") is not None:
-        return url.set(drivername="postgresql+psycopg")
+    """Let a URL that names no driver have one of our extras, where that is installed."""
+    driver = _DRIVERS.get(url.drivername)
+    if driver is not None and find_spec(driver) is not None:
+        return url.set(drivername=f"{url.drivername}+{driver}")
     return url
 
 

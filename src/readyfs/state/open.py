@@ -11,10 +11,13 @@ from readyfs.state.url import mask_url, parse_url, sqlite_path
 __all__ = ["mask_url", "open_state", "sqlite_path"]
 
 
-def open_state(url: str, table: StateTable, filters: Filters, timeout_s: float) -> StateStore:
+def open_state(
+    url: str, table: StateTable, filters: Filters, timeout_s: float, full_interval_s: float = 0.0
+) -> StateStore:
     """Open a state store, read-only, and check that its table is as configured; a bare path is a SQLite file.
 
-    `timeout_s` bounds waiting for a lock, for a connection and for one statement, each. Raises `UsageError` for a URL
+    `timeout_s` bounds waiting for a lock, for a connection and for one statement, each. A store that knows changes only
+    by the producer's word reads everything every `full_interval_s`, with 0 at each load. Raises `UsageError` for a URL
     that makes no sense and `StateError` for a store that cannot be read.
     """
     path = sqlite_path(url)
@@ -22,7 +25,7 @@ def open_state(url: str, table: StateTable, filters: Filters, timeout_s: float) 
         return SqliteStore(path, table, filters, timeout_s)
     parsed = choose_driver(parse_url(url))
     if parsed.drivername != "postgresql+psycopg":
-        return DatabaseStore(parsed, table, filters, timeout_s)
+        return DatabaseStore(parsed, table, filters, timeout_s, full_interval_s)
     engine = create_engine(parsed, timeout_s)
     # Only now: the driver is an extra, and making the engine explained a missing one.
     from readyfs.state.postgres import PostgresStore

@@ -46,6 +46,8 @@ _log = structlog.get_logger("readyfs.state")
 class PostgresStore:
     """Reads a table of a PostgreSQL server through psycopg 3; see `StateStore`."""
 
+    is_exact: Final = True
+
     def __init__(
         self,
         engine: sa.Engine,

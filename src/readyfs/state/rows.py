@@ -64,6 +64,12 @@ RawKey: TypeAlias = tuple[object, object, object, object]
 """What stands in the key columns of a row, whether or not it means anything."""
 
 
+def raw_key(row: Row) -> RawKey:
+    """Return what stands in the key columns of a row; text in place of a cell that no dictionary takes."""
+    source, customer, query, date = (repr(cell) if isinstance(cell, list | dict | set) else cell for cell in row[:4])
+    return source, customer, query, date
+
+
 class RowParser:
     """Collects the ready rows of one load; `odd` holds the first of those that are withheld, if they are to be kept.
 
@@ -112,7 +118,7 @@ class RowParser:
         first, last = self._vocabulary.first_date, self._vocabulary.last_date
         for row in rows:
             source, customer, query, date, status, run, updated, count, version = row
-            if status != self._ready and not self._is_ready(status):
+            if status != self._ready and not self.is_ready(status):
                 continue
             try:
                 series = numbers[
@@ -138,7 +144,8 @@ class RowParser:
             self.rows += 1
             self._records.add(series, ordinal, runs[run_id], updated_at_ns, record_count, versions[schema_version])
 
-    def _is_ready(self, status: object) -> bool:
+    def is_ready(self, status: object) -> bool:
+        """Tell whether the cell is the word that makes a row ready."""
         # The database compared by its own collation, which may ignore case.
         try:
             word = parse_id(status)
@@ -152,8 +159,7 @@ class RowParser:
         subject = "/".join(_show_key(row))
         self.withheld.add(reason, subject, detail)
         if len(self.odd) < self._odd_rows_kept:
-            source, customer, query, date = row[:4]
-            self.odd[source, customer, query, date] = WithheldExample(reason, subject, detail)
+            self.odd[raw_key(row)] = WithheldExample(reason, subject, detail)
 
     def _withhold_bad(self, row: Row) -> None:
         kept = max(self.withheld.examples_per_reason, self._odd_rows_kept)

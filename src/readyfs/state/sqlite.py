@@ -62,6 +62,8 @@ class _ChunksRead(NamedTuple):
 class SqliteStore:
     """Reads a SQLite file; see `StateStore`. The calling thread of the moment owns everything in it."""
 
+    is_exact: Final = True
+
     def __init__(
         self,
         path: Path,

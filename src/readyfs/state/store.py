@@ -56,6 +56,10 @@ class StateStore(Protocol):
 
     label: str
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether a load that remembers finds every change; if not, only a load after `forget` is sure to."""
+
     def probe(self) -> Hashable | None:
         """Return a cheap token of the state's version, or None if only a load can tell.
 

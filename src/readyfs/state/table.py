@@ -67,18 +67,32 @@ def find_columns(table: StateTable, present: Sequence[str], store: str) -> dict[
 def ready_rows(
     table: StateTable, columns: dict[str, str | None], as_text: frozenset[str] = frozenset()
 ) -> sa.Select[Any]:
-    """Return the statement that selects the ready rows, cells in the order of `ROW_FIELDS`.
+    """Return the statement that selects the ready rows; see `all_rows`.
+
+    The comparison of the status is the database's: the parser repeats it exactly.
+    """
+    return all_rows(table, columns, as_text).where(is_ready(table, columns))
+
+
+def is_ready(table: StateTable, columns: dict[str, str | None]) -> sa.ColumnElement[bool]:
+    """Return the condition of a ready row."""
+    assert columns["status"] is not None
+    ready = sa.bindparam("ready", table.ready, type_=NullType())
+    return sa.column(columns["status"], NullType()) == ready
+
+
+def all_rows(
+    table: StateTable, columns: dict[str, str | None], as_text: frozenset[str] = frozenset()
+) -> sa.Select[Any]:
+    """Return the statement that selects all rows, cells in the order of `ROW_FIELDS`.
 
     Columns have no type, so that no cell is converted on its way; those named in `as_text` are cast to text by the
-    database. An absent column is selected as NULL. The comparison of the status is the database's: the parser repeats
-    it exactly.
+    database. An absent column is selected as NULL.
     """
     schema, name = split_table(table)
     untyped = {column: sa.column(column, NullType()) for column in columns.values() if column is not None}
     source = sa.table(name, *untyped.values(), schema=schema)
-    ready = sa.bindparam("ready", table.ready, type_=NullType())
     cells: list[sa.ColumnElement[Any]] = []
-    conditions: list[sa.ColumnElement[bool]] = []
     for field in ROW_FIELDS:
         column = columns[field]
         if column is None:
@@ -87,6 +101,4 @@ def ready_rows(
             cells.append(sa.cast(untyped[column], sa.Text).label(f"text_{field}"))
         else:
             cells.append(untyped[column])
-        if field == "status" and column is not None:
-            conditions.append(untyped[column] == ready)
-    return sa.select(*cells).select_from(source).where(*conditions)
+    return sa.select(*cells).select_from(source)
