@@ -301,7 +301,12 @@ def after_each_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], objec
 def write_during_the_first_read(path: Path, monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
     """Have another process commit and leave while rows are fetched."""
     writes = iter([statements])
-    after_each_read(monkeypatch, lambda: [run_sql(path, *pending) for pending in writes])
+
+    def write() -> None:
+        for pending in writes:
+            run_sql(path, *pending)
+
+    after_each_read(monkeypatch, write)
 
 
 def test_producer_that_comes_and_goes_during_a_read_at_rest_does_not_disturb_it(
