@@ -8,9 +8,18 @@ from typing import TypeVar
 import pytest
 import trio
 
+from tests.mariadb.fixtures import mariadb, mariadb_server
 from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
 
-__all__ = ["own_postgres", "own_postgres_server", "postgres", "postgres_server", "postgres_template"]
+__all__ = [
+    "mariadb",
+    "mariadb_server",
+    "own_postgres",
+    "own_postgres_server",
+    "postgres",
+    "postgres_server",
+    "postgres_template",
+]
 
 T = TypeVar("T")
 

@@ -94,6 +94,20 @@ async def test_forced_load_does_not_ask_whether_it_changed() -> None:
     assert (store.probes, store.loads) == (0, 2)
 
 
+@pytest.mark.parametrize("is_exact", [True, False])
+async def test_forced_load_is_whole_where_a_load_that_remembers_may_miss_something(is_exact: bool) -> None:
+    """V3: what `readyfs refresh` and SIGHUP ask for."""
+    store = FakeStore(Row())
+    store.is_exact = is_exact
+    loader = make_loader(store)
+    first = loader.load_first()
+    loader.load_if_changed(first.catalog, force=True)
+    assert store.forgotten == (0 if is_exact else 1)
+    store.commit(Row(run=b"r2"))
+    loader.load_if_changed(first.catalog, force=False)
+    assert store.forgotten == (0 if is_exact else 1), "what the timer asks for is not"
+
+
 async def test_store_that_cannot_tell_is_loaded_every_time() -> None:
     store = FakeStore(Row())
     store.version = None

@@ -66,6 +66,47 @@ def test_missing_table_and_column_list_what_is_there(state_file: Path) -> None:
         store_of(state_file, StateTable(customer_id="client"))
 
 
+def test_times_that_are_no_column_of_time_make_every_load_whole(state_file: Path) -> None:
+    """V3: nothing is missed where no watermark can be trusted."""
+    with closing(DatabaseStore(sa.make_url(f"sqlite:///{state_file}"), StateTable(), Filters(), 5, 600)) as store:
+        assert [store.load().changed for _ in range(2)] == [None, None]
+
+
+def test_full_comparison_comes_after_its_interval_and_not_before(tmp_path: Path) -> None:
+    """V3: the interval is what bounds what a watermark misses."""
+    path = tmp_path / "state.db"
+    columns = [column.replace("TIMESTAMPTZ", "DATETIME") for column in CONTRACT_COLUMNS]
+    create_table(path, columns=columns, keyed=True)
+    insert(path, contract_row())
+    now_s = 1000.0
+    url = sa.make_url(f"sqlite:///{path}")
+    with closing(DatabaseStore(url, StateTable(), Filters(), 5, 600, lambda: now_s)) as store:
+        assert store.load().changed is None
+        now_s += 599
+        assert store.load().changed == frozenset()
+        now_s += 1
+        assert store.load().changed is None, "counted from the load before that read everything"
+        assert store.load().changed == frozenset()
+        insert(path, contract_row(logical_date="2024-06-02"), contract_row(logical_date="2024-06-03"))
+        load = store.load()
+        assert (load.changed, list(load.series[KEY].dates)) == ({KEY}, [JUNE_1, JUNE_1 + 1, JUNE_1 + 2])
+    with closing(DatabaseStore(url, StateTable(), Filters(), 5)) as store:
+        assert [store.load().changed for _ in range(2)] == [None, None], "0 is each load"
+
+
+def test_partition_that_stands_twice_makes_every_load_whole(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    create_table(path, columns=[column.replace("TIMESTAMPTZ", "DATETIME") for column in CONTRACT_COLUMNS])
+    insert(path, contract_row())
+    with closing(DatabaseStore(sa.make_url(f"sqlite:///{path}"), StateTable(), Filters(), 5, 600)) as store:
+        store.load()
+        assert store.load().changed == frozenset()
+        insert(path, contract_row(current_run_id="r2"))
+        for _ in range(2):
+            load = store.load()
+            assert (load.changed, load.rows) == (None, 2)
+
+
 def test_error_while_fetching_is_an_outage(state_file: Path) -> None:
     """V11: the driver's own errors, too."""
     with closing(store_of(state_file)) as store:
@@ -86,7 +127,6 @@ def test_error_while_fetching_is_an_outage(state_file: Path) -> None:
     ("url", "message"),
     [
         ("mysql+mysqldb://reader:hunter2@db/x", "no module MySQLdb.*pip install 'mysqlclient'"),
-        ("mysql+pymysql://reader:hunter2@db/x", "no module pymysql.*pip install 'pymysql'"),
         ("oracle+oracledb://reader:hunter2@db/x", "no module oracledb.*pip install 'oracledb'"),
         ("mssql+pyodbc://reader:hunter2@db/x", "no module pyodbc.*pip install 'pyodbc'"),
     ],
@@ -99,14 +139,20 @@ def test_driver_that_is_not_installed_is_named_with_its_package(url: str, messag
 
 
 @pytest.mark.parametrize(
-    ("driver", "package"), [("psycopg", r"psycopg\[binary\]"), ("psycopg2", "psycopg2-binary"), ("pg8000", "pg8000")]
+    ("dialect", "driver", "package"),
+    [
+        ("postgresql", "psycopg", r"psycopg\[binary\]"),
+        ("postgresql", "psycopg2", "psycopg2-binary"),
+        ("postgresql", "pg8000", "pg8000"),
+        ("mysql", "pymysql", r"PyMySQL\[rsa\]"),
+    ],
 )
-def test_missing_postgresql_driver_is_named_with_its_package(
-    driver: str, package: str, monkeypatch: pytest.MonkeyPatch
+def test_missing_driver_is_named_with_its_package(
+    dialect: str, driver: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(StateError, match=f"no module {driver}.*pip install '{package}'"):
-        open_url(f"postgresql+{driver}://db/x")
+        open_url(f"{dialect}+{driver}://db/x")
 
 
 def test_database_that_would_be_created_is_no_driver_of_ours(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ class RowParser:
         first, last = self._vocabulary.first_date, self._vocabulary.last_date
         for row in rows:
             source, customer, query, date, status, run, updated, count, version = row
-            if status != self._ready and not self.is_ready(status):
+            if status != self._ready and not self._is_ready(status):
                 continue
             try:
                 series = numbers[
@@ -144,8 +144,7 @@ class RowParser:
             self.rows += 1
             self._records.add(series, ordinal, runs[run_id], updated_at_ns, record_count, versions[schema_version])
 
-    def is_ready(self, status: object) -> bool:
-        """Tell whether the cell is the word that makes a row ready."""
+    def _is_ready(self, status: object) -> bool:
         # The database compared by its own collation, which may ignore case.
         try:
             word = parse_id(status)

@@ -24,7 +24,6 @@ from readyfs.state.vocabulary import Vocabulary
 OVERLAP_S: Final = 300
 _OVERLAP_NS: Final = OVERLAP_S * 10**9
 
-_STATUS: Final = 4
 _UPDATED_AT: Final = 6
 
 
@@ -101,8 +100,7 @@ class Changes:
             self._edits.parser.feed(rows)
             for row in rows:
                 newest_ns = max(newest_ns, _time_of(row))
-                if not self._edits.parser.is_ready(row[_STATUS]):
-                    self._take_unready(row)
+                self._take_gone(row)
         self._edits.apply()
         self._edits.check(total)
         self._newest_ns = known.newest_ns if newest_ns < 0 else min(newest_ns, now_ns)
@@ -122,7 +120,8 @@ class Changes:
             changed=frozenset(self._edits.replaced),
         )
 
-    def _take_unready(self, row: Row) -> None:
+    def _take_gone(self, row: Row) -> None:
+        """Take it that a row is not served unless it was fed and can be: it may be unready by now, or withheld."""
         source, customer, query, date = row[:4]
         try:
             series = parse_id(source), parse_id(customer), parse_id(query)
