@@ -214,7 +214,7 @@ REWRITES = {
         "CLUSTER partition_state USING partition_state_pkey",
         delete(2) + ";" + row("c7", "2024-01-01"),
     ],
-    "copied frozen": [
+    "emptied and filled again from a copy": [
         "BEGIN; CREATE TABLE kept AS TABLE partition_state; TRUNCATE partition_state; INSERT INTO partition_state "
         "SELECT * FROM kept WHERE customer_id <> 'c1'; COMMIT",
     ],

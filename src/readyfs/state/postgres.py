@@ -105,14 +105,18 @@ class PostgresStore:
     def _load(self, connection: PostgresConnection) -> tuple[Moment, Callable[[], PostgresMemory] | RowBuffer]:
         moment = look_at_server(connection)
         relations, found = self._look(connection)
-        plan = plan_table(relations, found, self._table.ready, self._filters)
+        plan = None
+        if connection.has_page_ranges:
+            plan = plan_table(relations, found, self._table.ready, self._filters)
         if plan is not None:
             moment = replace(moment, signature=plan.signature)
         if self._seen is not None:
             self._check_history(self._seen, moment)
         if plan is None:
             if self._seen is not None:  # the first load is whole anyway
-                self._say_why("it is no table of kinds and types that can be read in chunks")
+                self._say_why(
+                    "a view, a type, row level security or a server before PostgreSQL 14 has it read row by row"
+                )
             return moment, self._fetch_rows(connection, relations[0], found)
         known = self._memory
         if known is not None:

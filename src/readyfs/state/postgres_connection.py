@@ -53,6 +53,11 @@ class PostgresConnection:
         self._encoding = "UTF8" if knows_encoding else "SQL_ASCII"
 
     @property
+    def has_page_ranges(self) -> bool:
+        """Whether the server reads a range of pages without reading all others: from PostgreSQL 14 on."""
+        return self._connection.info.server_version >= 140_000
+
+    @property
     def is_broken(self) -> bool:
         """Whether the connection can do nothing any more."""
         return self._connection.closed or self._connection.broken
