@@ -230,6 +230,8 @@ class Refresher:
             self.outage = Outage(trio.current_time(), time.time_ns(), cause)
             log.warning("state cannot be read, serving the last good catalog", cause=cause)
         else:
+            if _without_numbers(cause) != _without_numbers(self.outage.cause):
+                log.warning("state still cannot be read, for another reason", cause=cause)
             self.outage.cause = cause
             self.outage.failures += 1
         return Outcome(False, Delta(), (trio.current_time() - began) * 1000.0, cause)
@@ -286,3 +288,8 @@ class Refresher:
                 "names that begin with . or _ are served, but Spark and pyarrow skip them when they list",
                 partitions=loaded.report.ignored_by_spark,
             )
+
+
+def _without_numbers(cause: str) -> str:
+    """Return what two causes have in common that differ by a port, a process or a duration alone."""
+    return "".join(character for character in cause if not character.isdigit())

@@ -93,3 +93,12 @@ def test_rows_include_others_only_if_each_is_there_and_equal(
 ) -> None:
     assert SeriesRows.of(held).includes(SeriesRows.of(asked)) == (set(asked) <= set(held))
     assert SeriesRows.of(held).includes(SeriesRows.of(held))
+
+
+def test_changes_that_nobody_can_see_leave_the_catalog_itself_in_force() -> None:
+    """What begins with the catalog in force can then go on from it, in proportion to what changed."""
+    builder = CatalogBuilder(shape())
+    first, _ = builder.build(as_series([Row()]), None, NOW_NS)
+    for changed in ({Row().series}, {Row(customer=b"unknown").series}, set(), None):
+        again, _ = builder.build(as_series([Row()]), first, NOW_NS + 1, changed)
+        assert again is first

@@ -94,7 +94,7 @@ class CatalogBuilder:
 
         `now_ns` is wall-clock time in nanoseconds since the epoch. `changed` names the series that may differ from the
         build before, None stands for all of them; it is heeded if that build made `previous`. If nothing that a reader
-        can see differs, the result has the fingerprint of `previous`.
+        can see differs, the result is `previous`.
         """
         if len(self._verdicts) > _VERDICTS:
             self._verdicts.clear()
@@ -103,6 +103,8 @@ class CatalogBuilder:
             catalog = self._build_whole(rows, previous, stamp_ns)
         else:
             catalog = self._build_changed(rows, previous, stamp_ns, changed)
+        if previous is not None and catalog.root is previous.root:
+            catalog = previous  # it stays in force, and the next build begins with it
         self._latest = catalog
         return catalog, self._report()
 

@@ -131,7 +131,8 @@ class Report:
             ("withheld", self.withheld.total()),
         )
         counts = ", ".join(f"{word} {number:,}" for word, number in wrong if number)
-        verdict = counts or ("all is well" if self.ending is Ending.COMPLETE else "nothing wrong so far")
+        well = "all is well" if self.partitions else "nothing is ready, so nothing was checked"
+        verdict = counts or (well if self.ending is Ending.COMPLETE else "nothing wrong so far")
         how = {
             Ending.COMPLETE: "",
             Ending.INTERRUPTED: "interrupted: ",

@@ -29,6 +29,7 @@ from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, Unreadable
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
 from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.log_budget import LogBudget, Verdict
 
 SEALED_RUNS_KEPT: Final = 65536
 """Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
@@ -110,6 +111,7 @@ class Runs:
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
         self._damage: dict[_RunKey, Damage] = {}
+        self._log_budget = LogBudget()
 
     def view(self, partition: Partition, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
         """Return what the run's directory holds, or a directory below it.
@@ -173,7 +175,7 @@ class Runs:
                         damage.remember((*place[2], name), Sealed(entry.kind, entry.stat.size))
             is_new = failure is not None and damage.suspect(failure)
             is_new_cause = damage.note(cause)
-        if is_new_cause:
+        if is_new_cause and self._may_log():
             log.warning(
                 "run is broken",
                 partition=str(partition.key),
@@ -255,9 +257,16 @@ class Runs:
         if view is None:
             assert fault is not None
             return self._broken(partition, (), fault)
-        if healed:
+        if healed and self._may_log():
             log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
         return view
+
+    def _may_log(self) -> bool:
+        """Tell whether to log an event of one run: not if very many have one, as when the raw root is not mounted."""
+        verdict = self._log_budget.ask()
+        if verdict is Verdict.SAY_THERE_ARE_MORE:
+            log.warning("more runs break or heal than are logged one by one, the status counts them")
+        return verdict is Verdict.WRITE
 
     def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
         run = (partition.key, partition.run_id)
