@@ -69,10 +69,9 @@ class Records:
         return members
 
     def drain(self) -> Iterator[tuple[SeriesKey, SeriesRows]]:
-        """Yield each series with its rows sorted by date, and free its buffer."""
-        while self._buffers:
-            number, buffer = self._buffers.popitem()
-            yield self._vocabulary.series.keys_by_number[number], self._seal(buffer)
+        """Yield each series with its rows sorted by date, in the order in which they came, and free its buffer."""
+        for number in tuple(self._buffers):
+            yield self._vocabulary.series.keys_by_number[number], self._seal(self._buffers.pop(number))
 
     def _buffer(self, series: int) -> bytearray:
         buffer = self._buffers.get(series)
