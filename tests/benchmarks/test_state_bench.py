@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.state.__main__ import main
 from benchmarks.state.shape import UNREADY_PERCENT, usual_shape
-from benchmarks.state.stores import TITLES
+from benchmarks.state.stores import SQLITE_WAL, TITLES
 from tests.benchmarks.test_bench_runs import mounts_below, processes_about
 
 
@@ -47,7 +47,9 @@ def run(tmp_path: Path, *words: str) -> dict[str, dict[str, dict[str, dict[str, 
     return found
 
 
-@pytest.mark.parametrize("store", TITLES)
+@pytest.mark.parametrize(
+    "store", [pytest.param(store, marks=[pytest.mark.long] if store == SQLITE_WAL else []) for store in TITLES]
+)
 def test_quick_run_measures_everything_on_each_store(store: str, tmp_path: Path, temporary: Path) -> None:
     found = run(tmp_path, "--stores", store, "--sizes", "2500", "--only", "ready,quiet,changes,find")
     changes = ("one", "retry", "thousand", "thousand-newest", "thousand-customer", "deleted", "returned")

@@ -954,7 +954,7 @@ class TwoSessions(ChangeMachine):
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(25, 25), pytest.param(500, 50, marks=[pytest.mark.long, pytest.mark.timeout(0)])]
+    ("examples", "steps"), [(12, 25), pytest.param(500, 50, marks=[pytest.mark.long, pytest.mark.timeout(0)])]
 )
 def test_any_history_is_followed(postgres: StateDatabase, examples: int, steps: int) -> None:
     """V3, V4: against a dictionary that knows what the table holds."""
