@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent != Path(__file__).parent or item.path.name not in IN_TURN:
             continue
         assert isinstance(item, pytest.Function)
-        engine = item.callspec.params["engine"]
+        engine = str(item.callspec.params["engine"])
         case = item.nodeid.replace(engine, "")
         turn = turns.setdefault(case, len(turns))
         if engine != list(ENGINES)[turn % len(ENGINES)]:
