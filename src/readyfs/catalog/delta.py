@@ -129,7 +129,8 @@ def _differing_dates(was: Series, now: Series) -> Iterable[int]:
             (was.updated_at_ns, now.updated_at_ns),
             (was.record_counts, now.record_counts),
         ):
-            differing.update(compress(count(), map(ne, before, after)))
+            if before != after:  # most columns are the same, and that is known sooner as a whole
+                differing.update(compress(count(), map(ne, before, after)))
         dates = was.dates if len(was) > common else now.dates
         return (dates[index] for index in differing)
     return {date for date, *_ in {*_rows(was)} ^ {*_rows(now)}}

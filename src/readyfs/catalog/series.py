@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import pairwise
+from operator import ge
 from typing import Final
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
@@ -67,7 +68,7 @@ class Series:
 def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
     """Sort the rows of one series, set apart the dates that stand twice, and hash the result."""
     ambiguous: tuple[int, ...] = ()
-    if any(map(int.__ge__, rows.dates, rows.dates[1:])):
+    if any(map(ge, rows.dates, rows.dates[1:])):
         rows, ambiguous = _sorted_unique(rows)
     versions = rows.schema_versions
     if len(set(versions)) == 1:
