@@ -7,6 +7,7 @@ version does not know, and so do the samples then. docs/monitoring/README.md say
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
@@ -57,9 +58,9 @@ class _Family:
 
     metric: Metric
 
+    @abstractmethod
     def add(self, mount: str, document: Document) -> None:
         """Add the samples of a mount."""
-        raise NotImplementedError
 
 
 class _Number(_Family):

@@ -8,6 +8,7 @@ alive what was replaced around it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
@@ -119,12 +120,13 @@ class PackedNodes(Generic[N]):
             shard.remove(slot)
         return True
 
+    @abstractmethod
     def _pack(self, node: N) -> tuple[tuple[int, ...], tuple[Any, ...]]:
         """Return a node's integers and references, its identity first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> N:
-        raise NotImplementedError
+        """Return the node that `_pack` took apart."""
 
 
 class AboveNodes(PackedNodes[AboveNode]):
