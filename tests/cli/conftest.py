@@ -52,7 +52,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 @dataclass
 class FakeDaemons:
-    """Starts `readyfs` as a process of its own in which `readyfs.daemon` is a stand-in."""
+    """Starts `readyfs` as a process of its own in which `readyfs.daemon.run` is a stand-in."""
 
     directory: Path
     runtime_dir: Path

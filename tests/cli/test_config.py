@@ -194,7 +194,7 @@ def test_what_is_logged_meanwhile_is_not_part_of_the_answer(
     run: Run, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(world)
-    monkeypatch.setattr("readyfs.state.sqlite.SqliteStore.__init__.__defaults__", (0, 0.0))
+    monkeypatch.setattr("readyfs.state.sqlite.store.SqliteStore.__init__.__defaults__", (0, 0.0))
     code, out, err = check(run, world)
     assert code == 0
     assert out.startswith("OK: ")

@@ -171,7 +171,7 @@ def test_the_help_names_every_exit_code() -> None:
 
 
 def test_exactly_the_fields_of_the_status_are_documented() -> None:
-    assert sorted(own_table("docs/operations.md", "Status")) == sorted(dictionary_keys("status.py", "document"))
+    assert sorted(own_table("docs/operations.md", "Status")) == sorted(dictionary_keys("daemon/status.py", "document"))
 
 
 def test_exactly_the_reasons_to_withhold_are_documented() -> None:

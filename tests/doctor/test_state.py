@@ -28,8 +28,8 @@ from readyfs.doctor.state import (
 from readyfs.doctor.subject import Places
 from readyfs.fuse.mount_table import Mount
 from readyfs.state.inspect import Index, PostgresServer, SqliteFiles, SqliteInspector
-from readyfs.state.sqlite import MANY_ROWS
-from readyfs.state.sqlite_file import Access
+from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.store import MANY_ROWS
 from readyfs.state.store import StateTable
 from tests.doctor.subjects import make_subject, the, verdicts
 from tests.state.state_files import CONTRACT_COLUMNS, contract_row, create_table, insert

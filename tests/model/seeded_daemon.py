@@ -22,7 +22,7 @@ if __name__ == "__main__":
     # For a script the interpreter looks in the script's directory, where `reference` and others would be found.
     del sys.path[0]
 
-import readyfs.refresh
+import readyfs.refresh.refresher
 from readyfs import layout
 from readyfs.catalog.build import CatalogBuilder
 from readyfs.catalog.delta import compare
@@ -30,13 +30,13 @@ from readyfs.catalog.tree import Branch, Catalog, DateDirectory
 from readyfs.cli.main import main as readyfs_main
 from readyfs.errors import BrokenRunError, StateError
 from readyfs.fuse import errno_table
-from readyfs.fuse.kernel_cache import KernelCache
-from readyfs.loader import CatalogLoader, Loaded
+from readyfs.fuse.notifications import KernelCache
 from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
-from readyfs.refresh import Refresher
-from readyfs.state import sqlite
-from readyfs.state.rows import RowParser
+from readyfs.refresh.loader import CatalogLoader, Loaded
+from readyfs.refresh.refresher import Refresher
+from readyfs.state.rows.parser import RowParser
+from readyfs.state.sqlite import store as sqlite
 from readyfs.vfs import nodes
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.filesystem import Filesystem
@@ -162,7 +162,7 @@ def negative_entries_stay() -> None:
 
         return compare_known
 
-    replace(readyfs.refresh, "compare", without_new_names)
+    replace(readyfs.refresh.refresher, "compare", without_new_names)
 
 
 @bug
@@ -178,7 +178,7 @@ def touched_rows_not_invalidated() -> None:
     def without_touched(plan: Any) -> Any:
         return lambda *args: (Invalidation(one.directory, one.names) for one in plan(*args))
 
-    replace(readyfs.refresh, "plan_invalidations", without_touched)
+    replace(readyfs.refresh.refresher, "plan_invalidations", without_touched)
 
 
 @bug

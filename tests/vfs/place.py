@@ -19,8 +19,8 @@ from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
+from readyfs.vfs.look_ahead import ReadAhead
 from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
-from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.runs import FileFilter, Runs
 from tests.catalog.rows import NOW_NS, Row, build
 

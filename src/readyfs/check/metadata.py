@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from readyfs.partition import NOT_SET, Partition, escape_text, render_date
-from readyfs.state.values import (
+from readyfs.state.rows.values import (
     BadValueError,
     parse_id,
     parse_logical_date,

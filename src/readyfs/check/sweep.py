@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from readyfs.check.busy_meter import BusyMeter
 from readyfs.check.findings import Example, Finding, Kind, Tally
-from readyfs.check.load import BusyMeter
 from readyfs.check.plan import Slice
 from readyfs.partition import Partition, escape_text
 

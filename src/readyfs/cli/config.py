@@ -62,8 +62,8 @@ def check(resolution: Resolution) -> ExitCode:
         _warn(warning)
     from readyfs.catalog.build import CatalogShape
     from readyfs.cli.run_samples import describe_absence
-    from readyfs.loader import CatalogLoader
     from readyfs.raw.open import open_raw
+    from readyfs.refresh.loader import CatalogLoader
     from readyfs.state.open import open_state
 
     raw = open_raw(config.raw, config.raw_layout)

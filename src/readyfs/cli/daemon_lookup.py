@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from readyfs.cli.absence import explain_absence
+from readyfs.cli.no_daemon import explain_absence
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient, NobodyListensError

@@ -78,7 +78,7 @@ def _serve(config: Config, on_ready: Callable[[], None], warnings: Sequence[str]
     # Our working directory could lie below the mount point, where we would wait for ourselves.
     os.chdir("/")
     # The engine and the SQL toolkit are slow to import, and every other command works without them.
-    from readyfs.daemon import run
+    from readyfs.daemon.run import run
 
     try:
         return run(config, on_ready)

@@ -9,9 +9,9 @@ from typing import Final
 
 import click
 
-from readyfs.cli.absence import DeadMountError
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import KernelView, explaining_absence, find_client, look_at_kernel
+from readyfs.cli.no_daemon import DeadMountError
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.status_text import render_silent, render_status
 from readyfs.config import Resolution

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from readyfs.cli.absence import DeadMountError
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import explaining_absence, find_client, look_at_kernel
+from readyfs.cli.no_daemon import DeadMountError
 from readyfs.cli.parameters import DURATION
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution

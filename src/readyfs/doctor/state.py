@@ -32,8 +32,8 @@ from readyfs.state.inspect import (
     StateInspector,
 )
 from readyfs.state.open import open_state
-from readyfs.state.sqlite import MANY_ROWS
-from readyfs.state.sqlite_file import Access
+from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.store import MANY_ROWS
 from readyfs.state.store import StateTable
 
 CLOCK_NOTICED_S: Final = 2.0

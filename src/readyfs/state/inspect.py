@@ -23,15 +23,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
-from readyfs.state.database import choose_driver, create_engine
+from readyfs.state.database.store import choose_driver, create_engine
 from readyfs.state.filters import Filters
-from readyfs.state.sqlite_connection import SqliteConnection
-from readyfs.state.sqlite_errors import explain, locked
-from readyfs.state.sqlite_file import Access
+from readyfs.state.rows.values import BadValueError, parse_id, parse_logical_date, parse_updated_at
+from readyfs.state.sqlite.connection import SqliteConnection
+from readyfs.state.sqlite.errors import explain, locked
+from readyfs.state.sqlite.file import Access
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, ready_rows, split_table
 from readyfs.state.url import parse_url, render_label, scrub, sqlite_path
-from readyfs.state.values import BadValueError, parse_id, parse_logical_date, parse_updated_at
 
 Columns = dict[str, str | None]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from readyfs.state.database import DatabaseStore, choose_driver, create_engine
+from readyfs.state.database.store import DatabaseStore, choose_driver, create_engine
 from readyfs.state.filters import Filters
-from readyfs.state.sqlite import SqliteStore
+from readyfs.state.sqlite.store import SqliteStore
 from readyfs.state.store import StateStore, StateTable
 from readyfs.state.url import mask_url, parse_url, sqlite_path
 
@@ -28,6 +28,6 @@ def open_state(
         return DatabaseStore(parsed, table, filters, timeout_s, full_interval_s)
     engine = create_engine(parsed, timeout_s)
     # Only now: the driver is an extra, and making the engine explained a missing one.
-    from readyfs.state.postgres import PostgresStore
+    from readyfs.state.postgres.store import PostgresStore
 
     return PostgresStore(engine, parsed, table, filters, timeout_s)

@@ -10,7 +10,7 @@ from sqlalchemy.types import NullType
 
 from readyfs.errors import StateError
 from readyfs.partition import escape_text
-from readyfs.state.rows import ROW_FIELDS
+from readyfs.state.rows.parser import ROW_FIELDS
 from readyfs.state.store import StateTable
 
 _OPTIONAL: Final = frozenset({"updated_at", "record_count", "schema_version"})

@@ -33,6 +33,7 @@ from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, Raw
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
+from readyfs.vfs.look_ahead import ReadAhead
 from readyfs.vfs.nodes import (
     ROOT_INODE,
     AboveNode,
@@ -43,7 +44,6 @@ from readyfs.vfs.nodes import (
     RawNode,
     date_inode,
 )
-from readyfs.vfs.read_ahead import ReadAhead
 from readyfs.vfs.resolver import InForce, Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory

@@ -37,6 +37,7 @@ from readyfs.vfs.attributes import (
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.listing import Listing
+from readyfs.vfs.look_ahead import BUDGET_S, ReadAhead
 from readyfs.vfs.nodes import (
     ROOT_INODE,
     AboveNode,
@@ -57,7 +58,6 @@ from readyfs.vfs.nodes import (
     raw_inode,
     raw_node,
 )
-from readyfs.vfs.read_ahead import BUDGET_S, ReadAhead
 from readyfs.vfs.runs import BrokenView, Runs, RunView
 
 CONTROL_FILE = b"status.json"

@@ -1,4 +1,4 @@
-"""Puts a stand-in for `readyfs.daemon` into a child process: a control socket without a mount.
+"""Puts a stand-in for `readyfs.daemon.run` into a child process: a control socket without a mount.
 
 It proves the plumbing between command and daemon, failures included that a real daemon is too good for.
 What it does is told by the variable FAKE_DAEMON.
@@ -113,6 +113,6 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
     return 0
 
 
-_module = types.ModuleType("readyfs.daemon")
+_module = types.ModuleType("readyfs.daemon.run")
 vars(_module)["run"] = run
-sys.modules["readyfs.daemon"] = _module
+sys.modules["readyfs.daemon.run"] = _module

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from readyfs.demo.producer import LogicalPartition
-from readyfs.fuse.kernel_cache import EXPIRE_ALL_FROM
+from readyfs.fuse.notifications import EXPIRE_ALL_FROM
 from tests.mount.daemon import Daemon, Place, mounted, partition
 from tests.mount.test_resources import MEBIBYTE, resident_bytes
 

@@ -141,7 +141,7 @@ class Channel:
             return False
         return True
 
-    # ---- notifications (see `readyfs.fuse.kernel_cache.Notifier`) ---------------------------------------------
+    # ---- notifications (see `readyfs.fuse.notifications.Notifier`) ---------------------------------------------
 
     def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
         """FUSE_NOTIFY_INVAL_ENTRY."""

@@ -1,0 +1,1 @@
+"""One mount from start to end; enter at `run`."""

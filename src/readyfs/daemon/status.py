@@ -1,0 +1,139 @@
+"""The status document: what `readyfs status` and the hidden status file show."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from readyfs import __version__
+from readyfs.fuse.engine import EngineCounters
+from readyfs.life import Life
+from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, describe_all, describe_bounds
+from readyfs.metrics.process import cpu_seconds, memory_bytes
+from readyfs.metrics.refresh_tally import RefreshOutcome
+from readyfs.partition import WithheldReason, escape_text
+from readyfs.refresh.refresher import Refresher, Schedule
+from readyfs.vfs.damage_kind import DamageKind
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.xattrs import render_time
+
+
+class NotificationCounters(Protocol):
+    """How many notifications the kernel was sent, and how many of them it refused or met a bug."""
+
+    @property
+    def sent(self) -> int:
+        """How many, failed ones included."""
+        ...
+
+    @property
+    def failed(self) -> int:
+        """How many of them were in vain."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReporter:
+    """Gathers the status from those who know; never does I/O, so it answers whatever hangs."""
+
+    mountpoint: Path
+    state_label: str
+    raw_label: str
+    schedule: Schedule
+    filesystem: Filesystem
+    freshness: Freshness
+    refresher: Refresher
+    engine: EngineCounters
+    notifications: NotificationCounters
+    engine_reason: str
+    life: Life
+    started_s: float
+
+    def document(self) -> dict[str, object]:
+        """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
+        in_force = self.filesystem.in_force
+        latest, outage, tally = self.refresher.latest, self.refresher.outage, self.refresher.tally
+        broken = self.filesystem.broken_by_kind()
+        age_s, running_s = self.freshness.age_s(), self.refresher.running_s()
+        draining_s, raw_waits_s = self.life.draining_seconds_left(), self.engine.raw_waits_s()
+        return {
+            "mountpoint": str(self.mountpoint),
+            "pid": os.getpid(),
+            "version": __version__,
+            "engine": self.engine.name,
+            "engine_reason": self.engine_reason,
+            "reads": self.engine.reads,
+            "reads_reason": self.engine.reads_reason,
+            "fallbacks": dict(self.engine.fallbacks),
+            "phase": self.life.phase.value,
+            "draining_seconds_left": None if draining_s is None else round(draining_s, 3),
+            "holders": list(self.life.holders),
+            "state": self.state_label,
+            "raw": self.raw_label,
+            "revision": in_force.revision,
+            "fingerprint": in_force.catalog.fingerprint,
+            "partitions": in_force.catalog.partitions,
+            "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
+            "ignored_by_spark": latest.report.ignored_by_spark,
+            "raw_waiting": len(raw_waits_s),
+            "raw_waiting_longest_seconds": round(max(raw_waits_s), 3) if raw_waits_s else None,
+            "broken": broken.total(),
+            "broken_by_kind": {kind.value: broken[kind] for kind in DamageKind},
+            "refreshed_at": _time_text(self.freshness.refreshed_at_ns),
+            "age_seconds": None if age_s is None else round(age_s, 3),
+            "stale": self.freshness.stale,
+            "max_staleness_seconds": self.schedule.max_staleness_s,
+            "state_error": None if outage is None else outage.cause,
+            "state_error_since": None if outage is None else _time_text(outage.since_ns),
+            "outage_seconds": None if outage is None else round(outage.lasted_s(), 3),
+            "interval_seconds": self.schedule.interval_s,
+            "refreshing_seconds": None if running_s is None else round(running_s, 3),
+            "refresh_ms": round(self.refresher.last_duration_ms, 3),
+            "lock_ms": round(latest.lock_ms, 3),
+            "refreshes": {outcome.value: tally.outcomes[outcome] for outcome in RefreshOutcome},
+            "refresh_durations": {"bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS), **tally.durations.describe()},
+            "lock_durations": {"bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS), **tally.locks.describe()},
+            "notifications_sent": self.notifications.sent,
+            "notifications_failed": self.notifications.failed,
+            "open_handles": len(self.filesystem.handles),
+            "inodes": len(self.filesystem.inodes),
+            "requests": dict(self.engine.requests),
+            "errors": dict(self.engine.errors),
+            "errors_by_operation": _nest(self.engine.errors_by_operation),
+            "request_durations": {
+                "bounds_seconds": describe_bounds(REQUEST_BOUNDS_NS),
+                "operations": describe_all(self.engine.durations),
+            },
+            "memory_bytes": memory_bytes(),
+            "cpu_seconds": round(cpu_seconds(), 3),
+            "uptime_seconds": round(time.monotonic() - self.started_s, 3),
+        }
+
+    def line(self) -> str:
+        """Return the state of things in a few words, for the service manager."""
+        line = f"serving {self.filesystem.in_force.catalog.partitions} ready partitions"
+        outage = self.refresher.outage
+        return line if outage is None else f"{line}; state cannot be read: {outage.cause}"
+
+    def render(self) -> bytes:
+        """Return the document as indented JSON with a final newline; the mount point escaped if it is not UTF-8."""
+        document = {**self.document(), "mountpoint": escape_text(os.fsencode(self.mountpoint))}
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _nest(errors: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (operation, name), count in sorted(errors.items()):
+        nested.setdefault(operation, {})[name] = count
+    return nested
+
+
+def _time_text(time_ns: int | None) -> str | None:
+    return None if time_ns is None else render_time(time_ns).decode()

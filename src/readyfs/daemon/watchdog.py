@@ -1,0 +1,48 @@
+"""Feeding the service manager's watchdog with proof of progress.
+
+It is fed from the serving loop (so the loop turns), after the engine answered a catalog-only request (so requests
+are served), and only while no notification is stuck. A hung state or raw store stops none of these.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from readyfs.daemon.service_manager import Notifier
+from readyfs.fuse.notifications import KernelCache
+
+log = structlog.get_logger("readyfs.watchdog")
+
+NOTIFIER_STUCK_S: Final = 60.0
+
+
+async def feed_watchdog(notifier: Notifier, mountpoint: Path, kernel_cache: KernelCache) -> None:
+    """Feed until cancelled; return at once if nobody watches."""
+    interval_s = notifier.watchdog_interval_s()
+    if interval_s is None:
+        return
+    while True:
+        if kernel_cache.stuck_s() > NOTIFIER_STUCK_S:
+            log.error("a kernel notification is stuck", seconds=round(kernel_cache.stuck_s(), 1))
+        elif await _is_served(mountpoint, interval_s / 2):
+            notifier.watchdog()
+        else:
+            log.error("the mount does not answer", mountpoint=str(mountpoint))
+        await trio.sleep(interval_s)
+
+
+async def _is_served(mountpoint: Path, patience_s: float) -> bool:
+    """Ask our own mount for its STATFS, which no kernel cache answers and no store is needed for."""
+    with trio.move_on_after(patience_s):
+        try:
+            await trio.to_thread.run_sync(os.statvfs, mountpoint, abandon_on_cancel=True)
+        except OSError as error:
+            log.error("asking the mount failed", error=error.strerror)
+            return False
+        return True
+    return False

@@ -1,0 +1,1 @@
+"""The portable engine, over libfuse; enter at `engine`."""

@@ -1,0 +1,1 @@
+"""The refresh, the only thing that changes what a reader sees; enter at `refresher`."""

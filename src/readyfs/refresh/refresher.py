@@ -1,0 +1,295 @@
+"""The refresh: the only thing that changes what a reader sees.
+
+On a timer or when asked, it probes the state, loads it if it changed, builds a catalog off the serving thread,
+publishes it in one step, and tells the kernel what to forget. While the state cannot be read the last good catalog
+stays (V11). One task does all of this, one refresh at a time; nothing here knows which engine serves.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+import trio
+
+from readyfs.catalog.delta import Delta, compare
+from readyfs.catalog.tree import Branch, Catalog
+from readyfs.errors import StateError
+from readyfs.metrics.refresh_tally import RefreshTally
+from readyfs.refresh.loader import CatalogLoader, Loaded
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
+
+log = structlog.get_logger("readyfs.refresh")
+
+MAX_BACKOFF_S: Final = 60.0
+JITTER: Final = 0.2
+WATCH_TICK_S: Final = 0.1
+
+
+class KernelCachePort(Protocol):
+    """What a refresh needs of the kernel's cache."""
+
+    async def forget(self, plan: Iterable[Invalidation]) -> None:
+        """Send all notifications in order; return when the last has returned."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one refresh ended; `error` is None unless the state could not be read."""
+
+    changed: bool
+    delta: Delta
+    duration_ms: float
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Outage:
+    """A time during which the state cannot be read: since when (monotonic seconds and wall nanoseconds), and why."""
+
+    since_s: float
+    since_ns: int
+    cause: str
+    failures: int = 1
+    began_s: float = field(default_factory=time.monotonic)
+
+    def lasted_s(self) -> float:
+        """Return for how many seconds it has lasted; from any thread."""
+        return time.monotonic() - self.began_s
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to refresh, in seconds.
+
+    `max_staleness_s` None means to serve the last good catalog for ever. A refresh that takes longer than `patience_s`
+    is an outage although it has not failed: nobody knows whether it ever will.
+    """
+
+    interval_s: float
+    max_staleness_s: float | None = None
+    patience_s: float = 30.0
+
+
+@dataclass(slots=True)
+class _Waiter:
+    done: trio.Event = field(default_factory=trio.Event)
+    outcome: Outcome | None = None
+
+
+class Refresher:
+    """Owns the refresh task and what it last found."""
+
+    def __init__(
+        self,
+        loader: CatalogLoader,
+        first: Loaded,
+        filesystem: Filesystem,
+        kernel_cache: KernelCachePort,
+        freshness: Freshness,
+        schedule: Schedule,
+        jitter: Callable[[], float] = random.random,
+        on_outcome: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.latest = first
+        self.outage: Outage | None = None
+        self.last_duration_ms = 0.0
+        self.tally = RefreshTally()
+        self.tally.loaded(first.lock_ms)
+        self._loader = loader
+        self._fs = filesystem
+        self._kernel = kernel_cache
+        self._freshness = freshness
+        self._schedule = schedule
+        self._jitter = jitter
+        self._on_outcome = on_outcome
+        self._running_since: float | None = None
+        self._asking_since: float | None = None
+        self._asked = trio.Event()
+        self._waiters: list[_Waiter] = []
+        self._forced = False
+        self._reported: frozenset[tuple[str, str]] = frozenset()
+        self._warned_spark = False
+        self._staleness_lock = trio.Lock()
+        self._report(first)
+
+    def trigger(self) -> None:
+        """Ask for a refresh that loads the state whether or not it seems changed; return at once."""
+        self._forced = True
+        self._asked.set()
+
+    def nudge(self) -> None:
+        """Ask for a refresh as the timer does: the state is loaded only if it seems changed; return at once."""
+        self._asked.set()
+
+    async def refresh(self) -> Outcome:
+        """Ask for a refresh and wait until one that began after the call has told the kernel everything."""
+        waiter = _Waiter()
+        self._waiters.append(waiter)
+        self.trigger()
+        await waiter.done.wait()
+        assert waiter.outcome is not None
+        return waiter.outcome
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            last_began = trio.current_time()
+            while True:
+                with trio.move_on_at(self._next_at(last_began)):
+                    await self._asked.wait()
+                self._asked = trio.Event()
+                waiters, self._waiters = self._waiters, []
+                force, self._forced = self._forced, False
+                last_began, self._running_since = trio.current_time(), time.monotonic()
+                outcome = await self._refresh_once(force=force)
+                self.tally.ended(outcome.duration_ms, changed=outcome.changed, failed=outcome.error is not None)
+                self._running_since = None
+                for waiter in waiters:
+                    waiter.outcome = outcome
+                    waiter.done.set()
+                self._on_outcome()
+
+    def running_s(self) -> float | None:
+        """Return for how many seconds the present refresh has been running, or None between refreshes."""
+        since = self._running_since  # read once: any thread may ask
+        return None if since is None else time.monotonic() - since
+
+    def _next_at(self, last_began: float) -> float:
+        """Return when to refresh next: an interval after the last *began*, or backed off during an outage.
+
+        So a change that is committed just after a refresh has read waits one interval at most until the next (V3).
+        """
+        interval_s = self._schedule.interval_s
+        if self.outage is None:
+            return last_began + interval_s
+        delay_s = min(interval_s * 2.0 ** min(self.outage.failures - 1, 32), max(MAX_BACKOFF_S, interval_s))
+        return trio.current_time() + delay_s * (1.0 - JITTER * self._jitter())
+
+    async def _refresh_once(self, *, force: bool) -> Outcome:
+        began = trio.current_time()
+        started = self._freshness.start()
+        previous = self._fs.in_force.catalog
+        try:
+            self._asking_since = time.monotonic()
+            try:
+                loaded = await trio.to_thread.run_sync(
+                    lambda: self._loader.load_if_changed(previous, force=force), abandon_on_cancel=True
+                )
+            finally:
+                self._asking_since = None
+            delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
+        except StateError as error:
+            if force:  # what was asked for is still owed
+                self._loader.expect_change()
+            return self._enter_outage(error.message, began)
+        except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
+            log.exception("refresh failed unexpectedly")
+            self._loader.expect_change()
+            return self._enter_outage(f"{type(error).__name__}: {error}", began)
+        self._leave_outage()
+        self._freshness.succeeded(started)
+        await self._update_staleness()
+        self.last_duration_ms = (trio.current_time() - began) * 1000.0
+        if delta:
+            log.info(
+                "refreshed",
+                revision=self._fs.in_force.revision,
+                partitions=self._fs.in_force.catalog.partitions,
+                appeared=delta.appeared,
+                switched=delta.switched,
+                touched=delta.touched,
+                retracted=delta.retracted,
+                milliseconds=round(self.last_duration_ms, 1),
+            )
+        return Outcome(bool(delta), delta, self.last_duration_ms)
+
+    async def _put_into_force(self, previous: Catalog, loaded: Loaded) -> Delta:
+        self.latest = loaded
+        self.tally.loaded(loaded.lock_ms)
+        self._report(loaded)
+        if loaded.catalog.fingerprint == previous.fingerprint:
+            return Delta()
+        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog)
+        self._fs.publish(loaded.catalog)
+        await self._kernel.forget(plan_invalidations(delta, self._fs.inodes))
+        return delta
+
+    # ---- outages and age (V11) ------------------------------------------------------------------------------
+
+    def _enter_outage(self, cause: str, began: float) -> Outcome:
+        if self.outage is None:
+            self.outage = Outage(trio.current_time(), time.time_ns(), cause)
+            log.warning("state cannot be read, serving the last good catalog", cause=cause)
+        else:
+            if _without_numbers(cause) != _without_numbers(self.outage.cause):
+                log.warning("state still cannot be read, for another reason", cause=cause)
+            self.outage.cause = cause
+            self.outage.failures += 1
+        return Outcome(False, Delta(), (trio.current_time() - began) * 1000.0, cause)
+
+    def _leave_outage(self) -> None:
+        if self.outage is not None:
+            lasted_s = trio.current_time() - self.outage.since_s
+            self.outage = None
+            log.info("state can be read again", outage_seconds=round(lasted_s, 1))
+
+    async def _watch(self) -> None:
+        """Notice what no outcome tells: that a refresh hangs, and that the catalog grows too old."""
+        while True:
+            since = self._asking_since
+            waited_s = 0.0 if since is None else time.monotonic() - since
+            if self.outage is None and waited_s > self._schedule.patience_s:
+                self._enter_outage(f"the state store has not answered for {waited_s:.0f} s", trio.current_time())
+                self._on_outcome()
+            await self._update_staleness()
+            await trio.sleep(WATCH_TICK_S)
+
+    async def _update_staleness(self) -> None:
+        limit_s = self._schedule.max_staleness_s
+        if limit_s is None:
+            return
+        async with self._staleness_lock:
+            age_s = self._freshness.age_s()
+            stale = age_s is not None and age_s > limit_s
+            if stale == self._freshness.stale:
+                return
+            self._freshness.stale = stale
+            if stale:
+                log.error(
+                    "catalog is too old, walks from the mount root fail", age_seconds=age_s, limit_seconds=limit_s
+                )
+            else:
+                log.info("catalog is fresh again")
+            root = self._fs.in_force.catalog.root
+            names = tuple(root.children) if isinstance(root, Branch) else ()
+            await self._kernel.forget([plan_root_invalidation(names)])
+
+    # ---- what cannot be served ------------------------------------------------------------------------------
+
+    def _report(self, loaded: Loaded) -> None:
+        """Log each withheld row once for as long as it stays withheld."""
+        examples = loaded.report.withheld.examples
+        for example in examples:
+            if (example.reason, example.subject) not in self._reported:
+                log.warning("row is withheld", reason=example.reason.value, row=example.subject, detail=example.detail)
+        self._reported = frozenset((example.reason, example.subject) for example in examples)
+        if loaded.report.ignored_by_spark and not self._warned_spark:
+            self._warned_spark = True
+            log.warning(
+                "names that begin with . or _ are served, but Spark and pyarrow skip them when they list",
+                partitions=loaded.report.ignored_by_spark,
+            )
+
+
+def _without_numbers(cause: str) -> str:
+    """Return what two causes have in common that differ by a port, a process or a duration alone."""
+    return "".join(character for character in cause if not character.isdigit())

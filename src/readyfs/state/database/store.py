@@ -1,0 +1,258 @@
+"""Any other database that SQLAlchemy knows: one read-only transaction a load, rows streamed as the driver gives them.
+
+Such a database has no row versions that we know of. Most loads read what changed by a watermark (`watermark` has the
+reasoning and what it can miss), and every so often one reads everything.
+
+A connection is made for each load and closed after it, so a server that restarted or moved needs no care.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+import sys
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, Final
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from readyfs.errors import StateError, UsageError
+from readyfs.partition import escape_text
+from readyfs.state.database.plan import DatabasePlan
+from readyfs.state.database.watermark import Changes, Remembered
+from readyfs.state.filters import Filters
+from readyfs.state.rows.fetch import CHUNK_ROWS, RowBuffer
+from readyfs.state.rows.patching import CannotPatchError
+from readyfs.state.store import StateLoad, StateTable
+from readyfs.state.url import render_label, scrub
+
+_log = structlog.get_logger("readyfs.state")
+
+_DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""The drivers that our extras install; SQLAlchemy 2.0 would look for psycopg2 and MySQLdb."""
+
+_PACKAGES: Final = {
+    "psycopg": "psycopg[binary]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+    "pymysql": "PyMySQL[rsa]",
+    "snowflake": "snowflake-sqlalchemy",
+}
+"""The package that brings a driver's module or dialect, where its name alone would not be enough."""
+
+_ISOLATION: Final = {"postgresql": "REPEATABLE READ", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
+"""So that all statements of a load see one moment. Elsewhere it is the database's default."""
+
+
+class DatabaseStore:
+    """Reads the table of a database server; see `StateStore`.
+
+    Between loads of everything, which come every `full_interval_s` and after `forget`, a load reads the rows since a
+    watermark.
+    """
+
+    is_exact: Final = False
+
+    def __init__(
+        self,
+        url: sa.URL,
+        table: StateTable,
+        filters: Filters,
+        timeout_s: float,
+        full_interval_s: float = 0.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Connect and check that the table is as configured; raise `StateError` if that fails."""
+        self.label = render_label(url)
+        self._url = url
+        self._table = table
+        self._filters = filters
+        self._full_interval_s = full_interval_s
+        self._monotonic = monotonic
+        self._wall_ns = wall_ns
+        self._engine = create_engine(url, timeout_s)
+        self._timeout_s = timeout_s
+        self._known: Remembered | None = None
+        self._whole_at_s = 0.0
+        self._obstacle: str | None = None
+        with self._transaction() as connection:
+            DatabasePlan.look(connection, table, filters, self.label)
+
+    def probe(self) -> Hashable | None:
+        """Return None: only a load can tell."""
+        return None
+
+    def load(self) -> StateLoad:
+        """Read what changed since the watermark, or everything, in one transaction."""
+        now_s, now_ns = self._monotonic(), self._wall_ns()
+        known = self._known if now_s - self._whole_at_s < self._full_interval_s else None
+        changes, buffer = None, RowBuffer()
+        with self._transaction() as connection:
+            started = time.perf_counter()
+            plan = DatabasePlan.look(connection, self._table, self._filters, self.label)
+            if known is not None:
+                try:
+                    changes = self._read_changes(connection, plan, known, now_ns)
+                except CannotPatchError as reason:
+                    _log.debug("the state table is read whole", store=self.label, reason=str(reason))
+            if changes is None:
+                _fill(buffer, connection, plan.ready())
+        lock_ms = (time.perf_counter() - started) * 1000
+        if changes is not None:
+            known = changes.finish(plan)
+        else:
+            known = Remembered.of(plan, buffer.drain(), self._table.ready, self._filters, now_ns)
+            self._whole_at_s = now_s
+            self._say(known.obstacle)
+        self._known = known
+        return StateLoad(
+            None, known.series, known.withheld, known.rows + known.withheld.total(), lock_ms, known.changed
+        )
+
+    def forget(self) -> None:
+        """Have the next load read everything."""
+        self._known = None
+
+    def close(self) -> None:
+        """Release the engine; no connection stays open between loads."""
+        self._engine.dispose()
+
+    def _read_changes(
+        self, connection: sa.Connection, plan: DatabasePlan, known: Remembered, now_ns: int
+    ) -> Changes | None:
+        since_ns = known.since_ns
+        if known.obstacle is not None or since_ns is None:
+            return None
+        if plan.identity != known.plan.identity:
+            raise CannotPatchError("server, table or columns are not those of the last load")
+        buffer = RowBuffer()
+        _fill(buffer, connection, plan.since(since_ns))
+        total = connection.execute(plan.count()).scalar_one()
+        return Changes(known, buffer.drain(), total, self._table.ready, now_ns)
+
+    def _say(self, obstacle: str | None) -> None:
+        if obstacle != self._obstacle and obstacle is not None and self._full_interval_s:
+            _log.info("the state table is read whole", store=self.label, reason=obstacle)
+        self._obstacle = obstacle
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """Open a connection and a transaction that is rolled back; any failure of the driver becomes an outage."""
+        dialect = self._engine.dialect
+        options: dict[str, object] = {}
+        if dialect.name in _ISOLATION:
+            options["isolation_level"] = _ISOLATION[dialect.name]
+        if dialect.name == "postgresql":
+            options["postgresql_readonly"] = True
+        try:
+            with self._engine.connect() as connection:
+                connection.execution_options(**options)
+                with connection.begin() as transaction:
+                    self._set_up(connection)
+                    yield connection
+                    transaction.rollback()
+        except (SQLAlchemyError, OSError, ValueError, RuntimeError) as error:
+            # A ValueError is a driver that cannot decode a cell, a RuntimeError one that lacks what a password needs.
+            # No chain: a driver's traceback may show the URL.
+            raise self._outage(error) from None
+
+    def _set_up(self, connection: sa.Connection) -> None:
+        match self._engine.dialect.name:
+            case "postgresql":
+                # By statement and not by connection option: poolers such as PgBouncer refuse those.
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")
+                connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")
+                connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO, YMD'")
+            case "mysql" | "mariadb":
+                # TIMESTAMP columns are shown in the session's time zone.
+                connection.exec_driver_sql("SET time_zone = '+00:00'")
+                connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            case _:
+                pass
+
+    def _outage(self, error: Exception) -> StateError:
+        cause = getattr(error, "orig", None) or error
+        words = scrub(str(cause), self._url) or type(cause).__name__
+        return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
+
+
+def _fill(buffer: RowBuffer, connection: sa.Connection, statement: sa.Select[Any]) -> None:
+    # Streamed by the server, where its driver can: else the driver would hold all rows as objects.
+    with connection.execute(statement, execution_options={"yield_per": CHUNK_ROWS}) as result:
+        buffer.fill(result)
+
+
+def choose_driver(url: sa.URL) -> sa.URL:
+    """Let a URL that names no driver have one of our extras, where that is installed."""
+    driver = _DRIVERS.get(url.drivername)
+    if driver is not None and find_spec(driver) is not None:
+        return url.set(drivername=f"{url.drivername}+{driver}")
+    return url
+
+
+def create_engine(url: sa.URL, timeout_s: float) -> sa.Engine:
+    """Return an engine without a pool; raise `UsageError` or `StateError` for a dialect or driver that is not there."""
+    try:
+        dialect = url.get_dialect()
+    except (NoSuchModuleError, ArgumentError) as error:
+        if url.get_backend_name() == "postgres":
+            raise UsageError(
+                "state URL: the dialect is called postgresql", "write postgresql:// for postgres://"
+            ) from error
+        known = "sqlite, postgresql, mysql, mariadb, oracle, mssql"
+        raise UsageError(
+            f"state URL: SQLAlchemy has no dialect {escape_text(url.drivername)} (it brings {known})",
+            "correct the URL, or install the package that brings the dialect",
+        ) from error
+    except ModuleNotFoundError as error:
+        raise _missing_driver(url, error) from error
+    if dialect.is_async:
+        raise UsageError(
+            f"state URL: driver {escape_text(url.drivername)} is asynchronous",
+            "name a synchronous driver, such as postgresql+psycopg",
+        )
+    try:
+        return sa.create_engine(
+            url, poolclass=NullPool, hide_parameters=True, connect_args=_connect_arguments(url, timeout_s)
+        )
+    except ModuleNotFoundError as error:
+        raise _missing_driver(url, error) from error
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise UsageError(f"state URL of {render_label(url)}: {scrub(str(error), url)}", "correct the URL") from None
+
+
+def _missing_driver(url: sa.URL, error: ModuleNotFoundError) -> StateError:
+    module = (error.name or url.get_driver_name()).partition(".")[0]
+    package = _PACKAGES.get(module, module)
+    return StateError(
+        f"the driver for {escape_text(url.drivername)} is not installed (no module {module})",
+        # Ours and no other Python: after an install of its own readyfs does not see what the user's `pip` brings.
+        f"{shlex.quote(sys.executable)} -m pip install '{package}'",
+    )
+
+
+def _connect_arguments(url: sa.URL, timeout_s: float) -> dict[str, object]:
+    """Return the driver's own names for a time limit, except where the URL sets them."""
+    seconds = max(2, math.ceil(timeout_s))  # libpq takes whole seconds and makes 2 of 1
+    limits: dict[str, object]
+    match url.get_driver_name():
+        case "psycopg" | "psycopg2":
+            limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
+            # Of a database in SQL_ASCII SQLAlchemy would get bytes, which it cannot read the server's version from.
+            limits["client_encoding"] = "utf8"
+        case "pg8000":
+            limits = {"timeout": seconds}
+        case "pymysql":
+            limits = {"connect_timeout": seconds, "read_timeout": seconds}
+        case "mysqldb":
+            limits = {"connect_timeout": seconds}
+        case _:
+            limits = {}
+    return {name: value for name, value in limits.items() if name not in url.query}

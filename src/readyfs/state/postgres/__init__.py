@@ -1,0 +1,1 @@
+"""PostgreSQL: row versions say what changed; enter at `store`."""

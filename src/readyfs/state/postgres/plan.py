@@ -1,0 +1,178 @@
+"""The statements that read one PostgreSQL table: in chunks of pages, by row address, and by what changed.
+
+Each column of a chunk comes as one text, concatenated by the server. A table that holds what cannot be written so, or
+that is no table, has no plan and is read row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from readyfs.partition import render_date
+from readyfs.state.filters import Filters
+from readyfs.state.postgres.facts import Column, Relation
+from readyfs.state.rows.columns import NULL, SEPARATOR
+from readyfs.state.rows.parser import ROW_FIELDS
+
+KEY_FIELDS: Final = ("source", "customer_id", "query_name", "logical_date")
+_CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
+_TABLE: Final = "r"
+_PARTITIONED: Final = "p"
+"""Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
+_TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", "int8", "uuid"})
+TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
+_FAR: Final = "2200-01-01"
+_COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """How to read a table; `leaves` are the relations that hold its rows, their names quoted.
+
+    `can_patch` says whether row versions tell all that changed; `signature` stands for everything that this depends on.
+    """
+
+    leaves: tuple[Relation, ...]
+    columns: Mapping[str, Column | None]
+    conditions: str
+    parameters: tuple[object, ...]
+    can_patch: bool
+    signature: tuple[object, ...]
+
+    def pages(self, leaf: Relation) -> str:
+        """Return the statement for the ready rows within a range of pages: parameters its first and end address."""
+        return f"{self._select(leaf)} WHERE ctid >= %s::tid AND ctid < %s::tid AND {self.conditions}"
+
+    def page_cells(self, leaf: Relation) -> str:
+        """Return the statement for the same rows one by one, without their status."""
+        cells = ", ".join(self._text(field) for field in _CELL_FIELDS)
+        return f"SELECT {cells} FROM ONLY {leaf.name} WHERE ctid >= %s::tid AND ctid < %s::tid AND {self.conditions}"
+
+    def addressed(self, leaf: Relation) -> str:
+        """Return the statement for the ready rows at given addresses: parameter an array of them."""
+        return f"{self._select(leaf)} WHERE ctid = ANY (%s::tid[]) AND {self.conditions}"
+
+    def unready(self, leaf: Relation) -> str:
+        """Return the statement for the keys of the other rows at given addresses."""
+        keys = ", ".join(_concatenate(self._text(field)) for field in KEY_FIELDS)
+        where = f"ctid = ANY (%s::tid[]) AND ({self.conditions}) IS NOT TRUE"
+        return f"SELECT count(*), {keys} FROM ONLY {leaf.name} WHERE {where}"
+
+    def changed(self, leaf: Relation) -> str:
+        """Return the statement that counts the ready rows and lists the addresses of versions since a horizon."""
+        return (
+            f"SELECT count(*) FILTER (WHERE {self.conditions}), "
+            f"array_agg(ctid) FILTER (WHERE age(xmin) <= age(%s::xid))::text FROM ONLY {leaf.name}"
+        )
+
+    def counts(self, leaf: Relation) -> str:
+        """Return the statement that counts the ready rows of each series."""
+        return f"SELECT {self._series}, count(*) FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
+
+    def of_series(self, leaf: Relation) -> str:
+        """Return the statement for the ready rows of some series: parameters three arrays, of the parts of keys."""
+        keys = "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])"
+        return f"{self._select(leaf)} WHERE ({self._series}) IN ({keys}) AND {self.conditions}"
+
+    def _select(self, leaf: Relation) -> str:
+        cells = ", ".join(_concatenate(self._text(field)) for field in _CELL_FIELDS)
+        return f"SELECT count(*), {cells} FROM ONLY {leaf.name}"
+
+    @property
+    def _series(self) -> str:
+        return ", ".join(self._text(field) for field in KEY_FIELDS[:3])
+
+    def _text(self, field: str) -> str:
+        column = self.columns[field]
+        return "NULL::text" if column is None else _render(field, column)
+
+
+def plan_table(
+    relations: Sequence[Relation], found: Mapping[str, str | None], ready: str, filters: Filters
+) -> TablePlan | None:
+    """Return how to read a table with all that inherits from it; None if it must be read row by row.
+
+    `found` maps `ROW_FIELDS` to the names of columns, None for one that is absent.
+    """
+    root = relations[0]
+    leaves = tuple(one for one in relations if one.kind == _TABLE)
+    if any(one.kind not in (_TABLE, _PARTITIONED) or not one.is_readable for one in relations):
+        return None
+    # Rules of row level security may say anything, and those of a parent do not hold for its children by themselves.
+    if any(one.is_guarded for one in relations) or not all(leaf.is_heap for leaf in leaves):
+        return None
+    columns = {field: None if name is None else root.columns[name] for field, name in found.items()}
+    if not all(column is None or _is_known(field, column) for field, column in columns.items()):
+        return None
+    key = {column.number for column in (columns[field] for field in KEY_FIELDS) if column is not None}
+    conditions, parameters, is_exact = _conditions(columns, ready, filters)
+    return TablePlan(
+        leaves=leaves,
+        columns=columns,
+        conditions=conditions,
+        parameters=parameters,
+        can_patch=is_exact
+        and any(unique <= key for unique in root.unique_keys)
+        and (root.kind == _PARTITIONED or len(leaves) == 1),  # a key is not shared with what merely inherits
+        signature=(tuple(one.identity for one in relations), tuple(found.items())),
+    )
+
+
+def _is_known(field: str, column: Column) -> bool:
+    if field == "updated_at":
+        return column.type_name in _TEXTS | TIMES
+    if field == "logical_date":
+        return column.type_name in _TEXTS | TIMES
+    if field == "record_count":
+        return column.type_name in _TEXTS | {"numeric"}
+    return column.type_name in _TEXTS or column.type_kind == "e"
+
+
+def _render(field: str, column: Column) -> str:
+    if field == "updated_at" and column.type_name in TIMES:
+        # Numbers of seconds so far in the future would be taken for milliseconds.
+        name = column.quoted
+        return f"CASE WHEN {name} < '{_FAR}' THEN extract(epoch FROM {name})::text ELSE {name}::text END"
+    if column.type_name == "numeric":
+        return f"trim_scale({column.quoted})::text"
+    # Equality by bytes, whatever the database's collation takes for equal.
+    return f'{column.quoted}::text COLLATE "C"' if column.type_name in _COLLATED else f"{column.quoted}::text"
+
+
+def _concatenate(text: str) -> str:
+    return f"string_agg(coalesce({text}, '{NULL.decode()}'), '{SEPARATOR.decode()}')"
+
+
+def _conditions(
+    columns: Mapping[str, Column | None], ready: str, filters: Filters
+) -> tuple[str, tuple[object, ...], bool]:
+    """Return the condition of a ready row with its parameters, and whether it says all that the filters say."""
+    status = columns["status"]
+    assert status is not None
+    conditions = [f"{_render('status', status)} = %s"]
+    parameters: list[object] = [ready]
+    is_exact = True
+    wanted = (("source", filters.sources), ("customer_id", filters.customers), ("query_name", filters.queries))
+    for field, patterns in wanted:
+        column = columns[field]
+        if patterns and column is not None and all(map(_is_literal, patterns)):
+            conditions.append(f"{_render(field, column)} = ANY (%s)")
+            parameters.append(list(patterns))
+        elif patterns:
+            is_exact = False
+    if filters.since is not None or filters.until is not None:
+        date = columns["logical_date"]
+        if date is not None and date.type_name == "date":
+            for sign, ordinal in ((">=", filters.since), ("<=", filters.until)):
+                if ordinal is not None:
+                    conditions.append(f"{date.quoted} {sign} %s::date")
+                    parameters.append(render_date(ordinal).decode())
+        else:
+            is_exact = False
+    return " AND ".join(conditions), tuple(parameters), is_exact
+
+
+def _is_literal(pattern: str) -> bool:
+    return not set("*?[") & set(pattern) and pattern.isprintable()

@@ -1,0 +1,126 @@
+"""What becomes of remembered rows when some rows changed: collected first, so that nothing is changed by halves.
+
+Used by the stores that remember series and read what changed. What the database gives, and how it proves that nothing
+else changed, is theirs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
+from readyfs.state.rows.parser import RawKey, RowParser
+from readyfs.state.rows.vocabulary import Vocabulary
+
+MANY_ODD_ROWS: Final = 10_000
+"""More rows than this that are ready and cannot be served are only counted, and nothing can be patched."""
+NULL_IN_KEY: Final = "rows without a key are not told apart"
+
+NO_ROWS: Final = SeriesRows.of(())
+
+
+class CannotPatchError(Exception):
+    """What changed cannot be told; the text says why."""
+
+
+def has_null_keys(odd: Mapping[RawKey, WithheldExample]) -> bool:
+    """Tell whether a withheld row has NULL in its key, of which a unique index lets in as many as come."""
+    return any(None in key for key in odd)
+
+
+class Edits:
+    """New rows for remembered series; `finish` puts them there.
+
+    `rows` counts the rows that can be served, `odd` has those that are ready and withheld, both as edited so far.
+    """
+
+    def __init__(
+        self,
+        series: dict[SeriesKey, SeriesRows],
+        rows: int,
+        odd: Mapping[RawKey, WithheldExample],
+        vocabulary: Vocabulary,
+        ready: str,
+    ) -> None:
+        vocabulary.prune()
+        self.vocabulary = vocabulary
+        self.rows = rows
+        self.odd: dict[RawKey, WithheldExample] = dict(odd)
+        self.replaced: dict[SeriesKey, SeriesRows] = {}
+        self._series = series
+        self._ready = ready
+        self._gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
+        self.parser = self.new_parser()
+        """Takes the rows that came and are ready, until `apply`."""
+
+    def new_parser(self) -> RowParser:
+        """Return a parser for rows of the same table."""
+        return RowParser(self._ready, self.vocabulary, odd_rows_kept=MANY_ODD_ROWS + 1)
+
+    def known_keys(self) -> set[tuple[bytes, ...]]:
+        """Return the keys of all series that have rows, and of those that lost them."""
+        return {*self._series, *self.replaced}
+
+    def current(self, key: SeriesKey) -> SeriesRows:
+        """Return the rows of a series as edited so far."""
+        rows = self.replaced.get(key)
+        return self._series.get(key, NO_ROWS) if rows is None else rows
+
+    def drop_odd(self, keys: Iterable[RawKey]) -> None:
+        """Take it that these rows are not withheld, before `apply` says which are."""
+        for key in keys:
+            self.odd.pop(key, None)
+
+    def take_gone(self, series: tuple[bytes, bytes, bytes], date: int) -> None:
+        """Take it that this partition is not ready, unless a row that came says that it is."""
+        self._gone[self.vocabulary.series.keys_by_number[self.vocabulary.series[series]]].add(date)
+
+    def apply(self) -> None:
+        """Patch the series of all that was taken."""
+        fresh = self.take_series(self.parser)
+        for key in fresh.keys() | self._gone.keys():
+            before, came = self.current(key), fresh.get(key, NO_ROWS)
+            gone = {date for date in self._gone[key].difference(came.dates) if before.holds(date)}
+            if gone or not before.includes(came):
+                self.replace(key, before.patched(came, gone))
+
+    def take_series(self, parser: RowParser) -> dict[SeriesKey, SeriesRows]:
+        """Return the series of what a parser was fed, and take what it withheld."""
+        series = parser.series()
+        if parser.has_duplicates:
+            raise CannotPatchError("a partition stands twice")
+        if parser.withheld.total() != len(parser.odd):
+            raise CannotPatchError("too many rows are withheld")
+        self.odd.update(parser.odd)
+        return series
+
+    def replace(self, key: SeriesKey, rows: SeriesRows) -> None:
+        """Put these rows in place of all rows of a series."""
+        self.rows += len(rows) - len(self.current(key))
+        self.replaced[key] = rows
+
+    def check(self, total: int) -> None:
+        """Raise `CannotPatchError` if the ready rows are not as many, or what was taken cannot be told apart."""
+        if self.rows + len(self.odd) != total:
+            raise CannotPatchError("the number of rows does not follow from what changed")
+        if len(self.odd) > MANY_ODD_ROWS:
+            raise CannotPatchError("too many rows are withheld")
+        if has_null_keys(self.odd):
+            raise CannotPatchError(NULL_IN_KEY)
+        if self.vocabulary.dates.has_synonyms:
+            # The count proves nothing then: one row came where another one was served, and a third one went.
+            raise CannotPatchError("two texts mean one date")
+
+    def finish(self) -> WithheldTally:
+        """Change what is remembered, in place; return the tally of what is withheld."""
+        for key, rows in self.replaced.items():
+            if len(rows):
+                self._series[key] = rows
+            else:
+                self._series.pop(key, None)
+        withheld = WithheldTally()
+        for example in self.odd.values():
+            withheld.add(*example)
+        return withheld

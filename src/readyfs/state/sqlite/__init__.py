@@ -1,0 +1,1 @@
+"""SQLite: read in chunks that are compared by their hashes; enter at `store`."""

@@ -1,0 +1,134 @@
+"""Reading a SQLite table in chunks of neighbouring rows, each concatenated by SQLite into one text per column.
+
+SQLite has no row versions, so whatever a load wants to know of changes it must read. This is the quickest way to read
+all of it: SQLite works on its own, without the interpreter, and hands over some hundred rows at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
+from readyfs.state.rows.parser import ROW_FIELDS
+from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
+
+CHUNK_BITS: Final = 7
+"""128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
+
+_ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
+"""Names of the row number, each of which a column may take away (sqlite.org/lang_createtable.html#rowid)."""
+_KEY_FIELDS: Final = ("source", "customer_id", "query_name", "logical_date")
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkPlan:
+    """The statements that read one table in chunks; `signature` stands for what they read."""
+
+    next_row: str
+    columns: str
+    cells: str
+    ready: str
+
+    @property
+    def signature(self) -> str:
+        """What a chunk's content means: equal content of another signature is other content."""
+        return self.columns
+
+    def read(self, connection: sqlite3.Connection, memory: ChunkMemory) -> tuple[list[PackedChunk], list[int], int]:
+        """Read all chunks within the open transaction.
+
+        Returns those that changed, the numbers of all, and how many ready rows there are.
+        """
+        changed: list[PackedChunk] = []
+        present: list[int] = []
+        count = 0
+        for number, rows, content in self._contents(connection):
+            count += rows
+            present.append(number)
+            packed = memory.pack(number, content)
+            if packed is not None:
+                changed.append(packed)
+        return changed, present, count
+
+    def _contents(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, Content]]:
+        row = connection.execute(self.next_row, (-(2**63),)).fetchone()
+        while row[0] is not None:
+            number = row[0] >> CHUNK_BITS
+            first, last = number << CHUNK_BITS, ((number + 1) << CHUNK_BITS) - 1
+            parameters = (first, last, self.ready, self.ready)
+            rows, reals, *columns = connection.execute(self.columns, parameters).fetchone()
+            if rows:
+                chunk = Chunk(rows, *columns)
+                if not reals and chunk.is_splittable:
+                    yield number, rows, chunk
+                else:
+                    yield number, rows, connection.execute(self.cells, parameters).fetchall()
+            if last == 2**63 - 1:
+                return
+            row = connection.execute(self.next_row, (last + 1,)).fetchone()
+
+
+def plan_chunks(
+    connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None], ready: str
+) -> ChunkPlan | None:
+    """Return how to read a table in chunks; None if it has no row numbers, no UTF-8, or nothing that tells rows apart.
+
+    `columns` maps `ROW_FIELDS` to the names of the columns, None for one that is absent.
+    """
+    if connection.execute("PRAGMA encoding").fetchone()[0] != b"UTF-8":
+        return None  # SQLite would take a blob for text of that encoding
+    kind = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
+    if kind is None or kind[0].lstrip()[:14].upper() == b"CREATE VIRTUAL":
+        return None
+    types = {
+        column.decode("utf-8", "surrogateescape"): declared.decode("utf-8", "replace").upper()
+        for column, declared in connection.execute("SELECT name, type FROM pragma_table_xinfo(?)", (name,))
+    }
+    taken = {column.casefold() for column in types}
+    rowid = next((one for one in _ROWID_NAMES if one not in taken), None)
+    if rowid is None or not _has_unique_key(connection, name, columns):
+        return None
+    table = _quote(name)
+    try:
+        connection.execute(f"SELECT {rowid} FROM {table} LIMIT 1")
+    except sqlite3.OperationalError:
+        return None  # a table without row numbers (WITHOUT ROWID)
+    where = (
+        # In brackets the comparison cannot make SQLite prefer an index of the status over the row numbers.
+        f"FROM {table} WHERE {rowid} BETWEEN ? AND ? "
+        f"AND ({_quote(columns['status'])} = ?) IS 1 AND CAST({_quote(columns['status'])} AS TEXT) = ? COLLATE BINARY"
+    )
+    fields = [columns[field] for field in ROW_FIELDS if field != "status"]
+    null, separator = NULL.decode("ascii"), SEPARATOR.decode("ascii")
+    texts = [f"group_concat(ifnull({_quote(field)}, '{null}'), '{separator}')" for field in fields]
+    # As text they lose digits.
+    reals = [f"typeof({_quote(one)}) = 'real'" for one in fields if one is not None and not _is_text(types[one])]
+    return ChunkPlan(
+        f"SELECT min({rowid}) FROM {table} WHERE {rowid} >= ?",
+        f"SELECT count(*), total({' OR '.join(reals) or '0'}), {', '.join(texts)} {where}",
+        f"SELECT {', '.join(_quote(columns[field]) for field in ROW_FIELDS)} {where}",
+        ready,
+    )
+
+
+def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None]) -> bool:
+    """Tell whether a unique index keeps two rows of one partition apart."""
+    key = {name.encode("utf-8", "surrogateescape") for name in (columns[field] for field in _KEY_FIELDS) if name}
+    unique = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
+    for (index,) in connection.execute(unique, (name,)).fetchall():
+        found = {row[0] for row in connection.execute("SELECT name FROM pragma_index_info(CAST(? AS TEXT))", (index,))}
+        if found <= key:
+            return True
+    return False
+
+
+def _is_text(declared: str) -> bool:
+    """Tell whether a column of this type stores numbers as text (sqlite.org/datatype3.html, section 3.1)."""
+    return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
+
+
+def _quote(name: str | None) -> str:
+    return "NULL" if name is None else '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,180 @@
+"""Databases other than a SQLite file, as far as no server is needed, over SQLAlchemy's own way to SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from readyfs.errors import StateError, UsageError
+from readyfs.partition import NOT_SET, WithheldReason
+from readyfs.state.database import store as database
+from readyfs.state.database.store import DatabaseStore
+from readyfs.state.filters import Filters
+from readyfs.state.open import open_state
+from readyfs.state.store import StateTable
+from tests.state.rows.test_values import JUNE_1
+from tests.state.state_files import CONTRACT_COLUMNS, KEY, RUN, UPDATED_NS, contract_row, create_table, insert
+
+
+def store_of(path: Path, table: StateTable | None = None, filters: Filters | None = None) -> DatabaseStore:
+    return DatabaseStore(sa.make_url(f"sqlite:///{path}"), table or StateTable(), filters or Filters(), 5)
+
+
+def open_url(url: str) -> None:
+    open_state(url, StateTable(), Filters(), 0.5).close()
+
+
+def test_load_gives_the_ready_rows(state_file: Path) -> None:
+    """V1, V15: the same rows as from a file, bad ones withheld."""
+    insert(
+        state_file,
+        contract_row(logical_date="2024-06-02", status="failed"),
+        contract_row(logical_date="2024-06-03", status="SUCCESS"),
+        contract_row(logical_date="someday"),
+        contract_row(logical_date="2024-06-04", current_run_id=None),
+    )
+    with closing(store_of(state_file)) as store:
+        load = store.load()
+        assert load.token is store.probe() is None
+    rows = load.series[KEY]
+    assert (list(rows.dates), rows.run_ids, rows.schema_versions) == ([JUNE_1], (RUN.encode(),), (b"v1",))
+    assert list(rows.updated_at_ns) == [UPDATED_NS]
+    assert load.withheld.counts == {WithheldReason.BAD_ROW: 1, WithheldReason.NO_RUN_ID: 1}
+    assert load.rows == 3
+    assert load.lock_ms > 0
+
+
+def test_names_are_settings_and_optional_columns_may_be_absent(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    columns = [column.replace("source", '"the source"') for column in CONTRACT_COLUMNS[:6]]
+    create_table(path, columns=columns, table='"the table"')
+    row = {f'"the {name}"' if name == "source" else name: value for name, value in list(contract_row().items())[:6]}
+    insert(path, row, table='"the table"')
+    with closing(store_of(path, StateTable("main.the table", source="the source"))) as store:
+        assert list(store.load().series[KEY].record_counts) == [NOT_SET]
+
+
+def test_missing_table_and_column_list_what_is_there(state_file: Path) -> None:
+    with pytest.raises(StateError, match=r"no table other \(tables there: partition_state\)"):
+        store_of(state_file, StateTable("other"))
+    with pytest.raises(StateError, match=r"no column client \(columns there: attempt_count, "):
+        store_of(state_file, StateTable(customer_id="client"))
+
+
+def test_times_that_are_no_column_of_time_make_every_load_whole(state_file: Path) -> None:
+    """V3: nothing is missed where no watermark can be trusted."""
+    with closing(DatabaseStore(sa.make_url(f"sqlite:///{state_file}"), StateTable(), Filters(), 5, 600)) as store:
+        assert [store.load().changed for _ in range(2)] == [None, None]
+
+
+def test_full_comparison_comes_after_its_interval_and_not_before(tmp_path: Path) -> None:
+    """V3: the interval is what bounds what a watermark misses."""
+    path = tmp_path / "state.db"
+    columns = [column.replace("TIMESTAMPTZ", "DATETIME") for column in CONTRACT_COLUMNS]
+    create_table(path, columns=columns, keyed=True)
+    insert(path, contract_row())
+    now_s = 1000.0
+    url = sa.make_url(f"sqlite:///{path}")
+    with closing(DatabaseStore(url, StateTable(), Filters(), 5, 600, lambda: now_s)) as store:
+        assert store.load().changed is None
+        now_s += 599
+        assert store.load().changed == frozenset()
+        now_s += 1
+        assert store.load().changed is None, "counted from the load before that read everything"
+        assert store.load().changed == frozenset()
+        insert(path, contract_row(logical_date="2024-06-02"), contract_row(logical_date="2024-06-03"))
+        load = store.load()
+        assert (load.changed, list(load.series[KEY].dates)) == ({KEY}, [JUNE_1, JUNE_1 + 1, JUNE_1 + 2])
+    with closing(DatabaseStore(url, StateTable(), Filters(), 5)) as store:
+        assert [store.load().changed for _ in range(2)] == [None, None], "0 is each load"
+
+
+def test_partition_that_stands_twice_makes_every_load_whole(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    create_table(path, columns=[column.replace("TIMESTAMPTZ", "DATETIME") for column in CONTRACT_COLUMNS])
+    insert(path, contract_row())
+    with closing(DatabaseStore(sa.make_url(f"sqlite:///{path}"), StateTable(), Filters(), 5, 600)) as store:
+        store.load()
+        assert store.load().changed == frozenset()
+        insert(path, contract_row(current_run_id="r2"))
+        for _ in range(2):
+            load = store.load()
+            assert (load.changed, load.rows) == (None, 2)
+
+
+def test_error_while_fetching_is_an_outage(state_file: Path) -> None:
+    """V11: the driver's own errors, too."""
+    with closing(store_of(state_file)) as store:
+        store.load()
+        with closing(sqlite3.connect(state_file, isolation_level=None)) as writer:
+            writer.execute("ALTER TABLE partition_state RENAME TO away")
+            with pytest.raises(StateError, match="no table partition_state"):
+                store.load()
+            writer.execute("CREATE VIEW partition_state AS SELECT *, abs(-9223372036854775808) AS broken FROM away")
+            with pytest.raises(StateError, match="integer overflow"):
+                DatabaseStore(store._url, StateTable(schema_version="broken"), Filters(), 5).load()
+            writer.execute("DROP VIEW partition_state")
+            writer.execute("ALTER TABLE away RENAME TO partition_state")
+        assert store.load().rows == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql+mysqldb://reader:hunter2@db/x", "no module MySQLdb.*pip install 'mysqlclient'"),
+        ("oracle+oracledb://reader:hunter2@db/x", "no module oracledb.*pip install 'oracledb'"),
+        ("mssql+pyodbc://reader:hunter2@db/x", "no module pyodbc.*pip install 'pyodbc'"),
+    ],
+)
+def test_driver_that_is_not_installed_is_named_with_its_package(url: str, message: str) -> None:
+    with pytest.raises(StateError, match=message) as raised:
+        open_url(url)
+    assert "hunter2" not in str(raised.value)
+    assert raised.value.remedy.startswith(f"{sys.executable} -m pip install "), "another Python's pip is of no use"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "driver", "package"),
+    [
+        ("postgresql", "psycopg", r"psycopg\[binary\]"),
+        ("postgresql", "psycopg2", "psycopg2-binary"),
+        ("postgresql", "pg8000", "pg8000"),
+        ("mysql", "pymysql", r"PyMySQL\[rsa\]"),
+    ],
+)
+def test_missing_driver_is_named_with_its_package(
+    dialect: str, driver: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(StateError, match=f"no module {driver}.*pip install '{package}'"):
+        open_url(f"{dialect}+{driver}://db/x")
+
+
+def test_database_that_would_be_created_is_no_driver_of_ours(tmp_path: Path) -> None:
+    """V8: DuckDB makes the file that it does not find."""
+    assert "duckdb" not in database._PACKAGES
+    with pytest.raises(UsageError, match="no dialect duckdb"):
+        open_url(f"duckdb:///{tmp_path}/missing")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgres://reader:hunter2@db/x", "is called postgresql; write postgresql:// for postgres://"),
+        ("nosql://reader:hunter2@db/x", "no dialect nosql"),
+        ("postgresql+nodriver://reader:hunter2@db/x", "no dialect postgresql.nodriver"),
+        ("postgresql+asyncpg://reader:hunter2@db/x", "asynchronous|not installed"),
+        ("://reader:hunter2@db/x", "cannot be parsed"),
+        ("postgresql://reader:hunter2@db:port/x", "cannot be parsed"),
+    ],
+)
+def test_url_that_makes_no_sense_is_refused_without_its_secret(url: str, message: str) -> None:
+    with pytest.raises((UsageError, StateError), match=message) as raised:
+        open_url(url)
+    assert "hunter2" not in str(raised.value)
