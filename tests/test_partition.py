@@ -7,16 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.partition import (
-    PartitionKey,
-    SeriesKey,
-    SeriesRows,
-    WithheldReason,
-    WithheldTally,
-    escape_text,
-    parse_date,
-    render_date,
-)
+from readyfs.partition import PartitionKey, SeriesKey, WithheldReason, WithheldTally, parse_date, render_date
+from readyfs.series_rows import SeriesRows
+from readyfs.text import escape_text
 
 FIRST, LAST = datetime.date.min.toordinal(), datetime.date.max.toordinal()
 

@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
 from readyfs.errors import UsageError
-from readyfs.partition import Partition, SeriesKey, escape_text, parse_date, render_date
+from readyfs.partition import Partition, SeriesKey, parse_date, render_date
+from readyfs.text import escape_text
 
 DEFAULT_MOUNT_LAYOUT: Final = "{customer_id}/{query_name}/{logical_date}"
 DEFAULT_RAW_LAYOUT: Final = (

@@ -25,7 +25,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 class LogFormat(StrEnum):

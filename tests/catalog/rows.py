@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, Directory, Meaning, Path
 from readyfs.layout import MountLayout, RawEncoding, RawLayout
-from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
+from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
+from readyfs.series_rows import SeriesRows
 
 JUNE_1: Final = datetime.date(2024, 6, 1).toordinal()
 NOW_NS: Final = 1_717_300_000_000_000_000

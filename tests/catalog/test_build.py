@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import AMBIGUOUS, Branch
 from readyfs.layout import RawLayout
-from readyfs.partition import NOT_SET, SeriesKey, SeriesRows, WithheldReason
+from readyfs.partition import NOT_SET, SeriesKey, WithheldReason
+from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import (
     HIVE_RAW,
     JUNE_1,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readyfs.catalog.series import build_series, hash_parts
-from readyfs.partition import NOT_SET, SeriesKey, SeriesRows
+from readyfs.partition import NOT_SET, SeriesKey
+from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import JUNE_1, Row, as_series
 
 KEY = SeriesKey(b"s", b"c", b"q")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.delta import compare
 from readyfs.catalog.tree import Catalog, Path
-from readyfs.partition import SeriesKey, SeriesRows
+from readyfs.partition import SeriesKey
+from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, contents, model, shape, times
 
 SORTED_ROWS = ROWS.map(lambda rows: sorted(rows, key=lambda row: row.date))

@@ -10,7 +10,8 @@ import pytest
 from readyfs.check.findings import Finding, Kind, Tally
 from readyfs.check.plan import SLICE_PARTITIONS, Slice
 from readyfs.check.sweep import Limits, Sweep
-from readyfs.partition import Partition, SeriesKey, SeriesRows
+from readyfs.partition import Partition, SeriesKey
+from readyfs.series_rows import SeriesRows
 
 FIRST = 738_000
 WHOLE = 60.0

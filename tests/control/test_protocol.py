@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from readyfs.control.protocol import (
+    ControlRequest,
     MalformedMessageError,
-    Request,
     parse_reply,
     parse_request,
     render_error,
@@ -18,8 +18,10 @@ from readyfs.control.protocol import (
 from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError, StateError, UsageError, UserError
 
 
-@pytest.mark.parametrize("request_", [Request("status"), Request("refresh", wait=True), Request("stop")])
-def test_request_survives_the_wire(request_: Request) -> None:
+@pytest.mark.parametrize(
+    "request_", [ControlRequest("status"), ControlRequest("refresh", wait=True), ControlRequest("stop")]
+)
+def test_request_survives_the_wire(request_: ControlRequest) -> None:
     line = render_request(request_)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1

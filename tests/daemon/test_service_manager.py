@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from readyfs.daemon.service_manager import Notifier
+from readyfs.daemon.service_manager import ServiceManager
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -24,8 +24,8 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.fixture
-def notifier(manager: socket.socket) -> Iterator[Notifier]:
-    one = Notifier()
+def service_manager(manager: socket.socket) -> Iterator[ServiceManager]:
+    one = ServiceManager()
     yield one
     one.close()
 
@@ -35,73 +35,73 @@ def receive(manager: socket.socket) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def test_ready_comes_with_a_status(manager: socket.socket, notifier: Notifier) -> None:
-    notifier.ready("serving 3 partitions")
+def test_ready_comes_with_a_status(manager: socket.socket, service_manager: ServiceManager) -> None:
+    service_manager.ready("serving 3 partitions")
     assert receive(manager) == {"READY": "1", "STATUS": "serving 3 partitions"}
 
 
-def test_reloading_carries_the_monotonic_time(manager: socket.socket, notifier: Notifier) -> None:
+def test_reloading_carries_the_monotonic_time(manager: socket.socket, service_manager: ServiceManager) -> None:
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-    notifier.reloading()
+    service_manager.reloading()
     message = receive(manager)
     assert message["RELOADING"] == "1"
     assert before <= int(message["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
-def test_stopping_watchdog_and_status_are_sent(manager: socket.socket, notifier: Notifier) -> None:
-    notifier.stopping()
-    notifier.watchdog()
-    notifier.status("idle")
+def test_stopping_watchdog_and_status_are_sent(manager: socket.socket, service_manager: ServiceManager) -> None:
+    service_manager.stopping()
+    service_manager.watchdog()
+    service_manager.status("idle")
     assert receive(manager)["STOPPING"] == "1"
     assert receive(manager) == {"WATCHDOG": "1"}
     assert receive(manager) == {"STATUS": "idle"}
 
 
 def test_status_with_newline_and_beyond_latin_1_is_one_escaped_field(
-    manager: socket.socket, notifier: Notifier
+    manager: socket.socket, service_manager: ServiceManager
 ) -> None:
-    notifier.status("a\nREADY=1 \u2192")
+    service_manager.status("a\nREADY=1 \u2192")
     assert receive(manager) == {"STATUS": "a\\nREADY=1 \\u2192"}
 
 
-def test_manager_that_takes_nothing_does_not_block_us(manager: socket.socket, notifier: Notifier) -> None:
+def test_manager_that_takes_nothing_does_not_block_us(manager: socket.socket, service_manager: ServiceManager) -> None:
     for _ in range(10_000):
-        notifier.watchdog()
+        service_manager.watchdog()
     assert receive(manager) == {"WATCHDOG": "1"}
 
 
-def test_manager_that_went_away_is_no_error(manager: socket.socket, notifier: Notifier) -> None:
+def test_manager_that_went_away_is_no_error(manager: socket.socket, service_manager: ServiceManager) -> None:
     manager.close()
-    notifier.ready()
+    service_manager.ready()
 
 
 def test_without_a_manager_every_call_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    notifier = Notifier()
-    notifier.ready()
-    notifier.reloading()
-    notifier.stopping()
-    notifier.watchdog()
-    notifier.close()
-    assert notifier.watchdog_interval_s() is None
+    service_manager = ServiceManager()
+    service_manager.ready()
+    service_manager.reloading()
+    service_manager.stopping()
+    service_manager.watchdog()
+    service_manager.close()
+    assert service_manager.watchdog_interval_s() is None
 
 
 def test_calls_after_close_do_nothing(manager: socket.socket) -> None:
-    notifier = Notifier()
-    notifier.close()
-    notifier.watchdog()
-    notifier.close()
+    service_manager = ServiceManager()
+    service_manager.close()
+    service_manager.watchdog()
+    service_manager.close()
 
 
 def test_watchdog_interval_is_half_of_what_the_manager_allows() -> None:
-    assert Notifier({"WATCHDOG_USEC": "30000000"}).watchdog_interval_s() == 15.0
-    assert Notifier({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_interval_s() == 15.0
+    assert ServiceManager({"WATCHDOG_USEC": "30000000"}).watchdog_interval_s() == 15.0
+    assert ServiceManager({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_interval_s() == 15.0
 
 
 @pytest.mark.parametrize("usec", ["", "0", "-1", "soon"])
 def test_unusable_watchdog_interval_means_nobody_watches(usec: str) -> None:
-    assert Notifier({"WATCHDOG_USEC": usec}).watchdog_interval_s() is None
+    assert ServiceManager({"WATCHDOG_USEC": usec}).watchdog_interval_s() is None
 
 
 def test_watchdog_of_another_process_is_not_ours() -> None:
-    assert Notifier({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}).watchdog_interval_s() is None
+    assert ServiceManager({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}).watchdog_interval_s() is None

@@ -11,9 +11,9 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from readyfs.daemon.service_manager import Notifier
-from readyfs.daemon.watchdog import NOTIFIER_STUCK_S, feed_watchdog
-from readyfs.fuse.notifications import KernelCache
+from readyfs.daemon.service_manager import ServiceManager
+from readyfs.daemon.watchdog import NOTIFICATION_STUCK_S, feed_watchdog
+from readyfs.fuse.notifications import Notifications
 
 INTERVAL_S = 15.0
 MOUNT = Path("/mount")
@@ -61,13 +61,13 @@ def answers(inline: None, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def start(nursery: trio.Nursery, manager: FakeNotifier, cache: FakeCache) -> None:
-    nursery.start_soon(feed_watchdog, cast(Notifier, manager), MOUNT, cast(KernelCache, cache))
+    nursery.start_soon(feed_watchdog, cast(ServiceManager, manager), MOUNT, cast(Notifications, cache))
 
 
 async def test_nothing_is_asked_when_nobody_watches(
     answers: list[Path], cache: FakeCache, autojump_clock: MockClock
 ) -> None:
-    await feed_watchdog(cast(Notifier, FakeNotifier(None)), MOUNT, cast(KernelCache, cache))
+    await feed_watchdog(cast(ServiceManager, FakeNotifier(None)), MOUNT, cast(Notifications, cache))
     assert answers == []
 
 
@@ -121,19 +121,19 @@ async def test_mount_that_fails_starves_it_and_says_why(
 async def test_stuck_notification_starves_it_without_asking_the_mount(
     answers: list[Path], manager: FakeNotifier, cache: FakeCache, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    cache.seconds = NOTIFIER_STUCK_S + 1
+    cache.seconds = NOTIFICATION_STUCK_S + 1
     with capture_logs() as logs:
         start(nursery, manager, cache)
         await trio.sleep(0.5 * INTERVAL_S)
     assert manager.fed == []
     assert answers == []
-    assert [line["seconds"] for line in logs] == [NOTIFIER_STUCK_S + 1]
+    assert [line["seconds"] for line in logs] == [NOTIFICATION_STUCK_S + 1]
 
 
 async def test_notification_that_takes_its_time_is_not_stuck(
     answers: list[Path], manager: FakeNotifier, cache: FakeCache, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    cache.seconds = NOTIFIER_STUCK_S
+    cache.seconds = NOTIFICATION_STUCK_S
     start(nursery, manager, cache)
     await trio.sleep(0.5 * INTERVAL_S)
     assert len(manager.fed) == 1
@@ -142,7 +142,7 @@ async def test_notification_that_takes_its_time_is_not_stuck(
 async def test_watchdog_is_fed_again_once_the_mount_answers(
     answers: list[Path], manager: FakeNotifier, cache: FakeCache, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    cache.seconds = NOTIFIER_STUCK_S + 1
+    cache.seconds = NOTIFICATION_STUCK_S + 1
     with capture_logs():
         start(nursery, manager, cache)
         await trio.sleep(0.5 * INTERVAL_S)

@@ -11,8 +11,8 @@ import trio.lowlevel
 import trio.testing
 from structlog.testing import capture_logs
 
-from readyfs.fuse import notifications as kernel_cache_module
-from readyfs.fuse.notifications import KernelCache
+from readyfs.fuse import notifications as notifications_module
+from readyfs.fuse.notifications import Notifications
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import InodeNumber
 
@@ -28,10 +28,10 @@ class RecordingKernel:
         self.threads: set[int] = set()
         self.before: Callable[[tuple[object, ...]], None] = lambda what: None
 
-    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+    def invalidate_entry(self, parent: InodeNumber, name: bytes) -> None:
         self._note(("entry", parent, name))
 
-    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+    def invalidate_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         self._note(("attributes" if attributes_only else "listing", inode))
 
     def expire_names(self) -> bool:
@@ -51,12 +51,12 @@ def kernel() -> RecordingKernel:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests in which a close does not succeed."""
-    monkeypatch.setattr(kernel_cache_module, "CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(notifications_module, "CLOSE_TIMEOUT_S", 0.05)
 
 
 @pytest.fixture
-def cache(kernel: RecordingKernel) -> Iterator[KernelCache]:
-    cache = KernelCache(kernel)
+def cache(kernel: RecordingKernel) -> Iterator[Notifications]:
+    cache = Notifications(kernel)
     yield cache
     kernel.before = lambda what: None
     assert cache.close()
@@ -69,9 +69,11 @@ def refuse(number: int) -> Callable[[tuple[object, ...]], None]:
     return fail
 
 
-async def test_touched_come_first_then_names_and_the_listing_last(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_touched_come_first_then_names_and_the_listing_last(
+    cache: Notifications, kernel: RecordingKernel
+) -> None:
     """The order carries weight: a listing dropped earlier could be filled again by a late reply."""
-    await cache.forget([Invalidation(ONE, (b"a", b"b"), (TWO, THREE))])
+    await cache.invalidate([Invalidation(ONE, (b"a", b"b"), (TWO, THREE))])
     assert kernel.sent == [
         ("attributes", TWO),
         ("attributes", THREE),
@@ -82,39 +84,41 @@ async def test_touched_come_first_then_names_and_the_listing_last(cache: KernelC
     assert cache.sent == 5
 
 
-async def test_directories_are_told_in_the_order_of_the_plan(cache: KernelCache, kernel: RecordingKernel) -> None:
-    await cache.forget([Invalidation(TWO, (b"x",)), Invalidation(ONE, (b"y",))])
+async def test_directories_are_told_in_the_order_of_the_plan(cache: Notifications, kernel: RecordingKernel) -> None:
+    await cache.invalidate([Invalidation(TWO, (b"x",)), Invalidation(ONE, (b"y",))])
     assert [what[1] for what in kernel.sent] == [TWO, TWO, ONE, ONE]
 
 
-async def test_directory_with_no_changed_name_keeps_its_listing(cache: KernelCache, kernel: RecordingKernel) -> None:
-    await cache.forget([Invalidation(ONE, (), (TWO,), listing=False)])
+async def test_directory_with_no_changed_name_keeps_its_listing(cache: Notifications, kernel: RecordingKernel) -> None:
+    await cache.invalidate([Invalidation(ONE, (), (TWO,), listing=False)])
     assert kernel.sent == [("attributes", TWO)]
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.ENOTDIR, errno.ESTALE])
 async def test_what_the_kernel_does_not_hold_is_no_matter(
-    cache: KernelCache, kernel: RecordingKernel, number: int
+    cache: Notifications, kernel: RecordingKernel, number: int
 ) -> None:
     kernel.before = refuse(number)
     with capture_logs() as logs:
-        await cache.forget([Invalidation(ONE, (b"a",))])
+        await cache.invalidate([Invalidation(ONE, (b"a",))])
     assert logs == []
     assert cache.sent == 2
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EBADF, errno.ENOSYS])
 async def test_refused_notification_is_logged_and_the_others_go_on(
-    cache: KernelCache, kernel: RecordingKernel, number: int
+    cache: Notifications, kernel: RecordingKernel, number: int
 ) -> None:
     kernel.before = refuse(number)
     with capture_logs() as logs:
-        await cache.forget([Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b",))])
+        await cache.invalidate([Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b",))])
     assert cache.sent == 4
     assert [(line["log_level"], line["error"]) for line in logs] == [("warning", os.strerror(number))] * 4
 
 
-async def test_forget_returns_only_after_the_last_notification(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_invalidate_returns_only_after_the_last_notification(
+    cache: Notifications, kernel: RecordingKernel
+) -> None:
     """V3: a refresh ends when the last kernel notification has returned."""
     reached, release = threading.Event(), threading.Event()
     returned = trio.Event()
@@ -126,12 +130,12 @@ async def test_forget_returns_only_after_the_last_notification(cache: KernelCach
 
     kernel.before = hold_the_last
 
-    async def forget() -> None:
-        await cache.forget([Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b",))])
+    async def invalidate() -> None:
+        await cache.invalidate([Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b",))])
         returned.set()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(forget)
+        nursery.start_soon(invalidate)
         assert await trio.to_thread.run_sync(reached.wait, PATIENCE_S)
         await trio.testing.wait_all_tasks_blocked()
         assert not returned.is_set()
@@ -141,13 +145,13 @@ async def test_forget_returns_only_after_the_last_notification(cache: KernelCach
     assert kernel.sent[-1] == ("listing", TWO)
 
 
-async def test_notifications_never_come_from_the_serving_thread(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_notifications_never_come_from_the_serving_thread(cache: Notifications, kernel: RecordingKernel) -> None:
     """One can wait for a request in flight, which the serving thread has to answer."""
-    await cache.forget([Invalidation(ONE, (b"a",), (TWO,))])
+    await cache.invalidate([Invalidation(ONE, (b"a",), (TWO,))])
     assert threading.get_ident() not in kernel.threads
 
 
-async def test_plan_is_made_as_it_is_sent(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_plan_is_made_as_it_is_sent(cache: Notifications, kernel: RecordingKernel) -> None:
     """What the kernel forgot meanwhile by itself need not be sent."""
     seen: list[int] = []
 
@@ -156,11 +160,11 @@ async def test_plan_is_made_as_it_is_sent(cache: KernelCache, kernel: RecordingK
             seen.append(len(kernel.sent))
             yield Invalidation(inode, (b"a",))
 
-    await cache.forget(plan())
+    await cache.invalidate(plan())
     assert seen == [0, 2]
 
 
-async def test_second_refresh_waits_for_the_first(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_second_refresh_waits_for_the_first(cache: Notifications, kernel: RecordingKernel) -> None:
     reached, release = threading.Event(), threading.Event()
 
     def hold(what: tuple[object, ...]) -> None:
@@ -169,9 +173,9 @@ async def test_second_refresh_waits_for_the_first(cache: KernelCache, kernel: Re
 
     kernel.before = hold
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cache.forget, [Invalidation(ONE, (b"a",))])
+        nursery.start_soon(cache.invalidate, [Invalidation(ONE, (b"a",))])
         assert await trio.to_thread.run_sync(reached.wait, PATIENCE_S)
-        nursery.start_soon(cache.forget, [Invalidation(TWO, (b"b",))])
+        nursery.start_soon(cache.invalidate, [Invalidation(TWO, (b"b",))])
         await trio.testing.wait_all_tasks_blocked()
         release.set()
     assert [what[1] for what in kernel.sent] == [ONE, ONE, TWO, TWO]
@@ -185,17 +189,17 @@ def wait_for(reached: threading.Event) -> None:
 
 
 def test_damage_is_sent_by_a_thread_of_its_own(kernel: RecordingKernel) -> None:
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     done = threading.Event()
     kernel.before = lambda what: done.set() if what[0] == "listing" else None
-    cache.forget_damaged(Invalidation(ONE, (b"a",)))
+    cache.invalidate_damaged(Invalidation(ONE, (b"a",)))
     wait_for(done)
     assert cache.close()  # waits for what is under way
     assert kernel.sent == [("entry", ONE, b"a"), ("listing", ONE)]
     assert threading.get_ident() not in kernel.threads
 
 
-async def test_stuck_damage_holds_up_no_refresh(cache: KernelCache, kernel: RecordingKernel) -> None:
+async def test_stuck_damage_holds_up_no_refresh(cache: Notifications, kernel: RecordingKernel) -> None:
     """Names below a run can wait for a hanging raw store, names above it cannot."""
     stuck, release = threading.Event(), threading.Event()
 
@@ -205,11 +209,11 @@ async def test_stuck_damage_holds_up_no_refresh(cache: KernelCache, kernel: Reco
             assert release.wait(PATIENCE_S)
 
     kernel.before = hang
-    cache.forget_damaged(Invalidation(ONE, (b"a",)))
+    cache.invalidate_damaged(Invalidation(ONE, (b"a",)))
     assert await trio.to_thread.run_sync(stuck.wait, PATIENCE_S)
     try:
         with trio.fail_after(PATIENCE_S):
-            await cache.forget([Invalidation(TWO, (b"b",))])
+            await cache.invalidate([Invalidation(TWO, (b"b",))])
         assert kernel.sent == [("entry", TWO, b"b"), ("listing", TWO)]
         assert cache.stuck_s() == 0.0
     finally:
@@ -217,7 +221,7 @@ async def test_stuck_damage_holds_up_no_refresh(cache: KernelCache, kernel: Reco
 
 
 def test_damage_is_queued_without_waiting(kernel: RecordingKernel) -> None:
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     stuck, release, done = threading.Event(), threading.Event(), threading.Event()
 
     def hang(what: tuple[object, ...]) -> None:
@@ -228,7 +232,7 @@ def test_damage_is_queued_without_waiting(kernel: RecordingKernel) -> None:
 
     kernel.before = hang
     for inode in (ONE, TWO, THREE):
-        cache.forget_damaged(Invalidation(inode, (b"a",)))
+        cache.invalidate_damaged(Invalidation(inode, (b"a",)))
     wait_for(stuck)
     assert kernel.sent == []
     release.set()
@@ -237,7 +241,7 @@ def test_damage_is_queued_without_waiting(kernel: RecordingKernel) -> None:
     assert [what[1] for what in kernel.sent if what[0] == "listing"] == [ONE, TWO, THREE]
 
 
-def test_damage_thread_outlives_an_unexpected_exception(cache: KernelCache, kernel: RecordingKernel) -> None:
+def test_damage_thread_outlives_an_unexpected_exception(cache: Notifications, kernel: RecordingKernel) -> None:
     """A bug costs one notification, not all that follow."""
     done = threading.Event()
 
@@ -249,8 +253,8 @@ def test_damage_thread_outlives_an_unexpected_exception(cache: KernelCache, kern
 
     kernel.before = fail_once
     with capture_logs() as logs:
-        cache.forget_damaged(Invalidation(ONE, (b"a",)))
-        cache.forget_damaged(Invalidation(TWO, (b"b",)))
+        cache.invalidate_damaged(Invalidation(ONE, (b"a",)))
+        cache.invalidate_damaged(Invalidation(TWO, (b"b",)))
         wait_for(done)
     assert [(line["log_level"], line.get("exc_info")) for line in logs] == [("error", True)]
 
@@ -261,7 +265,7 @@ def test_damage_thread_outlives_an_unexpected_exception(cache: KernelCache, kern
 async def test_stuck_time_is_that_of_the_notification_under_way(kernel: RecordingKernel) -> None:
     """A large refresh that makes progress is not stuck, however long it takes."""
     now_s = [100.0]
-    cache = KernelCache(kernel, lambda: now_s[0])
+    cache = Notifications(kernel, lambda: now_s[0])
     during: list[float] = []
 
     def take_time(what: tuple[object, ...]) -> None:
@@ -270,14 +274,14 @@ async def test_stuck_time_is_that_of_the_notification_under_way(kernel: Recordin
 
     kernel.before = take_time
     assert cache.stuck_s() == 0.0
-    await cache.forget([Invalidation(ONE, tuple(b"%d" % number for number in range(20)), (TWO,))])
+    await cache.invalidate([Invalidation(ONE, tuple(b"%d" % number for number in range(20)), (TWO,))])
     assert during == [10.0] * 22
     assert cache.stuck_s() == 0.0
     assert cache.close()
 
 
 async def test_unexpected_exception_costs_a_refresh_one_notification(
-    cache: KernelCache, kernel: RecordingKernel
+    cache: Notifications, kernel: RecordingKernel
 ) -> None:
     def fail_once(what: tuple[object, ...]) -> None:
         if what[0] == "entry":
@@ -285,27 +289,27 @@ async def test_unexpected_exception_costs_a_refresh_one_notification(
 
     kernel.before = fail_once
     with capture_logs() as logs:
-        await cache.forget([Invalidation(ONE, (b"a",))])
+        await cache.invalidate([Invalidation(ONE, (b"a",))])
     assert kernel.sent == [("listing", ONE)]
     assert [(line["log_level"], line.get("exc_info")) for line in logs] == [("error", True)]
 
 
 async def test_nothing_is_stuck_after_a_plan_that_failed(kernel: RecordingKernel) -> None:
-    cache = KernelCache(kernel, lambda: 1.0)
+    cache = Notifications(kernel, lambda: 1.0)
 
     def plan() -> Iterator[Invalidation]:
         yield Invalidation(ONE, (b"a",))
         raise RuntimeError("bug")
 
     with pytest.raises(RuntimeError, match="bug"):
-        await cache.forget(plan())
+        await cache.invalidate(plan())
     assert cache.stuck_s() == 0.0
     assert cache.close()
 
 
 async def test_close_tells_that_a_notification_is_still_under_way(kernel: RecordingKernel, impatient: None) -> None:
     """The session must not be freed below it."""
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     stuck, release = threading.Event(), threading.Event()
 
     def hang(what: tuple[object, ...]) -> None:
@@ -314,7 +318,7 @@ async def test_close_tells_that_a_notification_is_still_under_way(kernel: Record
 
     kernel.before = hang
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cache.forget, [Invalidation(ONE, (b"a",))])
+        nursery.start_soon(cache.invalidate, [Invalidation(ONE, (b"a",))])
         assert await trio.to_thread.run_sync(stuck.wait, PATIENCE_S)
         nursery.cancel_scope.cancel()  # abandons the thread, as the end of the daemon does
     assert not cache.close()
@@ -323,7 +327,7 @@ async def test_close_tells_that_a_notification_is_still_under_way(kernel: Record
 
 async def test_nothing_is_sent_after_close(kernel: RecordingKernel) -> None:
     """It would reach a session that is freed: neither the rest of a plan nor damage that is queued."""
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     reached, release = threading.Event(), threading.Event()
     closed: list[bool] = []
 
@@ -333,13 +337,13 @@ async def test_nothing_is_sent_after_close(kernel: RecordingKernel) -> None:
 
     kernel.before = hold_the_first
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(cache.forget, [Invalidation(ONE, (b"a", b"b")), Invalidation(TWO, (b"c",))])
+        nursery.start_soon(cache.invalidate, [Invalidation(ONE, (b"a", b"b")), Invalidation(TWO, (b"c",))])
         assert await trio.to_thread.run_sync(reached.wait, PATIENCE_S)
         closing = threading.Thread(target=lambda: closed.append(cache.close()))
         closing.start()
         while not cache._closed:
             await trio.lowlevel.checkpoint()
-        cache.forget_damaged(Invalidation(THREE, (b"d",)))
+        cache.invalidate_damaged(Invalidation(THREE, (b"d",)))
         release.set()
     await trio.to_thread.run_sync(closing.join)
     assert kernel.sent == [("entry", ONE, b"a")]
@@ -347,7 +351,7 @@ async def test_nothing_is_sent_after_close(kernel: RecordingKernel) -> None:
 
 
 def test_damage_that_is_queued_is_not_sent_after_close(kernel: RecordingKernel) -> None:
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     stuck, release = threading.Event(), threading.Event()
     closed: list[bool] = []
 
@@ -356,8 +360,8 @@ def test_damage_that_is_queued_is_not_sent_after_close(kernel: RecordingKernel) 
         assert release.wait(PATIENCE_S)
 
     kernel.before = hang
-    cache.forget_damaged(Invalidation(ONE, (b"a",)))
-    cache.forget_damaged(Invalidation(TWO, (b"b",)))
+    cache.invalidate_damaged(Invalidation(ONE, (b"a",)))
+    cache.invalidate_damaged(Invalidation(TWO, (b"b",)))
     wait_for(stuck)
     closing = threading.Thread(target=lambda: closed.append(cache.close()))
     closing.start()
@@ -370,15 +374,15 @@ def test_damage_that_is_queued_is_not_sent_after_close(kernel: RecordingKernel) 
 
 
 async def test_refresh_after_close_sends_nothing(kernel: RecordingKernel) -> None:
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     assert cache.close()
     with trio.move_on_after(0.01):
-        await cache.forget([Invalidation(ONE, (b"a",))])
+        await cache.invalidate([Invalidation(ONE, (b"a",))])
     assert kernel.sent == []
 
 
 def test_close_tells_that_damage_is_still_under_way(kernel: RecordingKernel, impatient: None) -> None:
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     stuck, release = threading.Event(), threading.Event()
 
     def hang(what: tuple[object, ...]) -> None:
@@ -386,7 +390,7 @@ def test_close_tells_that_damage_is_still_under_way(kernel: RecordingKernel, imp
         assert release.wait(PATIENCE_S)
 
     kernel.before = hang
-    cache.forget_damaged(Invalidation(ONE, (b"a",)))
+    cache.invalidate_damaged(Invalidation(ONE, (b"a",)))
     wait_for(stuck)
     assert not cache.close()
     release.set()
@@ -394,7 +398,7 @@ def test_close_tells_that_damage_is_still_under_way(kernel: RecordingKernel, imp
 
 def test_close_ends_the_damage_thread(kernel: RecordingKernel) -> None:
     before = set(threading.enumerate())
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     (thread,) = set(threading.enumerate()) - before
     assert cache.close()
     assert not thread.is_alive()
@@ -410,12 +414,12 @@ class EpochKernel(RecordingKernel):
 
 async def test_many_names_are_expired_at_once_and_listings_dropped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The listings come after the names, as always; what was sent before the burst was known to be one stays sent."""
-    monkeypatch.setattr(kernel_cache_module, "EXPIRE_ALL_FROM", 4)
+    monkeypatch.setattr(notifications_module, "EXPIRE_ALL_FROM", 4)
     kernel = EpochKernel()
-    cache = KernelCache(kernel)
+    cache = Notifications(kernel)
     try:
         plan = [Invalidation(ONE, (b"a",)), Invalidation(TWO, (b"b", b"c", b"d"), (ONE,)), Invalidation(THREE, (b"e",))]
-        await cache.forget(plan)
+        await cache.invalidate(plan)
     finally:
         assert cache.close()
     assert kernel.sent == [
@@ -430,8 +434,8 @@ async def test_many_names_are_expired_at_once_and_listings_dropped_one_by_one(mo
 
 
 async def test_where_names_cannot_be_expired_each_is_dropped(
-    monkeypatch: pytest.MonkeyPatch, cache: KernelCache, kernel: RecordingKernel
+    monkeypatch: pytest.MonkeyPatch, cache: Notifications, kernel: RecordingKernel
 ) -> None:
-    monkeypatch.setattr(kernel_cache_module, "EXPIRE_ALL_FROM", 1)
-    await cache.forget([Invalidation(ONE, (b"a", b"b"))])
+    monkeypatch.setattr(notifications_module, "EXPIRE_ALL_FROM", 1)
+    await cache.invalidate([Invalidation(ONE, (b"a", b"b"))])
     assert kernel.sent == [("entry", ONE, b"a"), ("entry", ONE, b"b"), ("listing", ONE)]

@@ -30,7 +30,7 @@ from readyfs.catalog.tree import Branch, Catalog, DateDirectory
 from readyfs.cli.main import main as readyfs_main
 from readyfs.errors import BrokenRunError, StateError
 from readyfs.fuse import errno_table
-from readyfs.fuse.notifications import KernelCache
+from readyfs.fuse.notifications import Notifications
 from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
 from readyfs.refresh.loader import CatalogLoader, Loaded
@@ -168,7 +168,7 @@ def negative_entries_stay() -> None:
 @bug
 def nothing_invalidated() -> None:
     """The kernel is told nothing."""
-    replace(KernelCache, "_send", lambda _: lambda self, invalidation: None)
+    replace(Notifications, "_send", lambda _: lambda self, invalidation: None)
 
 
 @bug
@@ -291,7 +291,7 @@ def told_before_published() -> None:
 
     async def put_into_force(self: Any, previous: Any, loaded: Any) -> Any:
         delta = compare(previous, loaded.catalog)
-        await self._kernel.forget(plan_invalidations(delta, self._fs.inodes))
+        await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
         self._fs.publish(loaded.catalog)
         return delta
 

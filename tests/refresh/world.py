@@ -62,7 +62,7 @@ class FakeStore:
             tally.add(reason, subject, "why")
         return StateLoad(token, as_series(rows), tally, len(rows), lock_ms=1.5)
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         self.forgotten += 1
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class FakeKernel:
         self.before: Callable[[], None] = lambda: None
         self.gate: trio.Event | None = None
 
-    async def forget(self, plan: Iterable[Invalidation]) -> None:
+    async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         self.before()
         await trio.lowlevel.checkpoint()
         if self.gate is not None:

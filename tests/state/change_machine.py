@@ -130,7 +130,7 @@ class ChangeMachine(RuleBasedStateMachine):
     @rule()
     def load_anew(self) -> None:
         """Compare the next load with nothing."""
-        self.follower.store.forget()
+        self.follower.store.start_over()
 
     @staticmethod
     def withheld(row: tuple[Key, Value]) -> WithheldReason | None:

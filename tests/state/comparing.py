@@ -7,7 +7,8 @@ from contextlib import closing
 from types import TracebackType
 from typing import Self, TypeAlias
 
-from readyfs.partition import Row, SeriesKey, SeriesRows
+from readyfs.partition import SeriesKey
+from readyfs.series_rows import Row, SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateLoad, StateTable

@@ -25,15 +25,9 @@ from readyfs.catalog.tree import (
     find_directory,
 )
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
-from readyfs.partition import (
-    NOT_SET,
-    PartitionKey,
-    SeriesKey,
-    SeriesRows,
-    WithheldReason,
-    WithheldTally,
-    escape_text,
-)
+from readyfs.partition import NOT_SET, PartitionKey, SeriesKey, WithheldReason, WithheldTally
+from readyfs.series_rows import SeriesRows
+from readyfs.text import escape_text
 
 _VERDICTS: Final = 100_000
 """So many run ids are remembered as usable or not before that begins anew."""

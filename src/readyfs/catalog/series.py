@@ -16,7 +16,8 @@ from itertools import pairwise
 from operator import ge
 from typing import Final
 
-from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey, SeriesRows
+from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
+from readyfs.series_rows import SeriesRows
 
 DIGEST_BYTES: Final = 16
 

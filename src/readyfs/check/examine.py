@@ -15,8 +15,9 @@ from readyfs.check.findings import Finding, Kind
 from readyfs.check.lines import count_records
 from readyfs.check.metadata import InvalidMetadataError, compare_metadata
 from readyfs.errors import RawRootError
-from readyfs.partition import NOT_SET, Partition, escape_text
+from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStore, UnreadableFileError
+from readyfs.text import escape_text
 from readyfs.vfs.damage import RelPath, render_relpath
 from readyfs.vfs.descriptors import are_exhausted
 from readyfs.vfs.runs import FileFilter

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from readyfs.partition import NOT_SET, Partition, escape_text, render_date
+from readyfs.partition import NOT_SET, Partition, render_date
 from readyfs.state.rows.values import (
     BadValueError,
     parse_id,
@@ -19,6 +19,7 @@ from readyfs.state.rows.values import (
     parse_schema_version,
     quote_value,
 )
+from readyfs.text import escape_text
 
 
 class InvalidMetadataError(Exception):

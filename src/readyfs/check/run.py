@@ -18,17 +18,17 @@ from readyfs.check.plan import Plan, make_plan
 from readyfs.check.report import Ending, Report, Subject
 from readyfs.check.sweep import Limits, Sweep
 from readyfs.errors import RawRootError
-from readyfs.partition import escape_text
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateTable
+from readyfs.text import escape_text
 from readyfs.vfs.runs import FileFilter, Runs
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CheckJob:
     """What to check and how: the settings of a mount that decide what its readers get, and those of the check."""
 
     state: str
@@ -46,43 +46,43 @@ Watch = Callable[[int, int], None]
 """Told several times a second how many partitions were checked, and how many there are."""
 
 
-def run_check(request: Request, on_progress: Watch, on_empty: Callable[[], None]) -> Report:
+def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -> Report:
     """Check everything; Ctrl-C ends it early with what was found until then. Called on the main thread.
 
     `on_empty` is called if filters leave no partition. Raises `StateError`, `RawRootError` and `UsageError`.
     """
     began_s = time.monotonic()
-    raw = open_raw(request.raw, request.shape.raw_layout)
-    required = [os.fsencode(name) for name in request.shape.required_files]
-    shown = FileFilter(request.shape.files)
+    raw = open_raw(job.raw, job.shape.raw_layout)
+    required = [os.fsencode(name) for name in job.shape.required_files]
+    shown = FileFilter(job.shape.files)
     Runs(raw, required, shown)  # refuses a filter that hides every required file
-    _check_root(raw, request.limits.timeout_s)
-    label, plan = _load(request)
-    if not plan.catalog.partitions and request.filters != Filters():
+    _check_root(raw, job.limits.timeout_s)
+    label, plan = _load(job)
+    if not plan.catalog.partitions and job.filters != Filters():
         on_empty()
-    tally = Tally(request.examples)
-    examiner = Examiner(raw, required, shown, request.contents)
-    sweep = Sweep(plan.slices(), examiner, tally, request.limits)
+    tally = Tally(job.examples)
+    examiner = Examiner(raw, required, shown, job.contents)
+    sweep = Sweep(plan.slices(), examiner, tally, job.limits)
     total = plan.catalog.partitions
     with _interruptions() as stop:
         is_whole = sweep.run(stop, lambda checked: on_progress(checked, total))
         ending = Ending.COMPLETE if is_whole else Ending.INTERRUPTED if stop.is_set() else Ending.RAW_TIMEOUT
     return Report(
-        Subject(escape_text(label), raw.label, request.contents.deep),
+        Subject(escape_text(label), raw.label, job.contents.deep),
         ending,
         total,
         sweep.checked,
         tally,
         plan.withheld,
         time.monotonic() - began_s,
-        request.examples,
+        job.examples,
     )
 
 
-def _load(request: Request) -> tuple[str, Plan]:
-    store = open_state(request.state, request.state_table, request.filters, request.state_timeout_s)
+def _load(job: CheckJob) -> tuple[str, Plan]:
+    store = open_state(job.state, job.state_table, job.filters, job.state_timeout_s)
     try:
-        return store.label, make_plan(store, request.shape)
+        return store.label, make_plan(store, job.shape)
     finally:
         store.close()
 

@@ -18,7 +18,8 @@ from typing import Final, Protocol
 from readyfs.check.busy_meter import BusyMeter
 from readyfs.check.findings import Example, Finding, Kind, Tally
 from readyfs.check.plan import Slice
-from readyfs.partition import Partition, escape_text
+from readyfs.partition import Partition
+from readyfs.text import escape_text
 
 TICK_S: Final = 0.1
 

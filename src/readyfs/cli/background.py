@@ -21,7 +21,7 @@ import click
 
 from readyfs.control.protocol import parse_reply, render_error, render_result
 from readyfs.errors import ExitCode, UserError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _VARIABLE: Final = "_READYFS_REPORT_FD"
 _STOP_TIMEOUT_S: Final = 10.0

@@ -20,10 +20,10 @@ from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.log import LogFormat, LogLevel, configure_logging
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
-    from readyfs.check.run import Request, Watch
+    from readyfs.check.run import CheckJob, Watch
 
 _CHECKED_BY: Final[tuple[Setting[object], ...]] = (
     *(one for one in settings.SETTINGS if one.group in (Group.STORES, Group.SELECTION, Group.TABLE, Group.LAYOUT)),
@@ -74,21 +74,21 @@ def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolu
     from readyfs.check.run import run_check
 
     configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
-    request = _make_request(resolution, deep, limit, metadata, payload)
+    job = _make_job(resolution, deep, limit, metadata, payload)
     for warning in find_warnings(resolution):
         _warn(warning)
     with _progress() as watch:
-        report = run_check(request, watch, _warn_of_filters)
+        report = run_check(job, watch, _warn_of_filters)
     click.echo(json.dumps(report.document()) if form == "json" else report.table())
     if report.ending is Ending.INTERRUPTED:
         raise click.Abort
     return report.exit_code
 
 
-def _make_request(resolution: Resolution, deep: bool, limit: int, metadata: str, payload: str) -> Request:
+def _make_job(resolution: Resolution, deep: bool, limit: int, metadata: str, payload: str) -> CheckJob:
     from readyfs.catalog.build import CatalogShape
     from readyfs.check.examine import Contents
-    from readyfs.check.run import Request
+    from readyfs.check.run import CheckJob
     from readyfs.check.sweep import Limits
 
     for option, name in (("--metadata", metadata), ("--payload", payload)):
@@ -102,7 +102,7 @@ def _make_request(resolution: Resolution, deep: bool, limit: int, metadata: str,
         get(settings.FILES),
         get(settings.REQUIRED_FILES),
     )
-    return Request(
+    return CheckJob(
         state=state,
         state_table=find_table(resolution),
         filters=find_filters(resolution),

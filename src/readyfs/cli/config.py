@@ -15,8 +15,8 @@ from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode
 from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
+from readyfs.text import escape_text
 
 _WIDEST_VALUE: Final = 48
 """A longer one has a line of its own, so that the origins of all others stand below each other."""

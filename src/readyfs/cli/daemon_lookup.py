@@ -14,7 +14,7 @@ from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient, NobodyListensError
 from readyfs.control.protocol import socket_path
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
 

@@ -24,8 +24,8 @@ from readyfs.config.location import make_absolute
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import RawLayout
 from readyfs.log import LogFormat, LogLevel, configure_logging
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.doctor.finding import Verdict

@@ -21,7 +21,7 @@ from readyfs.cli.status import status
 from readyfs.cli.umount import umount
 from readyfs.config.guess import guess_name
 from readyfs.errors import ExitCode, UserError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended: 128 + SIGINT."""

@@ -18,7 +18,7 @@ from readyfs.config import Config, Resolution, build_config, find_warnings
 from readyfs.config.table import LOG_FORMAT, SETTINGS
 from readyfs.errors import ExitCode, UserError
 from readyfs.log import LogFormat, configure_logging
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _log = structlog.get_logger(__name__)
 

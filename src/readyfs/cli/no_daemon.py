@@ -14,7 +14,7 @@ from typing import Final
 
 from readyfs.control.runtime_dir import read_registration
 from readyfs.errors import NotRunningError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _ALIVE_TIMEOUT_S: Final = 2.0
 

@@ -14,7 +14,7 @@ from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.errors import ExitCode, UserError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 @click.command(cls=ReadyfsCommand, short_help="Look at the state store now instead of at the next interval.")

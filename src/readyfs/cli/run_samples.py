@@ -9,8 +9,9 @@ from typing import Final
 
 from readyfs.catalog.tree import Catalog
 from readyfs.layout import RawLayout
-from readyfs.partition import Partition, escape_text
+from readyfs.partition import Partition
 from readyfs.raw.store import RawStore
+from readyfs.text import escape_text
 
 SAMPLES: Final = 20
 """How many runs are looked for at most; the first that is there ends the search."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from readyfs.cli.daemon_lookup import KernelView
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 def render_status(status: Mapping[str, object]) -> str:

@@ -20,7 +20,7 @@ from readyfs.control.client import ControlClient
 from readyfs.control.runtime_dir import remove_leftovers
 from readyfs.duration import render_duration
 from readyfs.errors import ExitCode, NoAnswerError, NotRunningError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _ANSWER_TIMEOUT_S = 5.0
 _PATIENCE_S = 2.0

@@ -15,9 +15,9 @@ from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
 from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
+from readyfs.text import escape_text
 
 
 def build_config(resolution: Resolution, mountpoint: Path) -> Config:

@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from readyfs.config.setting import Group, Setting, Shape
 from readyfs.duration import parse_duration, render_duration
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text, parse_date, render_date
+from readyfs.partition import parse_date, render_date
+from readyfs.text import escape_text
 
 E = TypeVar("E", bound=StrEnum)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from readyfs.config.config import Config
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 def check_own_files(config: Config) -> None:

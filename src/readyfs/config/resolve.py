@@ -18,7 +18,7 @@ from readyfs.config.location import make_absolute
 from readyfs.config.setting import VARIABLE_PREFIX, Setting, Shape
 from readyfs.config.table import SETTINGS
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from readyfs.control.protocol import MAX_REPLY_BYTES, MalformedMessageError, Request, parse_reply, render_request
+from readyfs.control.protocol import MAX_REPLY_BYTES, ControlRequest, MalformedMessageError, parse_reply, render_request
 from readyfs.control.runtime_dir import check_runtime_dir, read_registration
 from readyfs.duration import render_duration
 from readyfs.errors import NoAnswerError, NotRunningError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _PEER_CREDENTIALS: Final = struct.Struct("iII")
 
@@ -36,15 +36,15 @@ class ControlClient:
 
     def status(self) -> dict[str, object]:
         """Return the daemon's status."""
-        return self._ask(Request("status"))
+        return self._ask(ControlRequest("status"))
 
     def refresh(self, wait: bool) -> dict[str, object]:
         """Have the daemon read the state; with `wait` return when the last kernel notification has."""
-        return self._ask(Request("refresh", wait))
+        return self._ask(ControlRequest("refresh", wait))
 
     def stop(self) -> dict[str, object]:
         """Have the daemon stop; return as soon as it has taken note."""
-        return self._ask(Request("stop"))
+        return self._ask(ControlRequest("stop"))
 
     def peer_pid(self) -> int:
         """Return the process id of whoever listens, as the kernel knows it, or 0 if it is in another PID namespace."""
@@ -52,7 +52,7 @@ class ControlClient:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
-    def _ask(self, request: Request) -> dict[str, object]:
+    def _ask(self, request: ControlRequest) -> dict[str, object]:
         deadline = time.monotonic() + self._timeout_s
         with self._connect() as connection:
             try:

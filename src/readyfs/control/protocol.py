@@ -49,14 +49,14 @@ def socket_path(runtime_dir: Path, mountpoint: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ControlRequest:
     """What a client asks for; `wait` concerns a refresh alone."""
 
     op: Literal["status", "refresh", "stop"]
     wait: bool = False
 
 
-def render_request(request: Request) -> bytes:
+def render_request(request: ControlRequest) -> bytes:
     """Return the request as a line."""
     message: dict[str, object] = {"op": request.op}
     if request.op == "refresh":
@@ -64,7 +64,7 @@ def render_request(request: Request) -> bytes:
     return _render_line(message)
 
 
-def parse_request(line: bytes) -> Request:
+def parse_request(line: bytes) -> ControlRequest:
     """Parse a request line; raise `MalformedMessageError` saying what is wrong with it."""
     message = _parse_object(line)
     wait = message.get("wait", False)
@@ -72,7 +72,7 @@ def parse_request(line: bytes) -> Request:
         raise MalformedMessageError("`wait` is not true or false")
     match message.get("op"):
         case "status" | "refresh" | "stop" as op:
-            return Request(op, wait)
+            return ControlRequest(op, wait)
         case _:
             raise MalformedMessageError("`op` is none of status, refresh, stop")
 

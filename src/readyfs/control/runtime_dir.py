@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import trio
 
 from readyfs.control.protocol import (
     MAX_REQUEST_BYTES,
+    ControlRequest,
     MalformedMessageError,
-    Request,
     parse_request,
     render_error,
     render_result,
@@ -33,7 +33,7 @@ from readyfs.control.runtime_dir import (
     write_registration,
 )
 from readyfs.errors import ExitCode, MountPointError, UsageError, UserError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 READ_TIMEOUT_S: Final = 5.0
 """How long a client may take over one request line, and over taking a reply."""
@@ -122,7 +122,7 @@ class _Server:
                 if not await self._reply(stream, reply):
                     return
 
-    async def _answer(self, request: Request) -> bytes:
+    async def _answer(self, request: ControlRequest) -> bytes:
         try:
             match request.op:
                 case "status":

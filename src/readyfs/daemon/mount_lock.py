@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from readyfs.errors import MountPointError, UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 @contextmanager

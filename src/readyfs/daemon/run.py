@@ -25,7 +25,7 @@ from readyfs.control.protocol import socket_path
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.control.server import serve_control
 from readyfs.daemon.mount_lock import hold_mount_lock
-from readyfs.daemon.service_manager import Notifier
+from readyfs.daemon.service_manager import ServiceManager
 from readyfs.daemon.shutdown import Shutdown
 from readyfs.daemon.status import StatusReporter
 from readyfs.daemon.watchdog import feed_watchdog
@@ -40,7 +40,7 @@ from readyfs.fuse.kernel_read_ahead import raise_read_ahead
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount_point
 from readyfs.fuse.mount_table import mounts_at
-from readyfs.fuse.notifications import KernelCache
+from readyfs.fuse.notifications import Notifications
 from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine, Pyfuse3Notifier
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.fuse.raw_volumes import volume_finder
@@ -222,7 +222,7 @@ class _Served:
     """The filesystem and what joins it to the kernel."""
 
     filesystem: Filesystem
-    kernel_cache: KernelCache
+    notifications: Notifications
     engine: Engine
     engine_reason: str
 
@@ -239,7 +239,7 @@ def _mount(
         try:
             served.engine.mount(str(config.mountpoint), options)
         except KernelLacksError as error:
-            served.kernel_cache.close()
+            served.notifications.close()
             if word is engines[-1]:
                 raise
             log.warning(
@@ -247,7 +247,7 @@ def _mount(
             )
             reason = f"{word.value} cannot serve: {error.message}"
         except BaseException:
-            served.kernel_cache.close()
+            served.notifications.close()
             raise
         else:
             return served
@@ -265,7 +265,7 @@ def _join(
 ) -> _Served:
     """Join a filesystem over a loaded catalog with an engine."""
     channel = Channel()
-    kernel_cache = KernelCache(channel if word is EngineWord.DIRECT else Pyfuse3Notifier())
+    notifications = Notifications(channel if word is EngineWord.DIRECT else Pyfuse3Notifier())
     filesystem = Filesystem(
         first.catalog,
         raw,
@@ -273,7 +273,7 @@ def _join(
         Presentation(config.uid, config.gid, config.file_mode, config.dir_mode, config.name_timeout_s, config.xattrs),
         freshness,
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
-        on_damage=kernel_cache.forget_damaged,
+        on_damage=notifications.invalidate_damaged,
         # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
         read_ahead=None if word is EngineWord.DIRECT else ReadAhead(),
     )
@@ -286,7 +286,7 @@ def _join(
         )
     else:
         engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
-    return _Served(filesystem, kernel_cache, engine, reason)
+    return _Served(filesystem, notifications, engine, reason)
 
 
 def _build(
@@ -303,10 +303,10 @@ def _build(
     schedule = Schedule(
         config.interval_s, config.max_staleness_s, patience_s=2 * config.state_timeout_s + PATIENCE_BEYOND_TIMEOUTS_S
     )
-    notifier, life = Notifier(), Life()
+    service_manager, life = ServiceManager(), Life()
 
     def tell() -> None:
-        notifier.status(status.line())
+        service_manager.status(status.line())
         if metrics is not None:
             metrics.wake()
 
@@ -314,7 +314,7 @@ def _build(
         loader,
         first,
         served.filesystem,
-        served.kernel_cache,
+        served.notifications,
         freshness,
         schedule,
         on_outcome=tell,
@@ -327,7 +327,7 @@ def _build(
         freshness,
         refresher,
         served.engine,
-        served.kernel_cache,
+        served.notifications,
         served.engine_reason,
         life,
         time.monotonic(),
@@ -335,7 +335,7 @@ def _build(
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)
     return _Mount(
-        config, served.engine, served.kernel_cache, refresher, status, metrics, life, notifier, wishes, on_ready
+        config, served.engine, served.notifications, refresher, status, metrics, life, service_manager, wishes, on_ready
     )
 
 
@@ -345,12 +345,12 @@ class _Mount:
 
     config: Config
     engine: Engine
-    kernel_cache: KernelCache
+    notifications: Notifications
     refresher: Refresher
     status_reporter: StatusReporter
     metrics: MetricsFile | None
     life: Life
-    notifier: Notifier
+    service_manager: ServiceManager
     wishes: _Wishes
     on_ready: Callable[[], None]
     ended: trio.Event = field(default_factory=trio.Event)
@@ -368,13 +368,13 @@ class _Mount:
                 socket = socket_path(self.config.runtime_dir, self.config.mountpoint)
                 await nursery.start(serve_control, socket, self)
                 nursery.start_soon(self.refresher.run)
-                nursery.start_soon(feed_watchdog, self.notifier, self.config.mountpoint, self.kernel_cache)
+                nursery.start_soon(feed_watchdog, self.service_manager, self.config.mountpoint, self.notifications)
                 if self.metrics is not None:
                     nursery.start_soon(self.metrics.run)
                 self.wishes.reload = self._reload
                 self._report_ready()
                 await self.wishes.stop.wait()
-                self.notifier.stopping()
+                self.service_manager.stopping()
                 device = mounts[-1].device if mounts else None
                 shutdown = Shutdown(
                     self.config.mountpoint, device, self.config.drain_s, self.engine, self.ended, self.life
@@ -438,9 +438,9 @@ class _Mount:
         self.wishes.stop.set()
 
     async def _reload(self) -> None:
-        self.notifier.reloading()
+        self.service_manager.reloading()
         await self.refresher.refresh()
-        self.notifier.ready(self.status_reporter.line())
+        self.service_manager.ready(self.status_reporter.line())
 
     def _report_ready(self) -> None:
         document = self.status_reporter.document()
@@ -456,14 +456,14 @@ class _Mount:
             "interval_seconds",
         )
         log.info("serving", version=readyfs.__version__, **{name: document[name] for name in shown})
-        self.notifier.ready(self.status_reporter.line())
+        self.service_manager.ready(self.status_reporter.line())
         self.on_ready()
 
     def _let_go(self) -> None:
         """Make sure that nothing is left mounted, whatever went wrong, and free the session."""
         if not self.ended.is_set() and self.life.phase is Phase.SERVING:
             detach(self.config.mountpoint)
-        if self.kernel_cache.close():
+        if self.notifications.close():
             self.engine.close()
 
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import sdnotify
 
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
-class Notifier:
+class ServiceManager:
     """One connection to the service manager, or none.
 
     Every method may be called from any thread: each sends one datagram.

@@ -17,8 +17,9 @@ from readyfs.life import Life
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, describe_all, describe_bounds
 from readyfs.metrics.process import cpu_seconds, memory_bytes
 from readyfs.metrics.refresh_tally import RefreshOutcome
-from readyfs.partition import WithheldReason, escape_text
+from readyfs.partition import WithheldReason
 from readyfs.refresh.refresher import Refresher, Schedule
+from readyfs.text import escape_text
 from readyfs.vfs.damage_kind import DamageKind
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness

@@ -13,24 +13,24 @@ from typing import Final
 import structlog
 import trio
 
-from readyfs.daemon.service_manager import Notifier
-from readyfs.fuse.notifications import KernelCache
+from readyfs.daemon.service_manager import ServiceManager
+from readyfs.fuse.notifications import Notifications
 
 log = structlog.get_logger("readyfs.watchdog")
 
-NOTIFIER_STUCK_S: Final = 60.0
+NOTIFICATION_STUCK_S: Final = 60.0
 
 
-async def feed_watchdog(notifier: Notifier, mountpoint: Path, kernel_cache: KernelCache) -> None:
+async def feed_watchdog(service_manager: ServiceManager, mountpoint: Path, notifications: Notifications) -> None:
     """Feed until cancelled; return at once if nobody watches."""
-    interval_s = notifier.watchdog_interval_s()
+    interval_s = service_manager.watchdog_interval_s()
     if interval_s is None:
         return
     while True:
-        if kernel_cache.stuck_s() > NOTIFIER_STUCK_S:
-            log.error("a kernel notification is stuck", seconds=round(kernel_cache.stuck_s(), 1))
+        if notifications.stuck_s() > NOTIFICATION_STUCK_S:
+            log.error("a kernel notification is stuck", seconds=round(notifications.stuck_s(), 1))
         elif await _is_served(mountpoint, interval_s / 2):
-            notifier.watchdog()
+            service_manager.watchdog()
         else:
             log.error("the mount does not answer", mountpoint=str(mountpoint))
         await trio.sleep(interval_s)

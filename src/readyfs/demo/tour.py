@@ -27,7 +27,7 @@ from readyfs.demo.world import TOUR_DAYS, World, WorldSpec, make_world
 from readyfs.errors import ExitCode, UsageError
 from readyfs.fuse.mount_point import detach
 from readyfs.fuse.mount_table import is_alive, mounts_at
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _LOG_LINES: Final = 20
 _STOP_TIMEOUT_S: Final = 45.0

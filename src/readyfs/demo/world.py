@@ -23,7 +23,7 @@ import orjson
 
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 SETTLED_DAYS: Final = 4
 TOUR_DAYS: Final = SETTLED_DAYS + 1

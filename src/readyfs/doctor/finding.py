@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from readyfs.errors import UserError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 class Verdict(StrEnum):

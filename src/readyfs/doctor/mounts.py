@@ -26,7 +26,7 @@ from readyfs.fuse.mount_table import (
     resolve_mount_point,
     stack_at,
 )
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 ALIVE_TIMEOUT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0

@@ -15,9 +15,10 @@ from readyfs.errors import StateError
 from readyfs.fuse.direct.choose_reads import SAMPLE_BUDGET_S, FileSample
 from readyfs.fuse.mount_table import mount_containing, read_mount_table
 from readyfs.layout import UnusableNameError
-from readyfs.partition import Partition, escape_text
+from readyfs.partition import Partition
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import EntryKind, RawStore
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.state.inspect import StateInspector

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from readyfs import __version__
 from readyfs.doctor.finding import Check, Finding, Verdict
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 Result = tuple[Check, list[Finding]]
 

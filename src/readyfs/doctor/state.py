@@ -19,7 +19,6 @@ from readyfs.doctor.subject import Places, Subject
 from readyfs.duration import render_duration
 from readyfs.errors import UserError
 from readyfs.fuse.mount_table import Mount, mount_containing, read_mount_table
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import (
     KEY_FIELDS,
@@ -35,6 +34,7 @@ from readyfs.state.open import open_state
 from readyfs.state.sqlite.file import Access
 from readyfs.state.sqlite.store import MANY_ROWS
 from readyfs.state.store import StateTable
+from readyfs.text import escape_text
 
 CLOCK_NOTICED_S: Final = 2.0
 CLOCK_WRONG_S: Final = 60.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from readyfs.fuse.mount_table import Mount, read_mount_table
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _PROC: Final = Path("/proc")
 _MNT_ID: Final = re.compile(rb"^mnt_id:\s*(\d+)", re.MULTILINE)

@@ -29,8 +29,8 @@ from readyfs.fuse.mount_table import (
     read_mount_table,
     resolve_mount_point,
 )
-from readyfs.partition import escape_text
 from readyfs.privileges import Capability, has_capability
+from readyfs.text import escape_text
 
 # include/uapi/linux/mount.h and fs.h, umount2(2).
 _MNT_DETACH: Final = 2

@@ -33,11 +33,11 @@ EXPIRE_ALL_FROM: Final = 1000
 class Notifier(Protocol):
     """The notifications of one FUSE connection; each blocks until the kernel took it and raises `OSError`."""
 
-    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+    def invalidate_entry(self, parent: InodeNumber, name: bytes) -> None:
         """FUSE_NOTIFY_INVAL_ENTRY of linux/fuse.h; a remembered absence counts as an entry."""
         ...
 
-    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+    def invalidate_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         """FUSE_NOTIFY_INVAL_INODE of linux/fuse.h; for a directory, cached pages are its listing."""
         ...
 
@@ -46,8 +46,8 @@ class Notifier(Protocol):
         ...
 
 
-class KernelCache:
-    """What the kernel has cached of our tree, as far as we can make it forget."""
+class Notifications:
+    """Sends what the kernel must drop from its cache of our tree."""
 
     def __init__(self, notifier: Notifier, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._notifier = notifier
@@ -57,17 +57,17 @@ class KernelCache:
         self._closed = False
         self._limiter = trio.CapacityLimiter(1)
         self._damage: queue.SimpleQueue[Invalidation | None] = queue.SimpleQueue()
-        self._damage_thread = threading.Thread(target=self._forget_damage, name="readyfs-damage", daemon=True)
+        self._damage_thread = threading.Thread(target=self._invalidate_damaged, name="readyfs-damage", daemon=True)
         self._damage_thread.start()
         self._counting = threading.Lock()
         self.sent = 0
         self.failed = 0
 
-    async def forget(self, plan: Iterable[Invalidation]) -> None:
+    async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications of a refresh in order; return when the last one has returned."""
         await trio.to_thread.run_sync(self._send_all, plan, limiter=self._limiter, abandon_on_cancel=True)
 
-    def forget_damaged(self, invalidation: Invalidation) -> None:
+    def invalidate_damaged(self, invalidation: Invalidation) -> None:
         """Queue the names of a run that was found damaged; returns at once, from any thread."""
         self._damage.put(invalidation)
 
@@ -99,7 +99,7 @@ class KernelCache:
             finally:
                 self._busy_since = None
 
-    def _forget_damage(self) -> None:
+    def _invalidate_damaged(self) -> None:
         while (invalidation := self._damage.get()) is not None and not self._closed:
             for notification in self._notifications(invalidation):
                 self._send(notification)
@@ -120,11 +120,11 @@ class KernelCache:
 
     def _notifications(self, invalidation: Invalidation, *, expired: bool = False) -> Iterator[partial[None]]:
         for inode in invalidation.touched:
-            yield partial(self._notifier.forget_inode, inode, attributes_only=True)
+            yield partial(self._notifier.invalidate_inode, inode, attributes_only=True)
         for name in () if expired else invalidation.names:
-            yield partial(self._notifier.forget_entry, invalidation.directory, name)
+            yield partial(self._notifier.invalidate_entry, invalidation.directory, name)
         if invalidation.listing:
-            yield partial(self._notifier.forget_inode, invalidation.directory, attributes_only=False)
+            yield partial(self._notifier.invalidate_inode, invalidation.directory, attributes_only=False)
 
     def _send(self, notification: partial[None]) -> None:
         # Whatever goes wrong, the others are sent; the name's timeout heals what a lost notification leaves.

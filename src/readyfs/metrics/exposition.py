@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from readyfs.life import Phase
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 Document: TypeAlias = Mapping[str, object]
 _Gauge: TypeAlias = GaugeMetricFamily

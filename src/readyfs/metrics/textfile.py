@@ -18,7 +18,7 @@ import structlog
 import trio
 
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.metrics")
 

@@ -20,7 +20,9 @@ from readyfs.partition import Partition, SeriesKey
 from readyfs.raw.store import RawEntry, RawFile, RawStat, RawStore
 
 HANG_S: Final = 1.0
-"""A call that takes longer hangs, for all that is known."""
+"""A call that takes longer hangs, for all that is known; every engine goes by it (V10)."""
+MAX_HUNG: Final = 7
+"""How many times the raw threads may hang beside those that work; every engine goes by it (V10)."""
 VOLUMES_KEPT_S: Final = 1.0
 """How long it is remembered on which volume a series lies."""
 

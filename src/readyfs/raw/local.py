@@ -12,9 +12,10 @@ from typing import Final
 
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
-from readyfs.partition import Partition, escape_text
+from readyfs.partition import Partition
 from readyfs.raw.beneath import Opener, open_beneath
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, UnreadableFileError
+from readyfs.text import escape_text
 
 _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 # Without O_NONBLOCK a fifo that someone put in place of a file would hold the open for ever.

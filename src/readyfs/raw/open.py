@@ -8,9 +8,9 @@ from typing import Final
 
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
-from readyfs.partition import escape_text
 from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import RawStore
+from readyfs.text import escape_text
 
 # Up to the last @: a secret key in a URL may hold slashes.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^?#]*@)?([^?#]*).*", re.DOTALL)

@@ -73,7 +73,7 @@ class CatalogLoader:
 
     def _load(self, previous: Catalog | None) -> Loaded:
         if self._expected:
-            self._store.forget()
+            self._store.start_over()
         # Until the catalog stands: what the store believes to be known by now may be in none.
         self._expected = True
         load = self._inside_store(self._store.load)

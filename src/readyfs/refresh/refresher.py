@@ -32,10 +32,10 @@ JITTER: Final = 0.2
 WATCH_TICK_S: Final = 0.1
 
 
-class KernelCachePort(Protocol):
+class NotificationsPort(Protocol):
     """What a refresh needs of the kernel's cache."""
 
-    async def forget(self, plan: Iterable[Invalidation]) -> None:
+    async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications in order; return when the last has returned."""
         ...
 
@@ -92,7 +92,7 @@ class Refresher:
         loader: CatalogLoader,
         first: Loaded,
         filesystem: Filesystem,
-        kernel_cache: KernelCachePort,
+        notifications: NotificationsPort,
         freshness: Freshness,
         schedule: Schedule,
         jitter: Callable[[], float] = random.random,
@@ -105,7 +105,7 @@ class Refresher:
         self.tally.loaded(first.lock_ms)
         self._loader = loader
         self._fs = filesystem
-        self._kernel = kernel_cache
+        self._notifications = notifications
         self._freshness = freshness
         self._schedule = schedule
         self._jitter = jitter
@@ -220,7 +220,7 @@ class Refresher:
             return Delta()
         delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog)
         self._fs.publish(loaded.catalog)
-        await self._kernel.forget(plan_invalidations(delta, self._fs.inodes))
+        await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
         return delta
 
     # ---- outages and age (V11) ------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ class Refresher:
                 log.info("catalog is fresh again")
             root = self._fs.in_force.catalog.root
             names = tuple(root.children) if isinstance(root, Branch) else ()
-            await self._kernel.forget([plan_root_invalidation(names)])
+            await self._notifications.invalidate([plan_root_invalidation(names)])
 
     # ---- what cannot be served ------------------------------------------------------------------------------
 

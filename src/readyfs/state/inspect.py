@@ -27,7 +27,7 @@ from readyfs.state.database.store import choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.rows.values import BadValueError, parse_id, parse_logical_date, parse_updated_at
 from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain, locked
+from readyfs.state.sqlite.errors import explain, locked_error
 from readyfs.state.sqlite.file import Access
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, ready_rows, split_table
@@ -210,9 +210,9 @@ class SqliteInspector:
                     yield opened.connection
                     return
                 # Nothing but this lock guards a database that SQLite believes to be unchangeable.
-                with opened.locked(self._timeout_s) as got_lock:
+                with opened.shared_lock(self._timeout_s) as got_lock:
                     if not got_lock:
-                        raise locked(self._path, self._timeout_s)
+                        raise locked_error(self._path, self._timeout_s)
                     yield opened.connection
             finally:
                 opened.close()

@@ -6,7 +6,8 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldTally
+from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.series_rows import SeriesRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class StateStore(Protocol):
 
     @property
     def is_exact(self) -> bool:
-        """Whether a load that remembers finds every change; if not, only a load after `forget` is sure to."""
+        """Whether a load that remembers finds every change; if not, only a load after `start_over` is sure to."""
 
     def probe(self) -> Hashable | None:
         """Return a cheap token of the state's version, or None if only a load can tell.
@@ -72,7 +73,7 @@ class StateStore(Protocol):
         The mapping of the result belongs to the store and holds until the next load.
         """
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """Compare the next load with nothing, as if it were the first."""
 
     def close(self) -> None:

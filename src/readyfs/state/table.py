@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.types import NullType
 
 from readyfs.errors import StateError
-from readyfs.partition import escape_text
 from readyfs.state.rows.parser import ROW_FIELDS
 from readyfs.state.store import StateTable
+from readyfs.text import escape_text
 
 _OPTIONAL: Final = frozenset({"updated_at", "record_count", "schema_version"})
 _LISTED_NAMES: Final = 40

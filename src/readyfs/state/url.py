@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError
 
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _MASK: Final = "***"
 _SECRET_KEY: Final = re.compile(r"pass|pwd|secret|token|credential|key$", re.IGNORECASE)

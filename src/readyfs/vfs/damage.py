@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from readyfs.partition import escape_text
 from readyfs.raw.store import EntryKind, RawEntry
+from readyfs.text import escape_text
 
 RelPath: TypeAlias = tuple[bytes, ...]
 """Names from the run directory down; empty for the run directory itself."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from readyfs.errors import BrokenRunError, StaleHandleError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 from readyfs.vfs.nodes import ROOT_INODE, AboveNode, BrokenNode, DateNode, InodeNumber, Node, root_node
 from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
 

@@ -24,8 +24,9 @@ import structlog
 from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import BrokenRunError, PostponedError, TooManyHandlesError, UsageError, WouldBlockError
-from readyfs.partition import Partition, PartitionKey, escape_text
+from readyfs.partition import Partition, PartitionKey
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
+from readyfs.text import escape_text
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
 from readyfs.vfs.descriptors import are_exhausted

@@ -164,7 +164,7 @@ def test_row_from_the_future_does_not_hide_what_comes_after_it(
     mariadb.put("2024-06-03", "2200-01-01 00:00:00")
     mariadb.put("2024-06-04", "2024-06-03 07:33:00")
     if whole:
-        reader.store.forget()
+        reader.store.start_over()
     assert (reader.load().changed is None) == whole
     mariadb.put("2024-05-01", "2024-06-03 07:33:30", current_run_id="after")
     load = reader.load()
@@ -196,7 +196,7 @@ def test_change_that_a_watermark_cannot_see_waits_for_the_full_comparison(
 def test_forgetting_makes_the_full_comparison_at_once(reader: Reader, mariadb: MariadbDatabase) -> None:
     statement, values = UNTOUCHED
     mariadb.execute(statement, *values)
-    reader.store.forget()
+    reader.store.start_over()
     load = reader.load()
     assert load.changed is None
     assert load.series[KEY].run_ids[0] == b"unseen"

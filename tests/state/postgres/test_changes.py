@@ -1001,7 +1001,7 @@ def test_chunks_give_what_rows_give(postgres: StateDatabase, kinds: str) -> None
             session.execute("TRUNCATE partition_state")
             for cells in rows:
                 session.execute(insert, (*cells[:4], "success", *cells[4:]))
-            by_rows.forget()
+            by_rows.start_over()
             load, other = follower.follow(), by_rows.load()
             assert follower.held == contents_of(other.series)
             assert (load.withheld.counts, load.rows) == (other.withheld.counts, other.rows)

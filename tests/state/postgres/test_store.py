@@ -159,7 +159,7 @@ def test_lock_is_waited_for_no_longer_than_the_timeout(postgres: StateDatabase) 
             writer.execute("LOCK TABLE partition_state IN ACCESS EXCLUSIVE MODE")
             for _ in range(3):
                 with pytest.raises(StateError, match="was locked for"):
-                    store.forget()
+                    store.start_over()
                     store.load()
         assert customers(store.load()) == ["c1"]
 
@@ -239,12 +239,12 @@ def test_lost_connection_is_an_outage_until_the_next_load(postgres: StateDatabas
             else:
                 postgres.server.end_sessions(postgres.name)
                 proxy.cut_after = 30_000
-                store.forget()
+                store.start_over()
                 with pytest.raises(StateError):
                     load_twice(store)
                 proxy.cut_after = None
             postgres.set_row(PARTITION._replace(customer_id=f"new{round_number}"))
-            store.forget()
+            store.start_over()
             load = load_again(store)
             assert load.rows == 3001 + round_number
             assert sum(len(rows.dates) for rows in load.series.values()) == 3001 + round_number
@@ -253,7 +253,7 @@ def test_lost_connection_is_an_outage_until_the_next_load(postgres: StateDatabas
 def load_twice(store: StateStore) -> StateLoad:
     """Load; one that a lost connection did not fail is followed by another, over a new one."""
     store.load()
-    store.forget()
+    store.start_over()
     return store.load()
 
 
@@ -281,7 +281,7 @@ def test_schema_that_changes_under_it_is_an_outage(
     with reading(postgres) as store:
         store.load()
         postgres.execute(damage.format("partition_state"))
-        store.forget()  # a change that moves no row need not be seen before the next whole load
+        store.start_over()  # a change that moves no row need not be seen before the next whole load
         with pytest.raises(StateError, match=message):
             store.load()
         postgres.execute(repair.format("partition_state"))
@@ -332,13 +332,13 @@ def test_outages_leak_neither_sessions_nor_descriptors_nor_threads(postgres: Sta
                         proxy.cut()
                     case _:
                         proxy.cut_after = 30_000
-                store.forget()
+                store.start_over()
                 try:
                     store.load()
                 except StateError:
                     pass  # which of them notice is not the point
                 proxy.cut_after = None
-                store.forget()
+                store.start_over()
                 assert load_again(store).rows == 2000
             assert len(postgres.sessions()) <= 1
             assert len(open_descriptors()) <= before + 4  # the proxy's, of a connection on its way out
@@ -353,6 +353,6 @@ def test_close_ends_every_session(postgres: StateDatabase) -> None:
         store.load()
         postgres.execute("ALTER TABLE partition_state RENAME TO away")
         with pytest.raises(StateError):
-            store.forget()
+            store.start_over()
             store.load()
     wait_for_sessions(postgres, 0)

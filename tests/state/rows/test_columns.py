@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from readyfs.partition import SeriesKey, SeriesRows
+from readyfs.partition import SeriesKey
+from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import RowParser

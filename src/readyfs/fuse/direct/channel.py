@@ -143,12 +143,12 @@ class Channel:
 
     # ---- notifications (see `readyfs.fuse.notifications.Notifier`) ---------------------------------------------
 
-    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+    def invalidate_entry(self, parent: InodeNumber, name: bytes) -> None:
         """FUSE_NOTIFY_INVAL_ENTRY."""
         body = NOTIFY_INVAL_ENTRY_OUT.pack(parent, len(name), 0) + name + b"\0"
         os.write(self._fd, notification(Notify.INVAL_ENTRY, body))
 
-    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+    def invalidate_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         """FUSE_NOTIFY_INVAL_INODE."""
         body = NOTIFY_INVAL_INODE_OUT.pack(inode, -1 if attributes_only else 0, 0)
         os.write(self._fd, notification(Notify.INVAL_INODE, body))

@@ -138,7 +138,7 @@ class DirectEngine:
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:
-            self._channel.forget_inode(inode, attributes_only=False)
+            self._channel.invalidate_inode(inode, attributes_only=False)
         except OSError as error:
             if error.errno != errno.ENOENT:
                 log.warning("the kernel refused a notification", error=error.strerror, subject=[inode])

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from readyfs.errors import FuseError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 DEVICE: Final = "/dev/fuse"
 _FUSERMOUNT: Final = "fusermount3"

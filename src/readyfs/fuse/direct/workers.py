@@ -40,6 +40,7 @@ from readyfs.fuse.direct.protocol import (
 from readyfs.fuse.errno_table import errno_of
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
 from readyfs.metrics.request_tally import RequestTally, sum_tallies
+from readyfs.raw.guard import HANG_S, MAX_HUNG
 
 log = structlog.get_logger("readyfs.fuse")
 
@@ -52,10 +53,6 @@ SLOW_RELIEFS: Final = 4
 SLOW_WITHIN_S: Final = 0.1
 """So many reliefs within so short a time: the raw store is slow, and not just was once."""
 SLOW_FOR_S: Final = 0.5
-HANG_S: Final = 1.0
-"""A request that waits for the raw store for longer hangs, for all that is known."""
-MAX_HUNG: Final = 7
-"""How many times `raw_threads` may hang beside those that wait."""
 QUIET_MOMENTS: Final = 25
 """After so many moments without a wait the watch goes to sleep."""
 

@@ -26,7 +26,7 @@ from readyfs.fuse.errno_table import errno_of
 from readyfs.fuse.pyfuse3.raw_calls import RawCall, RawCalls
 from readyfs.metrics.durations import BEGUN, Durations
 from readyfs.metrics.request_tally import RequestTally
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber
@@ -225,11 +225,11 @@ class Operations(pyfuse3.Operations):
 class Pyfuse3Notifier:
     """pyfuse3's blocking notifications; both release the interpreter lock while the kernel waits."""
 
-    def forget_entry(self, parent: InodeNumber, name: bytes) -> None:
+    def invalidate_entry(self, parent: InodeNumber, name: bytes) -> None:
         """Drop one name."""
         pyfuse3.invalidate_entry(parent, name)
 
-    def forget_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
+    def invalidate_inode(self, inode: InodeNumber, *, attributes_only: bool) -> None:
         """Drop a node's attributes, and its pages unless told otherwise."""
         pyfuse3.invalidate_inode(inode, attr_only=attributes_only)
 

@@ -18,13 +18,10 @@ from typing import Final, Generic, TypeVar
 import trio
 
 from readyfs.errors import PostponedError
+from readyfs.raw.guard import HANG_S, MAX_HUNG
 
 T = TypeVar("T")
 
-HANG_S: Final = 1.0
-"""A call that holds its thread for longer hangs, for all that is known."""
-MAX_HUNG: Final = 7
-"""How many times `threads` may hang beside the threads that work."""
 POSTPONED_S: Final = 0.1
 MAX_POSTPONED_S: Final = 1.6
 """How long a postponed call waits before it is tried again: the first time, and after many times in vain."""

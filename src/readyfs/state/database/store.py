@@ -23,7 +23,6 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from readyfs.errors import StateError, UsageError
-from readyfs.partition import escape_text
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.database.watermark import Changes, Remembered
 from readyfs.state.filters import Filters
@@ -31,6 +30,7 @@ from readyfs.state.rows.fetch import CHUNK_ROWS, RowBuffer
 from readyfs.state.rows.patching import CannotPatchError
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.url import render_label, scrub
+from readyfs.text import escape_text
 
 _log = structlog.get_logger("readyfs.state")
 
@@ -116,7 +116,7 @@ class DatabaseStore:
             None, known.series, known.withheld, known.rows + known.withheld.total(), lock_ms, known.changed
         )
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """Have the next load read everything."""
         self._known = None
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
+from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.series_rows import SeriesRows
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.filters import Filters
 from readyfs.state.rows.parser import RawKey, Row, RowParser, raw_key

@@ -19,8 +19,8 @@ import structlog
 import trio
 
 from readyfs.errors import UsageError
-from readyfs.partition import escape_text
 from readyfs.state.url import parse_url, render_label, scrub
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     import psycopg

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
+from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import Moment

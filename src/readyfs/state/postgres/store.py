@@ -21,7 +21,6 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
@@ -35,6 +34,7 @@ from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import ready_rows
 from readyfs.state.url import render_label, scrub
+from readyfs.text import escape_text
 
 _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
@@ -91,7 +91,7 @@ class PostgresStore:
             memory.moment.token, memory.series, memory.withheld, memory.rows + memory.odd_rows, lock_ms, memory.changed
         )
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """Compare the next load with nothing."""
         self._memory = None
 

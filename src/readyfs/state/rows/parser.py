@@ -9,15 +9,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
-from readyfs.partition import (
-    SeriesKey,
-    SeriesRows,
-    WithheldExample,
-    WithheldReason,
-    WithheldTally,
-    escape_text,
-    render_date,
-)
+from readyfs.partition import SeriesKey, WithheldExample, WithheldReason, WithheldTally, render_date
+from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.columns import Chunk, UnusualError, add_chunk, split_rows
 from readyfs.state.rows.records import Records
 from readyfs.state.rows.values import (
@@ -31,6 +24,7 @@ from readyfs.state.rows.values import (
     show_value,
 )
 from readyfs.state.rows.vocabulary import Vocabulary
+from readyfs.text import escape_text
 
 ROW_FIELDS: Final = (
     "source",

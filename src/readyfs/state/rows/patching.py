@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldExample, WithheldTally
+from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.parser import RawKey, RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
 

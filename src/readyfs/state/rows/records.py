@@ -15,7 +15,8 @@ from operator import eq, iadd, itemgetter, lt
 from struct import Struct
 from typing import Final
 
-from readyfs.partition import SeriesKey, SeriesRows
+from readyfs.partition import SeriesKey
+from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.vocabulary import Vocabulary
 
 _RECORD: Final = Struct("=4q")

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from readyfs.partition import NOT_SET, escape_text, parse_date
+from readyfs.partition import NOT_SET, parse_date
+from readyfs.text import escape_text
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _SECOND_NS: Final = 1_000_000_000

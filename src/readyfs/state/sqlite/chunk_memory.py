@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from readyfs.partition import SeriesKey, SeriesRows, WithheldTally
+from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.rows.columns import Chunk
 from readyfs.state.rows.parser import Row, RowParser
@@ -46,9 +47,9 @@ class ChunkMemory:
     def __init__(self, ready: str, filters: Filters) -> None:
         self._ready = ready
         self._vocabulary = Vocabulary(filters)
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Know nothing: every chunk has changed."""
         self._digests: dict[int, bytes] = {}
         self._members: dict[int, array[int]] = {}

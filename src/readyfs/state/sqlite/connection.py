@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from readyfs.state.sqlite.errors import locked, unrecovered
+from readyfs.state.sqlite.errors import locked_error, unrecovered
 from readyfs.state.sqlite.file import Access, HeaderFile, Sighting, choose_access, look, may_recover, render_uri
 
 SETTLED_NS: Final = 50_000_000
@@ -63,7 +63,7 @@ class SqliteConnection:
         return version
 
     @contextmanager
-    def locked(self, timeout_s: float) -> Iterator[bool]:
+    def shared_lock(self, timeout_s: float) -> Iterator[bool]:
         """Hold the shared lock of the file, if it can be had in time."""
         got_lock = self._header.lock(timeout_s)
         try:
@@ -87,9 +87,9 @@ class SqliteConnection:
         if not self._header.is_wal():
             yield
             return
-        with self.locked(timeout_s) as got_lock:
+        with self.shared_lock(timeout_s) as got_lock:
             if not got_lock:
-                raise locked(path, timeout_s)
+                raise locked_error(path, timeout_s)
             yield
 
     def _connect(self, path: Path, timeout_s: float) -> sqlite3.Connection:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from readyfs.errors import StateError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 
 def is_locked(error: sqlite3.Error) -> bool:
@@ -21,7 +21,7 @@ def explain(error: sqlite3.Error, path: Path, timeout_s: float) -> StateError:
     code = _code(error)
     text = escape_text(str(error))
     if is_locked(error):
-        return locked(path, timeout_s)
+        return locked_error(path, timeout_s)
     match code:
         case "SQLITE_NOTADB":
             return StateError(f"{name} is not a SQLite database", "give the producer's database file")
@@ -43,7 +43,7 @@ def explain(error: sqlite3.Error, path: Path, timeout_s: float) -> StateError:
     return StateError(f"{name} cannot be read: {detail}", "check the file and the producer")
 
 
-def locked(path: Path, timeout_s: float) -> StateError:
+def locked_error(path: Path, timeout_s: float) -> StateError:
     """Return the outage of a database that a writer kept locked for the whole timeout."""
     return StateError(
         f"state database {escape_text(os.fspath(path))} was locked by another process for {timeout_s:g} s",

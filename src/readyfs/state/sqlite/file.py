@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from readyfs.errors import StateError
-from readyfs.partition import escape_text
+from readyfs.text import escape_text
 
 _VERSION_OFFSET: Final = 18
 """Write and read version of the file format; 2 means WAL (SQLite file format, section 1.3)."""

@@ -18,7 +18,6 @@ import structlog
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from readyfs.errors import StateError
-from readyfs.partition import escape_text
 from readyfs.state.filters import Filters
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
@@ -26,10 +25,11 @@ from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, NotPatchableError, PackedChunk
 from readyfs.state.sqlite.chunks import plan_chunks
 from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain, is_locked, locked
+from readyfs.state.sqlite.errors import explain, is_locked, locked_error
 from readyfs.state.sqlite.file import Access, look
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
+from readyfs.text import escape_text
 
 MANY_ROWS: Final = 2_000_000
 """Above this many ready rows one load in rollback-journal mode holds up the producer for seconds."""
@@ -105,16 +105,16 @@ class SqliteStore:
         try:
             changed = self._memory.update(found.changed, found.present)
         except NotPatchableError:
-            self.forget()
+            self.start_over()
             return self.load()
         except BaseException:
-            self.forget()
+            self.start_over()
             raise
         return StateLoad(token, self._memory.series, self._memory.withheld(), self._memory.rows, lock_ms, changed)
 
-    def forget(self) -> None:
+    def start_over(self) -> None:
         """Compare the next load with nothing."""
-        self._memory.forget()
+        self._memory.clear()
 
     def close(self) -> None:
         """Close the connection."""
@@ -181,7 +181,7 @@ class SqliteStore:
 
     def _load_rows(self, token: _Token, lock_ms: float, buffer: RowBuffer) -> StateLoad:
         """Parse all rows of what cannot be read in chunks: a view, or a table without a key."""
-        self.forget()
+        self.start_over()
         self._row_loads += 1
         if self._row_loads == 2:  # the first load is whole anyway
             reason = "it is no table with row numbers and a unique key over source, customer, query and date"
@@ -205,9 +205,9 @@ class SqliteStore:
         if opened.access is not Access.WAL_AT_REST:
             yield
             return
-        with opened.locked(self._timeout_s) as got_lock:
+        with opened.shared_lock(self._timeout_s) as got_lock:
             if not got_lock:
-                raise locked(self._path, self._timeout_s)
+                raise locked_error(self._path, self._timeout_s)
             if look(self._path) != opened.seen:
                 raise _MovedError
             yield
@@ -226,7 +226,7 @@ class SqliteStore:
                 found = self._read_rows(connection, columns)
             else:
                 if plan.signature != self._signature or self._memory.has_duplicates:
-                    self.forget()
+                    self.start_over()
                 self._signature = plan.signature
                 found = _ChunksRead(*plan.read(connection, self._memory))
             after = look(self._path)
