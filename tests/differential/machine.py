@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Final, TypeVar
 
 from hypothesis import strategies as st
@@ -33,7 +32,6 @@ from tests.differential.world import CONTROL, LONG, NOT_TEXT, RAW, SHAPES, World
 from tests.mount import mutations
 
 PATIENCE_S: Final = 60.0
-DROP_CACHES: Final = Path("/proc/sys/vm/drop_caches")
 MOST_HELD: Final = 8
 
 PARTITIONS: Final = [
@@ -130,8 +128,6 @@ class DifferentialMachine(RuleBasedStateMachine):
     """Drives one world; a subclass names it."""
 
     world: ClassVar[World]
-    may_drop_caches: ClassVar[bool] = False
-    """Whether the whole machine's caches of names are dropped now and then, which slows everything else down."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,11 +181,11 @@ class DifferentialMachine(RuleBasedStateMachine):
     def refresh_without_a_change(self) -> None:
         self.world.refresh()
 
-    @precondition(lambda self: self.may_drop_caches and self._drops < 2 and os.access(DROP_CACHES, os.W_OK))
+    @precondition(lambda self: self._drops < 2 and os.geteuid() == 0)
     @rule()
-    def drop_caches(self) -> None:
+    def drop_names(self) -> None:
         self._drops += 1
-        DROP_CACHES.write_text("2")
+        self.world.drop_names()
 
     # ---- by path ----------------------------------------------------------------------------------------------
 

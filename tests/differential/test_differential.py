@@ -20,9 +20,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield found
 
 
-def run(world: World, how: settings, *, may_drop_caches: bool = False) -> None:
-    names = {"world": world, "may_drop_caches": may_drop_caches}
-    run_state_machine_as_test(type("Differential", (DifferentialMachine,), names), settings=how)
+def run(world: World, how: settings) -> None:
+    run_state_machine_as_test(type("Differential", (DifferentialMachine,), {"world": world}), settings=how)
 
 
 @pytest.mark.timeout(600)  # making a failing stream small takes minutes
@@ -51,5 +50,4 @@ def test_every_side_answers_alike_for_long(world: World) -> None:
         settings(
             max_examples=3000, stateful_step_count=100, deadline=None, print_blob=True, suppress_health_check=SLOW
         ),
-        may_drop_caches=True,
     )

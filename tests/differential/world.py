@@ -21,6 +21,7 @@ from typing import Final
 from readyfs.demo.producer import LogicalPartition, Producer
 from tests.differential.reference_tree import ReferenceTree
 from tests.mount.daemon import ENGINES, Daemon, Place, start, take_down
+from tests.mount.forgetting import drop_names
 
 RAW: Final = "raw"
 """The name of the raw side among the engines."""
@@ -136,6 +137,11 @@ class World:
         self.tree.clear()
         self.refresh()
         shutil.rmtree(self._place.raw / self.source, ignore_errors=True)
+
+    def drop_names(self) -> None:
+        """Have the kernel forget every name of every mount."""
+        for place in self._places.values():
+            drop_names(place.mountpoint)
 
     def kill(self) -> None:
         """Kill every daemon: frees who waits for one that does not answer."""

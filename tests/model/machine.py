@@ -42,6 +42,7 @@ from tests.model.reference import (
     shown_path,
 )
 from tests.mount.daemon import TRAITS, Daemon, Place, start, take_down, wait_until
+from tests.mount.forgetting import drop_names
 
 T = TypeVar("T")
 
@@ -65,7 +66,6 @@ NAMES: Final = [*sorted(REQUIRED), EXTRA, b".payload.jsonl.crc"]
 STRANGERS: Final = [(b"nobody",), (b".git",), (b"007", b"q9"), (b"007", b"q1", b"2031-01-01"), (b"a:b",), (b"..x",)]
 
 DEATH: Final = frozenset({errno.ENOTCONN, errno.ECONNABORTED, errno.EIO})
-DROP_CACHES: Final = FilePath("/proc/sys/vm/drop_caches")
 PATIENCE_S: Final = 90.0
 EVENTS_APART: Final = 8
 """Rare and slow events (restarts, dropped caches) keep so many changes of the state between them."""
@@ -283,11 +283,14 @@ class ReadyfsMachine(RuleBasedStateMachine):
         os.rename(self._place.base / "state.away", self._place.state)
         self._is_down = False
 
-    @precondition(lambda self: self._is_event_due and DROP_CACHES.exists() and os.geteuid() == 0)
-    @rule(what=st.sampled_from(["2", "3"]))
-    def drop_caches(self, what: str) -> None:
+    @precondition(lambda self: self._is_event_due and os.geteuid() == 0)
+    @rule(pages=st.booleans())
+    def drop_caches(self, pages: bool) -> None:
         self._last_event = self._pipeline.steps
-        DROP_CACHES.write_text(what)
+        if mounts_at(self._place.mountpoint):
+            drop_names(self._place.mountpoint)
+        for held in self._files if pages else ():
+            os.posix_fadvise(held.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     @precondition(lambda self: self._is_event_due and self._can_start)
     @rule()

@@ -1,12 +1,15 @@
-"""A daemon under test: the real command in a process of its own, over a real kernel mount.
+"""A daemon under test: the real program in a process of its own, over a real kernel mount.
 
-`start` starts it and waits until it serves; `mounted` and `running` take it down again whatever happened: in an orderly
-way if it still answers, by signals and a lazy unmount if not. The reader is always the test's process or a child of it.
+`start` starts it and waits until it serves: by fork, see `forked`, or `afresh` as a new program. `mounted` and
+`running` take it down again whatever happened: in an orderly way if it still answers, by signals and a lazy unmount if
+not. The reader is always the test's process or a child of it.
 """
 
 from __future__ import annotations
 
+import atexit
 import errno
+import functools
 import json
 import os
 import signal
@@ -26,6 +29,7 @@ from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
+from tests.mount.forked import ForkedProcess, Stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ class Daemon:
     """One running daemon; `path` is its mount point."""
 
     place: Place
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log: Path
     traits: Traits = TRAITS["pyfuse3"]
 
@@ -225,8 +229,13 @@ class Daemon:
 
 def mount_command(place: Place, *arguments: str, engine: str = "pyfuse3") -> list[str]:
     """Return the command line that mounts a place."""
+    return [sys.executable, "-m", "readyfs", *mount_arguments(place, *arguments, engine=engine)]
+
+
+def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> list[str]:
+    """Return the arguments of `readyfs` that mount a place."""
     return [
-        *(sys.executable, "-m", "readyfs", "mount", str(place.mountpoint)),
+        *("mount", str(place.mountpoint)),
         *("--state", str(place.state), "--raw", str(place.raw)),
         *("--runtime-dir", str(place.runtime_dir), "--state-dir", str(place.base / "var")),
         *ENGINES[engine],
@@ -234,20 +243,37 @@ def mount_command(place: Place, *arguments: str, engine: str = "pyfuse3") -> lis
     ]
 
 
-def start(place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = ()) -> Daemon:
-    """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise."""
+@functools.cache
+def stem() -> Stem:
+    """Return the stem of this process's daemons."""
+    started = Stem()
+    atexit.register(started.close)
+    return started
+
+
+def start(
+    place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = (), afresh: bool = False
+) -> Daemon:
+    """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise.
+
+    It is forked, or a new program `afresh` and behind a `wrapper`.
+    """
     if "--interval" not in arguments:
         arguments = ("--interval", "1h", *arguments)
     log = place.base / "daemon.log"
     offset = log.stat().st_size if log.exists() else 0
+    process: subprocess.Popen[bytes] | ForkedProcess
     with log.open("ab") as output:
-        process = subprocess.Popen(
-            [*wrapper, *mount_command(place, *arguments, engine=engine)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-        )
+        if wrapper or afresh:
+            process = subprocess.Popen(
+                [*wrapper, *mount_command(place, *arguments, engine=engine)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+            )
+        else:
+            process = stem().fork(mount_arguments(place, *arguments, engine=engine), output.fileno())
     daemon = Daemon(place, process, log, TRAITS[engine])
 
     def is_serving() -> bool:
@@ -289,9 +315,9 @@ def take_down(daemon: Daemon) -> None:
 
 
 @contextmanager
-def running(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[Daemon]:
+def running(place: Place, *arguments: str, engine: str = "pyfuse3", afresh: bool = False) -> Iterator[Daemon]:
     """Mount a place for a body that ends the daemon itself, or not: whatever it leaves is taken down."""
-    daemon = start(place, *arguments, engine=engine)
+    daemon = start(place, *arguments, engine=engine, afresh=afresh)
     try:
         yield daemon
     finally:
@@ -299,13 +325,13 @@ def running(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[
 
 
 @contextmanager
-def mounted(place: Place, *arguments: str, engine: str = "pyfuse3") -> Iterator[Daemon]:
+def mounted(place: Place, *arguments: str, engine: str = "pyfuse3", afresh: bool = False) -> Iterator[Daemon]:
     """Mount a place for the body and watch how it ends.
 
     Afterwards nothing may be open in the daemon, no request may have met a bug, and the daemon must end by itself with
     exit code 0 and leave no mount.
     """
-    with running(place, *arguments, engine=engine) as daemon:
+    with running(place, *arguments, engine=engine, afresh=afresh) as daemon:
         yield daemon
         assert daemon.process.poll() is None, f"the daemon died:\n{daemon.log_text()}"
         wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")

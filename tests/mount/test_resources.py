@@ -9,13 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.mount.daemon import Place, files_below, held_descriptors, mounted, partition, wait_until
+from tests.mount.forgetting import drop_names
 
 MEBIBYTE = 1024 * 1024
-
-
-def drop_dentries_and_inodes() -> None:
-    """Have the kernel forget what nobody uses (proc_sys_vm(5))."""
-    Path("/proc/sys/vm/drop_caches").write_text("2\n")
 
 
 def resident_bytes(pid: int) -> int:
@@ -70,7 +66,7 @@ def test_known_directories_take_few_bytes_and_give_them_back(place: Place, engin
         for number in range(series):
             for day in days:
                 place.producer.set_ready(partition(customer=f"c{number % 20}", query=f"q{number}", date=day), "r1")
-    with mounted(place, engine=engine) as daemon:
+    with mounted(place, engine=engine, afresh=True) as daemon:
         names = os.listdir(daemon.path)
         before = private_bytes(daemon.pid)
         for customer in names:
@@ -83,7 +79,7 @@ def test_known_directories_take_few_bytes_and_give_them_back(place: Place, engin
         assert grown < 150 * known + 6 * MEBIBYTE, (grown, known)
 
         def is_forgotten() -> bool:
-            drop_dentries_and_inodes()
+            drop_names(daemon.path)
             return daemon.count("inodes") <= 2
 
         wait_until(is_forgotten, "the kernel forgot, and so did the daemon", patience_s=100.0)
@@ -104,7 +100,7 @@ def test_inodes_return_when_the_kernel_forgets(place: Place, engine: str) -> Non
         assert daemon.count("inodes") == full
 
         def is_forgotten() -> bool:
-            drop_dentries_and_inodes()
+            drop_names(daemon.path)
             return daemon.count("inodes") <= 2
 
         wait_until(is_forgotten, "the kernel forgot, and so did the daemon")
@@ -117,11 +113,11 @@ def test_forgotten_nodes_are_found_again_with_the_same_numbers(place: Place, eng
     place.producer.write_and_publish(part, "r1", b"old\n")
     with mounted(place, engine=engine) as daemon, open(daemon.of(part), "rb", buffering=0) as held:
         before = daemon.of(part).stat().st_ino
-        drop_dentries_and_inodes()
+        drop_names(daemon.path)
         assert daemon.of(part).stat().st_ino == before
         place.producer.write_and_publish(part, "r2", b"new\n")
         daemon.refresh()
-        drop_dentries_and_inodes()
+        drop_names(daemon.path)
         assert held.read() == b"old\n"
         assert daemon.of(part).read_bytes() == b"new\n"
 
@@ -132,7 +128,7 @@ def test_memory_does_not_grow_over_many_refreshes(place: Place, engine: str) -> 
         for number in range(1000):
             day = f"20{number % 20:02}-{number // 20 % 12 + 1:02}-{number // 240 + 1:02}"
             place.producer.set_ready(partition(date=day), f"run-{number}")
-    with mounted(place, engine=engine) as daemon:
+    with mounted(place, engine=engine, afresh=True) as daemon:
         sizes = []
         for turn in range(200):
             place.producer.set_ready(partition(date=f"2030-01-{turn % 28 + 1:02}"), f"turn-{turn}")

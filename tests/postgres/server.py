@@ -7,7 +7,6 @@ root have it run by a system user. It ends with the thread that started it, what
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import random
@@ -26,6 +25,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from tests.adoption import adopting_orphans
+
 SUPERUSER: Final = "postgres"
 PASSWORD: Final = "super secret"
 PATIENCE_S: Final = 30.0
@@ -35,9 +36,6 @@ DIRECTORY_PREFIX: Final = "readyfs-postgres-"
 _UNPRIVILEGED: Final = ("postgres", "nobody")
 _PORTS: Final = range(20_000, 32_000)
 """Below those that the kernel hands out: nobody takes the port while the server is down."""
-
-_PR_SET_CHILD_SUBREAPER: Final = 36
-_libc: Final = ctypes.CDLL(None, use_errno=True)
 
 _SETTINGS: Final = {
     "autovacuum": "off",  # which rows have which versions is the tests' business
@@ -192,7 +190,7 @@ class PostgresServer:
         children = [pid for pid in self.processes() if pid != self.pid]
         for pid in children:
             os.kill(pid, signal.SIGKILL)
-        with _adopting_orphans():
+        with adopting_orphans():
             self._end(signal.SIGKILL)
             for pid in children:
                 os.waitpid(pid, 0)
@@ -413,18 +411,3 @@ def _send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except ProcessLookupError:
         return  # ended by itself
-
-
-@contextmanager
-def _adopting_orphans() -> Iterator[None]:
-    """Become the parent of processes whose own dies, see prctl(2): what init never reaps would stay in the table."""
-    _set_adopting(True)
-    try:
-        yield
-    finally:
-        _set_adopting(False)
-
-
-def _set_adopting(on: bool) -> None:
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(on), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")

@@ -1,0 +1,78 @@
+"""The stem: a process that has imported the program, and forks a daemon whenever `forked.Stem` asks.
+
+    python stem.py DESCRIPTOR -m readyfs
+
+The descriptor is a socket to the parent. Each message on it holds arguments and environment of a daemon, as JSON, and
+with it comes the descriptor for its output; the answer is the daemon's process number. A daemon is forked twice, so
+that it loses its parent and falls to whoever asked. The last two arguments are for those who look for our processes in
+the process list.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import sys
+from typing import Final
+
+PROGRAM: Final = ("readyfs.cli.main", "readyfs.cli.mount", "readyfs.daemon.run", "readyfs.state.open")
+"""What every daemon imports. None of it starts a thread, opens a file or keeps anything of the environment."""
+
+
+def serve(connection: socket.socket) -> list[str] | None:
+    """Fork whenever asked; return None when nobody asks any more, and in each new daemon its arguments."""
+    while True:
+        message, rights, _, _ = connection.recvmsg(1 << 20, socket.CMSG_SPACE(4))
+        if not message:
+            return None
+        (output,) = array.array("i", rights[0][2])
+        ours, theirs = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            daemon = os.fork()
+            if daemon:
+                os.write(theirs, str(daemon).encode())
+                os._exit(0)
+            for descriptor in (ours, theirs, connection.detach()):
+                os.close(descriptor)
+            return become(json.loads(message), output)
+        os.waitpid(middle, 0)  # only then has the daemon the parent that it is to have
+        connection.send(os.read(ours, 64))
+        for descriptor in (ours, theirs, output):
+            os.close(descriptor)
+
+
+def become(request: dict[str, object], output: int) -> list[str]:
+    """Make this process what `subprocess` would have made of it; return the daemon's arguments."""
+    arguments, environment = request["arguments"], request["environment"]
+    assert isinstance(arguments, list)
+    assert isinstance(environment, dict)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    return arguments
+
+
+def main() -> None:
+    """Be a stem, and in each of its descendants the program."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all, and our parent ends us
+    del sys.path[0]  # the directory of this script, whose modules are the tests'
+    for module in PROGRAM:
+        __import__(module)
+    gc.freeze()
+    arguments = serve(socket.socket(fileno=int(sys.argv[1])))
+    if arguments is not None:
+        sys.argv = ["readyfs", *arguments]
+        runpy.run_module("readyfs", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
