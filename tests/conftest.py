@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final, TypeVar
 import pytest
 import trio
 
+from tests.isolation import make_temporary_directory, remove_temporary_directory, unshare_mounts
 from tests.mariadb.fixtures import mariadb, mariadb_server
 from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
 
@@ -33,9 +35,33 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_temporary = pytest.StashKey[Path]()
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return how many processes run the tests: the one that is there for a few files, more for folders of them."""
-    return WORKERS if any(Path(argument.partition("::")[0]).is_dir() for argument in config.args) else 0
+    """Return how many processes run the tests: the one that is there for single files, more for folders.
+
+    Without root there are no mounts apart from those of others, so that all tests share one process.
+    """
+    is_folder = any(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
+    return WORKERS if is_folder and os.geteuid() == 0 else 0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several processes what it needs for itself, before anything is started or written."""
+    if hasattr(config, "workerinput"):
+        unshare_mounts()
+        config.stash[_temporary] = directory = make_temporary_directory()
+        config.option.basetemp = directory / "pytest"
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures of the session
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing behind, except what may explain a failure."""
+    directory = session.config.stash.get(_temporary, None)
+    if directory is not None and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        remove_temporary_directory(directory)
 
 
 @pytest.fixture

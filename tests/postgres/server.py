@@ -26,6 +26,7 @@ from urllib.parse import quote
 import psycopg
 
 from tests.adoption import adopting_orphans
+from tests.isolation import worker_number
 
 SUPERUSER: Final = "postgres"
 PASSWORD: Final = "super secret"
@@ -34,8 +35,8 @@ DIRECTORY_PREFIX: Final = "readyfs-postgres-"
 """`.ci/run` knows a server that tests left behind by this word on its command line."""
 
 _UNPRIVILEGED: Final = ("postgres", "nobody")
-_PORTS: Final = range(20_000, 32_000)
-"""Below those that the kernel hands out: nobody takes the port while the server is down."""
+_PORTS: Final = range(20_000 + 1000 * worker_number(), 21_000 + 1000 * worker_number())
+"""Below those that the kernel hands out, and this process's own: nobody takes one while its server is down."""
 
 _SETTINGS: Final = {
     "autovacuum": "off",  # which rows have which versions is the tests' business

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from pathlib import Path
 
 import psycopg
@@ -64,18 +63,22 @@ def test_paused_server_answers_nobody_until_it_is_resumed(own_postgres: StateDat
     try_reading(own_postgres)
 
 
-def test_removed_server_leaves_nothing_whatever_state_it_is_in(postgres_template: PostgresServer) -> None:
-    def segments() -> str:
-        return subprocess.run(["ipcs", "-m"], capture_output=True, text=True, check=True).stdout
+def shared_memory_of(pids: list[int]) -> list[str]:
+    """Return the segments of shared memory that these processes made (proc_sysvipc(5), column cpid)."""
+    _, *segments = Path("/proc/sysvipc/shm").read_text("ascii").splitlines()
+    return [segment for segment in segments if int(segment.split()[4]) in pids]
 
-    before, descriptors = segments(), len(open_descriptors())
+
+def test_removed_server_leaves_nothing_whatever_state_it_is_in(postgres_template: PostgresServer) -> None:
+    descriptors = len(open_descriptors())
     for state in ("start", "stop", "kill", "pause"):
         with postgres_template.copy() as server:
             pids = server.start().processes()
+            assert shared_memory_of(pids)
             getattr(server, state)() if state != "start" else None
         assert not server.directory.exists()
         assert not any(Path(f"/proc/{pid}/cmdline").exists() for pid in pids)
-    assert segments() == before
+        assert not shared_memory_of(pids)
     assert len(open_descriptors()) <= descriptors
 
 
