@@ -208,10 +208,10 @@ def test_nothing_is_written(place: Place) -> None:
 
 
 def test_exactly_the_kinds_and_fields_of_the_report_are_documented(place: Place) -> None:
-    assert own_table("docs/operations.md", "Checking the raw store")[: len(Kind)] == [kind.value for kind in Kind]
+    assert own_table("docs/check.md", "What it finds")[: len(Kind)] == [kind.value for kind in Kind]
     publish(place, 1)
     fields = check_json(place)[1]
-    text = section("docs/operations.md", "Checking the raw store").partition("The JSON document:")[2]
+    text = section("docs/check.md", "The JSON document")
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(fields)
     assert set(MEANINGS) == {*Kind, *WithheldReason}
 

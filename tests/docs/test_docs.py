@@ -184,7 +184,7 @@ def test_troubleshooting_knows_every_reason_to_withhold(reason: WithheldReason) 
 
 
 def test_exactly_the_log_events_of_the_program_are_documented() -> None:
-    assert set(own_table("docs/operations.md", "Log")) == log_events()
+    assert set(own_table("docs/logging.md", "Events")) == log_events()
 
 
 @pytest.mark.parametrize("promise", PROMISES)

@@ -1,6 +1,6 @@
 """What a check says in the end: one document, and a table of the same for people.
 
-The names in the document are read by schedulers: they stay as they are. `docs/operations.md` explains each.
+The names in the document are read by schedulers: they stay as they are. `docs/check.md` explains each.
 """
 
 from __future__ import annotations
