@@ -19,7 +19,6 @@ PAGES: Final = (
     "docs/install.md",
     "docs/limits.md",
     "docs/semantics.md",
-    "docs/state-stores.md",
 )
 MOST_WORDS: Final = 25
 
