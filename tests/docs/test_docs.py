@@ -321,6 +321,12 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
             assert anchor in map(slug, headings(place.read_text(encoding="utf-8"))), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_picture_that_a_page_shows_is_there(page: Path) -> None:
+    for target in re.findall(r"\b(?:src|srcset)=\"([^\"]+)\"", hide_code(page.read_text(encoding="utf-8"))):
+        assert (page.parent / target).is_file(), target
+
+
 def test_every_module_that_the_architecture_names_exists() -> None:
     spans = _SPAN.findall(hide_code(read("docs/architecture.md")))
     named = [span for span in spans if re.fullmatch(r"[\w/]+(\.py|/)", span)]
