@@ -60,6 +60,18 @@ bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
 docs: $(VENV)/.dev ## check that the documents match the program
 	@$(VENV)/bin/python -m pytest tests/docs $(ARGS)
 
+.PHONY: findings
+findings: ## check what decisions assume of other programs (downloads these)
+	@result=0
+	for script in findings/*.sh; do
+	    started=$$SECONDS code=0
+	    output=$$("$$script" 2>&1 </dev/null) || code=$$?
+	    case $$code in 0) outcome=ok ;; 1) outcome=changed ;; *) outcome=failed ;; esac
+	    printf '%-8s %4d s  %s\n' "$$outcome" $$((SECONDS - started)) "$$script"
+	    ((code == 0)) || { sed 's/^/    /' <<<"$$output"; result=1; }
+	done
+	exit $$result
+
 # The recipe makes both stamps; a checkout that was moved needs a new environment, whose scripts hold its path.
 ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
 $(VENV)/.demo $(VENV)/.dev: FORCE
