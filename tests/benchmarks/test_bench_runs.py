@@ -34,8 +34,8 @@ def present() -> set[str]:
     "works",
     [
         ("walk", "ls", "find", "du"),
-        ("small", "small-parallel", "duckdb"),
-        ("large", "large-cold", "large-random", "large-mmap", "large-parallel"),
+        pytest.param(("small", "small-parallel", "duckdb"), marks=pytest.mark.long),
+        pytest.param(("large", "large-cold", "large-random", "large-mmap", "large-parallel"), marks=pytest.mark.long),
     ],
     ids=lambda works: works[0],
 )
@@ -58,6 +58,7 @@ def test_quick_run_measures_everything_and_leaves_nothing(
     assert not mounts_below(tmp_path)
 
 
+@pytest.mark.long
 def test_quick_run_measures_refreshes_of_whoever_has_a_state(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     assert main(["--quick", "--only", "refresh", "--json", str(figures), "--directory", str(tmp_path)]) == 0
