@@ -41,7 +41,8 @@ from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount_point
 from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.notifications import Notifications
-from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine, Pyfuse3Notifier
+from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
+from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.fuse.raw_volumes import volume_finder
 from readyfs.life import Life, Phase

@@ -17,7 +17,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from readyfs import errors
-from readyfs.fuse.pyfuse3.engine import Operations
+from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.vfs.attributes import FOREVER_S, Presentation
 from readyfs.vfs.filesystem import Filesystem
