@@ -21,7 +21,7 @@ from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
-from readyfs.fuse.mount_point import detach
+from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
