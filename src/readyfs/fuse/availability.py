@@ -6,11 +6,9 @@ import os
 import shutil
 import stat
 from pathlib import Path
-from typing import Final
 
 from readyfs.errors import FuseError
-
-_FUSERMOUNT: Final = "fusermount3"
+from readyfs.fuse.fusermount import FUSERMOUNT
 
 
 def check_fuse(
@@ -18,7 +16,7 @@ def check_fuse(
     allow_other: bool,
     *,
     device: Path = Path("/dev/fuse"),
-    fusermount: str = _FUSERMOUNT,
+    fusermount: str = FUSERMOUNT,
     fuse_conf: Path = Path("/etc/fuse.conf"),
 ) -> None:
     """Raise `FuseError` if this machine cannot give us a FUSE mount.

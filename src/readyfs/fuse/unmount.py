@@ -9,11 +9,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import subprocess
 from pathlib import Path
 from typing import Final
 
-from readyfs.errors import FuseError, MountPointError
+from readyfs.errors import MountPointError
+from readyfs.fuse.fusermount import FUSERMOUNT, FUSERMOUNT_TIMEOUT_S, run_fusermount
 from readyfs.fuse.mount_table import mounts_at, resolve_mount_point
 from readyfs.privileges import Capability, has_capability
 from readyfs.text import escape_text
@@ -21,9 +21,6 @@ from readyfs.text import escape_text
 # include/uapi/linux/mount.h and fs.h, umount2(2).
 _MNT_DETACH: Final = 2
 _UMOUNT_NOFOLLOW: Final = 8
-
-_FUSERMOUNT: Final = "fusermount3"
-_FUSERMOUNT_TIMEOUT_S: Final = 10.0
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -67,7 +64,7 @@ def _end_mount(path: Path, *, lazy: bool) -> None:
     uid, _ = stack[-1].owner
     if uid != os.geteuid():  # fusermount3 says that there is no such mount
         raise MountPointError(f"{_show(place)} was mounted by user {uid}", "unmount it as that user, or as root")
-    _run_fusermount(place, lazy=lazy)
+    _fusermount(place, lazy=lazy)
 
 
 def _umount2(place: Path, *, lazy: bool) -> None:
@@ -80,27 +77,17 @@ def _umount2(place: Path, *, lazy: bool) -> None:
     raise MountPointError(f"cannot unmount {_show(place)} ({os.strerror(code)})", "see umount(2) for the reason")
 
 
-def _run_fusermount(place: Path, *, lazy: bool) -> None:
-    command = [_FUSERMOUNT, "-u", *(["-z"] if lazy else []), "--", os.fspath(place)]
+def _fusermount(place: Path, *, lazy: bool) -> None:
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_FUSERMOUNT_TIMEOUT_S,
-            env={**os.environ, "LC_ALL": "C"},
-            check=False,
-        )
-    except FileNotFoundError:
-        raise FuseError(f"{_FUSERMOUNT} is not installed", "install Debian's package fuse3") from None
-    except subprocess.TimeoutExpired:
+        done = run_fusermount("-u", *(["-z"] if lazy else []), "--", os.fspath(place))
+    except TimeoutError:
         raise MountPointError(
-            f"{_FUSERMOUNT} did not unmount {_show(place)} within {_FUSERMOUNT_TIMEOUT_S:g} s",
+            f"{FUSERMOUNT} did not unmount {_show(place)} within {FUSERMOUNT_TIMEOUT_S:g} s",
             "try again, or unmount as root",
         ) from None
     if done.returncode == 0:
         return
-    said = escape_text(done.stderr.strip().removeprefix(f"{_FUSERMOUNT}: ".encode()))
+    said = escape_text(done.stderr.strip().removeprefix(f"{FUSERMOUNT}: ".encode()))
     if "busy" in said:
         raise _busy(place)
     raise MountPointError(f"cannot unmount {_show(place)} ({said})", "unmount as the user who mounted it, or as root")
