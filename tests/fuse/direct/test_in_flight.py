@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
+from readyfs.fuse.direct.protocol import Opcode
 
 
 class Clock:
@@ -28,7 +29,7 @@ def table(clock: Clock) -> InFlight:
 
 
 def request(unique: int = 2) -> Request:
-    return Request(unique=unique, operation="open", inode=7, body=b"")
+    return Request(unique=unique, opcode=Opcode.OPEN, operation="open", inode=7, body=b"")
 
 
 def test_a_request_is_answered_by_one_alone(table: InFlight) -> None:

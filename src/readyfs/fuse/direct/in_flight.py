@@ -23,6 +23,7 @@ class Request:
     """One request: the header's fields that matter, and the body."""
 
     unique: int
+    opcode: int
     operation: str
     inode: int
     body: bytes

@@ -77,16 +77,16 @@ class Operations:
         inode = entry.node.inode
         return Answer(entry_out(entry), lambda: self._fs.forget([(inode, 1)]))
 
-    def forget(self, request: Request) -> None:
+    def forget(self, inode: int, body: bytes) -> None:
         """FORGET, which has no answer."""
-        (count,) = FORGET_IN.unpack_from(request.body)
-        self._fs.forget([(InodeNumber(request.inode), count)])
+        (count,) = FORGET_IN.unpack_from(body)
+        self._fs.forget([(InodeNumber(inode), count)])
 
-    def batch_forget(self, request: Request) -> None:
+    def batch_forget(self, body: bytes) -> None:
         """BATCH_FORGET, which has no answer."""
-        count, _ = BATCH_FORGET_IN.unpack_from(request.body)
+        count, _ = BATCH_FORGET_IN.unpack_from(body)
         end = BATCH_FORGET_IN.size + count * FORGET_ONE.size
-        self._fs.forget(FORGET_ONE.iter_unpack(memoryview(request.body)[BATCH_FORGET_IN.size : end]))
+        self._fs.forget(FORGET_ONE.iter_unpack(memoryview(body)[BATCH_FORGET_IN.size : end]))
 
     def _getattr(self, request: Request, may_block: bool) -> Answer:
         return Answer(attr_out(*self._fs.getattr(InodeNumber(request.inode))))
