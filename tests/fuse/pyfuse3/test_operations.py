@@ -125,6 +125,13 @@ async def test_system_error_is_passed_on_and_logged(operation: str) -> None:
     assert operations.tally.errors_by_errno() == {"ENOSPC": 1}
 
 
+async def test_raw_store_that_does_not_answer_is_an_io_error_and_logged() -> None:
+    operations = failing(errors.RawStoreUnresponsiveError("the raw store does not answer"))
+    with capture_logs() as logs:
+        assert await errno_of_call(CALLS["open"], operations) == errno.EIO
+    assert [(line["log_level"], line["event"]) for line in logs] == [("warning", "request failed")]
+
+
 @pytest.mark.parametrize("error", [OSError("no number"), OSError(0, "zero")])
 async def test_system_error_without_a_number_is_an_io_error(error: OSError) -> None:
     """Zero would be taken for success."""

@@ -6,7 +6,6 @@ a tally of its own.
 
 from __future__ import annotations
 
-import errno
 import time
 from bisect import bisect_left
 from time import perf_counter_ns
@@ -14,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from readyfs.errors import FilesystemError, PostponedError, WouldBlockError
+from readyfs.errors import FilesystemError, PostponedError, RawStoreUnresponsiveError, WouldBlockError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Answer, Handler, Operations
@@ -28,7 +27,7 @@ from readyfs.fuse.direct.protocol import (
     reply_error,
     reply_header,
 )
-from readyfs.fuse.errno_table import errno_of
+from readyfs.fuse.errno_table import MALFORMED, READ_ONLY, UNKNOWN_INTERRUPT, UNSUPPORTED, errno_of
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
 from readyfs.metrics.request_tally import RequestTally
 
@@ -64,7 +63,7 @@ class Dispatch:
         if not is_complete(opcode, length, len(data)):
             log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
             if opcode not in NO_ANSWER:
-                self._channel.send(reply_error(unique, errno.EIO))
+                self._channel.send(reply_error(unique, MALFORMED))
             return None
         operation, handler = self._handlers.get(opcode) or _WITHOUT_HANDLER.get(opcode, _UNSUPPORTED)
         durations = tally.durations[operation]
@@ -83,10 +82,10 @@ class Dispatch:
         elif opcode == Opcode.INTERRUPT:
             self._interrupt(unique, data)
         elif opcode in CHANGES:
-            self._channel.send(reply_error(unique, errno.EROFS))
+            self._channel.send(reply_error(unique, READ_ONLY))
         else:
             # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
-            self._channel.send(reply_error(unique, errno.ENOSYS))
+            self._channel.send(reply_error(unique, UNSUPPORTED))
         elapsed_ns = perf_counter_ns() - began_ns
         # What `note` does, without the price of a call.
         durations[bisect_left(REQUEST_BOUNDS_NS, elapsed_ns)] += 1
@@ -112,24 +111,22 @@ class Dispatch:
     def answer_late(self, requests: list[Request]) -> None:
         """Answer requests that were taken out of the table of those in flight; on the trio loop alone."""
         for request in requests:
-            self.late_tally.failed(request.operation, request.late_errno)
+            self._send(request, errno_of(request.late_error()), self.late_tally)
             self.late_tally.durations[request.operation].note(self._in_flight.waited_ns(request))
-            self._channel.send(reply_error(request.unique, request.late_errno))
 
     def _may_wait(self, request: Request, tally: RequestTally) -> bool:
         """Put a request among those in flight; answer it and return False if everything was given up."""
         if self._in_flight.enter(request):
             return True
-        tally.failed(request.operation, errno.EIO)
-        self._channel.send(reply_error(request.unique, errno.EIO))
+        self._send(request, errno_of(RawStoreUnresponsiveError()), tally)
         return False
 
     def _interrupt(self, unique: int, data: bytes) -> None:
         (interrupted,) = INTERRUPT_IN.unpack_from(data, IN_HEADER.size)
         if not self._in_flight.interrupt(interrupted):
-            # It is being answered just now, or about to wait: EAGAIN has the kernel ask again if it still matters.
+            # It is being answered just now, or about to wait: the kernel shall ask again.
             time.sleep(UNKNOWN_INTERRUPT_S)
-            self._channel.send(reply_error(unique, errno.EAGAIN))
+            self._channel.send(reply_error(unique, UNKNOWN_INTERRUPT))
 
     def _send(self, request: Request, answer: Answer | int, tally: RequestTally) -> None:
         if isinstance(answer, int):
@@ -147,13 +144,11 @@ def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | in
         return handler(request, may_block)
     except (WouldBlockError, PostponedError):
         raise
-    except FilesystemError as error:
+    except (FilesystemError, OSError) as error:
         return errno_of(error)
-    except OSError as error:
-        return error.errno or errno.EIO
-    except Exception:
+    except Exception as error:
         log.exception("request failed unexpectedly", operation=request.operation)
-        return errno.EIO
+        return errno_of(error)
 
 
 def _undo(request: Request, answer: Answer) -> None:

@@ -7,11 +7,12 @@ whoever finds it gone must undo what the answer would have promised.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+from readyfs.errors import FilesystemError, RawStoreUnresponsiveError, RequestInterruptedError
 
 INTERRUPT_GRACE_S: Final = 0.1
 """A request that is only slow is answered properly within this: a program with a signal handler must not see EINTR
@@ -29,7 +30,7 @@ class Request:
     body: bytes
     since: float = 0.0
     deadline: float = 0.0
-    late_errno: int = errno.EIO
+    late_error: type[FilesystemError] = RawStoreUnresponsiveError
 
 
 class InFlight:
@@ -62,12 +63,12 @@ class InFlight:
         request = self._requests.get(unique)
         if request is None:
             return False
-        request.late_errno = errno.EINTR
+        request.late_error = RequestInterruptedError
         request.deadline = min(request.deadline, self._monotonic() + INTERRUPT_GRACE_S)
         return True
 
     def take_late(self) -> list[Request]:
-        """Take out every request whose deadline is over: the caller answers each with its `late_errno`."""
+        """Take out every request whose deadline is over: the caller answers each with its `late_error`."""
         now = self._monotonic()
         return [one for one in tuple(self._requests.values()) if one.deadline <= now and self.take(one)]
 

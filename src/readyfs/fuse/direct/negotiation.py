@@ -5,7 +5,6 @@ Used by the engine for its mount and by `readyfs doctor` for a throwaway one, so
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import Protocol
 
@@ -39,7 +38,7 @@ def try_passthrough(channel: Channel, file: HasFileno) -> str | None:
     try:
         channel.close_backing(channel.open_backing(file.fileno()))
     except OSError as error:
-        return os.strerror(error.errno or errno.EIO)
+        return error.strerror or str(error)
     return None
 
 

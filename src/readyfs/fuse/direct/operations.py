@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -24,6 +23,7 @@ from readyfs.fuse.direct.protocol import (
 )
 from readyfs.fuse.direct.reads import Reads
 from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
+from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import InodeNumber
@@ -72,7 +72,7 @@ class Operations:
         entry = self._fs.lookup(InodeNumber(request.inode), request.body[:-1], may_block=may_block)
         if isinstance(entry, NegativeEntry):
             if not entry.timeout_s:
-                raise FileNotFoundError(errno.ENOENT, "no such name")
+                raise OSError(ABSENT, "no such name")
             return Answer(negative_out(entry))
         inode = entry.node.inode
         return Answer(entry_out(entry), lambda: self._fs.forget([(inode, 1)]))
@@ -104,7 +104,7 @@ class Operations:
         flags, _ = OPEN_IN.unpack_from(request.body)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             # A raw file that the kernel passes through it opens anew, with these flags and our rights.
-            raise OSError(errno.EROFS, "nothing can be written")
+            raise OSError(READ_ONLY, "nothing can be written")
         return Answer(*self._reads.open(InodeNumber(request.inode), may_block))
 
     def _read(self, request: Request, may_block: bool) -> Answer:
@@ -117,7 +117,7 @@ class Operations:
         return Answer()
 
     def _ioctl(self, request: Request, may_block: bool) -> Answer:
-        raise OSError(errno.ENOTTY, "no ioctl is known")
+        raise OSError(NO_IOCTL, "no ioctl is known")
 
     # ---- the rest -----------------------------------------------------------------------------------------------
 
@@ -141,5 +141,5 @@ def _xattr_answer(value: bytes, size: int) -> Answer:
     if not size:
         return Answer(GETXATTR_OUT.pack(len(value), 0))
     if len(value) > size:
-        raise OSError(errno.ERANGE, "the value is longer")
+        raise OSError(VALUE_TOO_LONG, "the value is longer")
     return Answer(value)

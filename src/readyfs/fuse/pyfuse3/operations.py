@@ -1,13 +1,12 @@
 """pyfuse3's requests translated to the filesystem, and its answers packed.
 
 Handlers run on the trio loop and answer from memory there; what needs the raw store goes to worker threads with a
-limit of its own, so that a slow disk holds up its own reader only. Every handler runs under one wrapper: our errors
-become errno, an `OSError` its errno, anything else a logged EIO, because an exception would end pyfuse3's loop.
+limit of its own, so that a slow disk holds up its own reader only. Every handler runs under one wrapper: whatever
+it raises becomes an errno, and a bug is logged besides, because an exception would end pyfuse3's loop.
 """
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import time
@@ -18,8 +17,8 @@ import pyfuse3
 import structlog
 import trio
 
-from readyfs.errors import FilesystemError, WouldBlockError
-from readyfs.fuse.errno_table import errno_of
+from readyfs.errors import FilesystemError, RawStoreUnresponsiveError, WouldBlockError
+from readyfs.fuse.errno_table import ABSENT, READ_ONLY, UNSUPPORTED, errno_of
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.metrics.durations import BEGUN
 from readyfs.metrics.request_tally import RequestTally
@@ -51,13 +50,13 @@ def _handler(
             return await method(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
+        except (OSError, RawStoreUnresponsiveError) as error:
+            number = errno_of(error)
+            log.warning("request failed", operation=name, error=str(error))
         except FilesystemError as error:
             number = errno_of(error)
-        except OSError as error:
-            number = error.errno or errno.EIO
-            log.warning("request failed", operation=name, error=str(error))
-        except Exception:
-            number = errno.EIO
+        except Exception as error:
+            number = errno_of(error)
             log.exception("request failed unexpectedly", operation=name)
         finally:
             durations.note(time.perf_counter_ns() - began_ns)
@@ -96,7 +95,7 @@ class Operations(pyfuse3.Operations):
             )
         if isinstance(found, NegativeEntry):
             if not found.timeout_s:
-                raise pyfuse3.FUSEError(errno.ENOENT)
+                raise pyfuse3.FUSEError(ABSENT)
             return _negative(found)
         return _entry(found)
 
@@ -151,7 +150,7 @@ class Operations(pyfuse3.Operations):
     async def open(self, inode: int, flags: int, ctx: object) -> pyfuse3.FileInfo:
         """OPEN; the client's flags stay here, the mount is read-only."""
         if flags & os.O_ACCMODE != os.O_RDONLY:  # somebody remounted for writing
-            raise pyfuse3.FUSEError(errno.EROFS)
+            raise pyfuse3.FUSEError(READ_ONLY)
         number = InodeNumber(inode)
         if self._fs.is_in_memory(number):
             opened = self._fs.open_file(number)
@@ -172,8 +171,8 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def flush(self, fh: int) -> None:
-        """FLUSH: nothing is ever written; ENOSYS makes the kernel stop asking (fs/fuse/file.c, fuse_flush)."""
-        raise pyfuse3.FUSEError(errno.ENOSYS)
+        """FLUSH: nothing is ever written; the kernel shall stop asking (fs/fuse/file.c, fuse_flush)."""
+        raise pyfuse3.FUSEError(UNSUPPORTED)
 
     @_handler
     async def release(self, fh: int) -> None:
@@ -208,7 +207,7 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def access(self, inode: int, mode: int, ctx: object) -> bool:
         """ACCESS: the kernel decides by mode and owner (`default_permissions`)."""
-        raise pyfuse3.FUSEError(errno.ENOSYS)
+        raise pyfuse3.FUSEError(UNSUPPORTED)
 
 
 def _attributes(attributes: Attributes, entry_timeout_s: float, attr_timeout_s: float) -> pyfuse3.EntryAttributes:
