@@ -21,9 +21,10 @@ from readyfs.doctor.raw import sample_sizes
 from readyfs.doctor.subject import Subject
 from readyfs.errors import FuseError
 from readyfs.fuse.choice import EngineWord, ReadsWord
-from readyfs.fuse.direct.channel import Channel, Offer
+from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
-from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
+from readyfs.fuse.direct.handshake import negotiate, try_passthrough
+from readyfs.fuse.direct.negotiation import Offer
 from readyfs.fuse.direct.protocol import KERNEL_VERSION, MINOR_WITH_EPOCH, InitFlag
 from readyfs.fuse.engine import KernelLacksError
 from readyfs.fuse.mount_options import render_mount_options

@@ -17,8 +17,8 @@ from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
+from readyfs.fuse.direct.handshake import negotiate, try_passthrough
 from readyfs.fuse.direct.in_flight import InFlight, Request
-from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
