@@ -1,4 +1,4 @@
-"""The one place that decides with which errno a client is answered: here stands each EIO, and why."""
+"""Which errno a client is answered with, EIO above all, and why; decided nowhere else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mount point: whether it is fit to be mounted on, after what a dead mount left there was cleared.
+"""Whether a mount point is fit to be mounted on, after what a dead mount left there was cleared.
 
 Each refusal is one line that names the thing and the remedy. Nothing here looks below a mount: what is mounted is
 learned from the mount table, and only whether one of ours is dead is asked, with a time limit.

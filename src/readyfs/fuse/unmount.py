@@ -1,4 +1,4 @@
-"""How a mount of ours ends: unmounted while nobody uses it, or detached at once.
+"""Ending a mount of ours: unmounted while nobody uses it, or detached at once.
 
 By umount2(2) where we may, else through fusermount3. Nothing here looks below the mount: what is mounted is learned
 from the mount table.

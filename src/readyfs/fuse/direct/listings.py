@@ -1,4 +1,4 @@
-"""READDIRPLUS: as many entries as the kernel has room for, and what its cache of listings needs besides."""
+"""Listing a directory (READDIRPLUS): as many entries as the kernel has room for, and what its cache needs besides."""
 
 from __future__ import annotations
 

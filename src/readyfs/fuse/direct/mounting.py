@@ -1,4 +1,4 @@
-"""Mounting a FUSE device: by mount(2) where we may, else through the set-uid fusermount3."""
+"""Making the direct engine's mount: by mount(2) where we may, else through the set-uid fusermount3."""
 
 from __future__ import annotations
 

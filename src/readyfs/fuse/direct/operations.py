@@ -1,4 +1,4 @@
-"""What each request means: its body taken apart, the filesystem asked, the answer packed."""
+"""The handler of each request: its body taken apart, the filesystem asked, the answer packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The threads that serve a connection.
+"""The threads of the direct engine: who reads requests, who waits for the raw store, and who stands by.
 
 One of them reads: it serves each request on the spot, which costs no switch of threads, and polls for the next. Threads
 of an interpreter that work at the same time slow each other down more than they help, so the others sleep. While the

@@ -1,4 +1,4 @@
-"""Calls that may wait for the raw store: on worker threads, bounded in number and time, and given up when need be.
+"""The pyfuse3 engine's requests that wait for the raw store: on worker threads, bounded in number and time.
 
 A request that waits must get an answer some day: a client whose request was taken and never answered cannot even be
 killed. So each call has a deadline, and all are given up when the daemon stops: the client gets an error. The thread of
