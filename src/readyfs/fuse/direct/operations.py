@@ -24,11 +24,10 @@ from readyfs.fuse.direct.protocol import (
 from readyfs.fuse.direct.reads import Reads
 from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
 from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
+from readyfs.layout import MAX_NAME_BYTES
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import InodeNumber
-
-NAME_MAX: Final = 255
 
 
 class Answer(NamedTuple):
@@ -123,7 +122,7 @@ class Operations:
 
     def _statfs(self, request: Request, may_block: bool) -> Answer:
         partitions = self._fs.in_force.catalog.partitions
-        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, NAME_MAX, IO_BYTES, 0))
+        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, MAX_NAME_BYTES, IO_BYTES, 0))
 
     def _getxattr(self, request: Request, may_block: bool) -> Answer:
         size, _ = GETXATTR_IN.unpack_from(request.body)

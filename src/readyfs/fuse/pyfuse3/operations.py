@@ -11,7 +11,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import structlog
@@ -20,6 +20,7 @@ import trio
 from readyfs.errors import FilesystemError, RawStoreUnresponsiveError, WouldBlockError
 from readyfs.fuse.errno_table import ABSENT, READ_ONLY, UNSUPPORTED, errno_of
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
+from readyfs.layout import MAX_NAME_BYTES
 from readyfs.metrics.durations import BEGUN
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
@@ -31,8 +32,6 @@ log = structlog.get_logger("readyfs.fuse")
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-NAME_MAX: Final = 255
 
 
 def _handler(
@@ -191,7 +190,7 @@ class Operations(pyfuse3.Operations):
         data.f_blocks = data.f_bfree = data.f_bavail = 0
         data.f_files = self._fs.in_force.catalog.partitions
         data.f_ffree = data.f_favail = 0
-        data.f_namemax = NAME_MAX
+        data.f_namemax = MAX_NAME_BYTES
         return data
 
     @_handler
