@@ -1,8 +1,8 @@
 """Every error that readyfs raises on purpose.
 
 Two families. `UserError` is for the person at the command line: one line that names the thing and the remedy,
-and an exit code from the table below (documented in `docs/operations.md`). `FilesystemError` is what the vfs
-answers a client with; it knows no errno, which is the business of `readyfs.fuse.errno_table` alone.
+and an exit code from the table below (documented in `docs/operations.md`). `FilesystemError` is what a
+client is answered with instead of a result. It knows no errno: that is the business of `readyfs.fuse.errno_table`.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class RefreshFailedError(UserError):
 
 
 class FilesystemError(ReadyfsError):
-    """What the vfs answers instead of a result."""
+    """What the vfs, or an engine that waits for the raw store, answers instead of a result."""
 
 
 class NotADirectoryNodeError(FilesystemError):
@@ -143,6 +143,14 @@ class AttributesDisabledError(FilesystemError):
 
 class TooManyHandlesError(FilesystemError):
     """The table of open files is full."""
+
+
+class RawStoreUnresponsiveError(FilesystemError):
+    """The raw store did not answer in time, or whatever waits for it was given up at the end of the daemon."""
+
+
+class RequestInterruptedError(FilesystemError):
+    """The reader was sent a signal while it waited for the raw store."""
 
 
 class WouldBlockError(FilesystemError):

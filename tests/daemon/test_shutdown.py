@@ -15,7 +15,7 @@ from readyfs.daemon.shutdown import HOLDERS_S, LAST_REPLIES_S, STUCK_S, Shutdown
 from readyfs.errors import ExitCode, MountPointError
 from readyfs.fuse.engine import StuckCall
 from readyfs.fuse.holders import Holder
-from readyfs.fuse.mount_point import MountBusyError
+from readyfs.fuse.unmount import MountBusyError
 from readyfs.life import Life, Phase
 
 MOUNT = Path("/mount")

@@ -17,7 +17,8 @@ from readyfs.doctor.finding import Finding, Verdict
 from readyfs.doctor.kernel import kernel_check
 from readyfs.doctor.subject import Subject
 from readyfs.fuse.choice import EngineWord, ReadsWord
-from readyfs.fuse.direct.channel import Channel, Offer
+from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.negotiation import Offer
 from readyfs.fuse.direct.protocol import InitFlag
 from readyfs.fuse.engine import KernelLacksError
 from readyfs.fuse.mount_table import read_mount_table

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from readyfs.errors import UserError
-from readyfs.fuse.mount_point import detach, prepare_mount_point, unmount
+from readyfs.fuse.mount_point import prepare_mount_point
 from readyfs.fuse.mount_table import is_alive, mounts_at
+from readyfs.fuse.unmount import detach, unmount
 from tests.fuse.live_mount import AS_NOBODY, COMMAND_S, NOBODY, daemon, foreign_mount, readyfs_mount
 
 _CLONE_NEWNS = 0x00020000

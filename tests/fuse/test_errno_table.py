@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,8 @@ from readyfs.vfs.inode_table import InodeCollisionError
         (errors.IsADirectoryNodeError, errno.EISDIR),
         (errors.BrokenRunError, errno.EIO),
         (errors.StaleCatalogError, errno.EIO),
+        (errors.RawStoreUnresponsiveError, errno.EIO),
+        (errors.RequestInterruptedError, errno.EINTR),
         (errors.StaleHandleError, errno.ESTALE),
         (errors.NoSuchAttributeError, errno.ENODATA),
         (errors.AttributesUnsupportedError, errno.ENOTSUP),
@@ -42,6 +46,30 @@ def test_error_without_row_or_ancestor_is_loud() -> None:
         pass
 
     assert errno_of(Unheard()) == errno.EIO
+
+
+def test_system_error_keeps_its_number() -> None:
+    assert errno_of(OSError(errno.EMFILE, "many")) == errno.EMFILE
+    assert errno_of(FileNotFoundError(errno.ENOENT, "gone")) == errno.ENOENT
+
+
+@pytest.mark.parametrize("error", [OSError("no number"), OSError(0, "zero"), TimeoutError(), KeyError("bug")])
+def test_system_error_without_a_number_and_a_bug_are_loud(error: Exception) -> None:
+    assert errno_of(error) == errno.EIO
+
+
+def test_errno_of_an_answer_is_decided_here_alone() -> None:
+    """Elsewhere an errno is only compared with what the system said."""
+    package = Path(errors.__file__).parent
+    decided = {f"errno.{name}" for name in ("EAGAIN", "EINTR", "EIO", "ENOSYS", "ENOTTY", "ERANGE", "EROFS")}
+    found = {
+        str(path.relative_to(package))
+        for room in ("fuse", "vfs")
+        for path in (package / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in decided
+    }
+    assert found == {"fuse/errno_table.py"}
 
 
 def test_no_error_is_ever_turned_into_absence() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from readyfs.fuse.holders import Holder, find_holders
-from readyfs.fuse.mount_point import detach, unmount
 from readyfs.fuse.mount_table import Mount, mounts_at
+from readyfs.fuse.unmount import detach, unmount
 from tests.descriptors import open_descriptors
 from tests.fuse import holding
 from tests.fuse.live_mount import COMMAND_S, daemon, foreign_mount, readyfs_mount

@@ -1,48 +1,22 @@
-"""Each refusal of a mount point, the clearing of dead mounts, and the end of a mount."""
+"""Each refusal of a mount point, and the clearing of dead mounts."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from readyfs.errors import ExitCode, FuseError, MountPointError, UserError
-from readyfs.fuse.mount_point import MountBusyError, Reserved, check_fuse, detach, prepare_mount_point, unmount
+from readyfs.errors import ExitCode, MountPointError
+from readyfs.fuse.mount_point import Reserved, prepare_mount_point
 from tests.fuse import ordinary_user
 from tests.fuse.live_mount import COMMAND_S, NOBODY, daemon, foreign_mount, readyfs_mount, table_lines
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory that other users can enter too, which pytest's `tmp_path` is not."""
-    made = Path(tempfile.mkdtemp(prefix="readyfs-mount-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
-
-
-@pytest.fixture
-def place(directory: Path) -> Path:
-    made = directory / "m"
-    made.mkdir()
-    return made
-
-
-def refusal(act: Callable[[], object], kind: type[UserError] = MountPointError) -> str:
-    with pytest.raises(kind) as caught:
-        act()
-    assert type(caught.value) is kind
-    assert caught.value.remedy
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.fuse.refusal import refusal
 
 
 def refused(place: Path, reserved: Sequence[Reserved] = ()) -> str:
@@ -253,57 +227,6 @@ def test_refusals_have_the_mount_points_exit_code(place: Path) -> None:
     with pytest.raises(MountPointError) as caught:
         prepare_mount_point(place / "gone", [])
     assert caught.value.exit_code is ExitCode.MOUNT_POINT
-    assert MountBusyError("it is in use", "wait").exit_code is ExitCode.MOUNT_POINT
-
-
-def test_unmount_takes_the_mount_away(place: Path) -> None:
-    with readyfs_mount(place) as process:
-        unmount(place)
-        assert table_lines(place) == []
-        assert process.wait(COMMAND_S) == 0
-
-
-def test_unmount_of_a_dead_mount_takes_it_away(place: Path) -> None:
-    with readyfs_mount(place) as process:
-        process.kill()
-        process.wait(COMMAND_S)
-        unmount(place)
-        assert table_lines(place) == []
-
-
-def test_unmount_takes_the_uppermost_mount_only(place: Path) -> None:
-    with readyfs_mount(place), readyfs_mount(place):
-        unmount(place)
-        assert table_lines(place) == ["fuse.readyfs"]
-
-
-def test_unmount_of_a_busy_mount_is_refused_and_detach_is_not(place: Path) -> None:
-    """V5: what is open goes on after a lazy unmount."""
-    with readyfs_mount(place) as process:
-        with (place / "file").open("rb") as file:
-            assert refusal(lambda: unmount(place), MountBusyError).startswith(f"{place} is in use;")
-            assert table_lines(place) == ["fuse.readyfs"]
-            detach(place)
-            assert table_lines(place) == []
-            assert file.read() == b"x" * 8192
-        assert process.wait(COMMAND_S) == 0
-
-
-@pytest.mark.parametrize("end", [unmount, detach])
-def test_only_readyfs_is_unmounted(place: Path, end: Callable[[Path], None]) -> None:
-    assert refusal(lambda: end(place)).startswith(f"nothing is mounted at {place};")
-    with foreign_mount(place):
-        assert refusal(lambda: end(place)).startswith(f"what is mounted at {place} is tmpfs, not readyfs;")
-        assert table_lines(place) == ["tmpfs"]
-
-
-def test_a_mount_point_with_an_odd_name_is_unmounted(place: Path) -> None:
-    odd = place / "a b\tc\nd\\040é"
-    odd.mkdir()
-    with readyfs_mount(odd):
-        assert len(table_lines(odd)) == 1
-        unmount(odd)
-        prepare_mount_point(odd, [])
 
 
 def test_an_ordinary_user_mounts_and_unmounts_by_the_helper(directory: Path) -> None:
@@ -332,82 +255,3 @@ def test_an_ordinary_user_mounts_and_unmounts_by_the_helper(directory: Path) -> 
         "root's: MountPointError D/roots was mounted by user 0",
         "foreign: MountPointError what is mounted at D/foreign is tmpfs, not readyfs",
     ]
-
-
-def unprivileged_check(*, fusermount: str = "fusermount3", fuse_conf: str | Path = "/nonexistent") -> None:
-    check_fuse(False, True, fusermount=fusermount, fuse_conf=Path(fuse_conf))
-
-
-def test_this_machine_has_fuse() -> None:
-    check_fuse(True, True)
-    check_fuse(False, False)
-
-
-def test_a_missing_device_is_refused(directory: Path) -> None:
-    message = refusal(lambda: check_fuse(True, True, device=directory / "fuse"), FuseError)
-    assert message.startswith(f"{directory}/fuse does not exist; load the kernel module (modprobe fuse)")
-
-
-def test_a_file_in_place_of_the_device_is_refused(directory: Path) -> None:
-    (directory / "fuse").touch()
-    message = refusal(lambda: check_fuse(True, True, device=directory / "fuse"), FuseError)
-    assert message.startswith(f"{directory}/fuse is not a device;")
-
-
-def test_a_device_without_driver_is_refused(directory: Path) -> None:
-    os.mknod(directory / "fuse", 0o20666, os.makedev(4095, 7))
-    message = refusal(lambda: check_fuse(True, True, device=directory / "fuse"), FuseError)
-    assert (
-        message
-        == f"{directory}/fuse cannot be opened (No such device or address); load the kernel module (modprobe fuse)"
-    )
-
-
-def test_a_device_that_may_not_be_opened_is_refused(directory: Path) -> None:
-    os.mknod(directory / "fuse", 0o20600, os.makedev(10, 229))
-    os.seteuid(NOBODY)
-    try:
-        message = refusal(lambda: check_fuse(False, False, device=directory / "fuse"), FuseError)
-    finally:
-        os.seteuid(0)
-    assert message.startswith(f"{directory}/fuse cannot be opened (Permission denied); let this user")
-    assert "modprobe" not in message, "the module is there"
-
-
-def test_a_missing_mount_helper_is_refused_to_ordinary_users_only() -> None:
-    message = refusal(lambda: unprivileged_check(fusermount="fusermount-gone"), FuseError)
-    assert message.startswith("fusermount-gone is not installed")
-    assert "Debian's package fuse3" in message
-    check_fuse(True, True, fusermount="fusermount-gone")
-
-
-PERMITTED = ["user_allow_other\n", "mount_max = 1\n  user_allow_other  # yes", "\tuser_allow_other"]
-NOT_PERMITTED = ["", "#user_allow_other\n", "user_allow_other = 1\n", "user_allow_others\n", "x user_allow_other\n"]
-
-
-@pytest.mark.parametrize("text", PERMITTED)
-def test_allow_other_is_accepted_where_fuse_conf_permits_it(directory: Path, text: str) -> None:
-    (directory / "fuse.conf").write_text(text)
-    unprivileged_check(fuse_conf=directory / "fuse.conf")
-
-
-@pytest.mark.parametrize("text", NOT_PERMITTED)
-def test_allow_other_is_refused_with_the_file_and_the_line(directory: Path, text: str) -> None:
-    conf = directory / "fuse.conf"
-    conf.write_text(text)
-    message = refusal(lambda: unprivileged_check(fuse_conf=conf), FuseError)
-    assert message == (
-        f"allow-other is not permitted to ordinary users by {conf}; "
-        f"add the line 'user_allow_other' to {conf}, or use --no-allow-other"
-    )
-    check_fuse(False, False, fuse_conf=conf)
-    check_fuse(True, True, fuse_conf=conf)
-
-
-def test_a_missing_fuse_conf_permits_nothing(directory: Path) -> None:
-    assert "is not permitted" in refusal(lambda: unprivileged_check(fuse_conf=directory / "gone"), FuseError)
-
-
-def test_a_process_in_the_mount_makes_it_busy(place: Path) -> None:
-    with readyfs_mount(place), daemon(["sh", "-c", "echo ready && read line"], cwd=place):
-        refusal(lambda: unmount(place), MountBusyError)

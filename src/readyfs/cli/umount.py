@@ -113,7 +113,7 @@ class _DaemonWatch:
 
 def _clear_dead_mount(path: Path, client: ControlClient) -> None:
     """Detach a readyfs mount that nobody serves, and take away what its daemon left in the runtime directory."""
-    from readyfs.fuse.mount_point import detach
+    from readyfs.fuse.unmount import detach
 
     detach(path)
     try:

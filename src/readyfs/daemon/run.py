@@ -30,6 +30,7 @@ from readyfs.daemon.shutdown import Shutdown
 from readyfs.daemon.status import StatusReporter
 from readyfs.daemon.watchdog import feed_watchdog
 from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError
+from readyfs.fuse.availability import check_fuse
 from readyfs.fuse.choice import EngineWord, ReadsWord, engines_to_try
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, sample_files
@@ -38,12 +39,14 @@ from readyfs.fuse.direct.in_flight import InFlight
 from readyfs.fuse.engine import Engine, KernelLacksError
 from readyfs.fuse.kernel_read_ahead import raise_read_ahead
 from readyfs.fuse.mount_options import render_mount_options
-from readyfs.fuse.mount_point import Reserved, check_fuse, detach, prepare_mount_point
+from readyfs.fuse.mount_point import Reserved, prepare_mount_point
 from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.notifications import Notifications
-from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine, Pyfuse3Notifier
+from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
+from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.fuse.raw_volumes import volume_finder
+from readyfs.fuse.unmount import detach
 from readyfs.life import Life, Phase
 from readyfs.log import check_log_file
 from readyfs.metrics.textfile import MetricsFile, check_metrics_file

@@ -14,8 +14,8 @@ import trio
 from readyfs.errors import ExitCode, MountPointError
 from readyfs.fuse.engine import StuckCall
 from readyfs.fuse.holders import Holder, find_holders
-from readyfs.fuse.mount_point import MountBusyError, detach, unmount
 from readyfs.fuse.mount_table import Mount, mounts_at
+from readyfs.fuse.unmount import MountBusyError, detach, unmount
 from readyfs.life import Life, Phase
 
 log = structlog.get_logger("readyfs.shutdown")

@@ -25,8 +25,8 @@ from readyfs.demo.steps import INTERVAL, LOG, MOUNT, SIGNALS, STEPS, Stage, Tour
 from readyfs.demo.terminal import CommandTimeoutError, Terminal
 from readyfs.demo.world import TOUR_DAYS, World, WorldSpec, make_world
 from readyfs.errors import ExitCode, UsageError
-from readyfs.fuse.mount_point import detach
 from readyfs.fuse.mount_table import is_alive, mounts_at
+from readyfs.fuse.unmount import detach
 from readyfs.text import escape_text
 
 _LOG_LINES: Final = 20

@@ -16,7 +16,7 @@ from typing import Final
 
 from readyfs.doctor.finding import Finding, good, note, problem, quote, show, warning
 from readyfs.doctor.subject import Places, Subject
-from readyfs.fuse.mount_point import permits_allow_other
+from readyfs.fuse.availability import permits_allow_other
 from readyfs.fuse.mount_table import READYFS_TYPE
 
 FEW_DESCRIPTORS: Final = 8192

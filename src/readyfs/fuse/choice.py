@@ -1,4 +1,4 @@
-"""The words with which an engine and its way of reading are chosen."""
+"""The words of --engine and --reads, with which an engine and its way of reading are chosen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the daemon needs of an engine: whatever carries the kernel's requests to the filesystem."""
+"""The port of both engines: what the daemon needs of whatever carries the kernel's requests to the filesystem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling the kernel what to forget, on threads that serve no request.
+"""Telling the kernel which names and inodes to drop from its cache, on threads that serve no request.
 
 A notification can wait for requests in flight in its directory, so it must never be sent by the one who has to
 answer them. Refreshes and damage have a thread each: names below a run can wait for a hanging raw store, names

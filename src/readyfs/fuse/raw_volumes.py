@@ -1,4 +1,4 @@
-"""On which file system a partition's run lies, found out without touching it."""
+"""Which file system a partition's run lies on, found out without touching it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuse.direct.served import Served
 from tests.mount.daemon import TRAITS, Place
 
 
@@ -22,3 +23,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 def engine(request: pytest.FixtureRequest) -> str:
     """Each way of reading of the direct engine."""
     return str(request.param)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    one = Served()
+    yield one
+    one.end()

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     del sys.path[0]
 
 from readyfs.cli.main import main as readyfs_main
-from readyfs.fuse.direct import channel
+from readyfs.fuse.direct import negotiation
 from readyfs.fuse.direct.protocol import InitFlag, InitIn
 
 
@@ -28,7 +28,7 @@ class OlderInit:
 
 def main() -> int:
     """Hide the flag, then be `readyfs`."""
-    setattr(channel, "InitIn", OlderInit)  # noqa: B010 - a type checker would not have it otherwise
+    setattr(negotiation, "InitIn", OlderInit)  # noqa: B010 - a type checker would not have it otherwise
     command = sys.argv[1:]
     sys.argv = command[command.index("readyfs") :]
     return readyfs_main()

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import errno
-
 import pytest
 
+from readyfs.errors import RawStoreUnresponsiveError, RequestInterruptedError
 from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
+from readyfs.fuse.direct.protocol import Opcode
 
 
 class Clock:
@@ -28,7 +28,7 @@ def table(clock: Clock) -> InFlight:
 
 
 def request(unique: int = 2) -> Request:
-    return Request(unique=unique, operation="open", inode=7, body=b"")
+    return Request(unique=unique, opcode=Opcode.OPEN, operation="open", inode=7, body=b"")
 
 
 def test_a_request_is_answered_by_one_alone(table: InFlight) -> None:
@@ -40,26 +40,26 @@ def test_a_request_is_answered_by_one_alone(table: InFlight) -> None:
     assert not table.waits(one)
 
 
-def test_one_that_waits_for_too_long_is_answered_with_eio(table: InFlight, clock: Clock) -> None:
+def test_one_that_waits_for_too_long_is_answered_by_an_error(table: InFlight, clock: Clock) -> None:
     one, other = request(2), request(4)
     table.enter(one)
     clock.now_s += 1.0
     table.enter(other)
     clock.now_s += 59.0
     assert table.take_late() == [one]
-    assert one.late_errno == errno.EIO
+    assert one.late_error is RawStoreUnresponsiveError
     assert not table.take(one)
     assert table.take(other)
 
 
-def test_an_interrupted_one_is_answered_soon_with_eintr(table: InFlight, clock: Clock) -> None:
+def test_an_interrupted_one_is_answered_soon_as_interrupted(table: InFlight, clock: Clock) -> None:
     one = request()
     table.enter(one)
     assert table.interrupt(one.unique)
     assert table.take_late() == []
     clock.now_s += INTERRUPT_GRACE_S
     assert table.take_late() == [one]
-    assert one.late_errno == errno.EINTR
+    assert one.late_error is RequestInterruptedError
 
 
 def test_an_interrupt_never_lengthens_a_wait(table: InFlight, clock: Clock) -> None:

@@ -17,7 +17,7 @@ import trio.testing
 from structlog.testing import capture_logs
 
 from readyfs import errors
-from readyfs.fuse.pyfuse3.engine import Operations
+from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.vfs.attributes import FOREVER_S, Presentation
 from readyfs.vfs.filesystem import Filesystem
@@ -123,6 +123,13 @@ async def test_system_error_is_passed_on_and_logged(operation: str) -> None:
         assert await errno_of_call(CALLS[operation], operations) == errno.ENOSPC
     assert [(line["log_level"], line["operation"]) for line in logs] == [("warning", operation)]
     assert operations.tally.errors_by_errno() == {"ENOSPC": 1}
+
+
+async def test_raw_store_that_does_not_answer_is_an_io_error_and_logged() -> None:
+    operations = failing(errors.RawStoreUnresponsiveError("the raw store does not answer"))
+    with capture_logs() as logs:
+        assert await errno_of_call(CALLS["open"], operations) == errno.EIO
+    assert [(line["log_level"], line["event"]) for line in logs] == [("warning", "request failed")]
 
 
 @pytest.mark.parametrize("error", [OSError("no number"), OSError(0, "zero")])

@@ -10,6 +10,8 @@ import pytest
 import trio
 import trio.testing
 
+from readyfs.errors import RawStoreUnresponsiveError
+from readyfs.fuse.errno_table import errno_of
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 
 PATIENCE_S: Final = 20.0
@@ -57,9 +59,9 @@ async def test_failure_is_delivered() -> None:
 async def test_call_past_its_time_is_an_io_error_and_its_late_result_is_thrown_away() -> None:
     """A client whose request is never answered cannot even be killed."""
     calls, store = RawCalls(1, 0.01), Hanging()
-    with pytest.raises(OSError, match="does not answer") as caught:
+    with pytest.raises(RawStoreUnresponsiveError, match="does not answer") as caught:
         await calls.run("open", 1, store.call, store.discarded.append)
-    assert caught.value.errno == errno.EIO
+    assert errno_of(caught.value) == errno.EIO
     assert calls.waits_s() == []
     assert store.discarded == []
     store.release.set()
@@ -75,7 +77,7 @@ async def test_late_failure_has_nothing_to_throw_away() -> None:
         done.set()
         raise ZeroDivisionError
 
-    with pytest.raises(OSError, match="does not answer"):
+    with pytest.raises(RawStoreUnresponsiveError, match="does not answer"):
         await calls.run("open", 1, fail, store.discarded.append)
     store.release.set()
     assert await trio.to_thread.run_sync(done.wait, PATIENCE_S)
@@ -97,7 +99,7 @@ async def test_result_in_the_last_moment_is_delivered_or_thrown_away_and_never_b
     async def run(number: int) -> None:
         try:
             delivered.append(await calls.run("open", number, lambda: work(number), discarded.append))
-        except OSError:
+        except RawStoreUnresponsiveError:
             pass
 
     for start in range(0, 200, 4):
@@ -126,7 +128,7 @@ async def test_call_that_was_given_up_keeps_its_worker_until_the_store_answers()
     """Or a hung store would collect threads without end."""
     calls, store = RawCalls(1, 0.01), Hanging()
     for _ in range(3):
-        with pytest.raises(OSError, match="does not answer"):
+        with pytest.raises(RawStoreUnresponsiveError, match="does not answer"):
             await calls.run("read", 1, store.call)
     assert store.calls == 1
     store.release.set()
@@ -136,12 +138,12 @@ async def test_call_that_was_given_up_keeps_its_worker_until_the_store_answers()
 
 async def test_giving_up_answers_everyone_who_waits_and_everyone_who_still_comes() -> None:
     calls, store = RawCalls(1, PATIENCE_S), Hanging()
-    failures: list[int | None] = []
+    failures: list[int] = []
 
     async def run() -> None:
-        with pytest.raises(OSError, match="does not answer") as caught:
+        with pytest.raises(RawStoreUnresponsiveError, match="does not answer") as caught:
             await calls.run("read", 1, store.call, store.discarded.append)
-        failures.append(caught.value.errno)
+        failures.append(errno_of(caught.value))
 
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:

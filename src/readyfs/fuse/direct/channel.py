@@ -1,4 +1,4 @@
-"""The connection to the kernel: the device's descriptor, the INIT handshake, requests, answers and notifications."""
+"""The connection to the kernel: the device's descriptor, and what is read from it and written to it."""
 
 from __future__ import annotations
 
@@ -8,67 +8,32 @@ import os
 import select
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from readyfs.fuse.direct.mounting import open_mounted
+from readyfs.fuse.direct.negotiation import Offer, accept_offer, parse_offer
 from readyfs.fuse.direct.protocol import (
     BACKING_ID,
     BACKING_MAP,
-    IN_HEADER,
-    INIT_IN,
-    INIT_OUT,
     IOC_BACKING_CLOSE,
     IOC_BACKING_OPEN,
-    KERNEL_VERSION,
     MIN_READ_BUFFER,
     MINOR_VERSION,
     MINOR_WITH_EPOCH,
     NOTIFY_INVAL_ENTRY_OUT,
     NOTIFY_INVAL_INODE_OUT,
     Buffer,
-    InitFlag,
-    InitIn,
     Notify,
-    Opcode,
     notification,
-    reply,
 )
-from readyfs.fuse.engine import KernelLacksError
 from readyfs.vfs.nodes import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 
-NEEDED: Final = InitFlag.DO_READDIRPLUS | InitFlag.NO_OPENDIR_SUPPORT | InitFlag.NO_OPEN_SUPPORT | InitFlag.MAX_PAGES
-"""What the kernel must offer (all of it since Linux 5.1)."""
-WANTED: Final = (
-    InitFlag.ASYNC_READ
-    | InitFlag.AUTO_INVAL_DATA
-    | InitFlag.DO_READDIRPLUS
-    | InitFlag.PARALLEL_DIROPS
-    | InitFlag.MAX_PAGES
-    | InitFlag.INIT_EXT
-)
-MAX_PAGES: Final = 256
-"""Of 4 KiB: the largest read that the kernel sends by default (FUSE_MAX_MAX_PAGES of fs/fuse/fuse_i.h)."""
-MAX_BACKGROUND: Final = 64
-"""Reads ahead that may be under way at once; the kernel's default of 12 is little for several readers."""
-STACK_DEPTH: Final = 2
-"""How deep a raw file's filesystem and ours may be stacked: the kernel's maximum, so that overlayfs can lie below."""
 POLL_S: Final = 60e-6
 """How long a worker polls for the next request before it sleeps: waking a processor costs more than a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What the kernel's INIT offered."""
-
-    minor: int
-    flags: InitFlag
-    max_readahead: int
-    unique: int
 
 
 class Channel:
@@ -85,33 +50,11 @@ class Channel:
         Raises `FuseError` if the mount is refused, and `KernelLacksError` if the kernel offers too little.
         """
         self._fd = open_mounted(mountpoint, options, privileged=privileged)
-        data = os.read(self._fd, MIN_READ_BUFFER)
-        _, opcode, unique, *_ = IN_HEADER.unpack_from(data)
-        body = data[IN_HEADER.size :].ljust(INIT_IN.size, b"\0")
-        init = InitIn._make(INIT_IN.unpack_from(body))
-        if opcode != Opcode.INIT or init.major != KERNEL_VERSION:
-            raise KernelLacksError(
-                f"the kernel speaks FUSE {init.major}.{init.minor}, not {KERNEL_VERSION}", "use --engine pyfuse3"
-            )
-        flags = InitFlag(init.flags)
-        if InitFlag.INIT_EXT in flags:
-            flags |= InitFlag(init.flags2 << 32)
-        missing = NEEDED & ~flags
-        if missing:
-            raise KernelLacksError(f"the kernel's FUSE does not offer {missing.name}", "use --engine pyfuse3")
-        return Offer(init.minor, flags, init.max_readahead, unique)
+        return parse_offer(os.read(self._fd, MIN_READ_BUFFER))
 
     def accept(self, offer: Offer, *, passthrough: bool) -> None:
         """Answer INIT: from now on the kernel sends requests."""
-        flags = WANTED & offer.flags
-        if passthrough:
-            flags |= InitFlag.PASSTHROUGH
-        answer = INIT_OUT.pack(
-            *(KERNEL_VERSION, MINOR_VERSION, offer.max_readahead, flags & 0xFFFFFFFF),
-            *(MAX_BACKGROUND, MAX_BACKGROUND * 3 // 4, 4096, 1, MAX_PAGES, 0),
-            *(flags >> 32, STACK_DEPTH if passthrough else 0, 0),
-        )
-        os.write(self._fd, reply(offer.unique, answer))
+        os.write(self._fd, accept_offer(offer, passthrough=passthrough))
         self._minor = min(offer.minor, MINOR_VERSION)
         self._poll.register(self._fd, select.POLLIN)
         os.set_blocking(self._fd, False)

@@ -1,4 +1,6 @@
-"""Which way of reading serves a tree better, decided once for a mount: an OPEN that was answered ENOSYS stays so.
+"""The choice between passthrough and cached: which way of reading serves a tree better.
+
+It is made once for a mount, because an OPEN that was answered ENOSYS stays so.
 
 Passthrough costs one trip to the daemon for every open and nothing for the bytes; cached costs nothing for what was
 read before, and a trip and a copy for what was not. So the size of a run's largest file decides: that is

@@ -16,12 +16,13 @@ from readyfs.fuse.choice import ReadsWord
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
+from readyfs.fuse.direct.dispatch import Dispatch
+from readyfs.fuse.direct.handshake import negotiate, try_passthrough
 from readyfs.fuse.direct.in_flight import InFlight, Request
-from readyfs.fuse.direct.negotiation import negotiate, try_passthrough
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
-from readyfs.fuse.mount_point import detach
+from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
@@ -62,6 +63,7 @@ class DirectEngine:
         self._privileged = privileged
         self._backing = BackingFiles(channel)
         self._reads: Reads = CachedReads(filesystem)
+        self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
         self._ended = trio.Event()
 
@@ -119,14 +121,15 @@ class DirectEngine:
                 log.debug("the mount ended after the daemon")
 
         operations = Operations(self._fs, self._reads, self._drop_listing)
-        self._workers = Workers(self._channel, operations, self._in_flight, self._raw_threads, end)
+        self._dispatch = Dispatch(self._channel, operations, self._in_flight)
+        self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end)
         self._workers.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_idle)
             while not self._ended.is_set():
                 with trio.move_on_after(TICK_S):
                     await self._ended.wait()
-                self._workers.answer_late(self._in_flight.take_late())
+                self._dispatch.answer_late(self._in_flight.take_late())
                 self._workers.make_room()
             nursery.cancel_scope.cancel()
 
@@ -157,8 +160,8 @@ class DirectEngine:
     def stop_serving(self) -> None:
         """Make `serve` return although the mount is still in use; requests that wait for the raw store get EIO."""
         late = self._in_flight.give_up()
-        if self._workers is not None:
-            self._workers.answer_late(late)
+        if self._dispatch is not None:
+            self._dispatch.answer_late(late)
         self._ended.set()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""READDIRPLUS: as many entries as the kernel has room for, and what its cache of listings needs besides."""
+"""Listing a directory (READDIRPLUS): as many entries as the kernel has room for, and what its cache needs besides."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Listings:
         # Where the last pass over a directory ended: the kernel asks once more behind the last entry.
         self._ended: dict[InodeNumber, int] = {}
 
-    def read(self, inode: InodeNumber, offset: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
+    def read(self, inode: InodeNumber, position: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
         """Return the entries behind a position, `size` bytes at most, and the nodes of which each counts a lookup."""
         ended = self._ended.pop(inode, None)
-        if offset and ended == offset:
+        if position and ended == position:
             return b"", []
-        found = self._fs.read_directory(inode, offset, may_block=may_block)
+        found = self._fs.read_directory(inode, position, may_block=may_block)
         records: list[bytes] = []
         nodes: list[Node] = []
-        room, position, cached = size, offset, 0
+        room, reached, cached = size, position, 0
         for name, entry, next_position, counted in found:
             if counted:
                 record = direntplus(name, entry, next_position)
@@ -43,16 +43,16 @@ class Listings:
             if room < 0:
                 break
             records.append(record)
-            position = next_position
+            reached = next_position
             cached += cached_bytes(name)
             if counted:
                 nodes.append(entry.node)
         else:
-            further = self._further_dot(inode, found, position) if offset or cached >= CACHE_PAGE else b""
+            further = self._further_dot(inode, found, reached) if position or cached >= CACHE_PAGE else b""
             if further and len(further) <= room:
                 records.append(further)
             elif not further and records and found.cacheable:
-                self._note_end(inode, position)
+                self._note_end(inode, reached)
             elif not further and not records and not found.cacheable:
                 # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
                 self._drop_listing(inode)

@@ -1,20 +1,18 @@
-"""Mounting a FUSE device: by mount(2) where we may, else through the set-uid fusermount3."""
+"""Making the direct engine's mount: by mount(2) where we may, else through the set-uid fusermount3."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 import socket
-import subprocess
 from collections.abc import Sequence
 from typing import Final
 
 from readyfs.errors import FuseError
+from readyfs.fuse.fusermount import FUSERMOUNT, FUSERMOUNT_TIMEOUT_S, run_fusermount
 from readyfs.text import escape_text
 
 DEVICE: Final = "/dev/fuse"
-_FUSERMOUNT: Final = "fusermount3"
-_FUSERMOUNT_TIMEOUT_S: Final = 10.0
 
 # include/uapi/linux/mount.h
 _FLAGS: Final = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
@@ -59,25 +57,19 @@ def _fusermount(mountpoint: str, options: Sequence[str]) -> int:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         try:
-            done = subprocess.run(
-                [_FUSERMOUNT, "-o", ",".join(options), "--", mountpoint],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "LC_ALL": "C", "_FUSE_COMMFD": str(theirs.fileno())},
-                timeout=_FUSERMOUNT_TIMEOUT_S,
-                check=False,
+            done = run_fusermount(
+                *("-o", ",".join(options), "--", mountpoint),
+                descriptors=[theirs.fileno()],
+                environment={"_FUSE_COMMFD": str(theirs.fileno())},
             )
-        except FileNotFoundError:
-            raise FuseError(f"{_FUSERMOUNT} is not installed", "install Debian's package fuse3") from None
-        except subprocess.TimeoutExpired:
-            raise _refused(mountpoint, f"{_FUSERMOUNT} took longer than {_FUSERMOUNT_TIMEOUT_S:g} s") from None
+        except TimeoutError:
+            raise _refused(mountpoint, f"{FUSERMOUNT} took longer than {FUSERMOUNT_TIMEOUT_S:g} s") from None
         if done.returncode != 0:
             raise _refused(mountpoint, escape_text(done.stderr.strip()))
         theirs.close()
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
-        raise _refused(mountpoint, f"{_FUSERMOUNT} passed no descriptor")
+        raise _refused(mountpoint, f"{FUSERMOUNT} passed no descriptor")
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]
 

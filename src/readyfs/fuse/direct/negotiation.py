@@ -1,49 +1,84 @@
-"""Shaking hands with the kernel: which way of reading it grants, found out by trying it.
-
-Used by the engine for its mount and by `readyfs doctor` for a throwaway one, so that both come to the same answer.
-"""
+"""What the kernel offers in its INIT and what we answer. Pure deciding and packing: no I/O."""
 
 from __future__ import annotations
 
-import errno
-import os
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final
 
-from readyfs.fuse.choice import ReadsWord
-from readyfs.fuse.direct.channel import Channel, Offer
-from readyfs.fuse.direct.protocol import InitFlag
+from readyfs.fuse.direct.protocol import (
+    IN_HEADER,
+    INIT_IN,
+    INIT_OUT,
+    KERNEL_VERSION,
+    MINOR_VERSION,
+    InitFlag,
+    InitIn,
+    Opcode,
+    reply,
+)
+from readyfs.fuse.engine import KernelLacksError
 
-
-class HasFileno(Protocol):
-    """An open file."""
-
-    def fileno(self) -> int:
-        """Return its descriptor."""
-        ...
-
-
-def negotiate(channel: Channel, offer: Offer, word: ReadsWord, *, privileged: bool) -> str | None:
-    """Answer the kernel's INIT; return why it passes no file through, None if it does or was not to be asked."""
-    obstacle = _find_obstacle(offer, privileged=privileged)
-    wanted = obstacle is None and word is not ReadsWord.CACHED
-    channel.accept(offer, passthrough=wanted)
-    if not wanted:
-        return obstacle
-    # The capability that counts is that of the whole machine, and only a try tells.
-    with os.fdopen(os.memfd_create("readyfs")) as file:
-        return try_passthrough(channel, file)
-
-
-def try_passthrough(channel: Channel, file: HasFileno) -> str | None:
-    """Return why the kernel does not pass a raw file through, None if it does."""
-    try:
-        channel.close_backing(channel.open_backing(file.fileno()))
-    except OSError as error:
-        return os.strerror(error.errno or errno.EIO)
-    return None
+NEEDED: Final = InitFlag.DO_READDIRPLUS | InitFlag.NO_OPENDIR_SUPPORT | InitFlag.NO_OPEN_SUPPORT | InitFlag.MAX_PAGES
+"""What the kernel must offer (all of it since Linux 5.1)."""
+WANTED: Final = (
+    InitFlag.ASYNC_READ
+    | InitFlag.AUTO_INVAL_DATA
+    | InitFlag.DO_READDIRPLUS
+    | InitFlag.PARALLEL_DIROPS
+    | InitFlag.MAX_PAGES
+    | InitFlag.INIT_EXT
+)
+MAX_PAGES: Final = 256
+"""Of 4 KiB: the largest read that the kernel sends by default (FUSE_MAX_MAX_PAGES of fs/fuse/fuse_i.h)."""
+MAX_BACKGROUND: Final = 64
+"""Reads ahead that may be under way at once; the kernel's default of 12 is little for several readers."""
+STACK_DEPTH: Final = 2
+"""How deep a raw file's filesystem and ours may be stacked: the kernel's maximum, so that overlayfs can lie below."""
 
 
-def _find_obstacle(offer: Offer, *, privileged: bool) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the kernel's INIT offered."""
+
+    minor: int
+    flags: InitFlag
+    max_readahead: int
+    unique: int
+
+
+def parse_offer(data: bytes) -> Offer:
+    """Take the first request apart; raise `KernelLacksError` if the kernel offers too little."""
+    _, opcode, unique, *_ = IN_HEADER.unpack_from(data)
+    body = data[IN_HEADER.size :].ljust(INIT_IN.size, b"\0")
+    init = InitIn._make(INIT_IN.unpack_from(body))
+    if opcode != Opcode.INIT or init.major != KERNEL_VERSION:
+        raise KernelLacksError(
+            f"the kernel speaks FUSE {init.major}.{init.minor}, not {KERNEL_VERSION}", "use --engine pyfuse3"
+        )
+    flags = InitFlag(init.flags)
+    if InitFlag.INIT_EXT in flags:
+        flags |= InitFlag(init.flags2 << 32)
+    missing = NEEDED & ~flags
+    if missing:
+        raise KernelLacksError(f"the kernel's FUSE does not offer {missing.name}", "use --engine pyfuse3")
+    return Offer(init.minor, flags, init.max_readahead, unique)
+
+
+def accept_offer(offer: Offer, *, passthrough: bool) -> bytes:
+    """Return the answer to INIT, after which the kernel sends requests."""
+    flags = WANTED & offer.flags
+    if passthrough:
+        flags |= InitFlag.PASSTHROUGH
+    answer = INIT_OUT.pack(
+        *(KERNEL_VERSION, MINOR_VERSION, offer.max_readahead, flags & 0xFFFFFFFF),
+        *(MAX_BACKGROUND, MAX_BACKGROUND * 3 // 4, 4096, 1, MAX_PAGES, 0),
+        *(flags >> 32, STACK_DEPTH if passthrough else 0, 0),
+    )
+    return reply(offer.unique, answer)
+
+
+def passthrough_obstacle(offer: Offer, *, privileged: bool) -> str | None:
+    """Return why passthrough is not to be had, as far as that is known without a try; None if it may be."""
     if InitFlag.PASSTHROUGH not in offer.flags:
         return "the kernel does not offer it (Linux 6.9 and later do)"
     return None if privileged else "it needs CAP_SYS_ADMIN"

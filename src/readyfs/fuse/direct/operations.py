@@ -1,8 +1,7 @@
-"""What each request means: its body taken apart, the filesystem asked, the answer packed."""
+"""The handler of each request: its body taken apart, the filesystem asked, the answer packed."""
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -24,11 +23,11 @@ from readyfs.fuse.direct.protocol import (
 )
 from readyfs.fuse.direct.reads import Reads
 from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
+from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
+from readyfs.layout import MAX_NAME_BYTES
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.nodes import InodeNumber
-
-NAME_MAX: Final = 255
 
 
 class Answer(NamedTuple):
@@ -72,21 +71,21 @@ class Operations:
         entry = self._fs.lookup(InodeNumber(request.inode), request.body[:-1], may_block=may_block)
         if isinstance(entry, NegativeEntry):
             if not entry.timeout_s:
-                raise FileNotFoundError(errno.ENOENT, "no such name")
+                raise OSError(ABSENT, "no such name")
             return Answer(negative_out(entry))
         inode = entry.node.inode
         return Answer(entry_out(entry), lambda: self._fs.forget([(inode, 1)]))
 
-    def forget(self, request: Request) -> None:
+    def forget(self, inode: int, body: bytes) -> None:
         """FORGET, which has no answer."""
-        (count,) = FORGET_IN.unpack_from(request.body)
-        self._fs.forget([(InodeNumber(request.inode), count)])
+        (count,) = FORGET_IN.unpack_from(body)
+        self._fs.forget([(InodeNumber(inode), count)])
 
-    def batch_forget(self, request: Request) -> None:
+    def batch_forget(self, body: bytes) -> None:
         """BATCH_FORGET, which has no answer."""
-        count, _ = BATCH_FORGET_IN.unpack_from(request.body)
+        count, _ = BATCH_FORGET_IN.unpack_from(body)
         end = BATCH_FORGET_IN.size + count * FORGET_ONE.size
-        self._fs.forget(FORGET_ONE.iter_unpack(memoryview(request.body)[BATCH_FORGET_IN.size : end]))
+        self._fs.forget(FORGET_ONE.iter_unpack(memoryview(body)[BATCH_FORGET_IN.size : end]))
 
     def _getattr(self, request: Request, may_block: bool) -> Answer:
         return Answer(attr_out(*self._fs.getattr(InodeNumber(request.inode))))
@@ -104,7 +103,7 @@ class Operations:
         flags, _ = OPEN_IN.unpack_from(request.body)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             # A raw file that the kernel passes through it opens anew, with these flags and our rights.
-            raise OSError(errno.EROFS, "nothing can be written")
+            raise OSError(READ_ONLY, "nothing can be written")
         return Answer(*self._reads.open(InodeNumber(request.inode), may_block))
 
     def _read(self, request: Request, may_block: bool) -> Answer:
@@ -117,13 +116,13 @@ class Operations:
         return Answer()
 
     def _ioctl(self, request: Request, may_block: bool) -> Answer:
-        raise OSError(errno.ENOTTY, "no ioctl is known")
+        raise OSError(NO_IOCTL, "no ioctl is known")
 
     # ---- the rest -----------------------------------------------------------------------------------------------
 
     def _statfs(self, request: Request, may_block: bool) -> Answer:
         partitions = self._fs.in_force.catalog.partitions
-        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, NAME_MAX, IO_BYTES, 0))
+        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, MAX_NAME_BYTES, IO_BYTES, 0))
 
     def _getxattr(self, request: Request, may_block: bool) -> Answer:
         size, _ = GETXATTR_IN.unpack_from(request.body)
@@ -141,5 +140,5 @@ def _xattr_answer(value: bytes, size: int) -> Answer:
     if not size:
         return Answer(GETXATTR_OUT.pack(len(value), 0))
     if len(value) > size:
-        raise OSError(errno.ERANGE, "the value is longer")
+        raise OSError(VALUE_TOO_LONG, "the value is longer")
     return Answer(value)

@@ -6,23 +6,23 @@ for ever; what it has not got it reads by inode number.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Protocol
 
 from readyfs.errors import StaleHandleError, WouldBlockError
 from readyfs.fuse.direct.backing import BackingFiles, ReplacedFileError
 from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
+from readyfs.fuse.errno_table import UNSUPPORTED
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber, KernelFileHandle
 from readyfs.vfs.nodes import InodeNumber
 
 
 class NoOpenError(OSError):
-    """The kernel shall open files by itself from now on: FUSE's meaning of ENOSYS in answer to an OPEN."""
+    """The kernel shall open files by itself from now on: an OPEN is not supported."""
 
     def __init__(self) -> None:
-        super().__init__(errno.ENOSYS, "the kernel opens by itself")
+        super().__init__(UNSUPPORTED, "the kernel opens by itself")
 
 
 class Reads(Protocol):

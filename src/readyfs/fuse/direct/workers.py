@@ -1,4 +1,4 @@
-"""The threads that serve a connection.
+"""The threads of the direct engine: who reads requests, who waits for the raw store, and who stands by.
 
 One of them reads: it serves each request on the spot, which costs no switch of threads, and polls for the next. Threads
 of an interpreter that work at the same time slow each other down more than they help, so the others sleep. While the
@@ -10,43 +10,25 @@ it are parked; what is in memory is answered all the same. Requests that hang do
 
 from __future__ import annotations
 
-import errno
 import math
 import threading
 import time
-from bisect import bisect_left
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Final
 
 import structlog
 
-from readyfs.errors import FilesystemError, FuseError, PostponedError, WouldBlockError
+from readyfs.errors import FuseError
 from readyfs.fuse.direct.channel import Channel
-from readyfs.fuse.direct.in_flight import InFlight, Request
-from readyfs.fuse.direct.operations import Answer, Handler, Operations
-from readyfs.fuse.direct.protocol import (
-    CHANGES,
-    IN_HEADER,
-    INTERRUPT_IN,
-    NO_ANSWER,
-    Opcode,
-    is_complete,
-    reply_error,
-    reply_header,
-)
-from readyfs.fuse.errno_table import errno_of
-from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
+from readyfs.fuse.direct.dispatch import Dispatch
+from readyfs.fuse.direct.in_flight import Request
 from readyfs.metrics.request_tally import RequestTally, sum_tallies
 from readyfs.raw.guard import HANG_S, MAX_HUNG
 
 log = structlog.get_logger("readyfs.fuse")
 
-RELEASE: Final = "release"
-"""What must be done though nobody waits for the answer any more."""
-UNKNOWN_INTERRUPT_S: Final = 0.001
 MOMENT_S: Final = 0.002
 """How long the reader may wait for the raw store before it is relieved; it is found out within twice that."""
 SLOW_RELIEFS: Final = 4
@@ -66,25 +48,21 @@ class Workers:
     def __init__(
         self,
         channel: Channel,
-        operations: Operations,
-        in_flight: InFlight,
+        dispatch: Dispatch,
         raw_threads: int,
         on_end: Callable[[], None],
     ) -> None:
         self._channel = channel
-        self._operations = operations
-        self._handlers = operations.handlers
-        self._in_flight = in_flight
+        self._dispatch = dispatch
         self._free = raw_threads
         self._on_end = on_end
         self._raw_threads = raw_threads
         self._hung = 0
         self._waiting: dict[Request, float] = {}
-        self._parked: deque[tuple[Request, Handler]] = deque()
-        self._postponed: deque[tuple[Request, Handler]] = deque()
-        self._late = RequestTally()
+        self._parked: deque[Request] = deque()
+        self._postponed: deque[Request] = deque()
         self._helped = RequestTally()
-        self._tallies = [self._late, self._helped]
+        self._tallies = [dispatch.late_tally, self._helped]
         # Guards what follows: who reads, what the reader waits for, and who sleeps until the seat is free.
         self._lock = threading.Lock()
         self._reader: object = None
@@ -111,26 +89,9 @@ class Workers:
         """Whether no thread serves any more."""
         return not self._threads
 
-    @property
-    def requests(self) -> Counter[str]:
-        """How often the kernel asked, by operation."""
-        return self.tally().requests()
-
-    @property
-    def errors(self) -> Counter[str]:
-        """How often the answer was an error, by errno name."""
-        return self.tally().errors_by_errno()
-
     def tally(self) -> RequestTally:
         """Return what all threads have counted so far."""
         return sum_tallies(self._tallies)
-
-    def answer_late(self, requests: list[Request]) -> None:
-        """Answer requests that were taken out of the table of those in flight; on the trio loop alone."""
-        for request in requests:
-            self._late.failed(request.operation, request.late_errno)
-            self._late.durations[request.operation].note(self._in_flight.waited_ns(request))
-            self._channel.send(reply_error(request.unique, request.late_errno))
 
     def make_room(self) -> None:
         """Have threads for as many more requests as there are that hang; to be called now and then."""
@@ -141,7 +102,7 @@ class Workers:
             self._hung = hung
             for _ in range(min(len(self._postponed), self._raw_threads)):
                 self._parked.append(self._postponed.popleft())
-            while self._parked and self._free > 0 and self._start_helper(*self._parked[0]):
+            while self._parked and self._free > 0 and self._start_helper(self._parked[0]):
                 self._parked.popleft()
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
@@ -164,6 +125,7 @@ class Workers:
 
     def _run(self, tally: RequestTally) -> None:
         me = object()
+        serve = self._dispatch.serve
         while self._sit(me):
             while self._reader is me:
                 received = self._receive()
@@ -171,7 +133,9 @@ class Workers:
                     self._end()
                     break
                 try:
-                    self._serve(me, received, tally)
+                    waiting = serve(received, tally)
+                    if waiting is not None:
+                        self._wait_for(me, waiting, tally)
                 except Exception:
                     log.exception("request failed unexpectedly", operation="protocol")
             with self._lock:
@@ -235,75 +199,13 @@ class Workers:
             self._slow_until_s = now_s + SLOW_FOR_S
         self._give_up_seat()
 
-    # ---- requests ---------------------------------------------------------------------------------------------------
-
-    def _serve(self, me: object, data: bytes, tally: RequestTally) -> None:
-        began_ns = perf_counter_ns()
-        length, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
-        if not is_complete(opcode, length, len(data)):
-            log.error("the kernel sent a request of the wrong size", opcode=opcode, size=len(data))
-            if opcode not in NO_ANSWER:
-                self._channel.send(reply_error(unique, errno.EIO))
-            return
-        named = self._handlers.get(opcode)
-        if named is not None:
-            operation, handler = named
-            durations = tally.durations[operation]
-            durations[BEGUN] += 1
-            request = Request(unique, operation, inode, data[IN_HEADER.size :])
-            try:
-                answer = _call(handler, request, may_block=False)
-            except WouldBlockError:
-                self._serve_waiting(me, request, handler, tally)
-                return
-            self._send(request, answer, tally)
-        elif opcode in NO_ANSWER:
-            operation = "forget"
-            durations = tally.durations[operation]
-            durations[BEGUN] += 1
-            request = Request(unique, "forget", inode, data[IN_HEADER.size :])
-            if opcode == Opcode.FORGET:
-                self._operations.forget(request)
-            else:
-                self._operations.batch_forget(request)
-        elif opcode == Opcode.INTERRUPT:
-            operation = "interrupt"
-            durations = tally.durations[operation]
-            durations[BEGUN] += 1
-            self._interrupt(unique, data)
-        elif opcode in CHANGES:
-            operation = "refused"
-            durations = tally.durations[operation]
-            durations[BEGUN] += 1
-            self._channel.send(reply_error(unique, errno.EROFS))
-        else:
-            # Also FLUSH, FSYNC, ACCESS, LSEEK, POLL, STATX and OPENDIR: the kernel does without and asks no more.
-            operation = "unsupported"
-            durations = tally.durations[operation]
-            durations[BEGUN] += 1
-            self._channel.send(reply_error(unique, errno.ENOSYS))
-        elapsed_ns = perf_counter_ns() - began_ns
-        # What `note` does, without the price of a call.
-        durations[bisect_left(REQUEST_BOUNDS_NS, elapsed_ns)] += 1
-        durations[-1] += elapsed_ns
-
-    def _interrupt(self, unique: int, data: bytes) -> None:
-        (interrupted,) = INTERRUPT_IN.unpack_from(data, IN_HEADER.size)
-        if not self._in_flight.interrupt(interrupted):
-            # It is being answered just now, or about to wait: EAGAIN has the kernel ask again if it still matters.
-            time.sleep(UNKNOWN_INTERRUPT_S)
-            self._channel.send(reply_error(unique, errno.EAGAIN))
-
     # ---- requests that wait for the raw store ---------------------------------------------------------------------
 
-    def _serve_waiting(self, me: object, request: Request, handler: Handler, tally: RequestTally) -> None:
-        if not self._in_flight.enter(request):
-            tally.failed(request.operation, errno.EIO)
-            self._channel.send(reply_error(request.unique, errno.EIO))
-            return
+    def _wait_for(self, me: object, request: Request, tally: RequestTally) -> None:
+        """Answer a request that waits for the raw store, or park it if as many wait as may."""
         with self._lock:
             if self._free <= 0:
-                self._parked.append((request, handler))
+                self._parked.append(request)
                 return
             self._free -= 1
             self._held = request
@@ -312,12 +214,12 @@ class Workers:
             self._waiting[request] = time.monotonic()
         if not self._watch_wanted.is_set():
             self._watch_wanted.set()
-        self._serve_parked(me, request, handler, tally)
+        self._serve_parked(me, request, tally)
 
-    def _start_helper(self, request: Request, handler: Handler) -> bool:
+    def _start_helper(self, request: Request) -> bool:
         """Start a thread for a parked request; the caller holds the lock. Returns whether there is one to be had."""
         try:
-            threading.Thread(target=self._help, args=(request, handler), name="readyfs-helper", daemon=True).start()
+            threading.Thread(target=self._help, args=(request,), name="readyfs-helper", daemon=True).start()
         except RuntimeError:
             return False
         self._threads += 1
@@ -325,22 +227,23 @@ class Workers:
         self._waiting[request] = time.monotonic()
         return True
 
-    def _help(self, request: Request, handler: Handler) -> None:
+    def _help(self, request: Request) -> None:
         tally = RequestTally()
-        self._serve_parked(object(), request, handler, tally)
+        self._serve_parked(object(), request, tally)
         with self._lock:
             self._helped.add(tally)
             self._threads -= 1
 
-    def _serve_parked(self, me: object, request: Request, handler: Handler, tally: RequestTally) -> None:
+    def _serve_parked(self, me: object, request: Request, tally: RequestTally) -> None:
         """Answer a request that has its place among those that wait, and then those that were parked."""
         while True:
-            self._answer_waiting(request, handler, tally)
+            if not self._dispatch.finish(request, tally):
+                self._postponed.append(request)
             with self._lock:
                 del self._waiting[request]
                 parked = self._parked.popleft() if self._parked and self._free >= 0 else None
                 if parked is not None:
-                    request, handler = parked
+                    request = parked
                     self._waiting[request] = time.monotonic()
                 else:
                     self._free += 1
@@ -348,56 +251,6 @@ class Workers:
                     self._held = request if parked is not None else None
                 if parked is None:
                     return
-
-    def _answer_waiting(self, request: Request, handler: Handler, tally: RequestTally) -> None:
-        if not self._in_flight.waits(request) and request.operation != RELEASE:
-            return  # answered late while it was parked
-        try:
-            answer = _call(handler, request, may_block=True)
-        except PostponedError:
-            self._postponed.append((request, handler))
-            return
-        if self._in_flight.take(request):
-            self._send(request, answer, tally)
-            tally.durations[request.operation].note(self._in_flight.waited_ns(request))
-        elif isinstance(answer, Answer):
-            _undo(request, answer)
-
-    # ---- answers ----------------------------------------------------------------------------------------------------
-
-    def _send(self, request: Request, answer: Answer | int, tally: RequestTally) -> None:
-        if isinstance(answer, int):
-            tally.failed(request.operation, answer)
-            self._channel.send(reply_error(request.unique, answer))
-            return
-        sent = self._channel.send(reply_header(request.unique, len(answer.body)), answer.body)
-        if not sent:
-            _undo(request, answer)
-
-
-def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | int:
-    """Return a handler's answer, or the errno of what it raised; let `WouldBlockError` and `PostponedError` pass."""
-    try:
-        return handler(request, may_block)
-    except (WouldBlockError, PostponedError):
-        raise
-    except FilesystemError as error:
-        return errno_of(error)
-    except OSError as error:
-        return error.errno or errno.EIO
-    except Exception:
-        log.exception("request failed unexpectedly", operation=request.operation)
-        return errno.EIO
-
-
-def _undo(request: Request, answer: Answer) -> None:
-    """Take back what an answer promised that nobody received."""
-    if answer.undo is None:
-        return
-    try:
-        answer.undo()
-    except Exception:
-        log.exception("request failed unexpectedly", operation=request.operation)
 
 
 def _is_running(thread_id: int) -> bool:

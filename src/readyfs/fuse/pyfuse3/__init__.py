@@ -1,1 +1,1 @@
-"""The portable engine, over libfuse; enter at `engine`."""
+"""The portable engine, over libfuse; enter at `engine`, or at `operations`, where a request becomes an answer."""

@@ -1,14 +1,13 @@
-"""Calls that may wait for the raw store: on worker threads, bounded in number and time, and given up when need be.
+"""The pyfuse3 engine's requests that wait for the raw store: on worker threads, bounded in number and time.
 
 A request that waits must get an answer some day: a client whose request was taken and never answered cannot even be
-killed. So each call has a deadline, and all are given up when the daemon stops; the client gets EIO. The thread of a
-call that was given up stays until the raw store answers it. Calls that hang do not count among the workers, up to a
+killed. So each call has a deadline, and all are given up when the daemon stops: the client gets an error. The thread of
+a call that was given up stays until the raw store answers it. Calls that hang do not count among the workers, up to a
 multiple of them, so that those who need another volume of the raw store find one.
 """
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from typing import Final, Generic, TypeVar
 
 import trio
 
-from readyfs.errors import PostponedError
+from readyfs.errors import PostponedError, RawStoreUnresponsiveError
 from readyfs.raw.guard import HANG_S, MAX_HUNG
 
 T = TypeVar("T")
@@ -81,7 +80,7 @@ class RawCalls:
     async def run(
         self, operation: str, inode: int, call: Callable[[], T], discard: Callable[[T], None] = lambda result: None
     ) -> T:
-        """Run a blocking call on a worker thread; raise `OSError` (EIO) once it is given up.
+        """Run a blocking call on a worker thread; raise `RawStoreUnresponsiveError` once it is given up.
 
         `discard` undoes a result that comes too late; it may be called on any thread.
         """
@@ -103,7 +102,7 @@ class RawCalls:
                 finally:
                     self._waiting.remove(record)
             delivery.abandon()
-        raise OSError(errno.EIO, "the raw store does not answer")
+        raise RawStoreUnresponsiveError("the raw store does not answer")
 
     def _work(self, delivery: _Delivery[T]) -> T:
         self._running[delivery] = time.monotonic()
@@ -119,7 +118,7 @@ class RawCalls:
         self._limiter.total_tokens = self._threads + min(hung, MAX_HUNG * self._threads)
 
     def give_up(self) -> None:
-        """Answer every waiting request, and each that still comes, with EIO."""
+        """Answer every waiting request, and each that still comes, with an error."""
         self._given_up = True
         for call in self._waiting:
             call.scope.cancel()
