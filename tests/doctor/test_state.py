@@ -27,8 +27,10 @@ from readyfs.doctor.state import (
 )
 from readyfs.doctor.subject import Places
 from readyfs.fuse.mount_table import Mount
-from readyfs.state.inspect import Index, PostgresServer, SqliteFiles, SqliteInspector
+from readyfs.state.inspect import Index
+from readyfs.state.postgres.inspector import PostgresServer
 from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.inspector import SqliteFiles, SqliteInspector
 from readyfs.state.sqlite.store import MANY_ROWS
 from readyfs.state.store import StateTable
 from tests.doctor.subjects import make_subject, the, verdicts

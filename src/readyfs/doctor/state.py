@@ -20,18 +20,12 @@ from readyfs.duration import render_duration
 from readyfs.errors import UserError
 from readyfs.fuse.mount_table import Mount, mount_containing, read_mount_table
 from readyfs.state.filters import Filters
-from readyfs.state.inspect import (
-    KEY_FIELDS,
-    Columns,
-    Index,
-    PostgresServer,
-    ServerInspector,
-    SqliteFiles,
-    SqliteInspector,
-    StateInspector,
-)
+from readyfs.state.inspect import Columns, Index, StateInspector
 from readyfs.state.open import open_state
+from readyfs.state.postgres.inspector import PostgresInspector, PostgresServer
+from readyfs.state.rows.parser import KEY_FIELDS
 from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.inspector import SqliteFiles, SqliteInspector
 from readyfs.state.sqlite.store import MANY_ROWS
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text
@@ -82,7 +76,7 @@ def _looks(subject: Subject, inspector: StateInspector) -> Iterator[tuple[str, C
     match inspector:
         case SqliteInspector():
             yield "state-journal", partial(_look_at_journal, subject, inspector)
-        case ServerInspector(dialect="postgresql"):
+        case PostgresInspector():
             yield "state-server", partial(_look_at_server, subject, inspector)
         case _:
             pass
@@ -97,7 +91,7 @@ def _look_at_journal(subject: Subject, inspector: SqliteInspector) -> Iterator[F
     return judge_journal(files, inspector.count_rows(), mount)
 
 
-def _look_at_server(subject: Subject, inspector: ServerInspector) -> Iterator[Finding]:
+def _look_at_server(subject: Subject, inspector: PostgresInspector) -> Iterator[Finding]:
     return judge_server(inspector.server(), subject.table, subject.interval_s)
 
 

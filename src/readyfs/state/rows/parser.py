@@ -38,6 +38,8 @@ ROW_FIELDS: Final = (
     "schema_version",
 )
 """The order of the cells in a row, by the names of their settings in `StateTable`."""
+KEY_FIELDS: Final = ROW_FIELDS[:4]
+"""What tells one partition from another."""
 
 _PARSERS: Final[dict[str, Callable[[object], object]]] = {
     "source": parse_id,

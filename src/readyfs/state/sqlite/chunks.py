@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
-from readyfs.state.rows.parser import ROW_FIELDS
+from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
 
 CHUNK_BITS: Final = 7
@@ -20,7 +20,6 @@ CHUNK_BITS: Final = 7
 
 _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 """Names of the row number, each of which a column may take away (sqlite.org/lang_createtable.html#rowid)."""
-_KEY_FIELDS: Final = ("source", "customer_id", "query_name", "logical_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def plan_chunks(
 
 def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None]) -> bool:
     """Tell whether a unique index keeps two rows of one partition apart."""
-    key = {name.encode("utf-8", "surrogateescape") for name in (columns[field] for field in _KEY_FIELDS) if name}
+    key = {name.encode("utf-8", "surrogateescape") for name in (columns[field] for field in KEY_FIELDS) if name}
     unique = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
     for (index,) in connection.execute(unique, (name,)).fetchall():
         found = {row[0] for row in connection.execute("SELECT name FROM pragma_index_info(CAST(? AS TEXT))", (index,))}
