@@ -1,4 +1,4 @@
-"""Looking at the state table of a database server: what SQLAlchemy can tell of any of them."""
+"""Looking at a state table in any other database: what SQLAlchemy can tell of every server, PostgreSQL included."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import Partition
-from readyfs.state.database.store import choose_driver, create_engine
+from readyfs.state.database.engine import choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample

@@ -1,4 +1,4 @@
-"""Telling what changed by `updated_at`, for databases that have no row versions.
+"""Telling what changed in any other database by `updated_at`, because it has no row versions.
 
 Read are the rows of any status whose `updated_at` is at most `OVERLAP_S` older than the newest that was seen, and the
 ready rows are counted. What neither shows (a row that was changed and kept its `updated_at`, one of a transaction that

@@ -17,7 +17,7 @@ from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
 from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain, locked_error
+from readyfs.state.sqlite.errors import explain
 from readyfs.state.sqlite.file import Access
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, ready_rows, split_table
@@ -129,9 +129,7 @@ class SqliteInspector:
                     yield opened.connection
                     return
                 # Nothing but this lock guards a database that SQLite believes to be unchangeable.
-                with opened.shared_lock(self._timeout_s) as got_lock:
-                    if not got_lock:
-                        raise locked_error(self._path, self._timeout_s)
+                with opened.shared_lock():
                     yield opened.connection
             finally:
                 opened.close()
