@@ -24,8 +24,8 @@ from readyfs.state.database.engine import create_engine
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.database.watermark import Changes, Remembered
 from readyfs.state.filters import Filters
+from readyfs.state.rows.comparison import CannotPatchError
 from readyfs.state.rows.fetch import CHUNK_ROWS, RowBuffer
-from readyfs.state.rows.patching import CannotPatchError
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.url import render_label, scrub
 

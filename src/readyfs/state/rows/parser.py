@@ -1,4 +1,4 @@
-"""From fetched rows to series: one pass in which a row that cannot be parsed is withheld and all others stand.
+"""Parsing rows: one pass from fetched rows to series, in which a row that cannot be parsed is withheld.
 
 A `RowParser` lives for one load and runs after the transaction has ended, so its time holds up nobody.
 """
