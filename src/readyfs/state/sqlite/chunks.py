@@ -14,6 +14,7 @@ from typing import Final
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
+from readyfs.state.sqlite.errors import is_refused
 
 CHUNK_BITS: Final = 7
 """128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
@@ -93,7 +94,9 @@ def plan_chunks(
     table = _quote(name)
     try:
         connection.execute(f"SELECT {rowid} FROM {table} LIMIT 1")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if not is_refused(error):
+            raise
         return None  # a table without row numbers (WITHOUT ROWID)
     where = (
         # In brackets the comparison cannot make SQLite prefer an index of the status over the row numbers.

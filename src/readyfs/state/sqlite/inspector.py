@@ -17,7 +17,7 @@ from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
 from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain
+from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, ready_rows, split_table
@@ -79,7 +79,9 @@ class SqliteInspector:
         with self._connection() as connection:
             try:
                 (found,) = connection.execute(f"SELECT max(rowid) FROM {quoted}").fetchone()
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
+                if not is_refused(error):
+                    raise
                 found = None  # a table WITHOUT ROWID; a view has NULL in every row
             if found is None:
                 (found,) = connection.execute(f"SELECT count(*) FROM {quoted}").fetchone()
