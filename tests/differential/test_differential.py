@@ -12,6 +12,7 @@ from tests.differential.machine import DifferentialMachine
 from tests.differential.world import World, all_mounted
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+"""Mounts are slow, and the filter is Hypothesis's: the few rules that it has left enabled may all have to wait."""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 from readyfs.config.table import RAW_LAYOUT
 from readyfs.doctor.finding import Finding, Verdict
+from readyfs.doctor.state import look_at_state
 from readyfs.doctor.subject import Places, Subject
 from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.layout import RawEncoding, RawLayout
@@ -60,6 +61,11 @@ def verdicts(findings: Iterator[Finding]) -> dict[str, str]:
     for one in findings:
         found[one.name] = max(found.get(one.name, "ok"), one.verdict, key=lambda word: order.index(Verdict(word)))
     return found
+
+
+def looked_at(state: Path | str) -> dict[str, str]:
+    """Return the verdicts on a state store."""
+    return verdicts(look_at_state(make_subject(state=state)))
 
 
 def the(name: str, findings: Iterator[Finding]) -> Finding:

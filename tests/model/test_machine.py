@@ -9,6 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.model.machine import ReadyfsMachine
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+"""Mounts are slow, and the filter is Hypothesis's: the few rules that it has left enabled may all have to wait."""
 
 
 def machine_of(engine: str) -> type[ReadyfsMachine]:

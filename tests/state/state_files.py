@@ -85,6 +85,13 @@ def insert(path: Path, *rows: dict[str, object], table: str = "partition_state")
         connection.commit()
 
 
+def execute(path: Path, *statements: str) -> None:
+    """Commit statements from this process."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
 def run_sql(path: Path, *statements: str) -> None:
     """Commit statements from another process."""
     code = (

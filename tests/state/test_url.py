@@ -8,8 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from readyfs.errors import UsageError
-from readyfs.state.open import mask_url, sqlite_path
-from readyfs.state.url import render_label, scrub
+from readyfs.state.url import mask_url, render_label, scrub, sqlite_path
 
 
 @pytest.mark.parametrize(

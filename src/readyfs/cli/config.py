@@ -111,7 +111,7 @@ def _render(setting: Setting[object], resolution: Resolution) -> str:
     value = resolution.get(setting)
     text = setting.render(value)
     if setting.name == STATE.name and value is not None:
-        from readyfs.state.open import mask_url
+        from readyfs.state.url import mask_url
 
         text = mask_url(text)
     return escape_text(mask_passwords(text))

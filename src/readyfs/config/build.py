@@ -135,7 +135,7 @@ def find_filters(resolution: Resolution) -> Filters:
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:
     """Return what does not stop a mount but shows a password to people who should not see it."""
     # The URL parser comes with the SQL toolkit, which is slow to import and which most commands do without.
-    from readyfs.state.open import mask_url
+    from readyfs.state.url import mask_url
 
     url, origin = find_state(resolution)
     if mask_url(url) == escape_text(url):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from readyfs.state.database.store import DatabaseStore, choose_driver, create_engine
+from readyfs.state.database.engine import choose_driver, create_engine
+from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite.store import SqliteStore
 from readyfs.state.store import StateStore, StateTable
-from readyfs.state.url import mask_url, parse_url, sqlite_path
-
-__all__ = ["mask_url", "open_state", "sqlite_path"]
+from readyfs.state.url import parse_url, sqlite_path
 
 
 def open_state(

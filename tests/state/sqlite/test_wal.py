@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.sqlite import connection as sqlite_connection
 from readyfs.state.sqlite.chunks import ChunkPlan
 from readyfs.state.sqlite.connection import SETTLED_NS, SqliteConnection
-from readyfs.state.sqlite.file import HeaderFile, Sighting, look
+from readyfs.state.sqlite.file import Sighting, look
 from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
@@ -338,15 +338,15 @@ def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeyp
     settle(wal_file)
     with opened(wal_file) as store:
         store.load()
-        lock = HeaderFile.lock
+        lock = SqliteConnection.shared_lock
         writes = iter([SET_RUN])
 
-        def lock_after_a_write(header: HeaderFile, timeout_s: float) -> bool:
+        def lock_after_a_write(opened: SqliteConnection) -> AbstractContextManager[None]:
             for statement in writes:
                 run_sql(wal_file, statement)
-            return lock(header, timeout_s)
+            return lock(opened)
 
-        monkeypatch.setattr(HeaderFile, "lock", lock_after_a_write)
+        monkeypatch.setattr(SqliteConnection, "shared_lock", lock_after_a_write)
         assert store.load().series[KEY].run_ids == (b"other",)
 
 

@@ -1,1 +1,4 @@
-"""Every other database: a watermark on `updated_at` says what changed; enter at `store`."""
+"""Any other database: neither SQLite nor PostgreSQL, but whatever else SQLAlchemy knows; enter at `store`.
+
+A watermark on `updated_at` says what changed. What `engine` and `inspector` do is done for PostgreSQL, too.
+"""

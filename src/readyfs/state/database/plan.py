@@ -1,4 +1,4 @@
-"""The statements by which a table of any database is read, made for the table as it is at each load."""
+"""The statements by which a table of any other database is read, made for the table as it is at each load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling what changed by `updated_at`, for databases that have no row versions.
+"""Telling what changed in any other database by `updated_at`, because it has no row versions.
 
 Read are the rows of any status whose `updated_at` is at most `OVERLAP_S` older than the newest that was seen, and the
 ready rows are counted. What neither shows (a row that was changed and kept its `updated_at`, one of a transaction that
@@ -17,8 +17,8 @@ from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.filters import Filters
+from readyfs.state.rows.comparison import MANY_ODD_ROWS, Comparison, has_null_keys
 from readyfs.state.rows.parser import RawKey, Row, RowParser, raw_key
-from readyfs.state.rows.patching import MANY_ODD_ROWS, Edits, has_null_keys
 from readyfs.state.rows.values import BadValueError, parse_id, parse_logical_date, parse_updated_at
 from readyfs.state.rows.vocabulary import Vocabulary
 
@@ -94,31 +94,31 @@ class Changes:
     def __init__(self, known: Remembered, chunks: Iterable[list[Row]], total: int, ready: str, now_ns: int) -> None:
         """Take the rows and the number of ready rows; raise `CannotPatchError` if they do not fit what is known."""
         self._known = known
-        self._edits = Edits(known.series, known.rows, known.odd, known.vocabulary, ready)
+        self._comparison = Comparison(known.series, known.rows, known.odd, known.vocabulary, ready)
         newest_ns = -1
         for rows in chunks:
-            self._edits.drop_odd(map(raw_key, rows))
-            self._edits.parser.feed(rows)
+            self._comparison.drop_odd(map(raw_key, rows))
+            self._comparison.parser.feed(rows)
             for row in rows:
                 newest_ns = max(newest_ns, _time_of(row))
                 self._take_gone(row)
-        self._edits.apply()
-        self._edits.check(total)
+        self._comparison.compare()
+        self._comparison.check(total)
         self._newest_ns = known.newest_ns if newest_ns < 0 else min(newest_ns, now_ns)
 
     def finish(self, plan: DatabasePlan) -> Remembered:
         """Change what is remembered, in place."""
-        withheld = self._edits.finish()
+        withheld = self._comparison.finish()
         return Remembered(
             plan=plan,
             series=self._known.series,
-            rows=self._edits.rows,
-            odd=self._edits.odd,
+            rows=self._comparison.rows,
+            odd=self._comparison.odd,
             withheld=withheld,
-            vocabulary=self._edits.vocabulary,
+            vocabulary=self._comparison.vocabulary,
             newest_ns=self._newest_ns,
             obstacle=None,
-            changed=frozenset(self._edits.replaced),
+            changed=frozenset(self._comparison.replaced),
         )
 
     def _take_gone(self, row: Row) -> None:
@@ -129,7 +129,7 @@ class Changes:
             ordinal = parse_logical_date(date)
         except BadValueError:
             return  # it was never served
-        self._edits.take_gone(series, ordinal)
+        self._comparison.take_gone(series, ordinal)
 
 
 def _time_of(row: Row) -> int:

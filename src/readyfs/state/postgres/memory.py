@@ -13,8 +13,8 @@ from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import Moment
 from readyfs.state.postgres.plan import TablePlan
 from readyfs.state.rows.columns import NULL, Chunk
+from readyfs.state.rows.comparison import MANY_ODD_ROWS, has_null_keys
 from readyfs.state.rows.parser import RawKey, RowParser
-from readyfs.state.rows.patching import MANY_ODD_ROWS, has_null_keys
 from readyfs.state.rows.vocabulary import Vocabulary
 
 PAGES: Final = 256

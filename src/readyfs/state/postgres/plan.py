@@ -14,9 +14,8 @@ from readyfs.partition import render_date
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.facts import Column, Relation
 from readyfs.state.rows.columns import NULL, SEPARATOR
-from readyfs.state.rows.parser import ROW_FIELDS
+from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 
-KEY_FIELDS: Final = ("source", "customer_id", "query_name", "logical_date")
 _CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
 _TABLE: Final = "r"
 _PARTITIONED: Final = "p"

@@ -1,6 +1,6 @@
 """The PostgreSQL state store: asks for what changed by row versions, and proves that nothing else did.
 
-A load compares snapshots (`postgres_snapshot` has the reasoning). Row versions that the last snapshot did not see are
+A load compares snapshots (`snapshot` has the reasoning). Row versions that the last snapshot did not see are
 read, whatever their status, and the rows remembered are patched with them. A deletion leaves no version but a smaller
 count: every ready row is now among the remembered or the new ones, so as many of them as the table has are all of them.
 Whatever these two cannot prove (another server or history, a table written anew, other columns, partitions that came,
@@ -22,14 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.state.filters import Filters
+from readyfs.state.postgres.changed_rows import read_changes
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
 from readyfs.state.postgres.memory import PostgresMemory
-from readyfs.state.postgres.patch import patch
 from readyfs.state.postgres.plan import TIMES, plan_table
+from readyfs.state.rows.comparison import CannotPatchError
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
-from readyfs.state.rows.patching import CannotPatchError
 from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import ready_rows
@@ -121,12 +121,12 @@ class PostgresStore:
         known = self._memory
         if known is not None:
             try:
-                patched = patch(connection, plan, known, moment, self._table.ready)
+                update = read_changes(connection, plan, known, moment, self._table.ready)
             except CannotPatchError as error:
                 self._say_why(str(error))
             else:
                 self._reason = ""
-                return moment, patched
+                return moment, update
         memory = PostgresMemory.read(connection, plan, moment, self._table.ready, self._filters)
         return moment, lambda: memory
 

@@ -1,4 +1,4 @@
-"""From fetched rows to series: one pass in which a row that cannot be parsed is withheld and all others stand.
+"""Parsing rows: one pass from fetched rows to series, in which a row that cannot be parsed is withheld.
 
 A `RowParser` lives for one load and runs after the transaction has ended, so its time holds up nobody.
 """
@@ -38,6 +38,8 @@ ROW_FIELDS: Final = (
     "schema_version",
 )
 """The order of the cells in a row, by the names of their settings in `StateTable`."""
+KEY_FIELDS: Final = ROW_FIELDS[:4]
+"""What tells one partition from another."""
 
 _PARSERS: Final[dict[str, Callable[[object], object]]] = {
     "source": parse_id,

@@ -1,4 +1,4 @@
-"""What one cell of the state table means: identifiers, dates, times and counts, whatever type the driver gave.
+"""Judging one value: what a cell of the state table means as identifier, date, time or count, of whatever type it is.
 
 A cell that has no meaning in its column raises `BadValueError`, which withholds its row (V15) and nothing else.
 Text is handled as bytes, because what a producer stored need not be UTF-8.

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
-from readyfs.state.rows.parser import ROW_FIELDS
+from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
+from readyfs.state.sqlite.errors import is_refused
 
 CHUNK_BITS: Final = 7
 """128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
 
 _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 """Names of the row number, each of which a column may take away (sqlite.org/lang_createtable.html#rowid)."""
-_KEY_FIELDS: Final = ("source", "customer_id", "query_name", "logical_date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,9 @@ def plan_chunks(
     table = _quote(name)
     try:
         connection.execute(f"SELECT {rowid} FROM {table} LIMIT 1")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if not is_refused(error):
+            raise
         return None  # a table without row numbers (WITHOUT ROWID)
     where = (
         # In brackets the comparison cannot make SQLite prefer an index of the status over the row numbers.
@@ -116,7 +118,7 @@ def plan_chunks(
 
 def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None]) -> bool:
     """Tell whether a unique index keeps two rows of one partition apart."""
-    key = {name.encode("utf-8", "surrogateescape") for name in (columns[field] for field in _KEY_FIELDS) if name}
+    key = {name.encode("utf-8", "surrogateescape") for name in (columns[field] for field in KEY_FIELDS) if name}
     unique = 'SELECT name FROM pragma_index_list(?) WHERE "unique" AND NOT partial'
     for (index,) in connection.execute(unique, (name,)).fetchall():
         found = {row[0] for row in connection.execute("SELECT name FROM pragma_index_info(CAST(? AS TEXT))", (index,))}

@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from readyfs.state.sqlite.errors import locked_error, unrecovered
+from readyfs.state.sqlite.errors import unrecovered
 from readyfs.state.sqlite.file import Access, HeaderFile, Sighting, choose_access, look, may_recover, render_uri
+from readyfs.state.sqlite.lock import shared_lock
 
 SETTLED_NS: Final = 50_000_000
 """Coarse kernel clocks stamp files in ticks of up to 10 ms: two writes within one look the same."""
@@ -27,9 +27,11 @@ class SqliteConnection:
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         self.number = next(self._numbers)
+        self._path = path
+        self._timeout_s = timeout_s
         self._header = HeaderFile(path)
         try:
-            with self._log_kept(path, timeout_s):
+            with self._log_kept():
                 self.seen = look(path)
                 self.access = choose_access(self._header.is_wal(), self.seen)
                 if self.access is Access.WAL_UNRECOVERED and not may_recover(path, self._header.owner):
@@ -62,15 +64,9 @@ class SqliteConnection:
         version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    @contextmanager
-    def shared_lock(self, timeout_s: float) -> Iterator[bool]:
-        """Hold the shared lock of the file, if it can be had in time."""
-        got_lock = self._header.lock(timeout_s)
-        try:
-            yield got_lock
-        finally:
-            if got_lock:
-                self._header.unlock()
+    def shared_lock(self) -> AbstractContextManager[None]:
+        """Hold the shared lock of the file; raise `StateError` if it cannot be had in time."""
+        return shared_lock(self._header, self._path, self._timeout_s)
 
     def note(self, data_version: int, sighting: Sighting) -> None:
         """Remember what the data version was and how the files looked at that time."""
@@ -81,16 +77,9 @@ class SqliteConnection:
         self.connection.close()
         self._header.close()
 
-    @contextmanager
-    def _log_kept(self, path: Path, timeout_s: float) -> Iterator[None]:
+    def _log_kept(self) -> AbstractContextManager[None]:
         """Keep the producer that leaves last from deleting a log that was seen: SQLite would make ours in its place."""
-        if not self._header.is_wal():
-            yield
-            return
-        with self.shared_lock(timeout_s) as got_lock:
-            if not got_lock:
-                raise locked_error(path, timeout_s)
-            yield
+        return self.shared_lock() if self._header.is_wal() else nullcontext()
 
     def _connect(self, path: Path, timeout_s: float) -> sqlite3.Connection:
         connection = sqlite3.connect(

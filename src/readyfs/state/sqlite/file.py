@@ -7,11 +7,8 @@ for as long as the connection it belongs to.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import struct
-import time
 from enum import Enum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -23,11 +20,6 @@ from readyfs.text import escape_text
 _VERSION_OFFSET: Final = 18
 """Write and read version of the file format; 2 means WAL (SQLite file format, section 1.3)."""
 
-_SHARED_FIRST: Final = 0x40000002
-_SHARED_SIZE: Final = 510
-"""The bytes that stand for SQLite's shared lock (os.h: SHARED_FIRST, SHARED_SIZE)."""
-
-_LOCK_POLL_S: Final = 0.005
 _CAP_CHOWN: Final = 1 << 0
 """capabilities(7), linux/capability.h"""
 
@@ -99,7 +91,7 @@ def _stamp_if_there(path: str) -> FileStamp | None:
 
 
 class HeaderFile:
-    """An open descriptor on the database file, for its header."""
+    """An open descriptor on the database file, for its header and for the lock in `lock`."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -123,34 +115,13 @@ class HeaderFile:
         """Tell whether the database is in WAL mode."""
         return os.pread(self._fd, 2, _VERSION_OFFSET) == b"\x02\x02"
 
-    def lock(self, timeout_s: float) -> bool:
-        """Take the shared lock that a SQLite reader holds; tell whether it could be had in time.
-
-        While it is held, the last producer to leave a WAL database cannot move its log into the file and delete it.
-        An open file description lock (fcntl(2)), because SQLite's own closing of files cannot drop one of these.
-        """
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock_request(fcntl.F_RDLCK))
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(_LOCK_POLL_S)
-            else:
-                return True
-
-    def unlock(self) -> None:
-        """Give the shared lock back."""
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _lock_request(fcntl.F_UNLCK))
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
 
     def close(self) -> None:
         """Close the descriptor: only when no connection of ours holds a lock on the file."""
         os.close(self._fd)
-
-
-def _lock_request(kind: int) -> bytes:
-    return struct.pack("hhqqi4x", kind, os.SEEK_SET, _SHARED_FIRST, _SHARED_SIZE, 0)
 
 
 def choose_access(wal: bool, sighting: Sighting) -> Access:

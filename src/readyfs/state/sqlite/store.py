@@ -25,7 +25,7 @@ from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, NotPatchableError, PackedChunk
 from readyfs.state.sqlite.chunks import plan_chunks
 from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain, is_locked, locked_error
+from readyfs.state.sqlite.errors import explain, is_locked
 from readyfs.state.sqlite.file import Access, look
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
@@ -205,9 +205,7 @@ class SqliteStore:
         if opened.access is not Access.WAL_AT_REST:
             yield
             return
-        with opened.shared_lock(self._timeout_s) as got_lock:
-            if not got_lock:
-                raise locked_error(self._path, self._timeout_s)
+        with opened.shared_lock():
             if look(self._path) != opened.seen:
                 raise _MovedError
             yield

@@ -1,7 +1,8 @@
-"""What becomes of remembered rows when some rows changed: collected first, so that nothing is changed by halves.
+"""Comparing rows that were read anew with those remembered, and patching the series that differ.
 
-Used by the stores that remember series and read what changed. What the database gives, and how it proves that nothing
-else changed, is theirs.
+Used by the stores of PostgreSQL and of any other database; SQLite's compares chunks (`sqlite.chunk_memory`). What the
+database gives, and how it proves that nothing else changed, is theirs. The values themselves are compared by
+`SeriesRows.includes`. Everything is collected first, so that nothing is changed by halves.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ def has_null_keys(odd: Mapping[RawKey, WithheldExample]) -> bool:
     return any(None in key for key in odd)
 
 
-class Edits:
-    """New rows for remembered series; `finish` puts them there.
+class Comparison:
+    """Remembered series beside rows that were read anew: `compare` finds those that differ, `finish` patches them.
 
-    `rows` counts the rows that can be served, `odd` has those that are ready and withheld, both as edited so far.
+    `rows` counts the rows that can be served, `odd` has those that are ready and withheld, both as found so far.
+    `replaced` are the series that differ, with the rows that they have now.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Edits:
         self._ready = ready
         self._gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
         self.parser = self.new_parser()
-        """Takes the rows that came and are ready, until `apply`."""
+        """Takes the rows that came and are ready, until `compare`."""
 
     def new_parser(self) -> RowParser:
         """Return a parser for rows of the same table."""
@@ -65,12 +67,12 @@ class Edits:
         return {*self._series, *self.replaced}
 
     def current(self, key: SeriesKey) -> SeriesRows:
-        """Return the rows of a series as edited so far."""
+        """Return the rows of a series as found so far."""
         rows = self.replaced.get(key)
         return self._series.get(key, NO_ROWS) if rows is None else rows
 
     def drop_odd(self, keys: Iterable[RawKey]) -> None:
-        """Take it that these rows are not withheld, before `apply` says which are."""
+        """Take it that these rows are not withheld, before `compare` says which are."""
         for key in keys:
             self.odd.pop(key, None)
 
@@ -78,8 +80,8 @@ class Edits:
         """Take it that this partition is not ready, unless a row that came says that it is."""
         self._gone[self.vocabulary.series.keys_by_number[self.vocabulary.series[series]]].add(date)
 
-    def apply(self) -> None:
-        """Patch the series of all that was taken."""
+    def compare(self) -> None:
+        """Compare all that was taken with what is remembered, and keep the series that differ."""
         fresh = self.take_series(self.parser)
         for key in fresh.keys() | self._gone.keys():
             before, came = self.current(key), fresh.get(key, NO_ROWS)
@@ -115,7 +117,7 @@ class Edits:
             raise CannotPatchError("two texts mean one date")
 
     def finish(self) -> WithheldTally:
-        """Change what is remembered, in place; return the tally of what is withheld."""
+        """Patch what is remembered, in place; return the tally of what is withheld."""
         for key, rows in self.replaced.items():
             if len(rows):
                 self._series[key] = rows

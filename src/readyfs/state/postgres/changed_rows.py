@@ -1,4 +1,8 @@
-"""Patching what is remembered of a PostgreSQL table with the rows that changed since, in proportion to these."""
+"""The rows of a PostgreSQL table that changed: found by their versions, read, and compared with what was known.
+
+Costs are in proportion to what changed. The comparison itself, value by value, is the same for other databases: see
+`rows.comparison`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from readyfs.state.postgres.facts import Moment, Relation
 from readyfs.state.postgres.memory import PostgresMemory, feed
 from readyfs.state.postgres.plan import TablePlan
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
-from readyfs.state.rows.patching import NO_ROWS, NULL_IN_KEY, CannotPatchError, Edits
+from readyfs.state.rows.comparison import NO_ROWS, NULL_IN_KEY, CannotPatchError, Comparison
 from readyfs.state.rows.values import BadValueError
 
 ADDRESSES: Final = 10_000
@@ -28,13 +32,13 @@ MANY_SERIES: Final = 2_000
 _Key: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
-def patch(
+def read_changes(
     connection: PostgresConnection, plan: TablePlan, known: PostgresMemory, now: Moment, ready: str
 ) -> Callable[[], PostgresMemory]:
-    """Return what makes of that which was known of an earlier moment what is there now.
+    """Read what changed since the memory's moment, and return a function that brings the memory up to date.
 
-    That changes what was known in place, which is for after the transaction: one that fails may be tried again. Raises
-    `CannotPatchError` if row versions cannot tell what changed.
+    To be called once the transaction has ended: it patches the memory in place, and a transaction that fails may be
+    tried again. Raises `CannotPatchError` if row versions cannot tell what changed.
     """
     was = known.moment
     if not known.can_patch:
@@ -45,17 +49,17 @@ def patch(
     if horizon is None:
         raise CannotPatchError("too many transactions lie between")
     total, addresses = _find_changed(connection, plan, horizon, known.rows)
-    edits = _Edits(known.series, known.rows, known.odd, known.vocabulary, ready)
+    comparison = _VersionComparison(known.series, known.rows, known.odd, known.vocabulary, ready)
     for leaf, size, batch in addresses:
         ready_rows = connection.row(plan.addressed(leaf), (batch, *plan.parameters))
-        edits.take_ready(ready_rows)
+        comparison.take_ready(ready_rows)
         if ready_rows[0] < size:
-            edits.take_unready(connection.row(plan.unready(leaf), (batch, *plan.parameters)))
-    edits.apply()
-    if edits.rows + len(edits.odd) != total:
-        _reread_vanished(connection, plan, edits)
-    edits.check(total)
-    return partial(_finish, edits, known, now)
+            comparison.take_unready(connection.row(plan.unready(leaf), (batch, *plan.parameters)))
+    comparison.compare()
+    if comparison.rows + len(comparison.odd) != total:
+        _reread_vanished(connection, plan, comparison)
+    comparison.check(total)
+    return partial(_finish, comparison, known, now)
 
 
 def _find_changed(
@@ -77,8 +81,8 @@ def _find_changed(
     return total, batches
 
 
-class _Edits(Edits):
-    """Edits by chunks of new row versions."""
+class _VersionComparison(Comparison):
+    """Takes chunks of new row versions."""
 
     def take_ready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are ready, as a chunk."""
@@ -118,10 +122,17 @@ class _Edits(Edits):
             raise CannotPatchError("rows came that were not asked for")
 
 
-def _finish(edits: _Edits, known: PostgresMemory, moment: Moment) -> PostgresMemory:
-    withheld = edits.finish()
+def _finish(comparison: _VersionComparison, known: PostgresMemory, moment: Moment) -> PostgresMemory:
+    withheld = comparison.finish()
     return PostgresMemory(
-        moment, known.series, edits.rows, edits.odd, withheld, known.vocabulary, True, frozenset(edits.replaced)
+        moment,
+        known.series,
+        comparison.rows,
+        comparison.odd,
+        withheld,
+        known.vocabulary,
+        True,
+        frozenset(comparison.replaced),
     )
 
 
@@ -131,23 +142,23 @@ def _raw_keys(columns: tuple[bytes, ...] | list[bytes]) -> Iterator[_Key]:
     return zip(sources, customers, queries, dates, strict=True)
 
 
-def _reread_vanished(connection: PostgresConnection, plan: TablePlan, edits: _Edits) -> None:
+def _reread_vanished(connection: PostgresConnection, plan: TablePlan, comparison: _VersionComparison) -> None:
     """Find the series that hold more rows than the table does, and read these anew."""
     counts: Counter[tuple[Any, ...]] = Counter()
     for leaf in plan.leaves:
         for *key, count in connection.rows(plan.counts(leaf), plan.parameters):
             counts[tuple(key)] += count
-    odd: Counter[tuple[Any, ...]] = Counter(key[:3] for key in edits.odd)
-    keys = edits.known_keys() | counts.keys() | odd.keys()
+    odd: Counter[tuple[Any, ...]] = Counter(key[:3] for key in comparison.odd)
+    keys = comparison.known_keys() | counts.keys() | odd.keys()
     differing = [
-        SeriesKey(*key) for key in keys if len(edits.current(SeriesKey(*key))) + odd[key] != counts.get(key, 0)
+        SeriesKey(*key) for key in keys if len(comparison.current(SeriesKey(*key))) + odd[key] != counts.get(key, 0)
     ]
     if len(differing) > MANY_SERIES:
         raise CannotPatchError("rows vanished from too many series")
     for start in range(0, len(differing), SERIES_AT_A_TIME):
         batch = differing[start : start + SERIES_AT_A_TIME]
         rows = [connection.row(plan.of_series(leaf), (*_columns_of(batch), *plan.parameters)) for leaf in plan.leaves]
-        edits.reread(batch, _joined(rows))
+        comparison.reread(batch, _joined(rows))
 
 
 def _columns_of(keys: list[SeriesKey]) -> Iterator[list[str]]:

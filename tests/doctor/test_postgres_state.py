@@ -1,14 +1,19 @@
-"""What the doctor says of a real PostgreSQL server."""
+"""What the doctor says of a PostgreSQL state: of a real server, and of what only figures show."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
+
 from readyfs.doctor.bounded import run_checks
 from readyfs.doctor.examine import choose_checks
 from readyfs.doctor.finding import Finding, Verdict
+from readyfs.doctor.postgres_state import judge_server
 from readyfs.doctor.state import look_at_state
-from tests.doctor.subjects import make_subject, the, verdicts
+from readyfs.state.postgres.inspector import PostgresServer
+from readyfs.state.store import StateTable
+from tests.doctor.subjects import looked_at, make_subject, the, verdicts
 from tests.postgres.database import READER_PASSWORD, StateDatabase
 
 ROW = (
@@ -30,17 +35,13 @@ EVERY = {
 }
 
 
-def looked_at(database: StateDatabase) -> dict[str, str]:
-    return verdicts(look_at_state(make_subject(state=database.url())))
-
-
 def named(database: StateDatabase, name: str) -> Finding:
     return the(name, look_at_state(make_subject(state=database.url())))
 
 
 def test_a_sound_database_is_fine(postgres: StateDatabase) -> None:
     postgres.execute(ROW)
-    assert looked_at(postgres) == dict.fromkeys(EVERY, "ok")
+    assert looked_at(postgres.url()) == dict.fromkeys(EVERY, "ok")
 
 
 def test_a_role_that_may_write_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
@@ -48,12 +49,12 @@ def test_a_role_that_may_write_is_a_warning_that_the_remedy_mends(postgres: Stat
     found = named(postgres, "state-role")
     assert (found.verdict, "may INSERT, DELETE in" in found.summary) == (Verdict.WARNING, True)
     postgres.execute(found.remedy)
-    assert looked_at(postgres)["state-role"] == "ok"
+    assert looked_at(postgres.url())["state-role"] == "ok"
 
 
 def test_row_security_is_a_warning(postgres: StateDatabase) -> None:
     postgres.execute("ALTER TABLE partition_state ENABLE ROW LEVEL SECURITY")
-    assert looked_at(postgres)["state-row-security"] == "warning"
+    assert looked_at(postgres.url())["state-row-security"] == "warning"
 
 
 def test_a_table_without_a_key_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
@@ -65,7 +66,7 @@ def test_a_table_without_a_key_is_a_warning_that_the_remedy_mends(postgres: Stat
     found = named(postgres, "state-key")
     assert found.verdict is Verdict.WARNING
     postgres.execute(found.remedy)
-    assert looked_at(postgres)["state-key"] == "ok"
+    assert looked_at(postgres.url())["state-key"] == "ok"
 
 
 def test_a_view_is_a_note(postgres: StateDatabase) -> None:
@@ -73,7 +74,7 @@ def test_a_view_is_a_note(postgres: StateDatabase) -> None:
     for kind in ("VIEW", "MATERIALIZED VIEW"):
         postgres.execute(f"CREATE {kind} partition_state AS SELECT * FROM behind")
         postgres.execute("GRANT SELECT ON partition_state TO reader")
-        assert looked_at(postgres)["state-key"] == "note"
+        assert looked_at(postgres.url())["state-key"] == "note"
         postgres.execute(f"DROP {kind} partition_state")
 
 
@@ -82,12 +83,12 @@ def test_a_server_that_ends_idle_sessions_is_a_warning_that_the_remedy_mends(own
     found = named(own_postgres, "state-timeouts")
     assert found.verdict is Verdict.WARNING
     own_postgres.execute(found.remedy)
-    assert looked_at(own_postgres)["state-timeouts"] == "ok"
+    assert looked_at(own_postgres.url())["state-timeouts"] == "ok"
 
 
 def test_a_time_in_the_future_is_a_warning(postgres: StateDatabase) -> None:
     postgres.execute(ROW.replace("now()", "now() + interval '1 hour'"))
-    assert looked_at(postgres)["state-clock"] == "warning"
+    assert looked_at(postgres.url())["state-clock"] == "warning"
 
 
 def test_a_wrong_password_is_a_problem_that_does_not_show_it(postgres: StateDatabase) -> None:
@@ -102,7 +103,7 @@ def test_a_standby_is_a_note_with_its_lag(own_postgres: StateDatabase) -> None:
     own_postgres.execute(ROW)
     with own_postgres.server.standby() as server:
         server.wait_replayed(own_postgres.server)
-        found = looked_at(StateDatabase(server, own_postgres.name))
+        found = looked_at(StateDatabase(server, own_postgres.name).url())
     assert found == {**dict.fromkeys(EVERY, "ok"), "state-standby": "note"}
 
 
@@ -114,3 +115,45 @@ def test_a_server_that_is_stopped_does_not_hang_the_doctor(own_postgres: StateDa
     finally:
         own_postgres.server.resume()
     assert findings[-1].verdict is Verdict.PROBLEM
+
+
+def made_server(**changes: object) -> PostgresServer:
+    values: dict[str, object] = {
+        "version": "15.1",
+        "version_number": 150001,
+        "role": "reader",
+        "is_superuser": False,
+        "may": (),
+        "hides_rows": False,
+        "is_standby": False,
+        "replay_lag_s": None,
+        "timeouts_ms": {"statement_timeout": 10},
+        "clock_ahead_s": 0.1,
+        "round_trip_s": 0.01,
+    }
+    return PostgresServer(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_sound_server_is_fine() -> None:
+    assert set(verdicts(judge_server(made_server(), StateTable(), 10)).values()) == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "verdict"),
+    [
+        ({"version_number": 120010}, "state-server", "warning"),
+        ({"is_superuser": True}, "state-role", "warning"),
+        ({"may": ("INSERT",)}, "state-role", "warning"),
+        ({"hides_rows": True}, "state-row-security", "warning"),
+        ({"is_standby": True, "replay_lag_s": 100.0}, "state-standby", "note"),
+        ({"timeouts_ms": {"idle_session_timeout": 10_000}}, "state-timeouts", "warning"),
+        ({"timeouts_ms": {"idle_session_timeout": 60_000}}, "state-timeouts", "ok"),
+        ({"timeouts_ms": {"transaction_timeout": 5000}}, "state-timeouts", "warning"),
+        ({"clock_ahead_s": -30.0}, "server-clock", "warning"),
+        ({"clock_ahead_s": 3.0, "round_trip_s": 2.0}, "server-clock", "ok"),
+    ],
+)
+def test_a_server_is_judged(changes: dict[str, object], name: str, verdict: str) -> None:
+    found = verdicts(judge_server(made_server(**changes), StateTable(), 10))
+    assert found.pop(name) == verdict
+    assert set(found.values()) == {"ok"}
