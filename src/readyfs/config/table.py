@@ -49,7 +49,7 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
         return Path(base, "readyfs")
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises without a home
     if not home.startswith("/"):
-        raise UsageError("there is no home directory to keep state in", "name a directory with --state-dir")
+        raise UsageError("there is no home directory to keep locks in", "name a directory with --state-dir")
     return Path(home, ".local/state/readyfs")
 
 
@@ -219,7 +219,7 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "What must outlive a restart, and the lock of each mount point.",
+    "The lock of each mount point, which keeps a second daemon from it.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )

@@ -46,7 +46,7 @@ class Answers:
             stale = self.status_reporter.freshness.stale
             raise RefreshFailedError(
                 f"the state cannot be read: {outcome.error}",
-                "paths fail with EIO, because the last good catalog is older than --max-staleness allows"
+                "walks from the mount root fail with EIO: the last good catalog is older than --max-staleness allows"
                 if stale
                 else "the last good catalog is still served",
             )

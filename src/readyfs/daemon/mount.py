@@ -12,7 +12,6 @@ from pathlib import Path
 import structlog
 import trio
 
-from readyfs import __version__
 from readyfs.control.protocol import socket_path
 from readyfs.control.server import serve_control
 from readyfs.daemon.answers import Answers
@@ -96,19 +95,20 @@ class RunningMount:
         self.service_manager.ready(self.status_reporter.line())
 
     def _report_ready(self) -> None:
-        document = self.status_reporter.document()
-        shown = (
-            "mountpoint",
-            "engine",
-            "reads",
-            "state",
-            "raw",
-            "partitions",
-            "withheld",
-            "fingerprint",
-            "interval_seconds",
+        status = self.status_reporter.document()
+        log.info(
+            "serving",
+            version=status["version"],
+            mountpoint=status["mountpoint"],
+            engine=status["engine"],
+            reads=status["reads"],
+            state=status["state"],
+            raw=status["raw"],
+            partitions=status["partitions"],
+            withheld=status["withheld"],
+            fingerprint=status["fingerprint"],
+            interval_seconds=status["interval_seconds"],
         )
-        log.info("serving", version=__version__, **{name: document[name] for name in shown})
         self.service_manager.ready(self.status_reporter.line())
         self.on_ready()
 
