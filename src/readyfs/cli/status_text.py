@@ -1,4 +1,4 @@
-"""A status for people: an aligned block per mount."""
+"""The text form of a status, for people: an aligned block for each mount."""
 
 from __future__ import annotations
 

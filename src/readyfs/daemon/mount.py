@@ -1,6 +1,6 @@
-"""One mount from the moment it stands to the moment it is gone: what serves it, and who waits for its end.
+"""One mount from the moment it stands to the moment it is gone: the tasks that serve it, and the wait for a stop.
 
-It ends when a stop is asked for (`daemon/signals.py`) and `daemon/shutdown.py` has taken it down.
+Signals (`daemon/signals.py`) and clients (`daemon/answers.py`) ask for the stop; `daemon/shutdown.py` takes it down.
 """
 
 from __future__ import annotations
