@@ -55,39 +55,16 @@ def configure_logging(
 
     The file is made by the first line and not before. Raises `UsageError` when it could not be opened for appending.
     """
-    handler = _make_handler(file, stream if stream is not None else sys.stderr)
+    stream = stream if stream is not None else sys.stderr
     if format is LogFormat.AUTO:
-        format = LogFormat.HUMAN if file is None and (stream or sys.stderr).isatty() else LogFormat.JSON
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared[:2], structlog.stdlib.ExtraAdder(), *shared[2:]],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _escape_record,
-                _render_human if format is LogFormat.HUMAN else _render_json,
-            ],
-        )
-    )
-    root = logging.getLogger()
-    for old in [old for old in root.handlers if getattr(old, _OURS, False)]:
-        root.removeHandler(old)
-        old.close()
-    setattr(handler, _OURS, True)
-    root.addHandler(handler)
-    root.setLevel(level.upper())
-    # A log that cannot be written (a closed pipe, a full disk) must neither raise nor write elsewhere.
-    logging.raiseExceptions = False
-    logging.captureWarnings(True)
+        format = LogFormat.HUMAN if file is None and stream.isatty() else LogFormat.JSON
+    handler = _make_handler(file, stream)
+    handler.setFormatter(_make_formatter(format))
+    _replace_handler(handler, level)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_FACTS,
             structlog.stdlib.PositionalArgumentsFormatter(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
@@ -102,6 +79,13 @@ def mask_passwords(text: str) -> str:
     return _PASSWORD.sub(r"\1***@", text) if "://" in text else text
 
 
+_FACTS: Final[tuple[Processor, ...]] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+)
+"""What each record gets, whoever logged it."""
 _OURS: Final = "readyfs_handler"
 # Greedy, because a password may hold `@` and `/`: rather too much than too little is hidden.
 _PASSWORD: Final = re.compile(r"(://[^:/@\s]*:)[^\s\"']+@")
@@ -123,6 +107,32 @@ def _make_handler(file: Path | None, stream: TextIO) -> logging.StreamHandler[Te
         return logging.StreamHandler(stream)
     check_log_file(file)
     return _LogFile(file, mode="a", encoding="utf-8", delay=True)
+
+
+def _make_formatter(format: LogFormat) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        # Records of the standard library bring further facts of their own.
+        foreign_pre_chain=[*_FACTS[:2], structlog.stdlib.ExtraAdder(), *_FACTS[2:]],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _escape_record,
+            _render_human if format is LogFormat.HUMAN else _render_json,
+        ],
+    )
+
+
+def _replace_handler(handler: logging.Handler, level: LogLevel) -> None:
+    """Have the root logger, which all records reach, use this handler instead of our one before."""
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if getattr(old, _OURS, False)]:
+        root.removeHandler(old)
+        old.close()
+    setattr(handler, _OURS, True)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # A log that cannot be written (a closed pipe, a full disk) must neither raise nor write elsewhere.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
 
 
 def check_log_file(file: Path) -> None:

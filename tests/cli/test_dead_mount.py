@@ -65,8 +65,8 @@ def test_dead_mount_is_named_by_each_command_and_cleared_by_umount(
         assert run(*arguments) == (8, "", f"readyfs: {reason}\n")
     code, out, err = run("status")
     assert (code, err) == (8, f"readyfs: {reason}\n")
-    assert f"  daemon     {reason}" in out
-    assert "  kernel     mounted from " in out
+    assert f"  daemon      {reason}" in out
+    assert "  kernel      mounted from " in out
     assert "waiting" not in out
     assert run("umount", str(mountpoint)) == (0, f"cleared the dead mount at {mountpoint}\n", "")
     assert mounts_at(mountpoint) == []

@@ -27,9 +27,9 @@ def test_status_is_an_aligned_block(daemons: FakeDaemons, run: Run) -> None:
     code, out, err = run("status", str(daemons.mountpoint))
     title, *rows = out.splitlines()
     assert (code, err, title) == (0, "", str(daemons.mountpoint))
-    assert rows[0] == "  serving    12,345 ready partitions, revision 1"
-    assert "  refreshed  3.2 s ago, every 10 s" in rows
-    assert "  withheld   bad_row 2" in rows
+    assert rows[0] == "  serving     12,345 ready partitions, revision 1"
+    assert "  refreshed   3.2 s ago, every 10 s" in rows
+    assert "  withheld    bad_row 2" in rows
 
 
 def test_status_as_json_is_what_the_daemon_says(daemons: FakeDaemons, run: Run) -> None:
@@ -103,7 +103,7 @@ def test_status_of_a_hung_daemon_shows_the_kernel_and_gives_up(daemons: FakeDaem
         assert time.monotonic() - began < 8
         assert code == 9
         assert out.splitlines()[0] == str(daemons.mountpoint)
-        assert "  kernel     no readyfs mount here" in out
+        assert "  kernel      no readyfs mount here" in out
         assert f"(pid {registration.pid}) of {daemons.mountpoint} did not answer within 2s" in err
         assert err.count("\n") == 1
     code, out, _ = run("status", str(daemons.mountpoint), "--json")
@@ -125,7 +125,7 @@ def test_registration_of_a_dead_daemon_without_a_mount_is_passed_over(
 def test_outage_and_staleness_are_in_the_block() -> None:
     """V11: age and cause are in the status."""
     answer = {"mountpoint": "/m", "state": "sqlite:///s.db", "state_error": "locked\n", "stale": False}
-    assert "  state      sqlite:///s.db, outage: locked\\n" in render_status(answer)
+    assert "  state       sqlite:///s.db, outage: locked\\n" in render_status(answer)
     assert "STALE: locked" in render_status({**answer, "stale": True})
 
 
@@ -139,26 +139,29 @@ def test_draining_mount_does_not_look_alive() -> None:
     }
     text = render_status(answer)
     assert text.splitlines()[1] == (
-        "  DRAINING   unmounted, no path leads here; open files are served for 12.0 s more; held by pid 123 bash (cwd)"
+        "  DRAINING    unmounted, no path leads here; open files are served for 12.0 s more; held by pid 123 bash (cwd)"
     )
     assert "serving" not in text
     assert "STOPPING" in render_status({"mountpoint": "/m", "partitions": 7, "phase": "stopping"})
 
 
-def test_stale_mount_is_said_to_refuse_every_path() -> None:
+def test_stale_mount_is_said_to_refuse_walks_from_its_root() -> None:
     """V11: past the limit a walk from the root fails, and the status says so."""
     answer = {"mountpoint": "/m", "partitions": 7, "phase": "serving", "stale": True, "max_staleness_seconds": 3600.0}
     text = render_status(answer)
-    assert "  REFUSING   every path fails with EIO (Input/output error): the catalog is older than 1 h 0 min" in text
+    assert text.splitlines()[1] == (
+        "  REFUSING    every walk from the mount root fails with EIO (Input/output error): "
+        "the catalog is older than 1 h 0 min"
+    )
     assert "serving" not in text
 
 
 @pytest.mark.parametrize(
     ("count", "longest", "words"),
     [
-        (0, None, "  raw        /raw"),
-        (1, 0.5, "  raw        /raw, 1 request waits for it, the longest for 0.5 s"),
-        (3, 75.0, "  raw        /raw, 3 requests wait for it, the longest for 1 min 15 s"),
+        (0, None, "  raw         /raw"),
+        (1, 0.5, "  raw         /raw, 1 request waits for it, the longest for 0.5 s"),
+        (3, 75.0, "  raw         /raw, 3 requests wait for it, the longest for 1 min 15 s"),
     ],
 )
 def test_requests_that_wait_for_the_raw_store_are_shown(count: int, longest: float | None, words: str) -> None:

@@ -14,7 +14,7 @@ DIRECTORY = "/tmp/readyfs-demo"
 # What differs from run to run: the owner and the time of a file, the id of a run of today, what the status measures.
 _OWN = re.compile(
     r"(?<=^-r--r--r-- 1 )\S+ +\S+|\w{3} +\d+ \d\d:\d\d(?= )|(?<=\"run_id\":\")20(?!24)[^\"]*"
-    r"|(?<=^  content    )\w+|(?<=^  refreshed  )\S+ m?s|(?<=^  in use     ).*|(?<=^  daemon     ).*"
+    r"|(?<=^  fingerprint )\w+|(?<=^  refreshed   )\S+ m?s|(?<=^  in use      ).*|(?<=^  daemon      ).*"
 )
 
 

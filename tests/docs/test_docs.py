@@ -18,6 +18,7 @@ from readyfs.config.resolve import CONFIG_VARIABLE
 from readyfs.config.setting import Shape
 from readyfs.config.table import SETTINGS
 from readyfs.errors import ExitCode
+from readyfs.metrics.families import FAMILIES
 from readyfs.partition import WithheldReason
 
 ROOT: Final = Path(__file__).parents[2]
@@ -94,20 +95,25 @@ def dictionary_keys(module: str, function: str) -> list[str]:
     raise AssertionError(f"{module} has no function {function} that returns a dictionary")
 
 
-def log_events() -> set[str]:
-    """Return the text of every record that is logged with a literal event, `debug` left out."""
-    events = set()
+def log_calls() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yield event, level and facts of every call that logs a literal event, `debug` left out."""
     for module in SOURCE.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr in ("info", "warning", "error", "exception")
-                and re.fullmatch(r"_?log|structlog\.get_logger\(.*\)", ast.unparse(node.func.value))
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-            ):
-                events.add(str(node.args[0].value))
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(value=logger, attr="info" | "warning" | "error" | "exception" as method),
+                    args=[ast.Constant(value=str(event)), *_],
+                ) if re.fullmatch(r"_?log|structlog\.get_logger\(.*\)", ast.unparse(logger)):
+                    facts = {str(keyword.arg) for keyword in node.keywords}  # `**` would be None, which no page has
+                    if method == "exception":
+                        yield event, "error", frozenset({*facts, "exception"})
+                    else:
+                        yield event, method, frozenset(facts)
+
+
+def log_events() -> set[str]:
+    """Return the text of every record that is logged with a literal event, `debug` left out."""
+    events = {event for event, _, _ in log_calls()}
     assert events, "no log call was found"
     return events
 
@@ -213,6 +219,55 @@ def test_each_test_file_that_a_promise_names_is_there_and_names_the_promise(prom
     assert named, "the promise names no test"
     for path in named:
         assert re.search(rf"\b{promise}\b", (ROOT / path).read_text(encoding="utf-8")), path
+
+
+def documented_events() -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Yield event, level and facts of each row of the pages' table of events."""
+    for page in PAGES:
+        _, _, table = page.read_text(encoding="utf-8").partition("| event | level | facts | means |\n")
+        for line in table.partition("\n\n")[0].splitlines()[1:]:
+            event, level, facts = (cell.strip() for cell in line.split("|")[1:4])
+            yield event.strip("`"), level, frozenset(fact.strip() for fact in facts.split(",") if fact.strip())
+
+
+def test_each_log_event_is_documented_with_exactly_its_level_and_its_facts() -> None:
+    documented = list(documented_events())
+    assert len({event for event, _, _ in documented}) == len(documented)
+    assert set(documented) == set(log_calls())
+
+
+def status_fields_read() -> Iterator[tuple[str, str]]:
+    """Yield each field of a status that the program reads, and the module that reads it.
+
+    A status is what is called so, and what a call of `status()` or `document()` returns. A field is read by its name
+    in brackets, by `get`, by `in`, or by a function that is given the status and then the name.
+    """
+
+    def is_status(node: ast.expr) -> bool:
+        return re.fullmatch(r"(status|document)|.*\b(status|document)\(\)", ast.unparse(node)) is not None
+
+    for module in SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            match node:
+                case (
+                    ast.Subscript(value=subject, slice=ast.Constant(value=str(field)))
+                    | ast.Call(func=ast.Attribute(value=subject, attr="get"), args=[ast.Constant(value=str(field)), *_])
+                    | ast.Call(args=[subject, ast.Constant(value=str(field)), *_])
+                    | ast.Compare(
+                        left=ast.Constant(value=str(field)), ops=[ast.In() | ast.NotIn()], comparators=[subject]
+                    )
+                ) if is_status(subject):
+                    yield field, str(module.relative_to(SOURCE))
+    for family in FAMILIES:
+        yield family.field, f"the metric {family.name}"
+
+
+def test_every_field_of_the_status_that_the_program_reads_is_one() -> None:
+    found = list(status_fields_read())
+    assert {"cli/status_text.py", "doctor/mounts.py", "cli/umount.py"} <= {reader for _, reader in found}
+    # Where no status can be had, `error` stands in its place.
+    known = {*dictionary_keys("daemon/status.py", "document"), "error"}
+    assert [(field, reader) for field, reader in found if field not in known] == []
 
 
 PARTS: Final = [

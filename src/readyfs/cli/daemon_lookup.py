@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from readyfs.cli.no_daemon import explain_absence
+from readyfs.cli.no_daemon import explain_no_daemon
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient, NobodyListensError
@@ -57,12 +57,12 @@ def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tu
 
 
 @contextmanager
-def explaining_absence(path: Path, client: ControlClient) -> Iterator[None]:
+def explaining_no_daemon(path: Path, client: ControlClient) -> Iterator[None]:
     """Turn "nobody listens" into the reason why, which is raised as a `NotRunningError`."""
     try:
         yield
     except NobodyListensError as error:
-        raise explain_absence(path, client.path) from error
+        raise explain_no_daemon(path, client.path) from error
 
 
 def look_at_kernel(mountpoint: Path) -> KernelView | None:

@@ -1,4 +1,4 @@
-"""`readyfs doctor`: what is wrong on this machine, and the line that mends it."""
+"""`readyfs doctor`: what is wrong on this machine, and the command that fixes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an exception to the one line that a user sees."""
+"""How an exception becomes the one line that a user sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why no daemon answers for a mount point: one set of words for every command that asks one.
+"""What to say when no daemon answers for a mount point, and why: the same words for every command that asks one.
 
 Found out from the mount table and from what the daemon left in the runtime directory. Only whether a mount of ours is
 dead is asked of the mount itself, by a child process and with a time limit.
@@ -23,7 +23,7 @@ class DeadMountError(NotRunningError):
     """A readyfs mount whose daemon is gone: every use of it fails until it is cleared away."""
 
 
-def explain_absence(path: Path, socket: Path) -> NotRunningError:
+def explain_no_daemon(path: Path, socket: Path) -> NotRunningError:
     """Return the reason why nobody listens at the socket of a resolved mount point, as the error to end with."""
     from readyfs.fuse.mount_table import is_alive, mount_containing, read_mount_table, stack_at
 

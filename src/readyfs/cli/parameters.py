@@ -1,4 +1,4 @@
-"""Types of the few options that are no settings."""
+"""The types of options that are no settings: durations."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import explaining_absence, find_client
+from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client
 from readyfs.cli.parameters import DURATION
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
@@ -31,7 +31,7 @@ def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolu
     """
     path, client = find_client(resolution, mountpoint, timeout_s)
     try:
-        with explaining_absence(path, client):
+        with explaining_no_daemon(path, client):
             answer = client.refresh(wait)
     except UserError as error:
         if as_json:

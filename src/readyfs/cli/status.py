@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import KernelView, explaining_absence, find_client, look_at_kernel
+from readyfs.cli.daemon_lookup import KernelView, explaining_no_daemon, find_client, look_at_kernel
 from readyfs.cli.no_daemon import DeadMountError
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.status_text import render_silent, render_status
@@ -89,7 +89,7 @@ def status(mountpoint: str | None, format_: str | None, as_json: bool, resolutio
 
 def _ask(path: Path, client: ControlClient) -> _Report:
     try:
-        with explaining_absence(path, client):
+        with explaining_no_daemon(path, client):
             return _Report(path, client.status())
     except UserError as error:
         return _Report(path, None, look_at_kernel(path), error)

@@ -1,4 +1,4 @@
-"""A status for people: an aligned block per mount."""
+"""The text form of a status, for people: an aligned block for each mount."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def render_status(status: Mapping[str, object]) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
     rows = [
         _phase(status),
-        ("content", str(status.get("fingerprint", ""))[:16]),
+        ("fingerprint", str(status.get("fingerprint", ""))[:16]),
         ("refreshed", _refreshed(status)),
         ("state", _state(status)),
         ("raw", _join(str(status.get("raw", "")), _waiting(status))),
@@ -57,7 +57,7 @@ def render_age(seconds: float) -> str:
 
 
 def _block(title: str, rows: list[tuple[str, str]]) -> str:
-    lines = [f"  {label:<10} {escape_text(text)}" for label, text in rows if text]
+    lines = [f"  {label:<11} {escape_text(text)}" for label, text in rows if text]
     return "\n".join([escape_text(title), *lines])
 
 
@@ -86,12 +86,13 @@ def _phase(status: Mapping[str, object]) -> tuple[str, str]:
         return "DRAINING", "; ".join(part for part in ("unmounted, no path leads here", served, held) if part)
     if phase != "serving":
         return str(phase).upper(), "asked to stop"
-    if status.get("refusing") or status.get("stale"):
+    if status.get("stale"):
         limit = status.get("max_staleness_seconds")
         old = f" than {render_age(float(limit))}" if isinstance(limit, int | float) else ""
         return (
             "REFUSING",
-            f"every path fails with EIO (Input/output error): the catalog is older{old or ' than allowed'}",
+            "every walk from the mount root fails with EIO (Input/output error): "
+            f"the catalog is older{old or ' than allowed'}",
         )
     return "serving", _join(_count(status, "partitions", "ready partition"), _word(status, "revision", "revision"))
 

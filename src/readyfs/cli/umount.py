@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import explaining_absence, find_client, look_at_kernel
+from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client, look_at_kernel
 from readyfs.cli.no_daemon import DeadMountError
 from readyfs.cli.parameters import DURATION
 from readyfs.cli.settings_options import with_settings
@@ -48,7 +48,7 @@ def umount(mountpoint: str, timeout_s: float, resolution: Resolution) -> ExitCod
     shown = escape_text(os.fsencode(path))
     try:
         # Taken before the stop, so that it names this daemon and not a later process with its number.
-        with explaining_absence(path, client):
+        with explaining_no_daemon(path, client):
             watch = _DaemonWatch(client)
     except DeadMountError:
         _clear_dead_mount(path, client)

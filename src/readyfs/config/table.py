@@ -49,7 +49,7 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
         return Path(base, "readyfs")
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.expanduser raises without a home
     if not home.startswith("/"):
-        raise UsageError("there is no home directory to keep state in", "name a directory with --state-dir")
+        raise UsageError("there is no home directory to keep locks in", "name a directory with --state-dir")
     return Path(home, ".local/state/readyfs")
 
 
@@ -60,7 +60,7 @@ STATE = optional_text(
     Group.STORES,
     "URL",
     "The state store: a SQLite file, or any URL that SQLAlchemy knows. Put a URL with a password into --state-file or "
-    "READYFS_STATE, so that it does not stand in the process list.",
+    "READYFS_STATE, so that it does not appear in the process list.",
     is_path=True,
 )
 STATE_FILE = optional_path(
@@ -140,7 +140,7 @@ NAME_TIMEOUT = duration(
 MAX_STALENESS = optional_duration(
     "max-staleness",
     Group.TIMING,
-    "Age of the catalog past which walks from the mount root fail, while the state store cannot be read.",
+    "How old the catalog may become while the state store cannot be read; beyond it, walks from the mount root fail.",
     minimum_s=1.0,
 )
 STATE_TIMEOUT = duration(
@@ -162,7 +162,7 @@ RAW_TIMEOUT = duration(
 DRAIN = duration(
     "drain",
     Group.TIMING,
-    "How long open files are still served after a stop found the mount busy.",
+    "If the mount is in use when it is stopped: how long its open files are still served.",
     30.0,
     minimum_s=0.0,
 )
@@ -219,7 +219,7 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "What must outlive a restart, and the lock of each mount point.",
+    "The lock of each mount point, which keeps a second daemon from it.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )

@@ -1,4 +1,7 @@
-"""Taking the mount down: unmount if nobody uses it, else detach, say who does, and drain (V5)."""
+"""Taking the mount down: unmount if nobody uses it, else detach, say who does, and drain (V5).
+
+`daemon/mount.py` runs it when a stop was asked for: by a signal, by a client, or by somebody else's unmount.
+"""
 
 from __future__ import annotations
 

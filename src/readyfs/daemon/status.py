@@ -14,7 +14,7 @@ import orjson
 from readyfs import __version__
 from readyfs.fuse.engine import EngineCounters
 from readyfs.life import Life
-from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, describe_all, describe_bounds
+from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations, describe_all, describe_bounds
 from readyfs.metrics.process import cpu_seconds, memory_bytes
 from readyfs.metrics.refresh_tally import RefreshOutcome
 from readyfs.partition import WithheldReason
@@ -59,12 +59,11 @@ class StatusReporter:
 
     def document(self) -> dict[str, object]:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
-        in_force = self.filesystem.in_force
-        latest, outage, tally = self.refresher.latest, self.refresher.outage, self.refresher.tally
-        broken = self.filesystem.broken_by_kind()
-        age_s, running_s = self.freshness.age_s(), self.refresher.running_s()
-        draining_s, raw_waits_s = self.life.draining_seconds_left(), self.engine.raw_waits_s()
+        in_force, latest = self.filesystem.in_force, self.refresher.latest
+        outage, tally = self.refresher.outage, self.refresher.tally
+        broken, raw_waits_s = self.filesystem.broken_by_kind(), self.engine.raw_waits_s()
         return {
+            # ---- the daemon ----
             "mountpoint": str(self.mountpoint),
             "pid": os.getpid(),
             "version": __version__,
@@ -74,8 +73,9 @@ class StatusReporter:
             "reads_reason": self.engine.reads_reason,
             "fallbacks": dict(self.engine.fallbacks),
             "phase": self.life.phase.value,
-            "draining_seconds_left": None if draining_s is None else round(draining_s, 3),
+            "draining_seconds_left": _round(self.life.draining_seconds_left()),
             "holders": list(self.life.holders),
+            # ---- what is shown ----
             "state": self.state_label,
             "raw": self.raw_label,
             "revision": in_force.revision,
@@ -84,25 +84,28 @@ class StatusReporter:
             "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
             "ignored_by_spark": latest.report.ignored_by_spark,
             "raw_waiting": len(raw_waits_s),
-            "raw_waiting_longest_seconds": round(max(raw_waits_s), 3) if raw_waits_s else None,
+            "raw_waiting_longest_seconds": _round(max(raw_waits_s, default=None)),
             "broken": broken.total(),
             "broken_by_kind": {kind.value: broken[kind] for kind in DamageKind},
+            # ---- how fresh it is ----
             "refreshed_at": _time_text(self.freshness.refreshed_at_ns),
-            "age_seconds": None if age_s is None else round(age_s, 3),
+            "age_seconds": _round(self.freshness.age_s()),
             "stale": self.freshness.stale,
             "max_staleness_seconds": self.schedule.max_staleness_s,
             "state_error": None if outage is None else outage.cause,
             "state_error_since": None if outage is None else _time_text(outage.since_ns),
-            "outage_seconds": None if outage is None else round(outage.lasted_s(), 3),
+            "outage_seconds": None if outage is None else _round(outage.lasted_s()),
+            # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
-            "refreshing_seconds": None if running_s is None else round(running_s, 3),
-            "refresh_ms": round(self.refresher.last_duration_ms, 3),
-            "lock_ms": round(latest.lock_ms, 3),
+            "refreshing_seconds": _round(self.refresher.running_s()),
+            "refresh_ms": _round(self.refresher.last_duration_ms),
+            "lock_ms": _round(latest.lock_ms),
             "refreshes": {outcome.value: tally.outcomes[outcome] for outcome in RefreshOutcome},
-            "refresh_durations": {"bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS), **tally.durations.describe()},
-            "lock_durations": {"bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS), **tally.locks.describe()},
+            "refresh_durations": _describe(tally.durations),
+            "lock_durations": _describe(tally.locks),
             "notifications_sent": self.notifications.sent,
             "notifications_failed": self.notifications.failed,
+            # ---- requests ----
             "open_handles": len(self.filesystem.handles),
             "inodes": len(self.filesystem.inodes),
             "requests": dict(self.engine.requests),
@@ -112,9 +115,10 @@ class StatusReporter:
                 "bounds_seconds": describe_bounds(REQUEST_BOUNDS_NS),
                 "operations": describe_all(self.engine.durations),
             },
+            # ---- what it takes ----
             "memory_bytes": memory_bytes(),
-            "cpu_seconds": round(cpu_seconds(), 3),
-            "uptime_seconds": round(time.monotonic() - self.started_s, 3),
+            "cpu_seconds": _round(cpu_seconds()),
+            "uptime_seconds": _round(time.monotonic() - self.started_s),
         }
 
     def line(self) -> str:
@@ -127,6 +131,14 @@ class StatusReporter:
         """Return the document as indented JSON with a final newline; the mount point escaped if it is not UTF-8."""
         document = {**self.document(), "mountpoint": escape_text(os.fsencode(self.mountpoint))}
         return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _describe(durations: Durations) -> dict[str, object]:
+    return {"bounds_seconds": describe_bounds(durations.bounds_ns), **durations.describe()}
 
 
 def _nest(errors: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:

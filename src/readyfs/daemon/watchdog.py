@@ -1,4 +1,4 @@
-"""Feeding the service manager's watchdog with proof of progress.
+"""Feeding the service manager's watchdog, for as long as the daemon makes progress.
 
 It is fed from the serving loop (so the loop turns), after the engine answered a catalog-only request (so requests
 are served), and only while no notification is stuck. A hung state or raw store stops none of these.

@@ -168,8 +168,12 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
     age, interval = _number(status, "age_seconds"), _number(status, "interval_seconds")
     old = f"{age:.0f} s old"
     log = f"readyfs status {quote(place)}"
-    if status.get("stale") or status.get("refusing"):
-        return problem(name, f"{shown} refuses every path: its catalog is {old}, more than --max-staleness allows", log)
+    if status.get("stale"):
+        return problem(
+            name,
+            f"{shown} refuses every walk from its root: its catalog is {old}, more than --max-staleness allows",
+            log,
+        )
     if error := status.get("state_error"):
         return problem(
             name,

@@ -1,14 +1,13 @@
-"""Status documents as Prometheus metrics, rendered by the official client.
+"""Status documents as Prometheus metrics: `metrics/families.py` rendered by the official client.
 
-Nothing here is global: each call has a registry of its own, which holds nothing but the families below. Documents of
+Nothing here is global: each call has a registry of its own, which holds nothing but our families. Documents of
 several mounts merge into the same families, told apart by the label `mountpoint`. A document may lack what its daemon's
 version does not know, and so do the samples then. docs/monitoring/README.md says what each metric means.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import accumulate
 from typing import Final, TypeAlias
@@ -18,11 +17,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from readyfs.life import Phase
+from readyfs.metrics.families import FAMILIES, Family, Kind, Reading
 from readyfs.text import escape_text
 
 Document: TypeAlias = Mapping[str, object]
-_Gauge: TypeAlias = GaugeMetricFamily
-_Counter: TypeAlias = CounterMetricFamily
 
 _MOUNT: Final = "mountpoint"
 _ALARMING: Final = "EIO"
@@ -43,180 +41,84 @@ class _Statuses(Collector):
 
     def collect(self) -> Iterator[Metric]:
         answered = [(mount, document) for mount, document in self._mounts if "error" not in document]
-        up = GaugeMetricFamily("readyfs_up", "Whether the daemon of the mount answered.", labels=[_MOUNT])
-        for mount, document in self._mounts:
-            up.add_metric([mount], float("error" not in document))
-        yield up
-        for family in _families():
-            for mount, document in answered:
-                family.add(mount, document)
-            yield family.metric
+        for family in FAMILIES:
+            mounts = self._mounts if family.reading is Reading.ANSWER else answered
+            yield _make_histogram(family, mounts) if family.kind is Kind.HISTOGRAM else _make_plain(family, mounts)
 
 
-class _Family:
-    """One metric and what of a document becomes its samples."""
-
-    metric: Metric
-
-    @abstractmethod
-    def add(self, mount: str, document: Document) -> None:
-        """Add the samples of a mount."""
-
-
-class _Number(_Family):
-    """A field that holds a number or a truth, times `factor`; where it is null, `absent`, or no sample without that."""
-
-    def __init__(
-        self,
-        kind: type[_Gauge | _Counter],
-        name: str,
-        help: str,
-        field: str,
-        factor: float = 1.0,
-        absent: float | None = None,
-    ) -> None:
-        self._sink = kind(name, help, labels=[_MOUNT])
-        self.metric = self._sink
-        self._field, self._factor, self._absent = field, factor, absent
-
-    def add(self, mount: str, document: Document) -> None:
-        value = document.get(self._field)
-        if isinstance(value, bool | int | float):
-            self._sink.add_metric([mount], float(value) * self._factor)
-        elif self._field in document and self._absent is not None:
-            self._sink.add_metric([mount], self._absent)
+def _make_plain(family: Family, mounts: Iterable[tuple[str, Document]]) -> Metric:
+    kind = GaugeMetricFamily if family.kind is Kind.GAUGE else CounterMetricFamily
+    metric = kind(family.name, family.help, labels=[_MOUNT, *family.labels])
+    for mount, document in mounts:
+        for words, value in _read(family, document):
+            metric.add_metric([mount, *_label(family, document, words)], value)
+    return metric
 
 
-class _Map(_Family):
-    """A field that holds counts by word, with that as the label."""
-
-    def __init__(self, kind: type[_Gauge | _Counter], name: str, help: str, field: str, label: str) -> None:
-        self._sink = kind(name, help, labels=[_MOUNT, label])
-        self.metric = self._sink
-        self._field = field
-
-    def add(self, mount: str, document: Document) -> None:
-        for word, count in _mapping(document.get(self._field)).items():
-            self._sink.add_metric([mount, word], _number(count))
-
-
-class _Build(_Family):
-    def __init__(self) -> None:
-        self._sink = _Gauge(
-            "readyfs_build_info",
-            "Always 1: the version, what carries requests, and how file contents reach a reader.",
-            labels=[_MOUNT, "version", "engine", "reads"],
-        )
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        self._sink.add_metric([mount, *(str(document.get(key, "")) for key in ("version", "engine", "reads"))], 1.0)
+def _make_histogram(family: Family, mounts: Iterable[tuple[str, Document]]) -> Metric:
+    metric = HistogramMetricFamily(family.name, family.help, labels=[_MOUNT, *family.labels])
+    for mount, document in mounts:
+        durations = _mapping(document.get(family.field))
+        bounds = durations.get("bounds_seconds")
+        for words, one in _list_durations(family, durations):
+            counts = one.get("counts")
+            if isinstance(bounds, list) and isinstance(counts, list) and len(counts) == len(bounds) + 1:
+                ends = [*(repr(float(bound)) for bound in bounds), "+Inf"]
+                cumulated = accumulate(_number(count) for count in counts)
+                buckets = list(zip(ends, cumulated, strict=True))
+                metric.add_metric([mount, *_label(family, document, words)], buckets, _number(one.get("seconds")))
+    return metric
 
 
-class _Phases(_Family):
-    def __init__(self) -> None:
-        self._sink = _Gauge("readyfs_phase", "1 for the phase that the mount is in, else 0.", labels=[_MOUNT, "phase"])
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        for phase in Phase:
-            self._sink.add_metric([mount, phase.value], float(document.get("phase") == phase.value))
+def _label(family: Family, document: Document, words: tuple[str, ...]) -> Iterator[str]:
+    """Yield the label values after the mount's: fields of the document first, then the words of the reading."""
+    for name in family.labels[: len(family.labels) - len(words)]:
+        yield str(document.get(name, ""))
+    yield from words
 
 
-class _LastSuccess(_Family):
-    def __init__(self) -> None:
-        self._sink = _Gauge(
-            "readyfs_last_success_timestamp_seconds",
-            "When the last successful look at the state began, in seconds since 1970.",
-            labels=[_MOUNT],
-        )
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        refreshed_at = document.get("refreshed_at")
-        if isinstance(refreshed_at, str):
-            self._sink.add_metric([mount], datetime.fromisoformat(refreshed_at).timestamp())
-
-
-class _Outage(_Family):
-    def __init__(self) -> None:
-        self._sink = _Gauge("readyfs_outage", "Whether the state cannot be read.", labels=[_MOUNT])
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        self._sink.add_metric([mount], float(document.get("state_error") is not None))
-
-
-class _Requests(_Family):
-    def __init__(self) -> None:
-        self._sink = _Counter(
-            "readyfs_requests_total",
-            "Requests of the kernel since the start, by operation.",
-            labels=[_MOUNT, "engine", "operation"],
-        )
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        for operation, count in _mapping(document.get("requests")).items():
-            self._sink.add_metric([mount, str(document.get("engine", "")), operation], _number(count))
+def _read(family: Family, document: Document) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield the samples of a gauge or counter: the words for the last labels, and the value."""
+    value = document.get(family.field)
+    match family.reading:
+        case Reading.NUMBER:
+            if isinstance(value, bool | int | float):
+                yield (), float(value) * family.factor
+            elif family.field in document and family.absent is not None:
+                yield (), family.absent
+        case Reading.TIME:
+            if isinstance(value, str):
+                yield (), datetime.fromisoformat(value).timestamp()
+        case Reading.CAUSE:
+            yield (), float(value is not None)
+        case Reading.PHASE:
+            for phase in Phase:
+                yield (phase.value,), float(value == phase.value)
+        case Reading.COUNTS:
+            for word, count in _mapping(value).items():
+                yield (word,), _number(count)
+        case Reading.ERRORS:
+            errors = _mapping(value)
+            for operation in sorted({*errors, *_mapping(document.get("requests"))}):
+                for name, count in {_ALARMING: 0, **_mapping(errors.get(operation))}.items():
+                    yield (operation, name), _number(count)
+        case Reading.FACTS:
+            yield (), 1.0
+        case Reading.ANSWER:
+            yield (), float(family.field not in document)
+        case Reading.DURATIONS | Reading.DURATIONS_BY_WORD:
+            raise AssertionError("durations make a histogram")
 
 
-class _Errors(_Family):
-    """An operation that was asked for has its EIO even at 0: the first one must be seen as a rise."""
-
-    def __init__(self) -> None:
-        self._sink = _Counter(
-            "readyfs_request_errors_total",
-            "Error answers since the start, by operation and errno name.",
-            labels=[_MOUNT, "engine", "operation", "errno"],
-        )
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        errors = _mapping(document.get("errors_by_operation"))
-        for operation in sorted({*errors, *_mapping(document.get("requests"))}):
-            for name, count in {_ALARMING: 0, **_mapping(errors.get(operation))}.items():
-                labels = [mount, str(document.get("engine", "")), operation, name]
-                self._sink.add_metric(labels, _number(count))
-
-
-class _RequestDurations(_Family):
-    def __init__(self) -> None:
-        self._sink = HistogramMetricFamily(
-            "readyfs_request_duration_seconds",
-            "How long requests took from being read to being answered, by operation.",
-            labels=[_MOUNT, "engine", "operation"],
-        )
-        self.metric = self._sink
-
-    def add(self, mount: str, document: Document) -> None:
-        durations = _mapping(document.get("request_durations"))
-        for operation, one in _mapping(durations.get("operations")).items():
-            labels = [mount, str(document.get("engine", "")), operation]
-            _add_histogram(self._sink, labels, durations.get("bounds_seconds"), _mapping(one))
-
-
-class _Histogram(_Family):
-    """A field that holds bounds, counts and a sum."""
-
-    def __init__(self, name: str, help: str, field: str) -> None:
-        self._sink = HistogramMetricFamily(name, help, labels=[_MOUNT])
-        self.metric = self._sink
-        self._field = field
-
-    def add(self, mount: str, document: Document) -> None:
-        one = _mapping(document.get(self._field))
-        _add_histogram(self._sink, [mount], one.get("bounds_seconds"), one)
-
-
-def _add_histogram(
-    sink: HistogramMetricFamily, labels: Sequence[str], bounds: object, one: Mapping[str, object]
-) -> None:
-    counts = one.get("counts")
-    if isinstance(bounds, list) and isinstance(counts, list) and len(counts) == len(bounds) + 1:
-        ends = [*(repr(float(bound)) for bound in bounds), "+Inf"]
-        cumulated = accumulate(_number(count) for count in counts)
-        sink.add_metric(labels, list(zip(ends, cumulated, strict=True)), _number(one.get("seconds")))
+def _list_durations(
+    family: Family, durations: Mapping[str, object]
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, object]]]:
+    """Yield the words for the last labels of each histogram, and its counts and sum."""
+    if family.reading is Reading.DURATIONS:
+        yield (), durations
+    else:
+        for word, one in _mapping(durations.get("operations")).items():
+            yield (word,), _mapping(one)
 
 
 def _mapping(value: object) -> Mapping[str, object]:
@@ -225,110 +127,3 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def _families() -> list[_Family]:
-    return [
-        _Build(),
-        _Phases(),
-        _Number(_Gauge, "readyfs_uptime_seconds", "Time since the daemon began to serve.", "uptime_seconds"),
-        _Number(_Gauge, "readyfs_revision", "The number of catalogs since the start.", "revision"),
-        _Number(_Gauge, "readyfs_partitions", "Ready partitions that are shown.", "partitions"),
-        _Map(_Gauge, "readyfs_withheld_rows", "Ready rows that are not shown, by reason.", "withheld", "reason"),
-        _Number(
-            _Gauge,
-            "readyfs_ignored_by_spark_partitions",
-            "Partitions below a name with a leading dot or underscore, which Spark and pyarrow skip.",
-            "ignored_by_spark",
-        ),
-        _Map(
-            _Gauge,
-            "readyfs_broken_partitions",
-            "Ready partitions that were looked at and found broken, by kind of damage.",
-            "broken_by_kind",
-            "kind",
-        ),
-        _Number(_Gauge, "readyfs_age_seconds", "Time since the last successful look at the state.", "age_seconds"),
-        _LastSuccess(),
-        _Number(_Gauge, "readyfs_interval_seconds", "The setting interval.", "interval_seconds"),
-        _Number(
-            _Gauge,
-            "readyfs_max_staleness_seconds",
-            "The setting max-staleness; absent without one.",
-            "max_staleness_seconds",
-        ),
-        _Number(_Gauge, "readyfs_stale", "Whether walks fail because the catalog is too old.", "stale"),
-        _Outage(),
-        _Number(
-            _Gauge,
-            "readyfs_outage_seconds",
-            "For how long the state cannot be read; 0 if it can.",
-            "outage_seconds",
-            absent=0.0,
-        ),
-        _Map(_Counter, "readyfs_refreshes_total", "Refreshes that ended, by outcome.", "refreshes", "outcome"),
-        _Number(
-            _Gauge,
-            "readyfs_refreshing_seconds",
-            "How long the present refresh has been running; 0 between refreshes.",
-            "refreshing_seconds",
-            absent=0.0,
-        ),
-        _Number(
-            _Gauge,
-            "readyfs_last_refresh_duration_seconds",
-            "How long the last successful refresh took, notifications included.",
-            "refresh_ms",
-            factor=1e-3,
-        ),
-        _Histogram(
-            "readyfs_refresh_duration_seconds", "How long refreshes took, failed ones included.", "refresh_durations"
-        ),
-        _Number(
-            _Gauge,
-            "readyfs_last_lock_duration_seconds",
-            "How long the last load kept its transaction open.",
-            "lock_ms",
-            factor=1e-3,
-        ),
-        _Histogram("readyfs_lock_duration_seconds", "How long loads kept their transactions open.", "lock_durations"),
-        _Number(
-            _Counter,
-            "readyfs_kernel_notifications_total",
-            "Notifications sent to the kernel about changed or damaged names, failed ones included.",
-            "notifications_sent",
-        ),
-        _Number(
-            _Counter,
-            "readyfs_kernel_notifications_failed_total",
-            "Notifications that the kernel refused; name-timeout heals what they leave.",
-            "notifications_failed",
-        ),
-        _Requests(),
-        _Errors(),
-        _RequestDurations(),
-        _Map(
-            _Counter,
-            "readyfs_passthrough_fallbacks_total",
-            "Raw files that the kernel refused to read itself, by errno name.",
-            "fallbacks",
-            "errno",
-        ),
-        _Number(_Gauge, "readyfs_raw_waiting_requests", "Requests that wait for the raw store now.", "raw_waiting"),
-        _Number(
-            _Gauge,
-            "readyfs_raw_waiting_longest_seconds",
-            "How long the oldest of them has waited; 0 if none waits.",
-            "raw_waiting_longest_seconds",
-            absent=0.0,
-        ),
-        _Number(_Gauge, "readyfs_open_handles", "Open files.", "open_handles"),
-        _Number(_Gauge, "readyfs_inodes", "Nodes that the kernel holds.", "inodes"),
-        _Number(_Gauge, "readyfs_process_resident_memory_bytes", "Resident memory of the daemon.", "memory_bytes"),
-        _Number(
-            _Counter,
-            "readyfs_process_cpu_seconds_total",
-            "Processor time of the daemon, user and system.",
-            "cpu_seconds",
-        ),
-    ]

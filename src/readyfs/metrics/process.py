@@ -1,4 +1,4 @@
-"""What this process takes of the machine."""
+"""What this process takes of the machine: memory and processor time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The refresh: the only thing that changes what a reader sees.
+"""The refresh: when it runs, what it does, and how long it took. Only this changes what a reader sees.
 
-On a timer or when asked, it probes the state, loads it if it changed, builds a catalog off the serving thread,
-publishes it in one step, and tells the kernel what to forget. While the state cannot be read the last good catalog
-stays (V11). One task does all of this, one refresh at a time; nothing here knows which engine serves.
+On a timer (`Schedule`) or when asked, it probes the state, loads it if it changed, and builds a catalog off the serving
+thread. It publishes that in one step and has the kernel drop the names that changed. While the state cannot be read the
+last good catalog stays (V11). One task does all of this, one refresh at a time; nothing here knows which engine serves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WATCH_TICK_S: Final = 0.1
 
 
 class NotificationsPort(Protocol):
-    """What a refresh needs of the kernel's cache."""
+    """What a refresh needs of the notifications to the kernel."""
 
     async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications in order; return when the last has returned."""

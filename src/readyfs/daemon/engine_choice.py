@@ -1,0 +1,131 @@
+"""The choice of the engine: which one serves a mount, what joins it to a filesystem, and the mounting itself.
+
+The composition root calls it once, between the first load and the moment the mount stands. With `--engine auto` the
+engines are tried in turn: the kernel says only at the mount whether it offers what one needs.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import trio
+
+from readyfs.config import Config
+from readyfs.fuse.choice import EngineWord, ReadsWord, engines_to_try
+from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.choose_reads import FileSample, sample_files
+from readyfs.fuse.direct.engine import DirectEngine
+from readyfs.fuse.direct.in_flight import InFlight
+from readyfs.fuse.engine import Engine, KernelLacksError
+from readyfs.fuse.mount_options import render_mount_options
+from readyfs.fuse.notifications import Notifications
+from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
+from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
+from readyfs.fuse.pyfuse3.raw_calls import RawCalls
+from readyfs.privileges import Capability, has_capability
+from readyfs.raw.store import RawStore
+from readyfs.refresh.loader import Loaded
+from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.look_ahead import ReadAhead
+from readyfs.vfs.runs import FileFilter, Runs
+
+log = structlog.get_logger("readyfs.daemon")
+
+SAMPLE_PATIENCE_S: Final = 5.0
+"""How long a look at some files may hold up the mount."""
+SPARE_DESCRIPTORS: Final = 128
+"""Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The filesystem and what joins it to the kernel."""
+
+    filesystem: Filesystem
+    notifications: Notifications
+    engine: Engine
+    engine_reason: str
+
+
+async def look_at_files(config: Config, first: Loaded, raw: RawStore) -> FileSample:
+    """Look at some files if the way of reading depends on them; a raw store that hangs is not waited for."""
+    if config.engine is EngineWord.PYFUSE3 or config.reads is not ReadsWord.AUTO:
+        return FileSample()
+    with trio.move_on_after(SAMPLE_PATIENCE_S):
+        return await trio.to_thread.run_sync(sample_files, first.catalog, raw, abandon_on_cancel=True)
+    return FileSample()
+
+
+def mount_with_engine(
+    config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness, sample: FileSample
+) -> Served:
+    """Mount with the engine that was asked for, or with the first that the kernel offers enough for."""
+    options = render_mount_options(state_label, allow_other=config.allow_other)
+    reason = "as asked for" if config.engine is not EngineWord.AUTO else "the kernel offers what it needs"
+    engines = engines_to_try(config.engine)
+    for word in engines:
+        served = _join(config, raw, first, freshness, sample, word, reason)
+        try:
+            served.engine.mount(str(config.mountpoint), options)
+        except KernelLacksError as error:
+            served.notifications.close()
+            if word is engines[-1]:
+                raise
+            log.warning(
+                "the kernel lacks what this engine needs, trying the next", engine=word.value, cause=error.message
+            )
+            reason = f"{word.value} cannot serve: {error.message}"
+        except BaseException:
+            served.notifications.close()
+            raise
+        else:
+            return served
+    raise AssertionError("unreachable: there is always an engine to try")
+
+
+def _join(
+    config: Config,
+    raw: RawStore,
+    first: Loaded,
+    freshness: Freshness,
+    sample: FileSample,
+    word: EngineWord,
+    reason: str,
+) -> Served:
+    """Join a filesystem over a loaded catalog with an engine."""
+    channel = Channel()
+    notifications = Notifications(channel if word is EngineWord.DIRECT else Pyfuse3Notifier())
+    filesystem = Filesystem(
+        first.catalog,
+        raw,
+        Runs(raw, [os.fsencode(name) for name in config.required_files], FileFilter(config.files)),
+        Presentation(config.uid, config.gid, config.file_mode, config.dir_mode, config.name_timeout_s, config.xattrs),
+        freshness,
+        max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
+        on_damage=notifications.invalidate_damaged,
+        # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
+        read_ahead=None if word is EngineWord.DIRECT else ReadAhead(),
+    )
+    engine: Engine
+    if word is EngineWord.DIRECT:
+        in_flight = InFlight(config.raw_timeout_s)
+        privileged = has_capability(Capability.SYS_ADMIN)
+        engine = DirectEngine(
+            channel, filesystem, in_flight, config.raw_threads, config.reads, sample, privileged=privileged
+        )
+    else:
+        engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
+    return Served(filesystem, notifications, engine, reason)
+
+
+def _raise_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors to the hard one (setrlimit(2)) and return it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
