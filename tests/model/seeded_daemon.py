@@ -37,7 +37,7 @@ from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.refresher import Refresher
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.sqlite import store as sqlite
-from readyfs.vfs import nodes
+from readyfs.vfs import inode_number, nodes
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
@@ -122,8 +122,9 @@ def plain_index_positions() -> None:
 @bug
 def inodes_by_path() -> None:
     """A directory or file keeps its inode when the run changes: pages and listings of two runs mix."""
-    replace(nodes, "_run_identity", lambda identity: lambda partition: identity(partition._replace(run_id=b"")))
-    replace(nodes, "_run_text", lambda text: lambda partition: text(partition._replace(run_id=b"")))
+    for module in (inode_number, nodes):
+        replace(module, "run_identity", lambda identity: lambda partition: identity(partition._replace(run_id=b"")))
+    replace(inode_number, "_run_text", lambda text: lambda partition: text(partition._replace(run_id=b"")))
 
 
 @bug
@@ -270,7 +271,7 @@ def wrong_size() -> None:
 @bug
 def cold_restart_differs() -> None:
     """Inode numbers are new after each start."""
-    replace(nodes, "_number", lambda number: lambda text: number(b"%d" % os.getpid() + text))
+    replace(inode_number, "_number", lambda number: lambda text: number(b"%d" % os.getpid() + text))
 
 
 @bug

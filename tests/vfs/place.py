@@ -17,10 +17,10 @@ from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
 from readyfs.vfs.runs import FileFilter, Runs
 from tests.catalog.rows import NOW_NS, Row, build
 

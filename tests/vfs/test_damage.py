@@ -14,7 +14,7 @@ from readyfs.errors import BrokenRunError, NotADirectoryNodeError
 from readyfs.raw.store import EntryKind
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import CAUSES_KEPT, SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.nodes import InodeNumber, NodeKind
+from readyfs.vfs.inode_number import InodeNumber, NodeKind
 from readyfs.vfs.runs import BrokenView, RunView
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, kinds

@@ -14,7 +14,8 @@ from readyfs.errors import BrokenRunError, IsADirectoryNodeError, StaleHandleErr
 from readyfs.raw.store import RawFile, RawStat
 from readyfs.vfs.descriptors import IDLE_S, Descriptors
 from readyfs.vfs.handles import RawFileHandle
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, NodeKind, raw_node
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, NodeKind
+from readyfs.vfs.nodes import raw_node
 from tests.catalog.rows import Row
 from tests.descriptors import open_descriptors
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place

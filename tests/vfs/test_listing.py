@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from readyfs.catalog.history import KEPT, KEPT_S
 from readyfs.errors import NotADirectoryNodeError, StaleHandleError, WouldBlockError
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.listing import DOTS, ListedEntry, position_after, stamp_at
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from readyfs.vfs.handles import RawFileHandle
-from readyfs.vfs.nodes import InodeNumber, RawNode
+from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.nodes import RawNode
 
 KEPT: Final = 1024
 IDLE_S: Final = 5.0

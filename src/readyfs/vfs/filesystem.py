@@ -30,20 +30,12 @@ from readyfs.vfs.damage_kind import DamageKind, kind_of
 from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, date_inode
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import (
-    ROOT_INODE,
-    AboveNode,
-    BrokenNode,
-    ControlNode,
-    DateNode,
-    InodeNumber,
-    RawNode,
-    date_inode,
-)
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, RawNode
 from readyfs.vfs.resolver import InForce, Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey
-from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, InodeNumber, Node, NodeKind
+from readyfs.vfs.inode_number import InodeNumber, NodeKind
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
 from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
 
 N = TypeVar("N", bound=Node)

@@ -35,27 +35,22 @@ from readyfs.vfs.attributes import (
     date_time_ns,
 )
 from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, NodeKind, above_inode, date_inode, raw_inode
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.listing import Listing
 from readyfs.vfs.look_ahead import BUDGET_S, ReadAhead
 from readyfs.vfs.nodes import (
-    ROOT_INODE,
     AboveNode,
     BrokenNode,
     ControlNode,
     DateNode,
-    InodeNumber,
     Node,
-    NodeKind,
     RawNode,
-    above_inode,
     above_node,
     broken_node,
     control_directory,
     control_file,
-    date_inode,
     date_node,
-    raw_inode,
     raw_node,
 )
 from readyfs.vfs.runs import BrokenView, Runs, RunView

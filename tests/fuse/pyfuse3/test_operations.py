@@ -21,7 +21,7 @@ from readyfs.fuse.pyfuse3.engine import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.vfs.attributes import FOREVER_S, Presentation
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 

@@ -37,7 +37,7 @@ from readyfs.fuse.direct.protocol import (
     reply,
 )
 from readyfs.fuse.engine import KernelLacksError
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

@@ -25,7 +25,7 @@ from readyfs.fuse.mount_point import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

@@ -26,7 +26,7 @@ from readyfs.fuse.direct.reads import Reads
 from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 NAME_MAX: Final = 255
 
