@@ -14,6 +14,7 @@ from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import RawEntry, RawFile, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
+from readyfs.vfs.damage_cause import Cause, DamageKind
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber
@@ -190,6 +191,11 @@ class Place:
             return self.fs.read(handle, 0, 1 << 20)
         finally:
             self.fs.close_file(handle)
+
+
+def named(text: str) -> Cause:
+    """Return a cause of damage for tests to which its kind does not matter."""
+    return Cause(DamageKind.UNREADABLE, text)
 
 
 def kinds(names: Sequence[ListedEntry]) -> dict[bytes, str]:

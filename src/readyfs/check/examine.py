@@ -18,8 +18,8 @@ from readyfs.errors import RawRootError
 from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStore, UnreadableFileError
 from readyfs.text import escape_text
-from readyfs.vfs.damage import RelPath, render_relpath
 from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.relpath import RelPath, render_relpath
 from readyfs.vfs.runs import FileFilter
 
 METADATA_BYTES: Final = 16 << 20

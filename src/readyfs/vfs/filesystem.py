@@ -25,8 +25,8 @@ from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
 from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
-from readyfs.vfs.damage import Failure, Sealed, render_relpath, size_fault
-from readyfs.vfs.damage_kind import DamageKind, kind_of
+from readyfs.vfs.damage import Failure, Sealed
+from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
@@ -101,7 +101,7 @@ class Filesystem:
 
     def broken_by_kind(self) -> Counter[DamageKind]:
         """Return the same by what was found last."""
-        return Counter(kind_of(cause) for key, run, cause in self._runs.causes() if self._is_current(key, run))
+        return Counter(kind for key, run, kind in self._runs.damage_kinds() if self._is_current(key, run))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""
@@ -257,11 +257,9 @@ class Filesystem:
                 return data
             there = handle.file.current_stat().size
         except OSError as error:
-            cause = f"{render_relpath(handle.node.relpath)}: {error.strerror}"
-            raise self._unreadable(handle, cause, offset) from error
-        cause = f"{render_relpath(handle.node.relpath)}: a read ended early"  # and the file is whole by now
-        if there < sealed:
-            cause = size_fault(handle.node.relpath, there, sealed)
+            raise self._unreadable(handle, raw_store_failed(handle.node.relpath, error), offset) from error
+        relpath = handle.node.relpath
+        cause = other_size(relpath, there, sealed) if there < sealed else ended_early(relpath)
         raise self._unreadable(handle, cause, offset)
 
     def _open_raw(self, node: RawNode) -> RawFile:
@@ -270,37 +268,37 @@ class Filesystem:
         except OSError as error:
             if are_exhausted(error):
                 raise TooManyHandlesError(error.strerror) from error
-            raise self._damaged(node, f"{render_relpath(node.relpath)}: {error.strerror}") from error
+            raise self._damaged(node, raw_store_failed(node.relpath, error)) from error
         if file.stat == node.stat:
             return file
         file.close()
         if file.stat.size != node.stat.size:
-            raise self._damaged(node, size_fault(node.relpath, file.stat.size, node.stat.size))
+            raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
         raise self._changed(node, file.stat)
 
-    def _changed(self, node: RawNode, stat: RawStat) -> BrokenRunError:
+    def _changed(self, node: RawNode, stat: RawStat) -> DamageError:
         """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
-        cause = f"{render_relpath(node.relpath)} was modified after it was sealed"
+        cause = modified(node.relpath)
         if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
             return self._damaged(node, cause)
         self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
-        return BrokenRunError(cause)
+        return DamageError(cause)
 
-    def _unreadable(self, handle: RawFileHandle, cause: str, offset: int) -> BrokenRunError:
+    def _unreadable(self, handle: RawFileHandle, cause: Cause, offset: int) -> DamageError:
         """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
         if handle.failed:
-            return BrokenRunError(cause)
+            return DamageError(cause)
         handle.failed = True
         return self._damaged(handle.node, cause, offset)
 
-    def _damaged(self, node: RawNode, cause: str, offset: int = 0) -> BrokenRunError:
+    def _damaged(self, node: RawNode, cause: Cause, offset: int = 0) -> DamageError:
         """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
         failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
         if self._runs.report_damage(node.partition, cause, failure):
             self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
             if len(node.relpath) > 1:
                 self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
-        return BrokenRunError(cause)
+        return DamageError(cause)
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
 

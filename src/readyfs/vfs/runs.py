@@ -23,14 +23,16 @@ import structlog
 
 from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
-from readyfs.errors import BrokenRunError, PostponedError, TooManyHandlesError, UsageError, WouldBlockError
+from readyfs.errors import PostponedError, TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.text import escape_text
 from readyfs.vfs.attributes import Entry
-from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
+from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
+from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, missing, raw_store_failed
 from readyfs.vfs.descriptors import are_exhausted
 from readyfs.vfs.log_budget import LogBudget, Verdict
+from readyfs.vfs.relpath import RelPath
 
 SEALED_RUNS_KEPT: Final = 65536
 """Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
@@ -159,7 +161,7 @@ class Runs:
                     break
         return count
 
-    def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
+    def report_damage(self, partition: Partition, cause: Cause, failure: Failure | None = None) -> bool:
         """Note that a run cannot be served; log it once for each cause.
 
         With what failed, the run stays broken until that is as it was sealed and can be read. Returns whether it had
@@ -182,7 +184,7 @@ class Runs:
                 partition=str(partition.key),
                 run=escape_text(partition.run_id),
                 path=self._raw.describe(partition),
-                cause=cause,
+                cause=cause.text,
             )
         return is_new
 
@@ -202,10 +204,10 @@ class Runs:
         with self._lock:
             return [run for run, damage in self._damage.items() if damage.broken]
 
-    def causes(self) -> list[tuple[PartitionKey, bytes, str]]:
-        """Return the same with what was found last."""
+    def damage_kinds(self) -> list[tuple[PartitionKey, bytes, DamageKind]]:
+        """Return the same with the kind of what was found last."""
         with self._lock:
-            return [(*run, damage.cause) for run, damage in self._damage.items() if damage.broken]
+            return [(*run, damage.cause.kind) for run, damage in self._damage.items() if damage.cause is not None]
 
     def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""
@@ -239,19 +241,19 @@ class Runs:
             for name in self._required:
                 entry = found[()].get(name)
                 if entry is None or entry.kind is not EntryKind.FILE:
-                    raise BrokenRunError(f"{escape_text(name)} is missing or not a regular file")
+                    raise DamageError(missing((name,), EntryKind.FILE))
             for relpath, offset in suspects.items():
                 if relpath not in directories:
                     self._try(partition, relpath, offset)
-        except BrokenRunError as error:
-            return self._broken(partition, (), str(error))
+        except DamageError as error:
+            return self._broken(partition, (), error.cause)
         with self._lock:
             now = self._damage.get(run)
             fault = None
             if now is not None and now.broken and (now is not damage or now.changes != changes):
                 fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
             elif now is not None:
-                fault = next((text for one in found.items() if (text := now.fault(*one)) is not None), None)
+                fault = next((cause for one in found.items() if (cause := now.fault(*one)) is not None), None)
             # In one step with the register: damage reported from now on must find what it has to drop.
             healed = fault is None and now is not None and now.heal()
             view = self._keep((*run, ()), (), found[()]) if fault is None else None
@@ -273,8 +275,8 @@ class Runs:
         run = (partition.key, partition.run_id)
         try:
             found = self._list(partition, relpath)
-        except BrokenRunError as error:
-            return self._broken(partition, relpath, str(error), Failure(relpath, SEALED_DIRECTORY))
+        except DamageError as error:
+            return self._broken(partition, relpath, error.cause, Failure(relpath, SEALED_DIRECTORY))
         fault = None
         with self._lock:
             damage = self._damage.get(run)
@@ -289,12 +291,12 @@ class Runs:
             readable = () if relpath else self._required
             return {entry.name: entry for entry in self._raw.list_directory(partition, relpath, readable)}
         except UnreadableFileError as error:
-            raise _refusal(escape_text(error.name), error) from error
+            raise _refusal((error.name,), error) from error
         except OSError as error:
-            raise _refusal(render_relpath(relpath), error) from error
+            raise _refusal(relpath, error) from error
 
     def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> None:
-        """Open a file and read a byte of it if an offset is given; raise `BrokenRunError` if that fails."""
+        """Open a file and read a byte of it if an offset is given; raise `DamageError` if that fails."""
         try:
             file = self._raw.open_file(partition, relpath)
             try:
@@ -303,11 +305,13 @@ class Runs:
             finally:
                 file.close()
         except OSError as error:
-            raise _refusal(render_relpath(relpath), error) from error
+            raise _refusal(relpath, error) from error
 
-    def _broken(self, partition: Partition, relpath: RelPath, cause: str, failure: Failure | None = None) -> BrokenView:
+    def _broken(
+        self, partition: Partition, relpath: RelPath, cause: Cause, failure: Failure | None = None
+    ) -> BrokenView:
         self.report_damage(partition, cause, failure)
-        return self._broken_view((partition.key, partition.run_id), relpath, cause)
+        return self._broken_view((partition.key, partition.run_id), relpath, cause.text)
 
     def _broken_view(self, run: _RunKey, relpath: RelPath, cause: str) -> BrokenView:
         names = dict.fromkeys(() if relpath else self.required_names, EntryKind.FILE)
@@ -319,7 +323,7 @@ class Runs:
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
 
 
-def _refusal(place: str, error: OSError) -> BrokenRunError | TooManyHandlesError:
+def _refusal(relpath: RelPath, error: OSError) -> DamageError | TooManyHandlesError:
     """Return what a failed look at a run means: damage, unless it failed for want of descriptors."""
-    kind = TooManyHandlesError if are_exhausted(error) else BrokenRunError
-    return kind(f"{place}: {error.strerror}")
+    cause = raw_store_failed(relpath, error)
+    return TooManyHandlesError(cause.text) if are_exhausted(error) else DamageError(cause)
