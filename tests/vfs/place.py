@@ -15,6 +15,7 @@ from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import RawEntry, RawFile, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.damage_cause import Cause, DamageKind
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber
@@ -22,7 +23,7 @@ from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.runs import Runs
 from tests.catalog.rows import NOW_NS, Row, build
 
 PAYLOAD: Final = b"payload.jsonl"

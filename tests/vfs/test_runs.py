@@ -17,8 +17,9 @@ from readyfs.errors import TooManyHandlesError, UsageError, WouldBlockError
 from readyfs.partition import Partition
 from readyfs.raw.store import EntryKind
 from readyfs.vfs.damage import Failure, Sealed
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.relpath import RelPath
-from readyfs.vfs.runs import BrokenView, FileFilter, Runs, RunView
+from readyfs.vfs.runs import BrokenView, Runs, RunView
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import METADATA, PAYLOAD, REQUIRED, Place, named
 
@@ -371,30 +372,6 @@ def test_register_is_not_held_up_by_a_hanging_raw_store(place: Place) -> None:
 
 
 # ---- which files are shown ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("patterns", "path", "shown"),
-    [
-        ((), "anything", True),
-        (("*.jsonl",), "payload.jsonl", True),
-        (("*.jsonl",), "metadata.json", False),
-        (("*.jsonl",), "sub/x.jsonl", True),
-        (("sub/*",), "sub/x", True),
-        (("sub/*",), "x", False),
-        (("a", "b"), "b", True),
-        (("A",), "a", False),
-        (("[ab]?",), "b1", True),
-    ],
-)
-def test_file_filter(patterns: tuple[str, ...], path: str, shown: bool) -> None:
-    assert FileFilter(patterns).shows(tuple(path.encode().split(b"/"))) is shown
-
-
-def test_file_filter_matches_names_that_are_not_utf8() -> None:
-    """V12: bytes pass through, in the pattern as in the name."""
-    assert FileFilter((os.fsdecode(b"\xff*"),)).shows((b"\xffx",))
-    assert FileFilter(("*",)).shows((b"\xff",))
 
 
 def test_hidden_files_are_not_listed_and_directories_stay(tmp_path: Path) -> None:

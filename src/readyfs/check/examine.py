@@ -19,8 +19,8 @@ from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStore, UnreadableFileError
 from readyfs.text import escape_text
 from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.relpath import RelPath, render_relpath
-from readyfs.vfs.runs import FileFilter
 
 METADATA_BYTES: Final = 16 << 20
 """A larger file is no metadata, and is not read."""

@@ -59,10 +59,11 @@ from readyfs.state.postgres.listen import Listener
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
 from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.runs import Runs
 
 log = structlog.get_logger("readyfs.daemon")
 

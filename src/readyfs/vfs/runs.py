@@ -9,13 +9,11 @@ lock, never held during I/O.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -23,7 +21,7 @@ import structlog
 
 from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
-from readyfs.errors import PostponedError, TooManyHandlesError, UsageError, WouldBlockError
+from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.text import escape_text
@@ -31,6 +29,7 @@ from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, missing, raw_store_failed
 from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.relpath import RelPath
 
@@ -77,22 +76,6 @@ def _stamp_of(names: Iterable[bytes]) -> int:
     return stamp_of(b"/".join(names))
 
 
-class FileFilter:
-    """Which files of a run are shown (`--files`): globs over the name or the path within the run; none means all."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = tuple(patterns)
-        self.shows_all = not patterns
-
-    def shows(self, relpath: RelPath) -> bool:
-        """Return whether a file is shown; a pattern without a slash is matched against the name alone."""
-        if self.shows_all:
-            return True
-        path = os.fsdecode(b"/".join(relpath))
-        name = os.fsdecode(relpath[-1])
-        return any(fnmatchcase(path if "/" in pattern else name, pattern) for pattern in self._patterns)
-
-
 class Runs:
     """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage.
 
@@ -105,11 +88,8 @@ class Runs:
         self._raw = raw
         self._required = tuple(required)
         self._shown = shown
-        self.required_names = tuple(name for name in self._required if shown.shows((name,)))
+        self.required_names = shown.shown_of(self._required)
         """The required files that are shown: what a broken run still lists."""
-        if not self.required_names:
-            # A broken run would look like an empty one, and readers would take it for no data.
-            raise UsageError("--files hides every file of --required-files", "show at least one of them")
         self._kept = kept
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
