@@ -39,11 +39,12 @@ from readyfs.state.rows.parser import RowParser
 from readyfs.state.sqlite import store as sqlite
 from readyfs.vfs import inode_number, nodes
 from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.entries import Entries
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations
-from readyfs.vfs.resolver import Resolver
-from readyfs.vfs.runs import BrokenView, Runs
+from readyfs.vfs.run_view import BrokenView
+from readyfs.vfs.runs import Runs
 
 BUGS: Final[dict[str, Callable[[], None]]] = {}
 
@@ -195,7 +196,7 @@ def broken_at_stat() -> None:
     def fail(self: Any, date: Any, relpath: Any, kind: Any) -> Any:
         raise BrokenRunError("broken")
 
-    replace(Resolver, "_broken_entry", lambda _: fail)
+    replace(Entries, "broken_entry", lambda _: fail)
 
 
 @bug

@@ -15,7 +15,7 @@ from readyfs.raw.store import EntryKind
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import CAUSES_KEPT, SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.inode_number import InodeNumber, NodeKind
-from readyfs.vfs.runs import BrokenView, RunView
+from readyfs.vfs.run_view import BrokenView, RunView
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, kinds, named
 

@@ -19,7 +19,8 @@ from readyfs.raw.store import EntryKind
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.relpath import RelPath
-from readyfs.vfs.runs import BrokenView, Runs, RunView
+from readyfs.vfs.run_view import BrokenView, RunView
+from readyfs.vfs.runs import Runs
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import METADATA, PAYLOAD, REQUIRED, Place, named
 

@@ -25,9 +25,12 @@ from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
 from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
+from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
+from readyfs.vfs.directory_listings import DirectoryListings
+from readyfs.vfs.entries import Entries
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, date_inode
@@ -35,8 +38,8 @@ from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, RawNode
-from readyfs.vfs.resolver import InForce, Resolver
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, RawNode, parent_inode
+from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
@@ -75,8 +78,10 @@ class Filesystem:
         self.handles = HandleTable(max_open_files)
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
-        self._history = CatalogHistory(monotonic)
-        self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes, read_ahead)
+        self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
+        self._entries = Entries(self._catalogs, presentation, freshness, self.inodes)
+        self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
+        self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, read_ahead)
         self._raw = raw
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs
@@ -88,11 +93,11 @@ class Filesystem:
     @property
     def in_force(self) -> InForce:
         """The catalog in force and its revision."""
-        return self._resolver.in_force
+        return self._catalogs.in_force
 
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
-        self._resolver.publish(catalog)
+        self._catalogs.publish(catalog)
         self._runs.forget_unless(self._is_current)
 
     def broken_partitions(self) -> int:
@@ -105,12 +110,12 @@ class Filesystem:
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""
-        self._resolver.status_document = document
+        self._entries.status_document = document
 
     def expire_idle(self) -> None:
         """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
         self._descriptors.expire_idle()
-        self._history.expire()
+        self._catalogs.history.expire()
 
     def _is_current(self, key: PartitionKey, run_id: bytes) -> bool:
         series = self.in_force.catalog.by_key.get(key.series)
@@ -139,7 +144,7 @@ class Filesystem:
 
     def getattr(self, inode: InodeNumber) -> tuple[Attributes, float]:
         """Return a node's attributes and for how many seconds they hold. Never does I/O."""
-        return self._resolver.attributes(self.inodes.get(inode))
+        return self._entries.attributes(self.inodes.get(inode))
 
     # ---- directories ----------------------------------------------------------------------------------------
 
@@ -151,9 +156,9 @@ class Filesystem:
         """
         node = self.inodes.get(inode)
         if inode == ROOT_INODE:
-            self._resolver.refuse_if_stale()
-        listing = self._resolver.list_directory(node, stamp_at(position), may_block)
-        return DirectoryPass(listing, lambda index: self._resolver.dot_entry(node, index), position)
+            self._freshness.refuse_if_stale()
+        listing = self._listings.listing(node, stamp_at(position), may_block)
+        return DirectoryPass(listing, lambda index: self._entries.dot_entry(node, index), position)
 
     # ---- files ----------------------------------------------------------------------------------------------
 
@@ -281,7 +286,7 @@ class Filesystem:
         cause = modified(node.relpath)
         if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
             return self._damaged(node, cause)
-        self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
+        self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
         return DamageError(cause)
 
     def _unreadable(self, handle: RawFileHandle, cause: Cause, offset: int) -> DamageError:
@@ -297,7 +302,7 @@ class Filesystem:
         if self._runs.report_damage(node.partition, cause, failure):
             self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
             if len(node.relpath) > 1:
-                self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
+                self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
         return DamageError(cause)
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
@@ -316,7 +321,7 @@ class Filesystem:
             case AboveNode() if not node.path:
                 return self._root_xattrs()
             case DateNode() | RawNode() | BrokenNode():
-                partition = self._resolver.current_row(node)
+                partition = self._entries.current_row(node)
                 return {} if partition is None else lineage(partition)
             case _:
                 return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias, assert_never
 
 from readyfs.partition import Partition, render_date
 from readyfs.raw.store import RawStat
@@ -131,6 +131,10 @@ class ControlNode(Node):
         return (self.kind.value, self.name, *((b"%d" % self.serial,) if self.name else ()))
 
 
+RunNode: TypeAlias = DateNode | RawNode | BrokenNode
+"""A node of one run: its directory, or what lies below that."""
+
+
 def root_node() -> AboveNode:
     """Return the node of the mount root."""
     return AboveNode(ROOT_INODE, NodeKind.ABOVE)
@@ -180,6 +184,38 @@ def control_directory() -> ControlNode:
 def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> ControlNode:
     """Return a node for a file of the control directory as it is now."""
     return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, name, serial, document, time_ns))
+
+
+def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
+    """Return the date directory over a node, and the node's path below it."""
+    match node:
+        case DateNode():
+            return node, ()
+        case RawNode():
+            return date_node(node.above, node.partition.key.date, node.partition), node.relpath
+        case BrokenNode():
+            return node.date_node, node.relpath
+        case _:
+            assert_never(node)
+
+
+def parent_inode(node: Node) -> InodeNumber:
+    """Return the inode number of the directory that holds a node."""
+    match node:
+        case AboveNode():
+            return above_inode(node.path[:-1])
+        case DateNode():
+            return above_inode(node.above)
+        case RawNode():
+            if len(node.relpath) == 1:
+                return date_inode(node.partition)
+            return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1])
+        case BrokenNode():
+            if len(node.relpath) == 1:
+                return node.date_node.inode
+            return broken_node(NodeKind.BROKEN_DIRECTORY, node.date_node, node.relpath[:-1]).inode
+        case _:
+            return ROOT_INODE
 
 
 def _numbered(node: ControlNode) -> ControlNode:

@@ -13,25 +13,23 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final, TypeAlias
 
 import structlog
 
-from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.text import escape_text
-from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, missing, raw_store_failed
 from readyfs.vfs.descriptors import are_exhausted
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.relpath import RelPath
+from readyfs.vfs.run_view import BrokenView, RunView
 
 SEALED_RUNS_KEPT: Final = 65536
 """Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
@@ -40,40 +38,6 @@ log = structlog.get_logger("readyfs.runs")
 
 _RunKey: TypeAlias = tuple[PartitionKey, bytes]
 _Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
-
-
-class RunView:
-    """The entries of one directory of a sealed run, sorted by name; `stamp` stands for the names.
-
-    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept.
-    """
-
-    __slots__ = ("answers", "entries", "stamp")
-
-    def __init__(self, entries: Mapping[bytes, RawEntry]) -> None:
-        self.entries = entries
-        self.stamp = _stamp_of(entries)
-        self.answers: dict[bytes, Entry] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenView:
-    """One directory of a run that cannot be served: the names that it must still show, sorted, and why.
-
-    No names means that none is known: not that the directory is empty.
-    """
-
-    names: Mapping[bytes, EntryKind]
-    cause: str
-
-    @property
-    def stamp(self) -> int:
-        """What stands for the names: the same as of a sealed run's, so that a pass outlives damage and healing."""
-        return _stamp_of(self.names)
-
-
-def _stamp_of(names: Iterable[bytes]) -> int:
-    return stamp_of(b"/".join(names))
 
 
 class Runs:
@@ -90,17 +54,22 @@ class Runs:
         self._shown = shown
         self.required_names = shown.shown_of(self._required)
         """The required files that are shown: what a broken run still lists."""
+        names = dict.fromkeys(sorted(self.required_names), EntryKind.FILE)
+        self._ambiguous = BrokenView(names, "two ready rows claim this path")
         self._kept = kept
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
         self._damage: dict[_RunKey, Damage] = {}
         self._log_budget = LogBudget()
 
-    def view(self, partition: Partition, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
+    def view(self, partition: Partition | None, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
         """Return what the run's directory holds, or a directory below it.
 
-        Raises `WouldBlockError` if that is not known and the raw store must not be asked here.
+        No partition means a path that two ready rows claim: it looks like a broken run (V13). Raises `WouldBlockError`
+        if the answer is not known and the raw store must not be asked here.
         """
+        if partition is None:
+            return self._ambiguous
         run = (partition.key, partition.run_id)
         with self._lock:
             known = self._sealed.get((*run, relpath))
