@@ -43,6 +43,7 @@ from readyfs.vfs.entries import Entries
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations
+from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.run_view import BrokenView
 from readyfs.vfs.runs import Runs
 
@@ -131,16 +132,25 @@ def inodes_by_path() -> None:
 @bug
 def path_reopened_per_read() -> None:
     """Each read asks anew which run is current."""
+    served: list[Filesystem] = []
+
+    def noting(init: Any) -> Any:
+        def note(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            served.append(self)
+
+        return note
 
     def read(self: Any, handle: RawFileHandle, offset: int, size: int) -> bytes:
         node = handle.node
-        current = self.in_force.catalog.partition(node.above[:-1], node.partition.key.date)
+        current = served[-1].in_force.catalog.partition(node.above[:-1], node.partition.key.date)
         file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
         data: bytes = file.pread(size, offset)
         file.close()
         return data
 
-    replace(Filesystem, "_read", lambda _: read)
+    replace(Filesystem, "__init__", noting)
+    replace(RawFiles, "read", lambda _: read)
 
 
 @bug

@@ -18,27 +18,26 @@ from readyfs.errors import (
     BrokenRunError,
     IsADirectoryNodeError,
     NameTooLongError,
-    TooManyHandlesError,
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
-from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
+from readyfs.raw.store import RawFile, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
-from readyfs.vfs.damage import Failure, Sealed
-from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, ended_early, modified, other_size, raw_store_failed
-from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
+from readyfs.vfs.damage_cause import DamageKind
+from readyfs.vfs.descriptors import KEPT, Descriptors
 from readyfs.vfs.directory_listings import DirectoryListings
 from readyfs.vfs.entries import Entries
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
-from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, date_inode
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, RawNode, parent_inode
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode
+from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
@@ -82,11 +81,10 @@ class Filesystem:
         self._entries = Entries(self._catalogs, presentation, freshness, self.inodes)
         self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
         self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, read_ahead)
-        self._raw = raw
+        self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs
         self._freshness = freshness
-        self._on_damage = on_damage
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
 
@@ -179,8 +177,8 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return OpenedFile(self.handles.add(MemoryFileHandle(node)), keep_pages=False, direct=True)
-        raw = self._raw_file_node(inode)
-        file = self._open_raw(raw)
+        raw = _raw_file(node)
+        file = self._raw_files.open(raw)
         try:
             return OpenedFile(self.handles.add(RawFileHandle(raw, file)), keep_pages=True, direct=False)
         except BaseException:
@@ -189,7 +187,7 @@ class Filesystem:
 
     def open_raw(self, inode: InodeNumber) -> RawFile:
         """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
-        return self._open_raw(self._raw_file_node(inode))
+        return self._raw_files.open(_raw_file(self.inodes.get(inode)))
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
@@ -202,7 +200,7 @@ class Filesystem:
 
         Raises `BrokenRunError` if that fails, or the raw file became shorter than it was when its run was sealed.
         """
-        return self._read(self.handles.get(number, RawFileHandle), offset, size)
+        return self._raw_files.read(self.handles.get(number, RawFileHandle), offset, size)
 
     def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
         """Return bytes of a control file, or None if the handle is a raw file's."""
@@ -217,24 +215,10 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return node.document[offset : offset + size]
-        raw = self._raw_file_node(inode)
+        raw = _raw_file(node)
         if not may_block:
             raise WouldBlockError
-        handle = self._descriptors.get(raw)
-        while True:
-            if handle is None:
-                handle = RawFileHandle(raw, self._open_raw(raw))
-                self._descriptors.keep(handle)
-            try:
-                data = self._read(handle, offset, size)
-                if handle.file.current_stat() == raw.stat:
-                    return data
-            except BrokenRunError:
-                self._descriptors.drop(handle)
-                raise
-            # It was kept open since it was compared with what was sealed, and has changed: it is compared once more.
-            self._descriptors.drop(handle)
-            handle = None
+        return self._raw_files.read_unopened(raw, offset, size)
 
     def may_block_on_close(self, number: HandleNumber) -> bool:
         """Whether closing the handle closes a raw file, which a store that hangs does not answer."""
@@ -243,67 +227,6 @@ class Filesystem:
     def close_file(self, number: HandleNumber) -> None:
         """Close a file."""
         self.handles.remove(number)
-
-    def _raw_file_node(self, inode: InodeNumber) -> RawNode:
-        """Return the node of a raw file, or refuse to open what is none."""
-        node = self.inodes.get(inode)
-        if node.is_directory:
-            raise IsADirectoryNodeError
-        if not isinstance(node, RawNode):
-            raise BrokenRunError("the run is broken")
-        return node
-
-    def _read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
-        sealed = handle.node.stat.size
-        wanted = max(min(size, sealed - offset), 0)
-        try:
-            data = handle.file.pread(wanted, offset) if wanted else b""
-            if len(data) == wanted:
-                return data
-            there = handle.file.current_stat().size
-        except OSError as error:
-            raise self._unreadable(handle, raw_store_failed(handle.node.relpath, error), offset) from error
-        relpath = handle.node.relpath
-        cause = other_size(relpath, there, sealed) if there < sealed else ended_early(relpath)
-        raise self._unreadable(handle, cause, offset)
-
-    def _open_raw(self, node: RawNode) -> RawFile:
-        try:
-            file = self._raw.open_file(node.partition, node.relpath)
-        except OSError as error:
-            if are_exhausted(error):
-                raise TooManyHandlesError(error.strerror) from error
-            raise self._damaged(node, raw_store_failed(node.relpath, error)) from error
-        if file.stat == node.stat:
-            return file
-        file.close()
-        if file.stat.size != node.stat.size:
-            raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
-        raise self._changed(node, file.stat)
-
-    def _changed(self, node: RawNode, stat: RawStat) -> DamageError:
-        """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
-        cause = modified(node.relpath)
-        if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
-            return self._damaged(node, cause)
-        self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
-        return DamageError(cause)
-
-    def _unreadable(self, handle: RawFileHandle, cause: Cause, offset: int) -> DamageError:
-        """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
-        if handle.failed:
-            return DamageError(cause)
-        handle.failed = True
-        return self._damaged(handle.node, cause, offset)
-
-    def _damaged(self, node: RawNode, cause: Cause, offset: int = 0) -> DamageError:
-        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
-        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
-        if self._runs.report_damage(node.partition, cause, failure):
-            self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
-            if len(node.relpath) > 1:
-                self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
-        return DamageError(cause)
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
 
@@ -335,3 +258,12 @@ class Filesystem:
         if age_s is not None and refreshed_at_ns is not None:
             found |= {b"refreshed_at": render_time(refreshed_at_ns), b"age_seconds": b"%.3f" % age_s}
         return {PREFIX + name: value for name, value in found.items()}
+
+
+def _raw_file(node: Node) -> RawNode:
+    """Return a node that is a raw file's, or refuse to open what is none."""
+    if node.is_directory:
+        raise IsADirectoryNodeError
+    if not isinstance(node, RawNode):
+        raise BrokenRunError("the run is broken")
+    return node
