@@ -143,7 +143,7 @@ def path_reopened_per_read() -> None:
 
     def read(self: Any, handle: RawFileHandle, offset: int, size: int) -> bytes:
         node = handle.node
-        current = served[-1].in_force.catalog.partition(node.above[:-1], node.partition.key.date)
+        current = served[-1].in_force.catalog.partition(node.above, node.partition.key.date)
         file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
         data: bytes = file.pread(size, offset)
         file.close()
