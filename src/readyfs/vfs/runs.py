@@ -1,10 +1,17 @@
-"""What lies below a date directory: whether a run is sealed, which entries it shows, and what is damaged.
+"""Runs, which are what lies below a date directory: judged to be sealed or broken, and what is remembered of each.
 
-A run is *sealed* once all its required files were seen there, regular and readable; from then on it never changes
-and its listings are kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10).
-A sealed run of which anything is found missing or changed is broken as a whole until it is as it was sealed: it shows
-every name that is remembered of it. Called on worker threads; the cache and the register of damage are guarded by one
-lock, never held during I/O.
+A run's life, by what is kept of it here:
+
+- *Unknown*: nothing. The next look (`run_look`) finds it sealed, if all its required files are there, regular and
+  readable, or else broken.
+- *Sealed*: views of its directories, in a bounded cache. It never changes, so views answer without a look. Pushed out
+  of the cache it is unknown again; anything found missing or changed makes it broken.
+- *Broken*: a record of damage with a cause, and no view. It shows its required files and every name that is
+  remembered, and opens none (V10). It is looked at each time; a look that finds all that is remembered heals it.
+- *Whole again*: the record without a cause, and views as of a sealed run. Each further look holds it to the record.
+
+A record goes when its run is no longer current. Called on worker threads; views and records are guarded by one lock,
+never held during I/O.
 """
 
 from __future__ import annotations
@@ -21,14 +28,14 @@ import structlog
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey
-from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
+from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind, missing, raw_store_failed
-from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.relpath import RelPath
+from readyfs.vfs.run_look import RunLook
 from readyfs.vfs.run_view import BrokenView, RunView
 
 SEALED_RUNS_KEPT: Final = 65536
@@ -41,7 +48,7 @@ _Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
 class Runs:
-    """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage.
+    """Judges runs, remembers the directories of sealed ones, and keeps the register of damage.
 
     The constructor raises `UsageError` if the file filter hides every required file.
     """
@@ -50,9 +57,9 @@ class Runs:
         self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, kept: int = SEALED_RUNS_KEPT
     ) -> None:
         self._raw = raw
-        self._required = tuple(required)
+        self._look = RunLook(raw, required)
         self._shown = shown
-        self.required_names = shown.shown_of(self._required)
+        self.required_names = shown.shown_of(required)
         """The required files that are shown: what a broken run still lists."""
         names = dict.fromkeys(sorted(self.required_names), EntryKind.FILE)
         self._ambiguous = BrokenView(names, "two ready rows claim this path")
@@ -186,14 +193,7 @@ class Runs:
             directories = {(), *damage.sealed} if damage is not None else {()}
             suspects = dict(damage.suspects) if damage is not None else {}
         try:
-            found = {directory: self._list(partition, directory) for directory in sorted(directories)}
-            for name in self._required:
-                entry = found[()].get(name)
-                if entry is None or entry.kind is not EntryKind.FILE:
-                    raise DamageError(missing((name,), EntryKind.FILE))
-            for relpath, offset in suspects.items():
-                if relpath not in directories:
-                    self._try(partition, relpath, offset)
+            found = self._look.look_at(partition, directories, suspects)
         except DamageError as error:
             return self._broken(partition, (), error.cause)
         with self._lock:
@@ -223,7 +223,7 @@ class Runs:
     def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
         run = (partition.key, partition.run_id)
         try:
-            found = self._list(partition, relpath)
+            found = self._look.list_directory(partition, relpath)
         except DamageError as error:
             return self._broken(partition, relpath, error.cause, Failure(relpath, SEALED_DIRECTORY))
         fault = None
@@ -234,27 +234,6 @@ class Runs:
             if fault is None:
                 return self._keep((*run, relpath), relpath, found)
         return self._broken(partition, relpath, fault)
-
-    def _list(self, partition: Partition, relpath: RelPath) -> dict[bytes, RawEntry]:
-        try:
-            readable = () if relpath else self._required
-            return {entry.name: entry for entry in self._raw.list_directory(partition, relpath, readable)}
-        except UnreadableFileError as error:
-            raise _refusal((error.name,), error) from error
-        except OSError as error:
-            raise _refusal(relpath, error) from error
-
-    def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> None:
-        """Open a file and read a byte of it if an offset is given; raise `DamageError` if that fails."""
-        try:
-            file = self._raw.open_file(partition, relpath)
-            try:
-                if offset is not None:
-                    file.pread(1, offset)
-            finally:
-                file.close()
-        except OSError as error:
-            raise _refusal(relpath, error) from error
 
     def _broken(
         self, partition: Partition, relpath: RelPath, cause: Cause, failure: Failure | None = None
@@ -270,9 +249,3 @@ class Runs:
                 for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
-
-
-def _refusal(relpath: RelPath, error: OSError) -> DamageError | TooManyHandlesError:
-    """Return what a failed look at a run means: damage, unless it failed for want of descriptors."""
-    cause = raw_store_failed(relpath, error)
-    return TooManyHandlesError(cause.text) if are_exhausted(error) else DamageError(cause)
