@@ -1,4 +1,4 @@
-"""Which catalog is in force: the one mutable thing that names and attributes down to the dates depend on."""
+"""Which catalog is in force: the one from which all names down to the dates come."""
 
 from __future__ import annotations
 

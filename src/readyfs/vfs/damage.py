@@ -1,4 +1,4 @@
-"""What is known of a damaged run: why it cannot be served, and what it was sealed with.
+"""What is remembered of a damaged run: why it cannot be served, and what it was sealed with.
 
 `runs` keeps one record for each run that was found damaged, for as long as that run is current: also after it healed,
 so that it is held to what it was at first. A run that was never damaged has none. The caller's lock guards a record.

@@ -1,4 +1,4 @@
-"""Raw files that are kept open for readers who opened nothing: where the kernel opens by itself, reads name an inode.
+"""Raw files that are kept open between reads: where the kernel opens by itself, a read names an inode and no handle.
 
 The least recently read ones are let go of when there are too many or when they were idle. Letting go drops our
 reference and no more: a raw file closes itself when the last read of it is over. Used on any thread, under one lock.

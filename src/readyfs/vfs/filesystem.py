@@ -2,6 +2,7 @@
 
 Engines call it from any thread. Down to and including the date directory every answer comes from the catalog in
 force, with no I/O; below it the raw store is asked, and an engine that must not wait there says so with `may_block`.
+Each operation is a few lines here: what it means stands in `resolver`, `directory_listings`, `entries` and `raw_files`.
 `publish`, called by the refresh, swaps the catalog in one step.
 """
 

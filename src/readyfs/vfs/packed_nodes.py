@@ -1,4 +1,4 @@
-"""Nodes as rows: what of a node must be kept to make it anew, and what of that is its identity.
+"""Nodes as rows: the columns that are needed to make a node anew, of which the first ones are its identity.
 
 Used by `inode_table`. The kernel may know millions of directories, so those are not kept as objects: a row holds what
 cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of its run

@@ -1,4 +1,4 @@
-"""From a name to the node that it stands for: the answers behind lookup.
+"""From a name to the node that it stands for, and so to its inode: the answers behind lookup.
 
 Used by `filesystem` alone. Down to and including the date directory there is no I/O: the catalog in force says what
 there is. Below it `runs` is asked, and `may_block` says whether it may go to the raw store.
