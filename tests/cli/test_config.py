@@ -132,6 +132,31 @@ def test_check_refuses_ambiguous_paths_as_a_mount_does(run: Run, world: Path) ->
     assert check(run, world, "--source", "ads")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (("--files", "*.csv"), "--files hides every file of --required-files"),
+        (("--since", "2024-06-02", "--until", "2024-06-01"), "--since is later than --until"),
+    ],
+)
+def test_settings_at_odds_are_the_same_error_whoever_reads_them(
+    run: Run, world: Path, setting: tuple[str, ...], said: str
+) -> None:
+    """The exit code is the one that a mount ends with."""
+    stores = ("--state", str(world / "state.db"), "--raw", str(world / "raw"))
+    (world / "mnt").mkdir()
+    codes = []
+    for command in (("mount", str(world / "mnt")), ("config", "check"), ("check",)):
+        code, out, err = run(*command, *stores, *setting)
+        assert said in err, command
+        assert (out, err.count("\n")) == ("", 1), command
+        codes.append(code)
+    assert codes == [2, 2, 2]
+    code, out, _ = run("doctor", *stores, *setting, "--only", "settings")
+    assert code == 12
+    assert said in out
+
+
 def test_check_warns_if_no_run_is_where_the_raw_layout_says(run: Run, world: Path) -> None:
     make_run(world)
     code, out, err = check(run, world, "--raw-layout", "{customer_id}/{query_name}/{logical_date}/{run_id}")

@@ -66,6 +66,26 @@ def test_dates_the_wrong_way_round_are_refused() -> None:
     assert build(state="/s", raw="/r", since="2024-06-01", until="2024-06-01").filters.since is not None
 
 
+def test_hiding_every_required_file_is_refused() -> None:
+    """V10: a broken run must list something that fails."""
+    with pytest.raises(UsageError, match="--files hides every file of --required-files; show at least one of them"):
+        build(state="/s", raw="/r", files="*.csv")
+    with pytest.raises(UsageError, match="--files hides every file of --required-files"):
+        build(state="/s", raw="/r", required_files="_SUCCESS", files="payload.jsonl")
+    assert build(state="/s", raw="/r", required_files="_SUCCESS", files="_*").required_files == ("_SUCCESS",)
+
+
+@pytest.mark.parametrize(("name", "is_one"), [("c" * 63, True), ("c" * 64, False), ("ä" * 32, False)])
+def test_channel_that_no_server_can_have_is_refused(name: str, is_one: bool) -> None:
+    """PostgreSQL would cut it, and nobody would know who meant whom."""
+    given = {"state": "postgresql://db/x", "raw": "/r", "state_listen": name}
+    if is_one:
+        assert build(**given).state_listen == name
+    else:
+        with pytest.raises(UsageError, match="is no name of a channel"):
+            build(**given)
+
+
 def test_state_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"  {SECRET}  \nsecond line\n")
     assert build(state_file=str(tmp_path / "url"), raw="/r").state == SECRET

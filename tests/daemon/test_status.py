@@ -19,7 +19,7 @@ from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Dura
 from readyfs.partition import WithheldReason
 from readyfs.refresh.refresher import Schedule
 from readyfs.vfs.attributes import Entry
-from readyfs.vfs.nodes import ROOT_INODE
+from readyfs.vfs.inode_number import ROOT_INODE
 from tests.catalog.rows import JUNE_1, Row
 from tests.refresh.world import OUTAGE, FakeStore, World
 

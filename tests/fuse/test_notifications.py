@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from readyfs.fuse import notifications as notifications_module
 from readyfs.fuse.notifications import Notifications
+from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import InodeNumber
 
 PATIENCE_S = 20.0
 ONE, TWO, THREE = InodeNumber(11), InodeNumber(12), InodeNumber(13)

@@ -37,13 +37,15 @@ from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.refresher import Refresher
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.sqlite import store as sqlite
-from readyfs.vfs import nodes
+from readyfs.vfs import inode_number, nodes
 from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.entries import Entries
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations
-from readyfs.vfs.resolver import Resolver
-from readyfs.vfs.runs import BrokenView, Runs
+from readyfs.vfs.raw_files import RawFiles
+from readyfs.vfs.run_view import BrokenView
+from readyfs.vfs.runs import Runs
 
 BUGS: Final[dict[str, Callable[[], None]]] = {}
 
@@ -122,23 +124,33 @@ def plain_index_positions() -> None:
 @bug
 def inodes_by_path() -> None:
     """A directory or file keeps its inode when the run changes: pages and listings of two runs mix."""
-    replace(nodes, "_run_identity", lambda identity: lambda partition: identity(partition._replace(run_id=b"")))
-    replace(nodes, "_run_text", lambda text: lambda partition: text(partition._replace(run_id=b"")))
+    for module in (inode_number, nodes):
+        replace(module, "run_identity", lambda identity: lambda partition: identity(partition._replace(run_id=b"")))
+    replace(inode_number, "_run_text", lambda text: lambda partition: text(partition._replace(run_id=b"")))
 
 
 @bug
 def path_reopened_per_read() -> None:
     """Each read asks anew which run is current."""
+    served: list[Filesystem] = []
+
+    def noting(init: Any) -> Any:
+        def note(self: Any, *args: Any, **kwargs: Any) -> None:
+            init(self, *args, **kwargs)
+            served.append(self)
+
+        return note
 
     def read(self: Any, handle: RawFileHandle, offset: int, size: int) -> bytes:
         node = handle.node
-        current = self.in_force.catalog.partition(node.above[:-1], node.partition.key.date)
+        current = served[-1].in_force.catalog.partition(node.above, node.partition.key.date)
         file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
         data: bytes = file.pread(size, offset)
         file.close()
         return data
 
-    replace(Filesystem, "_read", lambda _: read)
+    replace(Filesystem, "__init__", noting)
+    replace(RawFiles, "read", lambda _: read)
 
 
 @bug
@@ -194,7 +206,7 @@ def broken_at_stat() -> None:
     def fail(self: Any, date: Any, relpath: Any, kind: Any) -> Any:
         raise BrokenRunError("broken")
 
-    replace(Resolver, "_broken_entry", lambda _: fail)
+    replace(Entries, "broken_entry", lambda _: fail)
 
 
 @bug
@@ -270,7 +282,7 @@ def wrong_size() -> None:
 @bug
 def cold_restart_differs() -> None:
     """Inode numbers are new after each start."""
-    replace(nodes, "_number", lambda number: lambda text: number(b"%d" % os.getpid() + text))
+    replace(inode_number, "_number", lambda number: lambda text: number(b"%d" % os.getpid() + text))
 
 
 @bug

@@ -16,8 +16,8 @@ from readyfs.partition import WithheldReason
 from readyfs.refresh import refresher as refresh_module
 from readyfs.refresh.loader import CatalogLoader
 from readyfs.refresh.refresher import MAX_BACKOFF_S, WATCH_TICK_S, Outcome, Schedule
+from readyfs.vfs.inode_number import ROOT_INODE
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import ROOT_INODE
 from tests.catalog.rows import JUNE_1, NOW_NS, Row, shape
 from tests.refresh.world import OUTAGE, FakeStore, World
 

@@ -16,10 +16,11 @@ from readyfs.refresh.loader import CatalogLoader
 from readyfs.refresh.refresher import Refresher, Schedule
 from readyfs.state.store import StateLoad
 from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.runs import Runs
 from tests.catalog.rows import NOW_NS, Row, as_series, shape
 
 

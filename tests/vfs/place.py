@@ -14,14 +14,16 @@ from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
 from readyfs.raw.store import RawEntry, RawFile, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
+from readyfs.vfs.damage_cause import Cause, DamageKind
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.runs import Runs
 from tests.catalog.rows import NOW_NS, Row, build
 
 PAYLOAD: Final = b"payload.jsonl"
@@ -190,6 +192,11 @@ class Place:
             return self.fs.read(handle, 0, 1 << 20)
         finally:
             self.fs.close_file(handle)
+
+
+def named(text: str) -> Cause:
+    """Return a cause of damage for tests to which its kind does not matter."""
+    return Cause(DamageKind.UNREADABLE, text)
 
 
 def kinds(names: Sequence[ListedEntry]) -> dict[bytes, str]:

@@ -14,10 +14,10 @@ from readyfs.errors import BrokenRunError, NotADirectoryNodeError
 from readyfs.raw.store import EntryKind
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.damage import CAUSES_KEPT, SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.nodes import InodeNumber, NodeKind
-from readyfs.vfs.runs import BrokenView, RunView
+from readyfs.vfs.inode_number import InodeNumber, NodeKind
+from readyfs.vfs.run_view import BrokenView, RunView
 from tests.catalog.rows import JUNE_1, Row
-from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, kinds
+from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, kinds, named
 
 ROW = Row()
 RUN = ROW.partition
@@ -158,7 +158,7 @@ def test_directory_that_cannot_be_listed_keeps_its_run_broken(place: Place) -> N
 def test_parent_of_a_broken_node_is_the_directory_that_lists_it(place: Place) -> None:
     directory = serve_and_read(place)
     (directory / "extra").unlink()
-    place.runs.report_damage(RUN, "gone")
+    place.runs.report_damage(RUN, named("gone"))
     day = place.day()
     parts = place.inode(b"parts", start=day)
     deep = place.inode(b"deep", start=parts)
@@ -170,7 +170,7 @@ def test_parent_of_a_broken_node_is_the_directory_that_lists_it(place: Place) ->
 def test_broken_file_is_no_directory(place: Place) -> None:
     directory = serve_and_read(place)
     (directory / "extra").unlink()
-    place.runs.report_damage(RUN, "gone")
+    place.runs.report_damage(RUN, named("gone"))
     extra = place.inode(*DAY, b"extra")
     with pytest.raises(NotADirectoryNodeError):
         place.fs.read_directory(extra, 0, may_block=True)
@@ -319,14 +319,14 @@ def test_damage_that_comes_back_after_healing_is_told_again(place: Place) -> Non
 def test_damage_reported_while_a_run_is_looked_at_is_not_overlooked(place: Place) -> None:
     """V10: what was read before the report says nothing about it."""
     directory = serve_and_read(place)
-    place.runs.report_damage(RUN, "one")
+    place.runs.report_damage(RUN, named("one"))
     reported: list[str] = []
 
     def damage_now(operation: str) -> None:
         if operation == "open" and not reported:
             reported.append(operation)
             (directory / "extra").unlink()
-            place.runs.report_damage(RUN, "other", Failure((b"extra",), Sealed(EntryKind.FILE, 5)))
+            place.runs.report_damage(RUN, named("other"), Failure((b"extra",), Sealed(EntryKind.FILE, 5)))
 
     place.store.before = damage_now
     view = place.runs.view(RUN, may_block=True)
@@ -358,9 +358,9 @@ def test_truncated_file_is_damage_although_its_sealed_run_was_evicted(tmp_path: 
 
 def test_healed_run_is_held_to_the_same_names_and_sizes(place: Place) -> None:
     directory = serve_and_read(place)
-    place.runs.report_damage(RUN, "gone")
+    place.runs.report_damage(RUN, named("gone"))
     assert isinstance(place.runs.view(RUN, may_block=True), RunView)
-    place.runs.report_damage(RUN, "gone again")
+    place.runs.report_damage(RUN, named("gone again"))
     os.truncate(directory / "parts/0", 4)
     view = place.runs.view(RUN, may_block=True)
     assert isinstance(view, BrokenView)
@@ -373,7 +373,7 @@ def test_directory_of_a_healed_run_is_held_to_the_same_names(tmp_path: Path) -> 
     directory = place.serve(ROW, parts__0=b"part 0", parts__1=b"part 1")
     parts = place.inode(*DAY, b"parts")
     assert place.names(parts) == [b"0", b"1"]
-    place.runs.report_damage(RUN, "gone")
+    place.runs.report_damage(RUN, named("gone"))
     assert isinstance(place.runs.view(RUN, may_block=True), RunView)
     (directory / "parts/0").unlink()
     for _ in range(2):
@@ -405,7 +405,7 @@ def test_directory_that_leads_to_what_failed_is_remembered_with_it(place: Place)
 def test_causes_of_one_run_are_limited(place: Place) -> None:
     with capture_logs() as logs:
         for number in range(CAUSES_KEPT + 50):
-            place.runs.report_damage(RUN, f"cause {number}")
+            place.runs.report_damage(RUN, named(f"cause {number}"))
     assert [line["cause"] for line in logs] == [f"cause {number}" for number in range(CAUSES_KEPT)]
 
 

@@ -14,10 +14,11 @@ from readyfs.errors import BrokenRunError, IsADirectoryNodeError, StaleHandleErr
 from readyfs.raw.store import RawFile, RawStat
 from readyfs.vfs.descriptors import IDLE_S, Descriptors
 from readyfs.vfs.handles import RawFileHandle
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, NodeKind, raw_node
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, NodeKind
+from readyfs.vfs.nodes import raw_node
 from tests.catalog.rows import Row
 from tests.descriptors import open_descriptors
-from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
+from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, named
 
 FILE = (b"c", b"q", DAY_1, PAYLOAD)
 
@@ -131,7 +132,7 @@ def test_number_that_comes_back_for_other_bytes_is_opened_anew(place: Place) -> 
     day, inode = place.day(), place.inode(*FILE)
     read(place, inode)
     place.fs.forget([(inode, 1)])
-    place.runs.report_damage(Row().partition, "to be looked at again")
+    place.runs.report_damage(Row().partition, named("to be looked at again"))
     (place.run_directory(Row()) / "payload.jsonl").unlink()  # or the old descriptor would read the new bytes
     place.write(Row(), b"2222")
     os.utime(place.run_directory(Row()) / "payload.jsonl", ns=(5, 5))

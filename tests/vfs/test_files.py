@@ -10,8 +10,8 @@ import pytest
 
 from readyfs.errors import BrokenRunError, IsADirectoryNodeError, StaleHandleError, TooManyHandlesError
 from readyfs.vfs.handles import RawFileHandle
+from readyfs.vfs.inode_number import ROOT_INODE, date_inode
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import ROOT_INODE, date_inode
 from tests.catalog.rows import Row
 from tests.descriptors import open_descriptors
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place

@@ -6,7 +6,7 @@ import pytest
 
 from readyfs.errors import StaleCatalogError
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.nodes import ROOT_INODE
+from readyfs.vfs.inode_number import ROOT_INODE
 from tests.catalog.rows import Row
 from tests.vfs.place import DAY_1, PAYLOAD, Place
 

@@ -8,7 +8,8 @@ import pytest
 from readyfs.errors import StaleHandleError, TooManyHandlesError
 from readyfs.raw.store import RawStat
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
-from readyfs.vfs.nodes import NodeKind, control_file, raw_node
+from readyfs.vfs.inode_number import NodeKind
+from readyfs.vfs.nodes import control_file, raw_node
 from tests.catalog.rows import Row
 from tests.vfs.place import PAYLOAD, Place
 

@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.errors import StaleHandleError
+from readyfs.vfs.inode_number import ROOT_INODE, Identity, InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
-from readyfs.vfs.nodes import ROOT_INODE, AboveNode, Identity, InodeNumber, NodeKind, above_node
+from readyfs.vfs.nodes import AboveNode, above_node
 
 
 def colliding(number: int, *path: bytes) -> AboveNode:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from readyfs.catalog.delta import compare
+from readyfs.vfs.inode_number import ROOT_INODE, above_inode, date_inode
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
-from readyfs.vfs.nodes import ROOT_INODE, above_inode, date_inode
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, Place
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from readyfs.catalog.history import KEPT, KEPT_S
 from readyfs.errors import NotADirectoryNodeError, StaleHandleError, WouldBlockError
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.listing import DOTS, ListedEntry, position_after, stamp_at
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
 from tests.catalog.rows import JUNE_1, Row
-from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
+from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, named
 
 
 def customers(*numbers: int) -> list[Row]:
@@ -247,7 +247,7 @@ def test_pass_over_a_run_that_breaks_meanwhile_goes_on(place: Place) -> None:
     place.serve(Row())
     day = place.day()
     position = take(place, day, 0, 3)[-1].next_position
-    place.runs.report_damage(Row().partition, "gone")
+    place.runs.report_damage(Row().partition, named("gone"))
     assert names(take(place, day, position, 10)) == [PAYLOAD]
 
 

@@ -15,10 +15,10 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.partition import NOT_SET
-from readyfs.vfs import nodes
+from readyfs.vfs import inode_number
 from readyfs.vfs.attributes import FOREVER_S, NegativeEntry, Presentation
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, NodeKind
 from tests.catalog.rows import JUNE_1, Row
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 
@@ -160,8 +160,8 @@ def test_newcomer_that_collides_is_an_error_and_its_elder_stays(place: Place, mo
     for row in rows:
         place.write(row, row.customer)
     place.publish(*rows)
-    real = nodes._number
-    monkeypatch.setattr(nodes, "_number", lambda text: InodeNumber(2 + real(text) % 8))
+    real = inode_number._number
+    monkeypatch.setattr(inode_number, "_number", lambda text: InodeNumber(2 + real(text) % 8))
     served: dict[bytes, InodeNumber] = {}
     refused = 0
     for row in rows:
@@ -179,7 +179,7 @@ def test_newcomer_that_collides_is_an_error_and_its_elder_stays(place: Place, mo
 
 def test_collision_is_over_when_its_elder_was_forgotten(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.publish(Row(customer=b"c1"), Row(customer=b"c2"))
-    monkeypatch.setattr(nodes, "_number", lambda text: InodeNumber(42))
+    monkeypatch.setattr(inode_number, "_number", lambda text: InodeNumber(42))
     place.inode(b"c1")
     with pytest.raises(InodeCollisionError):
         place.inode(b"c2")

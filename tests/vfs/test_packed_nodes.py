@@ -12,19 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from readyfs.partition import Partition, PartitionKey, SeriesKey
+from readyfs.vfs.inode_number import InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
-from readyfs.vfs.nodes import (
-    AboveNode,
-    BrokenNode,
-    ControlNode,
-    DateNode,
-    InodeNumber,
-    Node,
-    NodeKind,
-    above_node,
-    broken_node,
-    date_node,
-)
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, above_node, broken_node, date_node
 from readyfs.vfs.packed_rows import SHARDS, PackedShard
 from tests.catalog.rows import Row
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from readyfs.errors import AttributesDisabledError, AttributesUnsupportedError, NoSuchAttributeError
 from readyfs.partition import NOT_SET
 from readyfs.vfs.attributes import Presentation
-from readyfs.vfs.nodes import ROOT_INODE
+from readyfs.vfs.inode_number import ROOT_INODE
 from readyfs.vfs.xattrs import PREFIX, lineage, render_time
 from tests.catalog.rows import NOW_NS, Row
 from tests.vfs.place import DAY_1, PAYLOAD, Place

@@ -18,9 +18,9 @@ from readyfs.errors import RawRootError
 from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStore, UnreadableFileError
 from readyfs.text import escape_text
-from readyfs.vfs.damage import RelPath, render_relpath
 from readyfs.vfs.descriptors import are_exhausted
-from readyfs.vfs.runs import FileFilter
+from readyfs.vfs.file_filter import FileFilter
+from readyfs.vfs.relpath import RelPath, render_relpath
 
 METADATA_BYTES: Final = 16 << 20
 """A larger file is no metadata, and is not read."""

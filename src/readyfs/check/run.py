@@ -24,7 +24,7 @@ from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.file_filter import FileFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
     raw = open_raw(job.raw, job.shape.raw_layout)
     required = [os.fsencode(name) for name in job.shape.required_files]
     shown = FileFilter(job.shape.files)
-    Runs(raw, required, shown)  # refuses a filter that hides every required file
     _check_root(raw, job.limits.timeout_s)
     label, plan = _load(job)
     if not plan.catalog.partitions and job.filters != Filters():

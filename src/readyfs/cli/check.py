@@ -15,7 +15,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state, find_warnings
 from readyfs.config import table as settings
-from readyfs.config.build import find_filters, find_raw, find_table
+from readyfs.config.build import find_files, find_filters, find_raw, find_table
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
@@ -99,8 +99,7 @@ def _make_job(resolution: Resolution, deep: bool, limit: int, metadata: str, pay
     shape = CatalogShape(
         MountLayout.parse(get(settings.LAYOUT)),
         RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)),
-        get(settings.FILES),
-        get(settings.REQUIRED_FILES),
+        *find_files(resolution),
     )
     return CheckJob(
         state=state,

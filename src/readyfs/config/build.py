@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import stat
@@ -18,6 +19,7 @@ from readyfs.layout import MountLayout, RawLayout
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text
+from readyfs.vfs.file_filter import FileFilter
 
 
 def build_config(resolution: Resolution, mountpoint: Path) -> Config:
@@ -29,9 +31,11 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     get = resolution.get
     state, _ = find_state(resolution)
     raw = find_raw(resolution)
-    if get(table.STATE_LISTEN) is not None and not re.match(r"postgres(ql)?[+:]", state):
-        raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
+    state_listen = get(table.STATE_LISTEN)
+    if state_listen is not None:
+        _check_listening(state_listen, state)
     filters = find_filters(resolution)
+    files, required_files = find_files(resolution)
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
     config = Config(
@@ -42,11 +46,11 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         filters=filters,
         layout=MountLayout.parse(get(table.LAYOUT)),
         raw_layout=RawLayout.parse(get(table.RAW_LAYOUT), get(table.RAW_ENCODING)),
-        files=get(table.FILES),
-        required_files=get(table.REQUIRED_FILES),
+        files=files,
+        required_files=required_files,
         interval_s=get(table.INTERVAL),
         full_interval_s=get(table.FULL_INTERVAL),
-        state_listen=get(table.STATE_LISTEN),
+        state_listen=state_listen,
         name_timeout_s=get(table.NAME_TIMEOUT),
         max_staleness_s=get(table.MAX_STALENESS),
         state_timeout_s=get(table.STATE_TIMEOUT),
@@ -132,6 +136,16 @@ def find_filters(resolution: Resolution) -> Filters:
     return filters
 
 
+def find_files(resolution: Resolution) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the patterns of the files that are shown, and the names of those that seal a run.
+
+    Raises `UsageError` if none of those is shown.
+    """
+    files, required = resolution.get(table.FILES), resolution.get(table.REQUIRED_FILES)
+    FileFilter(files).shown_of([os.fsencode(name) for name in required])
+    return files, required
+
+
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:
     """Return what does not stop a mount but shows a password to people who should not see it."""
     # The URL parser comes with the SQL toolkit, which is slow to import and which most commands do without.
@@ -153,6 +167,15 @@ def find_warnings(resolution: Resolution) -> tuple[str, ...]:
         command = f"chmod o-r {escape_text(shlex.quote(str(place)))}"
         return (f"{shown} holds a password and can be read by every user; run `{command}`",)
     return ()
+
+
+def _check_listening(channel: str, state: str) -> None:
+    if not re.match(r"postgres(ql)?[+:]", state):
+        raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
+    # It comes with the SQL toolkit, which is slow to import.
+    from readyfs.state.postgres.listen import check_channel
+
+    check_channel(channel)
 
 
 def _refuse_bare_at(url: str, origin: Origin) -> str:

@@ -30,10 +30,11 @@ from readyfs.privileges import Capability, has_capability
 from readyfs.raw.store import RawStore
 from readyfs.refresh.loader import Loaded
 from readyfs.vfs.attributes import Presentation
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.runs import FileFilter, Runs
+from readyfs.vfs.runs import Runs
 
 log = structlog.get_logger("readyfs.daemon")
 

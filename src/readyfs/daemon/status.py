@@ -20,7 +20,7 @@ from readyfs.metrics.refresh_tally import RefreshOutcome
 from readyfs.partition import WithheldReason
 from readyfs.refresh.refresher import Refresher, Schedule
 from readyfs.text import escape_text
-from readyfs.vfs.damage_kind import DamageKind
+from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.xattrs import render_time

@@ -18,8 +18,8 @@ from typing import Final, Protocol
 import structlog
 import trio
 
+from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

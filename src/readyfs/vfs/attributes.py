@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from readyfs.partition import NOT_SET
-from readyfs.vfs.nodes import InodeNumber, Node
+from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.nodes import Node
 
 FOREVER_S: Final = 10 * 365 * 86400.0
 """Below a sealed run nothing ever changes; the kernel clips timeouts to its own maximum."""

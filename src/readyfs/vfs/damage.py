@@ -1,4 +1,4 @@
-"""What is known of a damaged run: why it cannot be served, and what it was sealed with.
+"""What is remembered of a damaged run: why it cannot be served, and what it was sealed with.
 
 `runs` keeps one record for each run that was found damaged, for as long as that run is current: also after it healed,
 so that it is held to what it was at first. A run that was never damaged has none. The caller's lock guards a record.
@@ -6,16 +6,14 @@ so that it is held to what it was at first. A run that was never damaged has non
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, TypeAlias
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from readyfs.raw.store import EntryKind, RawEntry
-from readyfs.text import escape_text
-
-RelPath: TypeAlias = tuple[bytes, ...]
-"""Names from the run directory down; empty for the run directory itself."""
+from readyfs.vfs.damage_cause import Cause, missing, other_size
+from readyfs.vfs.relpath import RelPath
 
 CAUSES_KEPT: Final = 20
 """Causes told apart for one run until it is whole again; further ones are not logged."""
@@ -40,38 +38,32 @@ class Failure:
     offset: int = 0
 
 
-def size_fault(relpath: RelPath, size: int, sealed: int) -> str:
-    """Say that a file has another size than it was sealed with, both in bytes."""
-    return f"{render_relpath(relpath)} has {size} bytes and was sealed with {sealed}"
-
-
-def render_relpath(relpath: RelPath) -> str:
-    """Return a place within a run for a message."""
-    return escape_text(b"/".join(relpath)) or "run directory"
-
-
 @dataclass(slots=True)
 class Damage:
     """One run that was found damaged: `broken` until it was seen whole again.
 
     `sealed` holds the names of each directory as far as they are known, `suspects` the offsets to try in files that
-    could not be opened or read, `cause` what was noted last. `changes` counts what was learnt about it.
+    could not be opened or read, `cause` what was noted last, None once it was seen whole. `changes` counts what was
+    learnt about it.
     """
 
-    broken: bool = False
     sealed: dict[RelPath, dict[bytes, Sealed]] = field(default_factory=dict)
     suspects: dict[RelPath, int] = field(default_factory=dict)
-    causes: tuple[str, ...] = ()
-    cause: str = ""
+    causes: tuple[Cause, ...] = ()
+    cause: Cause | None = None
     changes: int = 0
 
-    def note(self, cause: str) -> bool:
+    @property
+    def broken(self) -> bool:
+        """Whether the run was not seen whole since it was damaged."""
+        return self.cause is not None
+
+    def note(self, cause: Cause) -> bool:
         """Note a cause; return whether it is to be logged."""
-        self.broken = True
-        self.cause = cause
+        cause = self.cause = _shared(cause)
         if cause in self.causes or len(self.causes) >= CAUSES_KEPT:
             return False
-        self.causes = (*self.causes, sys.intern(cause))  # most runs that break together have the cause in common
+        self.causes = (*self.causes, cause)
         self.changes += 1
         return True
 
@@ -94,18 +86,23 @@ class Damage:
 
     def heal(self) -> bool:
         """Note that the run was seen whole; return whether it was broken. What it was sealed with stays."""
-        was_broken, self.broken = self.broken, False
+        was_broken = self.broken
         self.suspects.clear()
-        self.causes, self.cause = (), ""
+        self.causes, self.cause = (), None
         return was_broken
 
-    def fault(self, directory: RelPath, found: Mapping[bytes, RawEntry]) -> str | None:
+    def fault(self, directory: RelPath, found: Mapping[bytes, RawEntry]) -> Cause | None:
         """Return how a directory's entries differ from what was sealed; None if they do not, or are only more."""
         for name, sealed in self.sealed.get(directory, {}).items():
             entry, path = found.get(name), (*directory, name)
             if entry is None or entry.kind is not sealed.kind:
-                what = "regular file" if sealed.kind is EntryKind.FILE else "directory"
-                return f"{render_relpath(path)} is missing or not a {what}"
+                return missing(path, sealed.kind)
             if sealed.kind is EntryKind.FILE and entry.stat.size != sealed.size:
-                return size_fault(path, entry.stat.size, sealed.size)
+                return other_size(path, entry.stat.size, sealed.size)
         return None
+
+
+@lru_cache(maxsize=1024)
+def _shared(cause: Cause) -> Cause:
+    """Return one object for equal causes: most runs that break together have theirs in common."""
+    return cause

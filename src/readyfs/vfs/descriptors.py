@@ -1,4 +1,4 @@
-"""Raw files that are kept open for readers who opened nothing: where the kernel opens by itself, reads name an inode.
+"""Raw files that are kept open between reads: where the kernel opens by itself, a read names an inode and no handle.
 
 The least recently read ones are let go of when there are too many or when they were idle. Letting go drops our
 reference and no more: a raw file closes itself when the last read of it is over. Used on any thread, under one lock.
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from readyfs.vfs.handles import RawFileHandle
-from readyfs.vfs.nodes import InodeNumber, RawNode
+from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.nodes import RawNode
 
 KEPT: Final = 1024
 IDLE_S: Final = 5.0

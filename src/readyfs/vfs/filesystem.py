@@ -2,6 +2,7 @@
 
 Engines call it from any thread. Down to and including the date directory every answer comes from the catalog in
 force, with no I/O; below it the raw store is asked, and an engine that must not wait there says so with `may_block`.
+Each operation is a few lines here: what it means stands in `resolver`, `directory_listings`, `entries` and `raw_files`.
 `publish`, called by the refresh, swaps the catalog in one step.
 """
 
@@ -18,33 +19,27 @@ from readyfs.errors import (
     BrokenRunError,
     IsADirectoryNodeError,
     NameTooLongError,
-    TooManyHandlesError,
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
-from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
+from readyfs.raw.store import RawFile, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
-from readyfs.vfs.damage import Failure, Sealed, render_relpath, size_fault
-from readyfs.vfs.damage_kind import DamageKind, kind_of
-from readyfs.vfs.descriptors import KEPT, Descriptors, are_exhausted
+from readyfs.vfs.catalogs import Catalogs, InForce
+from readyfs.vfs.damage_cause import DamageKind
+from readyfs.vfs.descriptors import KEPT, Descriptors
+from readyfs.vfs.directory_listings import DirectoryListings
+from readyfs.vfs.entries import Entries
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import ReadAhead
-from readyfs.vfs.nodes import (
-    ROOT_INODE,
-    AboveNode,
-    BrokenNode,
-    ControlNode,
-    DateNode,
-    InodeNumber,
-    RawNode,
-    date_inode,
-)
-from readyfs.vfs.resolver import InForce, Resolver
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode
+from readyfs.vfs.raw_files import RawFiles
+from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
@@ -83,24 +78,25 @@ class Filesystem:
         self.handles = HandleTable(max_open_files)
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
-        self._history = CatalogHistory(monotonic)
-        self._resolver = Resolver(catalog, self._history, runs, presentation, freshness, self.inodes, read_ahead)
-        self._raw = raw
+        self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
+        self._entries = Entries(self._catalogs, presentation, freshness, self.inodes)
+        self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
+        self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, read_ahead)
+        self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs
         self._freshness = freshness
-        self._on_damage = on_damage
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
 
     @property
     def in_force(self) -> InForce:
         """The catalog in force and its revision."""
-        return self._resolver.in_force
+        return self._catalogs.in_force
 
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
-        self._resolver.publish(catalog)
+        self._catalogs.publish(catalog)
         self._runs.forget_unless(self._is_current)
 
     def broken_partitions(self) -> int:
@@ -109,16 +105,16 @@ class Filesystem:
 
     def broken_by_kind(self) -> Counter[DamageKind]:
         """Return the same by what was found last."""
-        return Counter(kind_of(cause) for key, run, cause in self._runs.causes() if self._is_current(key, run))
+        return Counter(kind for key, run, kind in self._runs.damage_kinds() if self._is_current(key, run))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""
-        self._resolver.status_document = document
+        self._entries.status_document = document
 
     def expire_idle(self) -> None:
         """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
         self._descriptors.expire_idle()
-        self._history.expire()
+        self._catalogs.history.expire()
 
     def _is_current(self, key: PartitionKey, run_id: bytes) -> bool:
         series = self.in_force.catalog.by_key.get(key.series)
@@ -147,7 +143,7 @@ class Filesystem:
 
     def getattr(self, inode: InodeNumber) -> tuple[Attributes, float]:
         """Return a node's attributes and for how many seconds they hold. Never does I/O."""
-        return self._resolver.attributes(self.inodes.get(inode))
+        return self._entries.attributes(self.inodes.get(inode))
 
     # ---- directories ----------------------------------------------------------------------------------------
 
@@ -159,9 +155,9 @@ class Filesystem:
         """
         node = self.inodes.get(inode)
         if inode == ROOT_INODE:
-            self._resolver.refuse_if_stale()
-        listing = self._resolver.list_directory(node, stamp_at(position), may_block)
-        return DirectoryPass(listing, lambda index: self._resolver.dot_entry(node, index), position)
+            self._freshness.refuse_if_stale()
+        listing = self._listings.listing(node, stamp_at(position), may_block)
+        return DirectoryPass(listing, lambda index: self._entries.dot_entry(node, index), position)
 
     # ---- files ----------------------------------------------------------------------------------------------
 
@@ -182,8 +178,8 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return OpenedFile(self.handles.add(MemoryFileHandle(node)), keep_pages=False, direct=True)
-        raw = self._raw_file_node(inode)
-        file = self._open_raw(raw)
+        raw = _raw_file(node)
+        file = self._raw_files.open(raw)
         try:
             return OpenedFile(self.handles.add(RawFileHandle(raw, file)), keep_pages=True, direct=False)
         except BaseException:
@@ -192,7 +188,7 @@ class Filesystem:
 
     def open_raw(self, inode: InodeNumber) -> RawFile:
         """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
-        return self._open_raw(self._raw_file_node(inode))
+        return self._raw_files.open(_raw_file(self.inodes.get(inode)))
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
@@ -205,7 +201,7 @@ class Filesystem:
 
         Raises `BrokenRunError` if that fails, or the raw file became shorter than it was when its run was sealed.
         """
-        return self._read(self.handles.get(number, RawFileHandle), offset, size)
+        return self._raw_files.read(self.handles.get(number, RawFileHandle), offset, size)
 
     def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
         """Return bytes of a control file, or None if the handle is a raw file's."""
@@ -220,24 +216,10 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return node.document[offset : offset + size]
-        raw = self._raw_file_node(inode)
+        raw = _raw_file(node)
         if not may_block:
             raise WouldBlockError
-        handle = self._descriptors.get(raw)
-        while True:
-            if handle is None:
-                handle = RawFileHandle(raw, self._open_raw(raw))
-                self._descriptors.keep(handle)
-            try:
-                data = self._read(handle, offset, size)
-                if handle.file.current_stat() == raw.stat:
-                    return data
-            except BrokenRunError:
-                self._descriptors.drop(handle)
-                raise
-            # It was kept open since it was compared with what was sealed, and has changed: it is compared once more.
-            self._descriptors.drop(handle)
-            handle = None
+        return self._raw_files.read_unopened(raw, offset, size)
 
     def may_block_on_close(self, number: HandleNumber) -> bool:
         """Whether closing the handle closes a raw file, which a store that hangs does not answer."""
@@ -246,69 +228,6 @@ class Filesystem:
     def close_file(self, number: HandleNumber) -> None:
         """Close a file."""
         self.handles.remove(number)
-
-    def _raw_file_node(self, inode: InodeNumber) -> RawNode:
-        """Return the node of a raw file, or refuse to open what is none."""
-        node = self.inodes.get(inode)
-        if node.is_directory:
-            raise IsADirectoryNodeError
-        if not isinstance(node, RawNode):
-            raise BrokenRunError("the run is broken")
-        return node
-
-    def _read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
-        sealed = handle.node.stat.size
-        wanted = max(min(size, sealed - offset), 0)
-        try:
-            data = handle.file.pread(wanted, offset) if wanted else b""
-            if len(data) == wanted:
-                return data
-            there = handle.file.current_stat().size
-        except OSError as error:
-            cause = f"{render_relpath(handle.node.relpath)}: {error.strerror}"
-            raise self._unreadable(handle, cause, offset) from error
-        cause = f"{render_relpath(handle.node.relpath)}: a read ended early"  # and the file is whole by now
-        if there < sealed:
-            cause = size_fault(handle.node.relpath, there, sealed)
-        raise self._unreadable(handle, cause, offset)
-
-    def _open_raw(self, node: RawNode) -> RawFile:
-        try:
-            file = self._raw.open_file(node.partition, node.relpath)
-        except OSError as error:
-            if are_exhausted(error):
-                raise TooManyHandlesError(error.strerror) from error
-            raise self._damaged(node, f"{render_relpath(node.relpath)}: {error.strerror}") from error
-        if file.stat == node.stat:
-            return file
-        file.close()
-        if file.stat.size != node.stat.size:
-            raise self._damaged(node, size_fault(node.relpath, file.stat.size, node.stat.size))
-        raise self._changed(node, file.stat)
-
-    def _changed(self, node: RawNode, stat: RawStat) -> BrokenRunError:
-        """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
-        cause = f"{render_relpath(node.relpath)} was modified after it was sealed"
-        if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
-            return self._damaged(node, cause)
-        self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
-        return BrokenRunError(cause)
-
-    def _unreadable(self, handle: RawFileHandle, cause: str, offset: int) -> BrokenRunError:
-        """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
-        if handle.failed:
-            return BrokenRunError(cause)
-        handle.failed = True
-        return self._damaged(handle.node, cause, offset)
-
-    def _damaged(self, node: RawNode, cause: str, offset: int = 0) -> BrokenRunError:
-        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
-        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
-        if self._runs.report_damage(node.partition, cause, failure):
-            self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
-            if len(node.relpath) > 1:
-                self._on_damage(Invalidation(self._resolver.parent_inode(node), (node.relpath[-1],)))
-        return BrokenRunError(cause)
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
 
@@ -326,7 +245,7 @@ class Filesystem:
             case AboveNode() if not node.path:
                 return self._root_xattrs()
             case DateNode() | RawNode() | BrokenNode():
-                partition = self._resolver.current_row(node)
+                partition = self._entries.current_row(node)
                 return {} if partition is None else lineage(partition)
             case _:
                 return {}
@@ -340,3 +259,12 @@ class Filesystem:
         if age_s is not None and refreshed_at_ns is not None:
             found |= {b"refreshed_at": render_time(refreshed_at_ns), b"age_seconds": b"%.3f" % age_s}
         return {PREFIX + name: value for name, value in found.items()}
+
+
+def _raw_file(node: Node) -> RawNode:
+    """Return a node that is a raw file's, or refuse to open what is none."""
+    if node.is_directory:
+        raise IsADirectoryNodeError
+    if not isinstance(node, RawNode):
+        raise BrokenRunError("the run is broken")
+    return node

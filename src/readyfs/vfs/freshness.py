@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from readyfs.errors import StaleCatalogError
+
 
 class Freshness:
     """Age of the last successful probe or load, and whether it passed `--max-staleness`.
@@ -33,6 +35,11 @@ class Freshness:
     def succeeded(self, started: tuple[float, int]) -> None:
         """Note that an attempt which began at `started` saw the state."""
         self._good = started
+
+    def refuse_if_stale(self) -> None:
+        """Raise `StaleCatalogError` while the catalog is older than it may be (V11)."""
+        if self.stale:
+            raise StaleCatalogError
 
     @property
     def refreshed_at_ns(self) -> int | None:

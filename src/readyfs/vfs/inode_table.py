@@ -16,7 +16,8 @@ import structlog
 
 from readyfs.errors import BrokenRunError, StaleHandleError
 from readyfs.text import escape_text
-from readyfs.vfs.nodes import ROOT_INODE, AboveNode, BrokenNode, DateNode, InodeNumber, Node, root_node
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, root_node
 from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
 
 log = structlog.get_logger("readyfs.inodes")

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, above_inode, date_inode
 from readyfs.vfs.inode_table import InodeTable
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber, above_inode, date_inode
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Which runs to look at before they are asked for: a walk that lists dates in order will ask for the next ones soon.
 
-With an engine that looks on worker threads, a look at a run costs a trip there and back; looking at several on one trip
-shares it. As in the kernel's
-readahead of files, the window opens only while the requests come one after the other, and doubles as they do.
+With an engine that looks on worker threads, a look at a run costs a trip there and back; looking at several on one
+trip shares it. As in the kernel's readahead of files, the window opens only while the requests come one after the
+other, and doubles as they do.
 """
 
 from __future__ import annotations

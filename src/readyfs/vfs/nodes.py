@@ -1,70 +1,31 @@
-"""Nodes: our record of a directory or file that the kernel knows, and the inode number that names it.
+"""Nodes: our record of a directory or file that the kernel knows.
 
-An inode number hashes what the node *is*, so it survives a remount, is the same on every machine, and is never
-reused for other bytes: another run is another inode.
+Each says what it is (`identity`), which makes its inode number (`inode_number`), and holds what its answers are made
+of. There is one class for each way of answering, and one function that makes a node of it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from enum import Enum
-from functools import lru_cache
-from hashlib import blake2b
-from typing import Final, NewType, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
-from readyfs.partition import Partition, SeriesKey, render_date
+from readyfs.partition import Partition, render_date
 from readyfs.raw.store import RawStat
+from readyfs.vfs.inode_number import (
+    LIVE,
+    ROOT_INODE,
+    Identity,
+    InodeNumber,
+    NodeKind,
+    above_inode,
+    date_inode,
+    inode_number,
+    raw_identity,
+    raw_inode,
+    run_identity,
+)
 
-InodeNumber = NewType("InodeNumber", int)
-ROOT_INODE: Final = InodeNumber(1)
-"""FUSE_ROOT_ID of linux/fuse.h."""
-
-LIVE: Final = b"live"
-"""The root of the tree that follows the state. A directory's identity holds its root, because the kernel gives a
-directory one place only; a file's does not, so that views of one run share their pages."""
-
-
-class NodeKind(Enum):
-    """What a node is; decides in one place where its answers come from."""
-
-    ABOVE = b"above"  # the root and the directories over the dates: the catalog in force
-    DATE = b"date"  # a partition's directory: its attributes from the catalog, its entries from the raw store
-    RAW_DIRECTORY = b"raw-directory"
-    RAW_FILE = b"raw-file"
-    BROKEN_DATE = b"broken-date"  # a path that two ready rows claim
-    BROKEN_DIRECTORY = b"broken-directory"  # stands for a directory of a run that cannot be served
-    BROKEN_FILE = b"broken-file"  # stands for a file of a run that cannot be served
-    CONTROL_DIRECTORY = b"control-directory"
-    CONTROL_FILE = b"control-file"
-
-
-Identity: TypeAlias = tuple[bytes, ...]
-_HASH: Final = blake2b(digest_size=8)
-
-
-def inode_number(identity: Identity) -> InodeNumber:
-    """Return 63 bits of BLAKE2b over the length-prefixed parts; 0 and 1 are taken by the protocol and skipped.
-
-    63, because Java and SQLite read numbers above 2**63 as negative.
-    """
-    return _number(_text(identity))
-
-
-def _text(identity: Identity) -> bytes:
-    return b"".join([len(part).to_bytes(4, "little") + part for part in identity])
-
-
-def _number(text: bytes) -> InodeNumber:
-    digest = _HASH.copy()
-    digest.update(text)
-    number = int.from_bytes(digest.digest(), "little") >> 1
-    return InodeNumber(number if number > ROOT_INODE else number + 2)
-
-
-_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
-_RAW_DIRECTORY_TEXT: Final = _text((NodeKind.RAW_DIRECTORY.value, LIVE))
-_RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))
 _FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE)
 
 
@@ -114,7 +75,7 @@ class DateNode(Node):
         """What the inode number hashes."""
         if self.partition is None:
             return (self.kind.value, LIVE, *self.above, render_date(self.date))
-        return (self.kind.value, LIVE, *_run_identity(self.partition))
+        return (self.kind.value, LIVE, *run_identity(self.partition))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -135,7 +96,7 @@ class RawNode(Node):
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return _raw_identity(self.kind, self.partition, self.relpath, self.generation)
+        return raw_identity(self.kind, self.partition, self.relpath, self.generation)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -170,6 +131,10 @@ class ControlNode(Node):
         return (self.kind.value, self.name, *((b"%d" % self.serial,) if self.name else ()))
 
 
+RunNode: TypeAlias = DateNode | RawNode | BrokenNode
+"""A node of one run: its directory, or what lies below that."""
+
+
 def root_node() -> AboveNode:
     """Return the node of the mount root."""
     return AboveNode(ROOT_INODE, NodeKind.ABOVE)
@@ -180,11 +145,6 @@ def above_node(path: tuple[bytes, ...]) -> AboveNode:
     return AboveNode(above_inode(path), NodeKind.ABOVE, path)
 
 
-def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
-    """Return the inode number of the directory at a path of names."""
-    return inode_number((NodeKind.ABOVE.value, LIVE, *path)) if path else ROOT_INODE
-
-
 def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) -> DateNode:
     """Return a node for a date directory below `above`; no partition means an ambiguous path."""
     if partition is not None:
@@ -192,11 +152,6 @@ def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) 
     node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None)
     node.inode = inode_number(node.identity)
     return node
-
-
-def date_inode(partition: Partition) -> InodeNumber:
-    """Return the inode number of a partition's date directory."""
-    return _number(_DATE_TEXT + _run_text(partition))
 
 
 def raw_node(
@@ -212,13 +167,6 @@ def raw_node(
     return RawNode(
         inode=number, kind=kind, partition=partition, above=above, relpath=relpath, stat=stat, generation=generation
     )
-
-
-def raw_inode(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int = 0) -> InodeNumber:
-    """Return the inode number of what lies at `relpath` within a sealed run."""
-    what = _RAW_DIRECTORY_TEXT if kind is NodeKind.RAW_DIRECTORY else _RAW_FILE_TEXT
-    changed = _text((generation.to_bytes(4, "little"),)) if generation else b""
-    return _number(what + _run_text(partition) + _text(relpath) + changed)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:
@@ -238,27 +186,38 @@ def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> Con
     return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, name, serial, document, time_ns))
 
 
+def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
+    """Return the date directory over a node, and the node's path below it."""
+    match node:
+        case DateNode():
+            return node, ()
+        case RawNode():
+            return date_node(node.above, node.partition.key.date, node.partition), node.relpath
+        case BrokenNode():
+            return node.date_node, node.relpath
+        case _:
+            assert_never(node)
+
+
+def parent_inode(node: Node) -> InodeNumber:
+    """Return the inode number of the directory that holds a node."""
+    match node:
+        case AboveNode():
+            return above_inode(node.path[:-1])
+        case DateNode():
+            return above_inode(node.above)
+        case RawNode():
+            if len(node.relpath) == 1:
+                return date_inode(node.partition)
+            return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1])
+        case BrokenNode():
+            if len(node.relpath) == 1:
+                return node.date_node.inode
+            return broken_node(NodeKind.BROKEN_DIRECTORY, node.date_node, node.relpath[:-1]).inode
+        case _:
+            return ROOT_INODE
+
+
 def _numbered(node: ControlNode) -> ControlNode:
     node.inode = inode_number(node.identity)
     return node
-
-
-def _run_identity(partition: Partition) -> Identity:
-    return (*partition.key.series, render_date(partition.key.date), partition.run_id)
-
-
-def _run_text(partition: Partition) -> bytes:
-    """Return the text of `_run_identity`."""
-    (series, date), run_id, *_ = partition
-    return _series_text(series) + _text((render_date(date), run_id))
-
-
-@lru_cache(maxsize=4096)
-def _series_text(series: SeriesKey) -> bytes:
-    return _text(series)
-
-
-def _raw_identity(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int) -> Identity:
-    root = (LIVE,) if kind is NodeKind.RAW_DIRECTORY else ()
-    changed = (generation.to_bytes(4, "little"),) if generation else ()
-    return (kind.value, *root, *_run_identity(partition), *relpath, *changed)

@@ -1,4 +1,4 @@
-"""Nodes as rows: what of a node must be kept to make it anew, and what of that is its identity.
+"""Nodes as rows: the columns that are needed to make a node anew, of which the first ones are its identity.
 
 Used by `inode_table`. The kernel may know millions of directories, so those are not kept as objects: a row holds what
 cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of its run
@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey
-from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, InodeNumber, Node, NodeKind
+from readyfs.vfs.inode_number import InodeNumber, NodeKind
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
 from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
 
 N = TypeVar("N", bound=Node)

@@ -1,36 +1,42 @@
-"""What lies below a date directory: whether a run is sealed, which entries it shows, and what is damaged.
+"""Runs, which are what lies below a date directory: judged to be sealed or broken, and what is remembered of each.
 
-A run is *sealed* once all its required files were seen there, regular and readable; from then on it never changes
-and its listings are kept in a bounded cache. A run that is not sealed shows its required files and opens none (V10).
-A sealed run of which anything is found missing or changed is broken as a whole until it is as it was sealed: it shows
-every name that is remembered of it. Called on worker threads; the cache and the register of damage are guarded by one
-lock, never held during I/O.
+A run's life, by what is kept of it here:
+
+- *Unknown*: nothing. The next look (`run_look`) finds it sealed, if all its required files are there, regular and
+  readable, or else broken.
+- *Sealed*: views of its directories, in a bounded cache. It never changes, so views answer without a look. Pushed out
+  of the cache it is unknown again; anything found missing or changed makes it broken.
+- *Broken*: a record of damage with a cause, and no view. It shows its required files and every name that is
+  remembered, and opens none (V10). It is looked at each time; a look that finds all that is remembered heals it.
+- *Whole again*: the record without a cause, and views as of a sealed run. Each further look holds it to the record.
+
+A record goes when its run is no longer current. Called on worker threads; views and records are guarded by one lock,
+never held during I/O.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from operator import itemgetter
 from typing import Final, TypeAlias
 
 import structlog
 
-from readyfs.catalog.stamp import stamp_of
 from readyfs.catalog.tree import Meaning
-from readyfs.errors import BrokenRunError, PostponedError, TooManyHandlesError, UsageError, WouldBlockError
+from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey
-from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore, UnreadableFileError
+from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
 from readyfs.text import escape_text
-from readyfs.vfs.attributes import Entry
-from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, RelPath, Sealed, render_relpath
-from readyfs.vfs.descriptors import are_exhausted
+from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
+from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
+from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.log_budget import LogBudget, Verdict
+from readyfs.vfs.relpath import RelPath
+from readyfs.vfs.run_look import RunLook
+from readyfs.vfs.run_view import BrokenView, RunView
 
 SEALED_RUNS_KEPT: Final = 65536
 """Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
@@ -41,58 +47,8 @@ _RunKey: TypeAlias = tuple[PartitionKey, bytes]
 _Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
-class RunView:
-    """The entries of one directory of a sealed run, sorted by name; `stamp` stands for the names.
-
-    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept.
-    """
-
-    __slots__ = ("answers", "entries", "stamp")
-
-    def __init__(self, entries: Mapping[bytes, RawEntry]) -> None:
-        self.entries = entries
-        self.stamp = _stamp_of(entries)
-        self.answers: dict[bytes, Entry] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class BrokenView:
-    """One directory of a run that cannot be served: the names that it must still show, sorted, and why.
-
-    No names means that none is known: not that the directory is empty.
-    """
-
-    names: Mapping[bytes, EntryKind]
-    cause: str
-
-    @property
-    def stamp(self) -> int:
-        """What stands for the names: the same as of a sealed run's, so that a pass outlives damage and healing."""
-        return _stamp_of(self.names)
-
-
-def _stamp_of(names: Iterable[bytes]) -> int:
-    return stamp_of(b"/".join(names))
-
-
-class FileFilter:
-    """Which files of a run are shown (`--files`): globs over the name or the path within the run; none means all."""
-
-    def __init__(self, patterns: Sequence[str]) -> None:
-        self._patterns = tuple(patterns)
-        self.shows_all = not patterns
-
-    def shows(self, relpath: RelPath) -> bool:
-        """Return whether a file is shown; a pattern without a slash is matched against the name alone."""
-        if self.shows_all:
-            return True
-        path = os.fsdecode(b"/".join(relpath))
-        name = os.fsdecode(relpath[-1])
-        return any(fnmatchcase(path if "/" in pattern else name, pattern) for pattern in self._patterns)
-
-
 class Runs:
-    """Reads run directories through the raw store, remembers sealed ones, and keeps the register of damage.
+    """Judges runs, remembers the directories of sealed ones, and keeps the register of damage.
 
     The constructor raises `UsageError` if the file filter hides every required file.
     """
@@ -101,24 +57,26 @@ class Runs:
         self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, kept: int = SEALED_RUNS_KEPT
     ) -> None:
         self._raw = raw
-        self._required = tuple(required)
+        self._look = RunLook(raw, required)
         self._shown = shown
-        self.required_names = tuple(name for name in self._required if shown.shows((name,)))
+        self.required_names = shown.shown_of(required)
         """The required files that are shown: what a broken run still lists."""
-        if not self.required_names:
-            # A broken run would look like an empty one, and readers would take it for no data.
-            raise UsageError("--files hides every file of --required-files", "show at least one of them")
+        names = dict.fromkeys(sorted(self.required_names), EntryKind.FILE)
+        self._ambiguous = BrokenView(names, "two ready rows claim this path")
         self._kept = kept
         self._lock = threading.Lock()
         self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
         self._damage: dict[_RunKey, Damage] = {}
         self._log_budget = LogBudget()
 
-    def view(self, partition: Partition, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
+    def view(self, partition: Partition | None, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
         """Return what the run's directory holds, or a directory below it.
 
-        Raises `WouldBlockError` if that is not known and the raw store must not be asked here.
+        No partition means a path that two ready rows claim: it looks like a broken run (V13). Raises `WouldBlockError`
+        if the answer is not known and the raw store must not be asked here.
         """
+        if partition is None:
+            return self._ambiguous
         run = (partition.key, partition.run_id)
         with self._lock:
             known = self._sealed.get((*run, relpath))
@@ -159,7 +117,7 @@ class Runs:
                     break
         return count
 
-    def report_damage(self, partition: Partition, cause: str, failure: Failure | None = None) -> bool:
+    def report_damage(self, partition: Partition, cause: Cause, failure: Failure | None = None) -> bool:
         """Note that a run cannot be served; log it once for each cause.
 
         With what failed, the run stays broken until that is as it was sealed and can be read. Returns whether it had
@@ -182,7 +140,7 @@ class Runs:
                 partition=str(partition.key),
                 run=escape_text(partition.run_id),
                 path=self._raw.describe(partition),
-                cause=cause,
+                cause=cause.text,
             )
         return is_new
 
@@ -202,10 +160,10 @@ class Runs:
         with self._lock:
             return [run for run, damage in self._damage.items() if damage.broken]
 
-    def causes(self) -> list[tuple[PartitionKey, bytes, str]]:
-        """Return the same with what was found last."""
+    def damage_kinds(self) -> list[tuple[PartitionKey, bytes, DamageKind]]:
+        """Return the same with the kind of what was found last."""
         with self._lock:
-            return [(*run, damage.cause) for run, damage in self._damage.items() if damage.broken]
+            return [(*run, damage.cause.kind) for run, damage in self._damage.items() if damage.cause is not None]
 
     def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""
@@ -235,23 +193,16 @@ class Runs:
             directories = {(), *damage.sealed} if damage is not None else {()}
             suspects = dict(damage.suspects) if damage is not None else {}
         try:
-            found = {directory: self._list(partition, directory) for directory in sorted(directories)}
-            for name in self._required:
-                entry = found[()].get(name)
-                if entry is None or entry.kind is not EntryKind.FILE:
-                    raise BrokenRunError(f"{escape_text(name)} is missing or not a regular file")
-            for relpath, offset in suspects.items():
-                if relpath not in directories:
-                    self._try(partition, relpath, offset)
-        except BrokenRunError as error:
-            return self._broken(partition, (), str(error))
+            found = self._look.look_at(partition, directories, suspects)
+        except DamageError as error:
+            return self._broken(partition, (), error.cause)
         with self._lock:
             now = self._damage.get(run)
             fault = None
             if now is not None and now.broken and (now is not damage or now.changes != changes):
                 fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
             elif now is not None:
-                fault = next((text for one in found.items() if (text := now.fault(*one)) is not None), None)
+                fault = next((cause for one in found.items() if (cause := now.fault(*one)) is not None), None)
             # In one step with the register: damage reported from now on must find what it has to drop.
             healed = fault is None and now is not None and now.heal()
             view = self._keep((*run, ()), (), found[()]) if fault is None else None
@@ -272,9 +223,9 @@ class Runs:
     def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
         run = (partition.key, partition.run_id)
         try:
-            found = self._list(partition, relpath)
-        except BrokenRunError as error:
-            return self._broken(partition, relpath, str(error), Failure(relpath, SEALED_DIRECTORY))
+            found = self._look.list_directory(partition, relpath)
+        except DamageError as error:
+            return self._broken(partition, relpath, error.cause, Failure(relpath, SEALED_DIRECTORY))
         fault = None
         with self._lock:
             damage = self._damage.get(run)
@@ -284,30 +235,11 @@ class Runs:
                 return self._keep((*run, relpath), relpath, found)
         return self._broken(partition, relpath, fault)
 
-    def _list(self, partition: Partition, relpath: RelPath) -> dict[bytes, RawEntry]:
-        try:
-            readable = () if relpath else self._required
-            return {entry.name: entry for entry in self._raw.list_directory(partition, relpath, readable)}
-        except UnreadableFileError as error:
-            raise _refusal(escape_text(error.name), error) from error
-        except OSError as error:
-            raise _refusal(render_relpath(relpath), error) from error
-
-    def _try(self, partition: Partition, relpath: RelPath, offset: int | None = None) -> None:
-        """Open a file and read a byte of it if an offset is given; raise `BrokenRunError` if that fails."""
-        try:
-            file = self._raw.open_file(partition, relpath)
-            try:
-                if offset is not None:
-                    file.pread(1, offset)
-            finally:
-                file.close()
-        except OSError as error:
-            raise _refusal(render_relpath(relpath), error) from error
-
-    def _broken(self, partition: Partition, relpath: RelPath, cause: str, failure: Failure | None = None) -> BrokenView:
+    def _broken(
+        self, partition: Partition, relpath: RelPath, cause: Cause, failure: Failure | None = None
+    ) -> BrokenView:
         self.report_damage(partition, cause, failure)
-        return self._broken_view((partition.key, partition.run_id), relpath, cause)
+        return self._broken_view((partition.key, partition.run_id), relpath, cause.text)
 
     def _broken_view(self, run: _RunKey, relpath: RelPath, cause: str) -> BrokenView:
         names = dict.fromkeys(() if relpath else self.required_names, EntryKind.FILE)
@@ -317,9 +249,3 @@ class Runs:
                 for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
-
-
-def _refusal(place: str, error: OSError) -> BrokenRunError | TooManyHandlesError:
-    """Return what a failed look at a run means: damage, unless it failed for want of descriptors."""
-    kind = TooManyHandlesError if are_exhausted(error) else BrokenRunError
-    return kind(f"{place}: {error.strerror}")

@@ -8,7 +8,8 @@ from readyfs.fuse.direct import protocol
 from readyfs.fuse.direct.protocol import Opcode, is_complete
 from readyfs.fuse.direct.replies import PageFill, attr_out, direntplus, dot_direntplus, entry_out, negative_out
 from readyfs.vfs.attributes import FOREVER_S, Attributes, Entry, NegativeEntry
-from readyfs.vfs.nodes import InodeNumber, root_node
+from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.nodes import root_node
 
 FILE = Attributes(InodeNumber(77), 0o100444, 1025, 1_700_000_000_123_456_789, 5, 6)
 

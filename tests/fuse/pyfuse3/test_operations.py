@@ -21,9 +21,9 @@ from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
 from readyfs.vfs.attributes import FOREVER_S, Presentation
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import ROOT_INODE, InodeNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from tests.catalog.rows import JUNE_1, Row
-from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
+from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place, named
 
 PATIENCE_S: Final = 20.0
 Call = Callable[[Operations], Awaitable[object]]
@@ -172,7 +172,7 @@ async def test_cancellation_passes_through(operation: str, place: Place) -> None
     day, hanging, release = place.day(), threading.Event(), threading.Event()
     inode = place.inode(PAYLOAD, start=day)
     handle = place.fs.open_file(inode).handle
-    place.runs.report_damage(Row().partition, "to be asked for again")
+    place.runs.report_damage(Row().partition, named("to be asked for again"))
 
     def hang(asked: str) -> None:
         hanging.set()

@@ -28,7 +28,7 @@ from readyfs.fuse.direct.protocol import (
     Notify,
     notification,
 )
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

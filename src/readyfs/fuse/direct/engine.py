@@ -26,7 +26,7 @@ from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

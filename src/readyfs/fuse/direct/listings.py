@@ -7,8 +7,9 @@ from typing import Final
 
 from readyfs.fuse.direct.replies import CACHE_PAGE, PageFill, cached_bytes, direntplus, dot_direntplus
 from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
-from readyfs.vfs.nodes import InodeNumber, Node
+from readyfs.vfs.nodes import Node
 
 MAX_ENDED: Final = 4096
 

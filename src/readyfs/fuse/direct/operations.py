@@ -27,7 +27,7 @@ from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 
 class Answer(NamedTuple):

@@ -15,7 +15,7 @@ from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
 from readyfs.fuse.errno_table import UNSUPPORTED
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber, KernelFileHandle
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 
 class NoOpenError(OSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyfuse3
 
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 
 class Pyfuse3Notifier:

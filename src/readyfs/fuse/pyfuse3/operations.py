@@ -26,7 +26,7 @@ from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber
-from readyfs.vfs.nodes import InodeNumber
+from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
 

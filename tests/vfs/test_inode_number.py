@@ -10,21 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readyfs.raw.store import RawStat
-from readyfs.vfs import nodes
-from readyfs.vfs.nodes import (
-    ROOT_INODE,
-    NodeKind,
-    above_inode,
-    above_node,
-    broken_node,
-    control_directory,
-    control_file,
-    date_inode,
-    date_node,
-    inode_number,
-    raw_node,
-    root_node,
-)
+from readyfs.vfs import inode_number as hashing
+from readyfs.vfs.inode_number import ROOT_INODE, NodeKind, above_inode, date_inode, inode_number
+from readyfs.vfs.nodes import above_node, broken_node, control_directory, control_file, date_node, raw_node, root_node
 from tests.catalog.rows import JUNE_1, Row
 
 STAT = RawStat(1, 2)
@@ -108,7 +96,7 @@ def test_numbers_of_the_protocol_are_skipped(half: int, monkeypatch: pytest.Monk
         def digest(self) -> bytes:
             return struct.pack("<Q", half * 2)
 
-    monkeypatch.setattr(nodes, "_HASH", Digest())
+    monkeypatch.setattr(hashing, "_HASH", Digest())
     assert inode_number((b"x",)) == half + 2
 
 

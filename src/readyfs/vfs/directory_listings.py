@@ -1,0 +1,135 @@
+"""Listings of directories: of the catalog in force or one shortly before, and of runs.
+
+`filesystem` makes passes over them (`listing`). As for names, there is no I/O down to and including the dates, and
+below them `may_block` says whether the raw store may be asked.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+from typing import assert_never
+
+from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory
+from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleHandleError, WouldBlockError
+from readyfs.vfs.attributes import Entry
+from readyfs.vfs.catalogs import Catalogs
+from readyfs.vfs.entries import CONTROL_FILE, Entries
+from readyfs.vfs.listing import Listing
+from readyfs.vfs.look_ahead import BUDGET_S, ReadAhead
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode, RunNode, place_in_run
+from readyfs.vfs.run_view import BrokenView
+from readyfs.vfs.runs import Runs
+
+
+class DirectoryListings:
+    """Makes listings. A position in one outlives a refresh, because old catalogs are kept for a while (V7)."""
+
+    def __init__(
+        self, catalogs: Catalogs, runs: Runs, entries: Entries, name_timeout_s: float, read_ahead: ReadAhead | None
+    ) -> None:
+        self._catalogs = catalogs
+        self._runs = runs
+        self._entries = entries
+        self._name_timeout_s = name_timeout_s
+        self._read_ahead = read_ahead
+
+    def listing(self, node: Node, stamp: int | None, may_block: bool) -> Listing:
+        """Return the listing with a stamp, or without one the listing as of now.
+
+        Raises `StaleHandleError` if there is none, or none any more, with that stamp.
+        """
+        match node:
+            case AboveNode():
+                return self._list_above(node, stamp)
+            case DateNode() | RawNode() | BrokenNode() if node.is_directory:
+                listing = self._list_run(node, may_block)
+            case ControlNode() if not node.name:
+                names = (CONTROL_FILE,)
+                listing = Listing(
+                    0, lambda: names, lambda start: ((n, self._entries.control_file_entry()) for n in names[start:])
+                )
+            case _:
+                raise NotADirectoryNodeError
+        if stamp is not None and listing.stamp != stamp:
+            raise StaleHandleError("the directory has other names by now")
+        return listing
+
+    def _list_above(self, node: AboveNode, stamp: int | None) -> Listing:
+        in_force = self._catalogs.in_force
+        layout = in_force.catalog.layout
+        current = in_force.catalog.directory(node.path) or NOTHING
+        directory: Directory | None = current
+        if stamp is not None and current.stamp != stamp:
+            directory = self._catalogs.history.find(node.path, stamp)
+        if directory is None:
+            raise StaleHandleError("the listing is no longer kept")
+
+        def timeout_s() -> float:
+            # The kernel was told to forget the names and times of older catalogs: it must not learn them again.
+            return self._name_timeout_s if directory is current and self._catalogs.in_force is in_force else 0.0
+
+        match directory:
+            case Branch():
+                children, names, above_entry = directory.children, directory.names, self._entries.above_entry
+
+                def branches_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+                    for index in range(start, len(names)):
+                        name = names[index]
+                        yield name, above_entry((*node.path, name), children[name].changed_ns, timeout_s())
+
+                return Listing(directory.stamp, lambda: children, branches_from)
+            case DateDirectory():
+                dates, date_entry = directory, self._entries.date_entry
+
+                def dates_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+                    for date, meaning in dates.meanings_from(start):
+                        yield layout.date_name(date), date_entry(node.path, date, meaning, timeout_s())
+
+                return Listing(directory.stamp, lambda: map(layout.date_name, dates.dates), dates_from)
+            case _:
+                assert_never(directory)
+
+    def _list_run(self, node: RunNode, may_block: bool) -> Listing:
+        date, relpath = place_in_run(node)
+        try:
+            view = self._runs.view(date.partition, relpath, may_block=False)
+        except WouldBlockError:
+            if not may_block:
+                raise
+            view = self._runs.view(date.partition, relpath, may_block=True)
+            if not relpath and self._read_ahead is not None:
+                self._look_ahead(date, self._read_ahead)
+        if isinstance(view, BrokenView):
+            return self._list_broken(date, relpath, view)
+
+        def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+            for name, found in islice(view.entries.items(), start, None):
+                yield name, self._entries.raw_entry(date, relpath, view, found)
+
+        return Listing(view.stamp, lambda: view.entries, entries_from)
+
+    def _list_broken(self, date: DateNode, relpath: tuple[bytes, ...], view: BrokenView) -> Listing:
+        if not view.names:
+            raise BrokenRunError(view.cause)
+        names = view.names
+
+        def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
+            for name, kind in islice(names.items(), start, None):
+                yield name, self._entries.broken_entry(date, (*relpath, name), kind)
+
+        return Listing(view.stamp, lambda: names, entries_from, cacheable=False)
+
+    def _look_ahead(self, date: DateNode, read_ahead: ReadAhead) -> None:
+        """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
+        directory = self._catalogs.in_force.catalog.directory(date.above)
+        if not isinstance(directory, DateDirectory):
+            return
+        dates = directory.dates
+        index = bisect_left(dates, date.date)
+        ahead = dates[index + 1 : index + 1 + read_ahead.window(date.above, index)]
+        found = (directory.find(one) for one in ahead)
+        until_s = time.monotonic() + BUDGET_S
+        read_ahead.advance(self._runs.look_ahead(found, until_s))

@@ -1,0 +1,163 @@
+"""Entries and attributes made of nodes: what the kernel is told of a directory or file, and how long that holds.
+
+Never does I/O: above a run they come from the catalog in force, below it from what was read of the run. Used by
+`resolver` and `directory_listings`, which say of what an entry is made, and by `filesystem` for getattr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from readyfs.catalog.tree import AMBIGUOUS, Meaning
+from readyfs.partition import NOT_SET, Partition
+from readyfs.raw.store import EntryKind, RawEntry
+from readyfs.vfs.attributes import BROKEN_FILE_BYTES, FOREVER_S, Attributes, Entry, Presentation, date_time_ns
+from readyfs.vfs.catalogs import Catalogs
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.inode_number import NodeKind
+from readyfs.vfs.inode_table import InodeTable
+from readyfs.vfs.nodes import (
+    AboveNode,
+    BrokenNode,
+    ControlNode,
+    DateNode,
+    Node,
+    RawNode,
+    RunNode,
+    above_node,
+    broken_node,
+    control_directory,
+    control_file,
+    date_node,
+    parent_inode,
+    raw_node,
+)
+from readyfs.vfs.run_view import RunView
+
+CONTROL_FILE: Final = b"status.json"
+
+
+class Entries:
+    """Makes entries and attributes.
+
+    `status_document` makes the bytes of the hidden status file and is called anew for every entry of it.
+    """
+
+    def __init__(
+        self, catalogs: Catalogs, presentation: Presentation, freshness: Freshness, inodes: InodeTable
+    ) -> None:
+        self.status_document: Callable[[], bytes] = lambda: b"{}\n"
+        self._control_serials = count(1)
+        self._catalogs = catalogs
+        self._look = presentation
+        self._freshness = freshness
+        self._inodes = inodes
+
+    def attributes(self, node: Node) -> tuple[Attributes, float]:
+        """Return a node's attributes and for how many seconds they hold."""
+        match node:
+            case AboveNode():
+                catalog = self._catalogs.in_force.catalog
+                directory = catalog.directory(node.path)
+                time_ns = catalog.stamp_ns if directory is None else directory.changed_ns
+                return self._look.directory(node.inode, time_ns), self._look.name_timeout_s
+            case DateNode():
+                return self._date_attributes(node), self._look.name_timeout_s
+            case RawNode():
+                return self._raw_attributes(node), FOREVER_S
+            case BrokenNode():
+                time_ns = self._date_attributes(node.date_node).time_ns
+                if node.is_directory:
+                    return self._look.directory(node.inode, time_ns), 0.0
+                return self._look.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
+            case ControlNode() if node.name:
+                return self._look.file(node.inode, len(node.document), node.time_ns), FOREVER_S
+            case _:
+                return self._look.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
+
+    def current_row(self, node: RunNode) -> Partition | None:
+        """Return the row of a node's run as it stands now if the run is still current, else as it stood last."""
+        if isinstance(node, BrokenNode):
+            before = node.date_node.partition
+            partition = self.current_row(node.date_node)
+            if partition is not before:
+                self._inodes.update(node)
+            return partition
+        if node.partition is not None:
+            now = self._catalogs.in_force.catalog.partition(node.above, node.partition.key.date)
+            known = (node.partition.key, node.partition.run_id)
+            if isinstance(now, Partition) and (now.key, now.run_id) == known and now != node.partition:
+                node.partition = now
+                self._inodes.update(node)
+        return node.partition
+
+    def above_entry(self, path: tuple[bytes, ...], changed_ns: int, timeout_s: float) -> Entry:
+        """Return the entry of a directory over the dates."""
+        node = above_node(path)
+        return Entry(node, self._look.directory(node.inode, changed_ns), timeout_s, timeout_s)
+
+    def date_entry(self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float) -> Entry:
+        """Return the entry of a date directory: of its run, or of a path that two rows claim."""
+        partition = None if meaning is AMBIGUOUS else meaning
+        node = date_node(above, date, partition)
+        time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
+        return Entry(node, self._look.directory(node.inode, time_ns), timeout_s, timeout_s)
+
+    def raw_entry(self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry) -> Entry:
+        """Return the entry of what a sealed run holds in the directory `parent`."""
+        entry = view.answers.get(found.name)
+        if entry is None:
+            entry = view.answers.setdefault(found.name, self._make_raw_entry(date, parent, found, 0))
+        known = self._inodes.peek(entry.node.inode)
+        generation = 0
+        while (
+            isinstance(known, RawNode)
+            and (known.superseded or known.stat != found.stat)
+            and known.identity == entry.node.identity
+        ):
+            # The kernel holds this number for a file that was since replaced: its pages must not be mixed.
+            generation += 1
+            entry = self._make_raw_entry(date, parent, found, generation)
+            known = self._inodes.peek(entry.node.inode)
+        return entry
+
+    def broken_entry(self, date: DateNode, relpath: tuple[bytes, ...], kind: EntryKind) -> Entry:
+        """Return the entry that stands for a place within a run that cannot be served."""
+        node_kind = NodeKind.BROKEN_FILE if kind is EntryKind.FILE else NodeKind.BROKEN_DIRECTORY
+        node = broken_node(node_kind, date, relpath)
+        return Entry(node, self.attributes(node)[0], 0.0, 0.0)
+
+    def control_file_entry(self) -> Entry:
+        """Make the status file as it is now: another file each time, so that nothing cached of it ever ages."""
+        time_ns = self._freshness.refreshed_at_ns or 0
+        node = control_file(CONTROL_FILE, next(self._control_serials), self.status_document(), time_ns)
+        attributes, timeout_s = self.attributes(node)
+        return Entry(node, attributes, 0.0, timeout_s)
+
+    def control_directory_entry(self) -> Entry:
+        """Return the entry of the hidden control directory."""
+        node = control_directory()
+        return Entry(node, self.attributes(node)[0], 0.0, 0.0)
+
+    def dot_entry(self, node: Node, index: int) -> Entry:
+        """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
+        inode = node.inode if index == 0 else parent_inode(node)
+        return Entry(node, self._look.directory(inode, 0), 0.0, 0.0)
+
+    def _date_attributes(self, node: DateNode) -> Attributes:
+        partition = self.current_row(node)
+        updated_at_ns = partition.updated_at_ns if partition is not None else NOT_SET
+        return self._look.directory(node.inode, date_time_ns(updated_at_ns, node.date))
+
+    def _make_raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int) -> Entry:
+        assert date.partition is not None
+        kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
+        node = raw_node(kind, date.partition, date.above, (*parent, found.name), found.stat, generation)
+        return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
+
+    def _raw_attributes(self, node: RawNode) -> Attributes:
+        if node.kind is NodeKind.RAW_DIRECTORY:
+            return self._look.directory(node.inode, node.stat.mtime_ns)
+        return self._look.file(node.inode, node.stat.size, node.stat.mtime_ns)

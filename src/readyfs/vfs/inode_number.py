@@ -1,0 +1,109 @@
+"""From what a node *is* to its inode number: the number is a hash of the node's identity.
+
+So a number survives a remount, is the same on every machine, and is never reused for other bytes: another run is
+another inode (V9). `nodes` holds the nodes themselves, `resolver` finds the node that a name stands for.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NewType, TypeAlias
+
+from readyfs.partition import Partition, SeriesKey, render_date
+
+InodeNumber = NewType("InodeNumber", int)
+ROOT_INODE: Final = InodeNumber(1)
+"""FUSE_ROOT_ID of linux/fuse.h."""
+
+LIVE: Final = b"live"
+"""The root of the tree that follows the state. A directory's identity holds its root, because the kernel gives a
+directory one place only; a file's does not, so that views of one run share their pages."""
+
+
+class NodeKind(Enum):
+    """What a node is; decides in one place where its answers come from."""
+
+    ABOVE = b"above"  # the root and the directories over the dates: the catalog in force
+    DATE = b"date"  # a partition's directory: its attributes from the catalog, its entries from the raw store
+    RAW_DIRECTORY = b"raw-directory"
+    RAW_FILE = b"raw-file"
+    BROKEN_DATE = b"broken-date"  # a path that two ready rows claim
+    BROKEN_DIRECTORY = b"broken-directory"  # stands for a directory of a run that cannot be served
+    BROKEN_FILE = b"broken-file"  # stands for a file of a run that cannot be served
+    CONTROL_DIRECTORY = b"control-directory"
+    CONTROL_FILE = b"control-file"
+
+
+Identity: TypeAlias = tuple[bytes, ...]
+"""What an inode number hashes: the node's kind, and whatever tells it from all others of that kind."""
+
+
+def inode_number(identity: Identity) -> InodeNumber:
+    """Return 63 bits of BLAKE2b over the length-prefixed parts; 0 and 1 are taken by the protocol and skipped.
+
+    63, because Java and SQLite read numbers above 2**63 as negative.
+    """
+    return _number(_text(identity))
+
+
+def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
+    """Return the inode number of the directory at a path of names."""
+    return inode_number((NodeKind.ABOVE.value, LIVE, *path)) if path else ROOT_INODE
+
+
+def date_inode(partition: Partition) -> InodeNumber:
+    """Return the inode number of a partition's date directory."""
+    return _number(_DATE_TEXT + _run_text(partition))
+
+
+def raw_inode(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int = 0) -> InodeNumber:
+    """Return the inode number of what lies at `relpath` within a sealed run."""
+    what = _RAW_DIRECTORY_TEXT if kind is NodeKind.RAW_DIRECTORY else _RAW_FILE_TEXT
+    changed = _text((generation.to_bytes(4, "little"),)) if generation else b""
+    return _number(what + _run_text(partition) + _text(relpath) + changed)
+
+
+def run_identity(partition: Partition) -> Identity:
+    """Return what tells a run from all others."""
+    return (*partition.key.series, render_date(partition.key.date), partition.run_id)
+
+
+def raw_identity(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int) -> Identity:
+    """Return what `raw_inode` hashes."""
+    root = (LIVE,) if kind is NodeKind.RAW_DIRECTORY else ()
+    changed = (generation.to_bytes(4, "little"),) if generation else ()
+    return (kind.value, *root, *run_identity(partition), *relpath, *changed)
+
+
+# ---- the hash, and the texts that it is made of: those that many nodes share are made once ----------------------
+
+_HASH: Final = blake2b(digest_size=8)
+
+
+def _number(text: bytes) -> InodeNumber:
+    digest = _HASH.copy()
+    digest.update(text)
+    number = int.from_bytes(digest.digest(), "little") >> 1
+    return InodeNumber(number if number > ROOT_INODE else number + 2)
+
+
+def _text(identity: Identity) -> bytes:
+    return b"".join([len(part).to_bytes(4, "little") + part for part in identity])
+
+
+def _run_text(partition: Partition) -> bytes:
+    """Return the text of `run_identity`."""
+    (series, date), run_id, *_ = partition
+    return _series_text(series) + _text((render_date(date), run_id))
+
+
+@lru_cache(maxsize=4096)
+def _series_text(series: SeriesKey) -> bytes:
+    return _text(series)
+
+
+_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
+_RAW_DIRECTORY_TEXT: Final = _text((NodeKind.RAW_DIRECTORY.value, LIVE))
+_RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))

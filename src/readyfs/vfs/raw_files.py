@@ -1,0 +1,108 @@
+"""Raw files, opened and read: checked against what their run was sealed with, and damage where they are not that.
+
+Here a reader's open or read becomes an error that is EIO to a client (V10). Used by `filesystem`, on any thread that
+may wait for the raw store. Damage goes to the register of `runs`, and the kernel is told to ask again for the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from readyfs.errors import BrokenRunError, TooManyHandlesError
+from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
+from readyfs.vfs.damage import Failure, Sealed
+from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
+from readyfs.vfs.descriptors import Descriptors, are_exhausted
+from readyfs.vfs.handles import RawFileHandle
+from readyfs.vfs.inode_number import date_inode
+from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.nodes import RawNode, parent_inode
+from readyfs.vfs.runs import Runs
+
+
+class RawFiles:
+    """Opens and reads files of sealed runs.
+
+    Everything raises `BrokenRunError` if a file cannot be had or is not as it was sealed, and `TooManyHandlesError` for
+    want of descriptors. `on_damage` is told which names the kernel must ask for again; it must not block.
+    """
+
+    def __init__(
+        self, raw: RawStore, runs: Runs, descriptors: Descriptors, on_damage: Callable[[Invalidation], None]
+    ) -> None:
+        self._raw = raw
+        self._runs = runs
+        self._descriptors = descriptors
+        self._on_damage = on_damage
+
+    def open(self, node: RawNode) -> RawFile:
+        """Open a file for a caller who closes it; what is opened is what was sealed."""
+        try:
+            file = self._raw.open_file(node.partition, node.relpath)
+        except OSError as error:
+            if are_exhausted(error):
+                raise TooManyHandlesError(error.strerror) from error
+            raise self._damaged(node, raw_store_failed(node.relpath, error)) from error
+        if file.stat == node.stat:
+            return file
+        file.close()
+        if file.stat.size != node.stat.size:
+            raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
+        raise self._changed(node, file.stat)
+
+    def read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
+        """Return up to `size` bytes from `offset`, fewer only at the end of the file as it was sealed."""
+        sealed = handle.node.stat.size
+        wanted = max(min(size, sealed - offset), 0)
+        try:
+            data = handle.file.pread(wanted, offset) if wanted else b""
+            if len(data) == wanted:
+                return data
+            there = handle.file.current_stat().size
+        except OSError as error:
+            raise self._unreadable(handle, raw_store_failed(handle.node.relpath, error), offset) from error
+        relpath = handle.node.relpath
+        cause = other_size(relpath, there, sealed) if there < sealed else ended_early(relpath)
+        raise self._unreadable(handle, cause, offset)
+
+    def read_unopened(self, node: RawNode, offset: int, size: int) -> bytes:
+        """Return bytes as `read` does, of a file that nobody opened here; it is kept open for the next read."""
+        handle = self._descriptors.get(node)
+        while True:
+            if handle is None:
+                handle = RawFileHandle(node, self.open(node))
+                self._descriptors.keep(handle)
+            try:
+                data = self.read(handle, offset, size)
+                if handle.file.current_stat() == node.stat:
+                    return data
+            except BrokenRunError:
+                self._descriptors.drop(handle)
+                raise
+            # It was kept open since it was compared with what was sealed, and has changed: it is compared once more.
+            self._descriptors.drop(handle)
+            handle = None
+
+    def _changed(self, node: RawNode, stat: RawStat) -> DamageError:
+        """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
+        cause = modified(node.relpath)
+        if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
+            return self._damaged(node, cause)
+        self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
+        return DamageError(cause)
+
+    def _unreadable(self, handle: RawFileHandle, cause: Cause, offset: int) -> DamageError:
+        """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
+        if handle.failed:
+            return DamageError(cause)
+        handle.failed = True
+        return self._damaged(handle.node, cause, offset)
+
+    def _damaged(self, node: RawNode, cause: Cause, offset: int = 0) -> DamageError:
+        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
+        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
+        if self._runs.report_damage(node.partition, cause, failure):
+            self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
+            if len(node.relpath) > 1:
+                self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
+        return DamageError(cause)
