@@ -34,13 +34,16 @@ help: ## list the targets
 demo: $(VENV)/.demo ## make a sample world, mount it and take the tour
 	@exec $(VENV)/bin/readyfs demo $(ARGS)
 
+# Tests start the program some thousand times. Its bytecode is kept apart from the tree, even where none may be written.
+bytecode := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(CURDIR)/$(VENV)/bytecode
+
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, real mounts included
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(bytecode) $(VENV)/bin/python -m pytest $(ARGS)
 
 .PHONY: test-long
 test-long: $(VENV)/.dev ## run the tests that take from minutes to hours
-	@$(VENV)/bin/python -m pytest -m long --timeout=0 $(ARGS)
+	@$(bytecode) $(VENV)/bin/python -m pytest -m long --timeout=0 --numprocesses=0 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## check format, lint and types
