@@ -17,7 +17,7 @@ from readyfs.daemon.status import StatusReporter
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
 from readyfs.partition import WithheldReason
-from readyfs.refresh.refresher import Schedule
+from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
 from tests.catalog.rows import JUNE_1, Row

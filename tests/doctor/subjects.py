@@ -10,7 +10,7 @@ from readyfs.config.table import RAW_LAYOUT
 from readyfs.doctor.finding import Finding, Verdict
 from readyfs.doctor.state import look_at_state
 from readyfs.doctor.subject import Places, Subject
-from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import RawEncoding, RawLayout
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable

@@ -16,11 +16,11 @@ from readyfs.doctor.bounded import run_checks
 from readyfs.doctor.finding import Finding, Verdict
 from readyfs.doctor.kernel import kernel_check
 from readyfs.doctor.subject import Subject
-from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.negotiation import Offer
 from readyfs.fuse.direct.protocol import InitFlag
 from readyfs.fuse.engine import KernelLacksError
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.fuse.mount_table import read_mount_table
 from tests.doctor import ordinary_probe
 from tests.doctor.subjects import make_subject

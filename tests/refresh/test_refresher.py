@@ -15,7 +15,8 @@ from readyfs.errors import AmbiguousPathsError, ExitCode, StateError
 from readyfs.partition import WithheldReason
 from readyfs.refresh import refresher as refresh_module
 from readyfs.refresh.loader import CatalogLoader
-from readyfs.refresh.refresher import MAX_BACKOFF_S, WATCH_TICK_S, Outcome, Schedule
+from readyfs.refresh.refresher import WATCH_TICK_S, Outcome
+from readyfs.refresh.schedule import MAX_BACKOFF_S, Schedule
 from readyfs.vfs.inode_number import ROOT_INODE
 from readyfs.vfs.invalidation import Invalidation
 from tests.catalog.rows import JUNE_1, NOW_NS, Row, shape

@@ -13,7 +13,8 @@ from readyfs.layout import RawLayout
 from readyfs.partition import WithheldReason, WithheldTally
 from readyfs.raw.local import LocalRawStore
 from readyfs.refresh.loader import CatalogLoader
-from readyfs.refresh.refresher import Refresher, Schedule
+from readyfs.refresh.refresher import Refresher
+from readyfs.refresh.schedule import Schedule
 from readyfs.state.store import StateLoad
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.file_filter import FileFilter

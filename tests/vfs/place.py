@@ -22,7 +22,7 @@ from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
-from readyfs.vfs.look_ahead import ReadAhead
+from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.runs import Runs
 from tests.catalog.rows import NOW_NS, Row, build
 
@@ -116,7 +116,7 @@ class Place:
             self.freshness,
             self.max_open_files,
             self.damage.append,
-            ReadAhead(),
+            LookAhead(),
             self.clock.monotonic,
         )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from readyfs.vfs.look_ahead import MAX_WINDOW, ReadAhead
+from readyfs.vfs.look_ahead import MAX_WINDOW, LookAhead
 
 HERE, THERE = (b"c1", b"q1"), (b"c1", b"q2")
 
 
 def test_first_question_reads_nothing_ahead() -> None:
-    assert ReadAhead().window(HERE, 0) == 0
+    assert LookAhead().window(HERE, 0) == 0
 
 
 def test_window_doubles_while_dates_are_asked_for_in_order() -> None:
-    ahead, index, windows = ReadAhead(), 0, []
+    ahead, index, windows = LookAhead(), 0, []
     for _ in range(8):
         window = ahead.window(HERE, index)
         windows.append(window)
@@ -23,7 +23,7 @@ def test_window_doubles_while_dates_are_asked_for_in_order() -> None:
 
 def test_window_that_was_cut_short_is_followed_all_the_same() -> None:
     """On a slow store the time is over before the window is: the next question comes earlier."""
-    ahead = ReadAhead()
+    ahead = LookAhead()
     for index in range(4):
         ahead.window(HERE, index)
     assert ahead.window(HERE, 4) == 8
@@ -32,10 +32,10 @@ def test_window_that_was_cut_short_is_followed_all_the_same() -> None:
 
 
 def test_question_out_of_order_closes_the_window() -> None:
-    ahead = ReadAhead()
+    ahead = LookAhead()
     assert [ahead.window(HERE, index) for index in (0, 1, 9, 10)] == [0, 1, 0, 1]
 
 
 def test_question_in_another_directory_closes_the_window() -> None:
-    ahead = ReadAhead()
+    ahead = LookAhead()
     assert [ahead.window(HERE, 0), ahead.window(HERE, 1), ahead.window(THERE, 3)] == [0, 1, 0]

@@ -14,7 +14,7 @@ from readyfs.config.location import make_absolute
 from readyfs.config.own_files import check_own_files
 from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
-from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.log import LogFormat, LogLevel
 from readyfs.state.filters import Filters

@@ -26,7 +26,7 @@ from readyfs.config.kinds import (
 )
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
-from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log import LogFormat, LogLevel
 from readyfs.privileges import Capability, has_capability

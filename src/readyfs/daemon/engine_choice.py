@@ -15,12 +15,12 @@ import structlog
 import trio
 
 from readyfs.config import Config
-from readyfs.fuse.choice import EngineWord, ReadsWord, engines_to_try
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, sample_files
 from readyfs.fuse.direct.engine import DirectEngine
 from readyfs.fuse.direct.in_flight import InFlight
 from readyfs.fuse.engine import Engine, KernelLacksError
+from readyfs.fuse.engine_words import EngineWord, ReadsWord, engines_to_try
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.notifications import Notifications
 from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
@@ -33,7 +33,7 @@ from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.look_ahead import ReadAhead
+from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.runs import Runs
 
 log = structlog.get_logger("readyfs.daemon")
@@ -111,7 +111,7 @@ def _join(
         max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
         on_damage=notifications.invalidate_damaged,
         # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
-        read_ahead=None if word is EngineWord.DIRECT else ReadAhead(),
+        look_ahead=None if word is EngineWord.DIRECT else LookAhead(),
     )
     engine: Engine
     if word is EngineWord.DIRECT:

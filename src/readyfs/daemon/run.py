@@ -41,7 +41,8 @@ from readyfs.raw.guard import GuardedRawStore
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.refresh.loader import CatalogLoader, Loaded
-from readyfs.refresh.refresher import Refresher, Schedule
+from readyfs.refresh.refresher import Refresher
+from readyfs.refresh.schedule import Schedule
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.postgres.listen import Listener

@@ -18,7 +18,8 @@ from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations, describe_all
 from readyfs.metrics.process import cpu_seconds, memory_bytes
 from readyfs.metrics.refresh_tally import RefreshOutcome
 from readyfs.partition import WithheldReason
-from readyfs.refresh.refresher import Refresher, Schedule
+from readyfs.refresh.refresher import Refresher
+from readyfs.refresh.schedule import Schedule
 from readyfs.text import escape_text
 from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.filesystem import Filesystem

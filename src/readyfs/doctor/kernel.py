@@ -20,13 +20,13 @@ from readyfs.doctor.finding import Check, Finding, Group, good, note, problem, w
 from readyfs.doctor.raw import sample_sizes
 from readyfs.doctor.subject import Subject
 from readyfs.errors import FuseError
-from readyfs.fuse.choice import EngineWord, ReadsWord
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
 from readyfs.fuse.direct.handshake import negotiate, try_passthrough
 from readyfs.fuse.direct.negotiation import Offer
 from readyfs.fuse.direct.protocol import KERNEL_VERSION, MINOR_WITH_EPOCH, InitFlag
 from readyfs.fuse.engine import KernelLacksError
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.unmount import detach

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from readyfs.errors import UserError
-from readyfs.fuse.choice import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.fuse.mount_point import Reserved
 from readyfs.layout import RawLayout
 from readyfs.privileges import Capability, has_capability

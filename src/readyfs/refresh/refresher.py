@@ -21,14 +21,13 @@ from readyfs.catalog.tree import Branch, Catalog
 from readyfs.errors import StateError
 from readyfs.metrics.refresh_tally import RefreshTally
 from readyfs.refresh.loader import CatalogLoader, Loaded
+from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
 
 log = structlog.get_logger("readyfs.refresh")
 
-MAX_BACKOFF_S: Final = 60.0
-JITTER: Final = 0.2
 WATCH_TICK_S: Final = 0.1
 
 
@@ -63,19 +62,6 @@ class Outage:
     def lasted_s(self) -> float:
         """Return for how many seconds it has lasted; from any thread."""
         return time.monotonic() - self.began_s
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When to refresh, in seconds.
-
-    `max_staleness_s` None means to serve the last good catalog for ever. A refresh that takes longer than `patience_s`
-    is an outage although it has not failed: nobody knows whether it ever will.
-    """
-
-    interval_s: float
-    max_staleness_s: float | None = None
-    patience_s: float = 30.0
 
 
 @dataclass(slots=True)
@@ -144,7 +130,9 @@ class Refresher:
             nursery.start_soon(self._watch)
             last_began = trio.current_time()
             while True:
-                with trio.move_on_at(self._next_at(last_began)):
+                with trio.move_on_at(
+                    self._schedule.next_at(last_began, trio.current_time(), self._failures(), self._jitter())
+                ):
                     await self._asked.wait()
                 self._asked = trio.Event()
                 waiters, self._waiters = self._waiters, []
@@ -163,16 +151,8 @@ class Refresher:
         since = self._running_since  # read once: any thread may ask
         return None if since is None else time.monotonic() - since
 
-    def _next_at(self, last_began: float) -> float:
-        """Return when to refresh next: an interval after the last *began*, or backed off during an outage.
-
-        So a change that is committed just after a refresh has read waits one interval at most until the next (V3).
-        """
-        interval_s = self._schedule.interval_s
-        if self.outage is None:
-            return last_began + interval_s
-        delay_s = min(interval_s * 2.0 ** min(self.outage.failures - 1, 32), max(MAX_BACKOFF_S, interval_s))
-        return trio.current_time() + delay_s * (1.0 - JITTER * self._jitter())
+    def _failures(self) -> int:
+        return 0 if self.outage is None else self.outage.failures
 
     async def _refresh_once(self, *, force: bool) -> Outcome:
         began = trio.current_time()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from readyfs.state.database.engine import choose_driver, create_engine
+from readyfs.state.database.sqlalchemy_engine import choose_driver, create_engine
 from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite.store import SqliteStore

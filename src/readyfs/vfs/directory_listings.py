@@ -18,7 +18,7 @@ from readyfs.vfs.attributes import Entry
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.entries import CONTROL_FILE, Entries
 from readyfs.vfs.listing import Listing
-from readyfs.vfs.look_ahead import BUDGET_S, ReadAhead
+from readyfs.vfs.look_ahead import BUDGET_S, LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode, RunNode, place_in_run
 from readyfs.vfs.run_view import BrokenView
 from readyfs.vfs.runs import Runs
@@ -28,13 +28,13 @@ class DirectoryListings:
     """Makes listings. A position in one outlives a refresh, because old catalogs are kept for a while (V7)."""
 
     def __init__(
-        self, catalogs: Catalogs, runs: Runs, entries: Entries, name_timeout_s: float, read_ahead: ReadAhead | None
+        self, catalogs: Catalogs, runs: Runs, entries: Entries, name_timeout_s: float, look_ahead: LookAhead | None
     ) -> None:
         self._catalogs = catalogs
         self._runs = runs
         self._entries = entries
         self._name_timeout_s = name_timeout_s
-        self._read_ahead = read_ahead
+        self._read_ahead = look_ahead
 
     def listing(self, node: Node, stamp: int | None, may_block: bool) -> Listing:
         """Return the listing with a stamp, or without one the listing as of now.
@@ -122,14 +122,14 @@ class DirectoryListings:
 
         return Listing(view.stamp, lambda: names, entries_from, cacheable=False)
 
-    def _look_ahead(self, date: DateNode, read_ahead: ReadAhead) -> None:
+    def _look_ahead(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
         directory = self._catalogs.in_force.catalog.directory(date.above)
         if not isinstance(directory, DateDirectory):
             return
         dates = directory.dates
         index = bisect_left(dates, date.date)
-        ahead = dates[index + 1 : index + 1 + read_ahead.window(date.above, index)]
+        ahead = dates[index + 1 : index + 1 + look_ahead.window(date.above, index)]
         found = (directory.find(one) for one in ahead)
         until_s = time.monotonic() + BUDGET_S
-        read_ahead.advance(self._runs.look_ahead(found, until_s))
+        look_ahead.advance(self._runs.look_ahead(found, until_s))

@@ -36,7 +36,7 @@ from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import DirectoryPass, stamp_at
-from readyfs.vfs.look_ahead import ReadAhead
+from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
@@ -57,7 +57,7 @@ class OpenedFile:
 class Filesystem:
     """One read-only tree over a catalog and a raw store.
 
-    `on_damage` is told which names of a sealed run the kernel must ask for again; it must not block. `read_ahead` says
+    `on_damage` is told which names of a sealed run the kernel must ask for again; it must not block. `look_ahead` says
     which runs to look at before they are asked for, if any.
     """
 
@@ -70,7 +70,7 @@ class Filesystem:
         freshness: Freshness,
         max_open_files: int,
         on_damage: Callable[[Invalidation], None],
-        read_ahead: ReadAhead | None = None,
+        look_ahead: LookAhead | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inodes = InodeTable()
@@ -81,7 +81,7 @@ class Filesystem:
         self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
         self._entries = Entries(self._catalogs, presentation, freshness, self.inodes)
         self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
-        self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, read_ahead)
+        self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, look_ahead)
         self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs

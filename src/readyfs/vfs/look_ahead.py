@@ -14,7 +14,7 @@ BUDGET_S: Final = 0.01
 """How long the reader who asked may wait for runs that it did not ask for: on a slow store few are read ahead."""
 
 
-class ReadAhead:
+class LookAhead:
     """Follows the listings of runs that were not known yet.
 
     Called on worker threads without a lock: a race leaves behind a guess that is a little worse, and no more.

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from readyfs.errors import FuseError
-from readyfs.fuse.choice import ReadsWord
 from readyfs.fuse.direct.choose_reads import LARGE_BYTES, SAMPLED_RUNS, FileSample, choose_reads
+from readyfs.fuse.engine_words import ReadsWord
 from readyfs.raw.store import RawFile
 from tests.fuse.direct.raw_mounts import behind_two_overlays
 from tests.mount.daemon import Place, mounted, partition

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, SeriesKey, WithheldReason, render_date
-from readyfs.state.database.engine import choose_driver
+from readyfs.state.database.sqlalchemy_engine import choose_driver
 from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state

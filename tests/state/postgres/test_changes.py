@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 
 from readyfs.errors import StateError
 from readyfs.partition import parse_date
-from readyfs.state.database.engine import choose_driver
+from readyfs.state.database.sqlalchemy_engine import choose_driver
 from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.connection import PostgresConnection

@@ -16,7 +16,7 @@ from typing import Final
 
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import FuseError
-from readyfs.fuse.choice import ReadsWord
+from readyfs.fuse.engine_words import ReadsWord
 from readyfs.partition import Partition
 from readyfs.raw.store import EntryKind, RawFile, RawStore
 

@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 import trio
 
-from readyfs.fuse.choice import ReadsWord
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
@@ -22,6 +21,7 @@ from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
 from readyfs.fuse.direct.workers import Workers
+from readyfs.fuse.engine_words import ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.request_tally import RequestTally

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from readyfs.fuse.choice import ReadsWord
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.negotiation import Offer, passthrough_obstacle
+from readyfs.fuse.engine_words import ReadsWord
 
 
 class HasFileno(Protocol):

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import Partition
-from readyfs.state.database.engine import choose_driver, create_engine
+from readyfs.state.database.sqlalchemy_engine import choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample

@@ -20,8 +20,8 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
-from readyfs.state.database.engine import create_engine
 from readyfs.state.database.plan import DatabasePlan
+from readyfs.state.database.sqlalchemy_engine import create_engine
 from readyfs.state.database.watermark import Changes, Remembered
 from readyfs.state.filters import Filters
 from readyfs.state.rows.comparison import CannotPatchError
