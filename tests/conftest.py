@@ -10,10 +10,12 @@ from typing import Final, TypeVar
 
 import pytest
 import trio
+from xdist.remote import Producer
 
 from tests.isolation import make_temporary_directory, remove_temporary_directory, unshare_mounts
 from tests.mariadb.fixtures import mariadb, mariadb_server
 from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
+from tests.scheduling import Scheduling
 
 __all__ = [
     "mariadb",
@@ -45,6 +47,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """
     is_folder = any(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
     return WORKERS if is_folder and os.geteuid() == 0 else 0
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Return what decides which process runs which test."""
+    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -40,10 +40,6 @@ SETTINGS = {
 }
 
 
-pytestmark = pytest.mark.xdist_group("spark")
-"""One process runs them all, because each would start a Java machine of its own."""
-
-
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One session for all tests; its Java machine ends with it."""

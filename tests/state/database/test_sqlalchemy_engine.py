@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from readyfs.errors import StateError, UsageError
-from readyfs.state.database import engine
+from readyfs.state.database import sqlalchemy_engine as engine
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateTable
