@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import gc
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -12,6 +13,8 @@ import pytest
 import trio
 from xdist.remote import Producer
 
+from readyfs.fuse.mount_table import read_mount_table
+from readyfs.privileges import Capability, has_capability
 from tests.isolation import make_temporary_directory, remove_temporary_directory, unshare_mounts
 from tests.mariadb.fixtures import mariadb, mariadb_server
 from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
@@ -43,10 +46,10 @@ _temporary = pytest.StashKey[Path]()
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes run the tests: the one that is there for single files, more for folders.
 
-    Without root there are no mounts apart from those of others, so that all tests share one process.
+    Without CAP_SYS_ADMIN there are no mounts apart from those of others, so that all tests share one process.
     """
     is_folder = any(Path(argument.partition("::")[0]).is_dir() for argument in config.args)
-    return WORKERS if is_folder and os.geteuid() == 0 else 0
+    return WORKERS if is_folder and has_capability(Capability.SYS_ADMIN) else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -58,9 +61,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several processes what it needs for itself, before anything is started or written."""
     if hasattr(config, "workerinput"):
-        unshare_mounts()
+        if has_capability(Capability.SYS_ADMIN):
+            unshare_mounts()
         config.stash[_temporary] = directory = make_temporary_directory()
         config.option.basetemp = directory / "pytest"
+
+
+def pytest_collection_finish() -> None:
+    """Take modules and tests out of every later collection of garbage, of which some tests make one for each count."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_stays_mounted() -> Iterator[None]:
+    """The first fixture and so the last to end: no test may leave a mount behind."""
+    before = mounts_of_tests()
+    yield
+    assert mounts_of_tests() - before == set()
+
+
+def mounts_of_tests() -> set[Path]:
+    """Return where readyfs is mounted below the temporary directory."""
+    temporary = Path(tempfile.gettempdir()).resolve()
+    return {one.mount_point for one in read_mount_table() if one.is_readyfs and temporary in one.mount_point.parents}
 
 
 @pytest.hookimpl(trylast=True)  # after the fixtures of the session

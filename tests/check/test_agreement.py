@@ -14,14 +14,13 @@ from tests.check.worlds import (
     MISMATCHED,
     PAYLOAD,
     WHOLE,
-    WITHOUT_DAC,
     check,
     check_json,
     kinds_by_date,
     make_world,
 )
 from tests.mount.bindfs import bound
-from tests.mount.daemon import ENGINES, Daemon, Place, partition, start, take_down
+from tests.mount.daemon import ENGINES, WITHOUT_DAC, Daemon, Place, partition, start, take_down
 
 
 @pytest.mark.parametrize("engine", ENGINES)

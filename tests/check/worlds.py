@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from readyfs.demo.producer import Run
 from tests.mount.daemon import Place, partition
+from tests.mount.forked import run_forked
 
 PAYLOAD: Final = b'{"n": 1}\n{"n": 2}\n{"n": 3}\n'
-WITHOUT_DAC: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
 """For root: what a mode forbids stays forbidden."""
 
 
@@ -198,15 +198,17 @@ def check(
     place: Place, *arguments: str, wrapper: Sequence[str] = (), raw: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [*wrapper, *check_command(place, *arguments, raw=raw)], capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_forked(check_arguments(place, *arguments, raw=raw), 60, wrapper)
 
 
 def check_command(place: Place, *arguments: str, raw: Path | None = None) -> list[str]:
     """Return the command line that checks a place."""
-    stores = ["--state", str(place.state), "--raw", str(raw or place.raw)]
-    return [sys.executable, "-m", "readyfs", "check", *stores, *arguments]
+    return [sys.executable, "-m", "readyfs", *check_arguments(place, *arguments, raw=raw)]
+
+
+def check_arguments(place: Place, *arguments: str, raw: Path | None = None) -> list[str]:
+    """Return the arguments of `readyfs` that check a place."""
+    return ["check", "--state", str(place.state), "--raw", str(raw or place.raw), *arguments]
 
 
 def check_json(place: Place, *arguments: str, wrapper: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:

@@ -7,9 +7,7 @@ not. The reader is always the test's process or a child of it.
 
 from __future__ import annotations
 
-import atexit
 import errno
-import functools
 import json
 import os
 import signal
@@ -29,7 +27,7 @@ from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.forked import ForkedProcess, Stem
+from tests.mount.forked import ForkedProcess, run_forked, stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,8 @@ TRAITS: Final[dict[str, Traits]] = {
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
 
 PATIENCE_S: Final = 20.0
+WITHOUT_DAC: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
+"""Takes from root what lets it read everything, setpriv(1)."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -243,20 +243,12 @@ def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> l
     ]
 
 
-@functools.cache
-def stem() -> Stem:
-    """Return the stem of this process's daemons."""
-    started = Stem()
-    atexit.register(started.close)
-    return started
-
-
 def start(
     place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = (), afresh: bool = False
 ) -> Daemon:
     """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise.
 
-    It is forked, or a new program `afresh` and behind a `wrapper`.
+    It is forked, or a new program: `afresh`, or behind a `wrapper` other than `WITHOUT_DAC`.
     """
     if "--interval" not in arguments:
         arguments = ("--interval", "1h", *arguments)
@@ -264,7 +256,7 @@ def start(
     offset = log.stat().st_size if log.exists() else 0
     process: subprocess.Popen[bytes] | ForkedProcess
     with log.open("ab") as output:
-        if wrapper or afresh:
+        if afresh or wrapper not in ((), WITHOUT_DAC):
             process = subprocess.Popen(
                 [*wrapper, *mount_command(place, *arguments, engine=engine)],
                 stdin=subprocess.DEVNULL,
@@ -273,7 +265,8 @@ def start(
                 cwd="/",
             )
         else:
-            process = stem().fork(mount_arguments(place, *arguments, engine=engine), output.fileno())
+            words = mount_arguments(place, *arguments, engine=engine)
+            process = stem(wrapper).fork(words, output.fileno(), output.fileno())
     daemon = Daemon(place, process, log, TRAITS[engine])
 
     def is_serving() -> bool:
@@ -291,10 +284,9 @@ def start(
 
 def try_to_mount(place: Place, *arguments: str, engine: str = "pyfuse3") -> subprocess.CompletedProcess[str]:
     """Run a mount that should be refused; one that is not is taken down again after a while, and fails the test."""
-    command = mount_command(place, *arguments, engine=engine)
     before = len(mounts_at(place.mountpoint))
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return run_forked(mount_arguments(place, *arguments, engine=engine), PATIENCE_S)
     finally:
         while len(mounts_at(place.mountpoint)) > before:
             subprocess.run(["umount", "--lazy", str(place.mountpoint)], check=True, timeout=10)

@@ -1,4 +1,4 @@
-"""Daemons by fork: real processes of the real program, without the half second of imports that each would begin with.
+"""Daemons by fork: real processes of the real program, without the imports that each would begin with.
 
 A daemon starts in a process that has imported `readyfs` already (`stem.py`), and from there on is what `python -m
 readyfs` is. It is a child of the test's process, which gets its exit code.
@@ -7,6 +7,7 @@ readyfs` is. It is a child of the test's process, which gets its exit code.
 from __future__ import annotations
 
 import array
+import atexit
 import json
 import os
 import select
@@ -14,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,28 +72,90 @@ class ForkedProcess:
 
 
 class Stem:
-    """A process that forks daemons. It ends with this one, or when it is closed; its daemons go on."""
+    """A process that forks others. It ends with this one, or when it is closed; what it forked goes on.
 
-    def __init__(self) -> None:
+    It has what it was started with: limits, privileges, time zone and hash seed. A `wrapper` is a command that takes
+    the stem's command line and changes some of that.
+    """
+
+    def __init__(self, wrapper: Sequence[str] = ()) -> None:
+        self.is_open = True
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, str(STEM), str(theirs.fileno()), "-m", "readyfs"],
+                [*wrapper, sys.executable, str(STEM), str(theirs.fileno()), "-m", "readyfs"],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
             )
 
-    def fork(self, arguments: Sequence[str], output: int) -> ForkedProcess:
-        """Start `readyfs` with arguments and our environment; its output and errors go to a descriptor of ours."""
+    def fork(self, arguments: Sequence[str], output: int, errors: int) -> ForkedProcess:
+        """Start `readyfs` with arguments and our environment; its output and errors go to descriptors of ours."""
         request = json.dumps({"arguments": list(arguments), "environment": dict(os.environ)}).encode()
+        rights = array.array("i", [output, errors])
         with adopting_orphans():
-            self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [output]))])
-            answer = self._socket.recv(64)
-        assert answer, "the stem has died"
+            try:
+                self._socket.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+                answer = self._socket.recv(64)
+            except BaseException:
+                self._give_up()
+                raise
+        assert answer.isdigit(), f"the stem gave no process: {answer!r}"
         return ForkedProcess(int(answer))
 
     def close(self) -> None:
         """End the stem."""
+        self.is_open = False
         self._socket.close()
         self._process.wait(10)
+
+    def _give_up(self) -> None:
+        """End the stem after a call that was interrupted, and what it may have forked for that."""
+        self._socket.settimeout(5)
+        try:
+            answer = self._socket.recv(64)
+        except OSError:
+            answer = b""
+        if answer.isdigit():
+            late = ForkedProcess(int(answer))
+            late.kill()
+            late.wait()
+        self._process.kill()
+        self.close()
+
+
+_stems: Final[dict[tuple[str, ...], Stem]] = {}
+
+
+def stem(wrapper: Sequence[str] = ()) -> Stem:
+    """Return this process's stem behind a wrapper, started when it is first asked for."""
+    key = tuple(wrapper)
+    if key not in _stems or not _stems[key].is_open:
+        _stems[key] = Stem(key)
+    return _stems[key]
+
+
+@atexit.register
+def _close_stems() -> None:
+    for one in _stems.values():
+        if one.is_open:
+            one.close()
+
+
+def run_forked(
+    arguments: Sequence[str], timeout: float, wrapper: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run `readyfs` to its end as `subprocess.run` does with `capture_output` and `text`."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = stem(wrapper).fork(arguments, output.fileno(), errors.fileno())
+        try:
+            status = process.wait(timeout)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        texts = []
+        for file in (output, errors):
+            file.seek(0)
+            texts.append(file.read())
+    return subprocess.CompletedProcess(["readyfs", *arguments], status, *texts)

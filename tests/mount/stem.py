@@ -3,9 +3,9 @@
     python stem.py DESCRIPTOR -m readyfs
 
 The descriptor is a socket to the parent. Each message on it holds arguments and environment of a daemon, as JSON, and
-with it comes the descriptor for its output; the answer is the daemon's process number. A daemon is forked twice, so
-that it loses its parent and falls to whoever asked. The last two arguments are for those who look for our processes in
-the process list.
+with it come the descriptors for its output and its errors; the answer is the daemon's process number. A daemon is
+forked twice, so that it loses its parent and falls to whoever asked. The last two arguments are for those who look for
+our processes in the process list.
 """
 
 from __future__ import annotations
@@ -18,19 +18,29 @@ import runpy
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Final
 
-PROGRAM: Final = ("readyfs.cli.main", "readyfs.cli.mount", "readyfs.daemon.run", "readyfs.state.open")
-"""What every daemon imports. None of it starts a thread, opens a file or keeps anything of the environment."""
+PROGRAM: Final = (
+    "readyfs.cli.check",
+    "readyfs.cli.main",
+    "readyfs.cli.mount",
+    "readyfs.check.run",
+    "readyfs.daemon.run",
+)
+"""What daemons and checks import. None of it starts a thread, opens a file or keeps anything of the environment."""
 
 
 def serve(connection: socket.socket) -> list[str] | None:
     """Fork whenever asked; return None when nobody asks any more, and in each new daemon its arguments."""
     while True:
-        message, rights, _, _ = connection.recvmsg(1 << 20, socket.CMSG_SPACE(4))
+        try:
+            message, rights, _, _ = connection.recvmsg(1 << 20, socket.CMSG_SPACE(2 * 4))
+        except ConnectionResetError:
+            return None  # whoever asked is gone, and did not take the last answer
         if not message:
             return None
-        (output,) = array.array("i", rights[0][2])
+        outputs = array.array("i", rights[0][2])
         ours, theirs = os.pipe()
         middle = os.fork()
         if middle == 0:
@@ -40,14 +50,15 @@ def serve(connection: socket.socket) -> list[str] | None:
                 os._exit(0)
             for descriptor in (ours, theirs, connection.detach()):
                 os.close(descriptor)
-            return become(json.loads(message), output)
+            return become(json.loads(message), outputs)
+        os.close(theirs)
         os.waitpid(middle, 0)  # only then has the daemon the parent that it is to have
-        connection.send(os.read(ours, 64))
-        for descriptor in (ours, theirs, output):
+        connection.send(os.read(ours, 64) or b"no process could be forked")
+        for descriptor in (ours, *outputs):
             os.close(descriptor)
 
 
-def become(request: dict[str, object], output: int) -> list[str]:
+def become(request: dict[str, object], outputs: Sequence[int]) -> list[str]:
     """Make this process what `subprocess` would have made of it; return the daemon's arguments."""
     arguments, environment = request["arguments"], request["environment"]
     assert isinstance(arguments, list)
@@ -55,9 +66,9 @@ def become(request: dict[str, object], output: int) -> list[str]:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    for number, output in enumerate(outputs, 1):
+        os.dup2(output, number)
+        os.close(output)
     return arguments
 
 

@@ -19,11 +19,10 @@ import pytest
 
 from readyfs.demo.producer import LogicalPartition, Run
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Daemon, Place, files_below, mounted, partition, start, take_down, wait_until
+from tests.mount.daemon import WITHOUT_DAC, Daemon, Place, files_below, mounted, partition, start, take_down, wait_until
 
 PAYLOAD = b"".join(b"line %06d\n" % number for number in range(50_000))
 
-WITHOUT_DAC = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search")
 """For a daemon that file permissions hold for, as they do for an ordinary user's, whoever starts it."""
 
 TROUBLED = [partition(), partition(date="2024-06-02")]
