@@ -32,9 +32,11 @@ class BoundStore:
         wait_until(lambda: bool(mounts_at(self.path)), "bindfs has mounted")
 
     def stop(self) -> None:
-        """Let every request hang from now on."""
+        """Let every request hang from now on: none is taken any more once this returns."""
         assert self._process is not None
+        tasks = list(Path(f"/proc/{self._process.pid}/task").iterdir())
         self._process.send_signal(signal.SIGSTOP)
+        wait_until(lambda: all(map(is_stopped, tasks)), "every thread of bindfs has stopped")
 
     def go_on(self) -> None:
         """Answer again, the requests that wait included."""
@@ -49,6 +51,14 @@ class BoundStore:
             self._process = None
         while mounts_at(self.path):
             subprocess.run(["umount", "--lazy", self.path], check=True, timeout=10)
+
+
+def is_stopped(task: Path) -> bool:
+    """Tell whether a thread has stopped, or ended (proc_pid_stat(5))."""
+    try:
+        return (task / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] == "T"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 @contextmanager
