@@ -86,6 +86,13 @@ def test_channel_that_no_server_can_have_is_refused(name: str, is_one: bool) -> 
             build(**given)
 
 
+def test_listening_without_the_driver_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a mount refuses it, so that `config check` never says OK to what a mount would not do."""
+    monkeypatch.setattr("readyfs.state.postgres.listen.find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="--state-listen needs psycopg"):
+        build(state="postgresql://db/x", raw="/r", state_listen="changes")
+
+
 def test_state_can_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "url").write_text(f"  {SECRET}  \nsecond line\n")
     assert build(state_file=str(tmp_path / "url"), raw="/r").state == SECRET

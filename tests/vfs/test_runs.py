@@ -271,7 +271,7 @@ def test_damage_of_runs_that_are_no_longer_current_is_dropped(place: Place) -> N
     other = Row(run=b"r2").partition
     place.runs.report_damage(RUN, named("gone"))
     place.runs.report_damage(other, named("gone"))
-    place.runs.forget_unless(lambda key, run_id: run_id == b"r2")
+    place.runs.drop_unless(lambda key, run_id: run_id == b"r2")
     assert place.runs.damaged() == [(other.key, other.run_id)]
 
 
@@ -330,7 +330,7 @@ def test_sealed_sizes_are_forgotten_with_the_run(place: Place) -> None:
     directory = place.write(ROW, b"whole")
     seal(place)
     cut_and_report(place, directory)
-    place.runs.forget_unless(lambda key, run_id: False)
+    place.runs.drop_unless(lambda key, run_id: False)
     assert not place.runs.damaged()
     assert seal(place).entries[PAYLOAD].stat.size == 1
 
@@ -340,7 +340,7 @@ def test_sealed_sizes_of_a_healed_run_are_forgotten_with_the_run(tmp_path: Path)
     cut_and_report(place, place.write(ROW, b"whole"))
     place.write(ROW, b"whole")
     seal(place)
-    place.runs.forget_unless(lambda key, run_id: False)
+    place.runs.drop_unless(lambda key, run_id: False)
     place.write(Row(run=b"r2"))
     seal(place, Row(run=b"r2").partition)  # takes the one place in the cache
     place.write(ROW, b"other size")

@@ -38,7 +38,7 @@ STATE_SHARE: Final = 0.8
 _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
 
-@click.command(cls=ReadyfsCommand, short_help="Find out what is wrong on this machine, and the line that mends it.")
+@click.command(cls=ReadyfsCommand, short_help="Find out what is wrong on this machine, and the command that fixes it.")
 @click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with an array of findings.")
 @click.option("--only", metavar="CHECK", multiple=True, help="Make only this check, repeatable.")
@@ -55,7 +55,7 @@ def doctor(
     limit_s: float,
     resolution: Resolution,
 ) -> ExitCode:
-    """Look for whatever keeps readyfs from mounting, following the state or being fast, and name what mends it.
+    """Look for whatever keeps readyfs from mounting, following the state or being fast, and name what fixes it.
 
     It needs no settings: with MOUNTPOINT, --state, --raw or --config it says more. It changes nothing and leaves no
     mount; it ends in about the time of --limit, whatever hangs. Exit code 12 if a problem was found.

@@ -33,7 +33,10 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     raw = find_raw(resolution)
     state_listen = get(table.STATE_LISTEN)
     if state_listen is not None:
-        _check_listening(state_listen, state)
+        # It comes with the SQL toolkit, which is slow to import.
+        from readyfs.state.postgres.listen import check_listening
+
+        check_listening(state, state_listen)
     filters = find_filters(resolution)
     files, required_files = find_files(resolution)
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
@@ -167,15 +170,6 @@ def find_warnings(resolution: Resolution) -> tuple[str, ...]:
         command = f"chmod o-r {escape_text(shlex.quote(str(place)))}"
         return (f"{shown} holds a password and can be read by every user; run `{command}`",)
     return ()
-
-
-def _check_listening(channel: str, state: str) -> None:
-    if not re.match(r"postgres(ql)?[+:]", state):
-        raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
-    # It comes with the SQL toolkit, which is slow to import.
-    from readyfs.state.postgres.listen import check_channel
-
-    check_channel(channel)
 
 
 def _refuse_bare_at(url: str, origin: Origin) -> str:

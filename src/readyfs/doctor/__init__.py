@@ -1,1 +1,1 @@
-"""What is wrong on this machine, and the line that mends it: `readyfs doctor`."""
+"""What is wrong on this machine, and the command that fixes it: `readyfs doctor`."""

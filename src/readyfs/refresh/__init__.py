@@ -1,1 +1,1 @@
-"""The refresh, the only thing that changes what a reader sees; enter at `refresher`, which also times it."""
+"""The refresh, the only thing that changes what a reader sees; enter at `refresher`; `schedule` times it."""

@@ -34,7 +34,7 @@ class DirectoryListings:
         self._runs = runs
         self._entries = entries
         self._name_timeout_s = name_timeout_s
-        self._read_ahead = look_ahead
+        self._ahead = look_ahead
 
     def listing(self, node: Node, stamp: int | None, may_block: bool) -> Listing:
         """Return the listing with a stamp, or without one the listing as of now.
@@ -100,8 +100,8 @@ class DirectoryListings:
             if not may_block:
                 raise
             view = self._runs.view(date.partition, relpath, may_block=True)
-            if not relpath and self._read_ahead is not None:
-                self._look_ahead(date, self._read_ahead)
+            if not relpath and self._ahead is not None:
+                self._look_at_next(date, self._ahead)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
 
@@ -122,7 +122,7 @@ class DirectoryListings:
 
         return Listing(view.stamp, lambda: names, entries_from, cacheable=False)
 
-    def _look_ahead(self, date: DateNode, look_ahead: LookAhead) -> None:
+    def _look_at_next(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
         directory = self._catalogs.in_force.catalog.directory(date.above)
         if not isinstance(directory, DateDirectory):

@@ -51,7 +51,7 @@ class Entries:
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._control_serials = count(1)
         self._catalogs = catalogs
-        self._look = presentation
+        self._presentation = presentation
         self._freshness = freshness
         self._inodes = inodes
 
@@ -62,20 +62,20 @@ class Entries:
                 catalog = self._catalogs.in_force.catalog
                 directory = catalog.directory(node.path)
                 time_ns = catalog.stamp_ns if directory is None else directory.changed_ns
-                return self._look.directory(node.inode, time_ns), self._look.name_timeout_s
+                return self._presentation.directory(node.inode, time_ns), self._presentation.name_timeout_s
             case DateNode():
-                return self._date_attributes(node), self._look.name_timeout_s
+                return self._date_attributes(node), self._presentation.name_timeout_s
             case RawNode():
                 return self._raw_attributes(node), FOREVER_S
             case BrokenNode():
                 time_ns = self._date_attributes(node.date_node).time_ns
                 if node.is_directory:
-                    return self._look.directory(node.inode, time_ns), 0.0
-                return self._look.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
+                    return self._presentation.directory(node.inode, time_ns), 0.0
+                return self._presentation.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
             case ControlNode() if node.name:
-                return self._look.file(node.inode, len(node.document), node.time_ns), FOREVER_S
+                return self._presentation.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:
-                return self._look.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
+                return self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
 
     def current_row(self, node: RunNode) -> Partition | None:
         """Return the row of a node's run as it stands now if the run is still current, else as it stood last."""
@@ -96,14 +96,14 @@ class Entries:
     def above_entry(self, path: tuple[bytes, ...], changed_ns: int, timeout_s: float) -> Entry:
         """Return the entry of a directory over the dates."""
         node = above_node(path)
-        return Entry(node, self._look.directory(node.inode, changed_ns), timeout_s, timeout_s)
+        return Entry(node, self._presentation.directory(node.inode, changed_ns), timeout_s, timeout_s)
 
     def date_entry(self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float) -> Entry:
         """Return the entry of a date directory: of its run, or of a path that two rows claim."""
         partition = None if meaning is AMBIGUOUS else meaning
         node = date_node(above, date, partition)
         time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
-        return Entry(node, self._look.directory(node.inode, time_ns), timeout_s, timeout_s)
+        return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
     def raw_entry(self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry) -> Entry:
         """Return the entry of what a sealed run holds in the directory `parent`."""
@@ -144,12 +144,12 @@ class Entries:
     def dot_entry(self, node: Node, index: int) -> Entry:
         """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
         inode = node.inode if index == 0 else parent_inode(node)
-        return Entry(node, self._look.directory(inode, 0), 0.0, 0.0)
+        return Entry(node, self._presentation.directory(inode, 0), 0.0, 0.0)
 
     def _date_attributes(self, node: DateNode) -> Attributes:
         partition = self.current_row(node)
         updated_at_ns = partition.updated_at_ns if partition is not None else NOT_SET
-        return self._look.directory(node.inode, date_time_ns(updated_at_ns, node.date))
+        return self._presentation.directory(node.inode, date_time_ns(updated_at_ns, node.date))
 
     def _make_raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int) -> Entry:
         assert date.partition is not None
@@ -159,5 +159,5 @@ class Entries:
 
     def _raw_attributes(self, node: RawNode) -> Attributes:
         if node.kind is NodeKind.RAW_DIRECTORY:
-            return self._look.directory(node.inode, node.stat.mtime_ns)
-        return self._look.file(node.inode, node.stat.size, node.stat.mtime_ns)
+            return self._presentation.directory(node.inode, node.stat.mtime_ns)
+        return self._presentation.file(node.inode, node.stat.size, node.stat.mtime_ns)

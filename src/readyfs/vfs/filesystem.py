@@ -97,7 +97,7 @@ class Filesystem:
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
         self._catalogs.publish(catalog)
-        self._runs.forget_unless(self._is_current)
+        self._runs.drop_unless(self._is_current)
 
     def broken_partitions(self) -> int:
         """Return how many ready partitions are known to be broken."""

@@ -11,7 +11,7 @@ from typing import Final
 
 MAX_WINDOW: Final = 32
 BUDGET_S: Final = 0.01
-"""How long the reader who asked may wait for runs that it did not ask for: on a slow store few are read ahead."""
+"""How long the reader who asked may wait for runs that it did not ask for: on a slow store few are looked at."""
 
 
 class LookAhead:

@@ -27,7 +27,7 @@ class Resolver:
         self._catalogs = catalogs
         self._runs = runs
         self._entries = entries
-        self._look = presentation
+        self._presentation = presentation
         self._freshness = freshness
 
     def find(self, parent: Node, name: bytes, may_block: bool) -> Entry | NegativeEntry:
@@ -52,16 +52,16 @@ class Resolver:
         match directory:
             case Branch() if name in directory.children:
                 changed_ns = directory.children[name].changed_ns
-                return self._entries.above_entry((*parent.path, name), changed_ns, self._look.name_timeout_s)
+                return self._entries.above_entry((*parent.path, name), changed_ns, self._presentation.name_timeout_s)
             case DateDirectory():
                 date = catalog.layout.parse_date_name(name)
                 meaning = directory.find(date) if date is not None else None
                 if date is not None and meaning is not None:
-                    return self._entries.date_entry(parent.path, date, meaning, self._look.name_timeout_s)
+                    return self._entries.date_entry(parent.path, date, meaning, self._presentation.name_timeout_s)
         if not parent.path and self._freshness.can_go_stale:
             # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
             return NegativeEntry(0.0)
-        return NegativeEntry(self._look.negative_timeout_s)
+        return NegativeEntry(self._presentation.negative_timeout_s)
 
     def _find_in_run(self, parent: RunNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
         date, relpath = place_in_run(parent)
@@ -69,7 +69,7 @@ class Resolver:
         if isinstance(view, RunView):
             found = view.entries.get(name)
             if found is None:
-                return NegativeEntry(self._look.name_timeout_s)
+                return NegativeEntry(self._presentation.name_timeout_s)
             return self._entries.raw_entry(date, relpath, view, found)
         if name not in view.names:
             raise BrokenRunError(view.cause)

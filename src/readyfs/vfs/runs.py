@@ -165,7 +165,7 @@ class Runs:
         with self._lock:
             return [(*run, damage.cause.kind) for run, damage in self._damage.items() if damage.cause is not None]
 
-    def forget_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
+    def drop_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""
         with self._lock:
             for run in [run for run in self._damage if not is_current(*run)]:

@@ -176,7 +176,7 @@ def test_name_that_no_channel_can_have_is_refused(channel: str) -> None:
 
 
 def test_state_that_cannot_notify_is_refused_without_its_secret() -> None:
-    with pytest.raises(UsageError, match="only PostgreSQL can") as caught:
+    with pytest.raises(UsageError, match="needs a state in PostgreSQL") as caught:
         Listener("mysql+pymysql://reader:hunter2@db/x", "changes", 5)
     assert "hunter2" not in str(caught.value)
 

@@ -19,11 +19,12 @@ import structlog
 import trio
 
 from readyfs.errors import UsageError
-from readyfs.state.url import parse_url, render_label, scrub
+from readyfs.state.url import parse_url, scrub, sqlite_path
 from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     import psycopg
+    import sqlalchemy as sa
 
 log = structlog.get_logger("readyfs.listen")
 
@@ -52,14 +53,7 @@ class Listener:
 
         `timeout_s` bounds the making of a connection.
         """
-        self._url = parse_url(url)
-        if self._url.get_backend_name() != "postgresql":
-            raise UsageError(
-                f"--state-listen: {render_label(self._url)} cannot notify, only PostgreSQL can", "leave it out"
-            )
-        if find_spec("psycopg") is None:
-            raise UsageError("--state-listen needs psycopg", "install readyfs with its extra postgres, or leave it out")
-        check_channel(channel)
+        self._url = check_listening(url, channel)
         self._channel = channel
         self._timeout_s = timeout_s
         self._jitter = jitter
@@ -156,10 +150,15 @@ class Listener:
         connection.pgconn.consume_input()
 
 
-def check_channel(channel: str) -> None:
-    """Raise `UsageError` unless a channel can have this name."""
+def check_listening(url: str, channel: str) -> sa.URL:
+    """Return a state's URL parsed; raise `UsageError` if it cannot notify, or no channel can have this name."""
+    if sqlite_path(url) is not None or (parsed := parse_url(url)).get_backend_name() != "postgresql":
+        raise UsageError("--state-listen needs a state in PostgreSQL, the only one that notifies", "leave it out")
+    if find_spec("psycopg") is None:
+        raise UsageError("--state-listen needs psycopg", "install readyfs with its extra postgres, or leave it out")
     if not channel or "\0" in channel or len(channel.encode("utf-8", "surrogateescape")) > MAX_NAME_BYTES:
         raise UsageError(
             f"--state-listen: '{escape_text(channel)}' is no name of a channel",
             f"give one of 1 to {MAX_NAME_BYTES} bytes, as in NOTIFY",
         )
+    return parsed
