@@ -18,7 +18,7 @@ TOGETHER: Final = {
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
     """Gives the next test to whoever is free; files of one group stay together and come first.
 
-    Groups by mark (`--dist=loadgroup`) do nothing in pytest-xdist 3.8.0 under pytest 9.2, without a word.
+    Groups by mark do nothing in pytest-xdist 3.8.0 under pytest 9.2: see `findings/`.
     """
 
     def _split_scope(self, nodeid: str) -> str:
