@@ -33,7 +33,7 @@ def present() -> set[str]:
 @pytest.mark.parametrize(
     "works",
     [
-        ("walk", "ls", "find", "du"),
+        pytest.param(("walk", "ls", "find", "du"), marks=pytest.mark.long),
         pytest.param(("small", "small-parallel", "duckdb"), marks=pytest.mark.long),
         pytest.param(("large", "large-cold", "large-random", "large-mmap", "large-parallel"), marks=pytest.mark.long),
     ],

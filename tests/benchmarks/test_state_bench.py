@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.state.__main__ import main
 from benchmarks.state.shape import UNREADY_PERCENT, usual_shape
-from benchmarks.state.stores import SQLITE_WAL, TITLES
+from benchmarks.state.stores import SQLITE, TITLES
 from tests.benchmarks.test_bench_runs import mounts_below, processes_about
 
 
@@ -48,7 +48,7 @@ def run(tmp_path: Path, *words: str) -> dict[str, dict[str, dict[str, dict[str, 
 
 
 @pytest.mark.parametrize(
-    "store", [pytest.param(store, marks=[pytest.mark.long] if store == SQLITE_WAL else []) for store in TITLES]
+    "store", [pytest.param(store, marks=[] if store == SQLITE else [pytest.mark.long]) for store in TITLES]
 )
 def test_quick_run_measures_everything_on_each_store(store: str, tmp_path: Path, temporary: Path) -> None:
     found = run(tmp_path, "--stores", store, "--sizes", "2500", "--only", "ready,quiet,changes,find")
@@ -91,7 +91,7 @@ def test_report_is_recorded_with_its_plots(tmp_path: Path, monkeypatch: pytest.M
     assert "ready-s" in json.loads((tmp_path / "performance-state.json").read_text())["figures"]
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def test_interrupted_run_leaves_nothing(store: str, tmp_path: Path, temporary: Path) -> None:
     # Not as a program, which would have mounts of its own that vanish with it.
     program = "import sys; from benchmarks.state.__main__ import main; main(sys.argv[1:])"

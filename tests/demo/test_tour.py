@@ -80,7 +80,7 @@ def test_tour_takes_every_step_and_unmounts(tmp_path: Path) -> None:
     assert mounts_at(tmp_path / "demo" / "mount") == []
 
 
-@pytest.mark.parametrize("seed", ["1", "2"])
+@pytest.mark.parametrize("seed", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_smallest_world_has_something_to_show_for_every_step(tmp_path: Path, seed: str) -> None:
     size = ["--customers", "1", "--queries", "1", "--days", str(TOUR_DAYS), "--seed", seed]
     done = run(str(tmp_path), "--no-wait", *size)

@@ -31,7 +31,7 @@ def test_every_side_answers_alike(world: World) -> None:
     run(
         world,
         settings(
-            max_examples=40,
+            max_examples=24,
             stateful_step_count=50,
             deadline=None,
             derandomize=True,
