@@ -15,6 +15,9 @@ READER: Final = "reader"
 READER_PASSWORD: Final = "p@ss:w/rd hunter2"
 """With everything in it that has to be escaped in a URL."""
 
+EMPTY: Final = "empty"
+"""A database with an empty table, of which all others are copies: that takes half as long as making one."""
+
 CREATE_TABLE: Final = """
 CREATE TABLE partition_state(
     source          TEXT        NOT NULL,
@@ -45,9 +48,13 @@ ON CONFLICT (source, customer_id, query_name, logical_date) DO UPDATE SET
 _KEY: Final = "source = %s AND customer_id = %s AND query_name = %s AND logical_date = %s"
 
 
-def make_reader(server: PostgresServer) -> None:
-    """Make the role that the state URLs of tests name: it may log in and nothing else."""
+def prepare(server: PostgresServer) -> None:
+    """Make the role that the state URLs of tests name, which may log in and nothing else, and a database to copy."""
     server.execute(f"CREATE ROLE {READER} LOGIN PASSWORD '{READER_PASSWORD}'")
+    server.execute(f"CREATE DATABASE {EMPTY}")
+    empty = StateDatabase(server, EMPTY)
+    empty.execute(CREATE_TABLE)
+    empty.execute(GRANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,9 @@ class StateDatabase:
 
     @classmethod
     def create(cls, server: PostgresServer, name: str) -> StateDatabase:
-        """Make a database with an empty table."""
-        server.execute(f'CREATE DATABASE "{name}"')
-        database = cls(server, name)
-        database.execute(CREATE_TABLE)
-        database.execute(GRANT)
-        return database
+        """Make a database with an empty table, in a server that was prepared."""
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE {EMPTY}')
+        return cls(server, name)
 
     def drop(self) -> None:
         """Drop the database with all sessions in it; the server must be running."""

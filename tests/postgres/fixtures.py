@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres.database import StateDatabase, make_reader
+from tests.postgres.database import StateDatabase, prepare
 from tests.postgres.server import PostgresServer
 
 _numbers = itertools.count(1)
@@ -15,10 +15,10 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres_template() -> Iterator[PostgresServer]:
-    """A stopped server with the role `reader`, for others to copy."""
+    """A stopped server with the role `reader` and an empty state table, for others to copy."""
     with PostgresServer.make() as server:
         server.start()
-        make_reader(server)
+        prepare(server)
         server.stop()
         yield server
 
