@@ -16,7 +16,7 @@ from benchmarks.sites import LOCK_PATIENCE_S, MB
 from benchmarks.state.generate import INSERT, TABLE, fill_postgresql, fill_sqlite
 from benchmarks.state.shape import COLUMNS, Row, Shape
 from readyfs.demo.producer import LogicalPartition
-from tests.postgres.database import READER, READER_PASSWORD, make_reader
+from tests.postgres.database import READER, READER_PASSWORD, prepare
 from tests.postgres.server import PostgresServer
 
 SQLITE: Final = "sqlite"
@@ -218,7 +218,7 @@ class Stores:
             try:
                 self._server = PostgresServer.make(**_SERVER)
                 self._server.start()
-                make_reader(self._server)
+                prepare(self._server)
             except (AssertionError, OSError, psycopg.Error) as error:
                 raise BenchmarkError(f"there is no PostgreSQL server: {error}") from error
         return self._server
