@@ -34,6 +34,8 @@ def sends(daemon: Daemon, **expected: int) -> Iterator[None]:
         assert isinstance(requests, dict)
         return Counter(requests)
 
+    # The kernel sends a file's RELEASE after close(2) has returned.
+    wait_until(lambda: daemon.count("open_handles") == 0, "what was closed before is released")
     before = sent()
     yield
     wait_until(lambda: (sent() - before).total() >= sum(expected.values()), "the requests were sent")
