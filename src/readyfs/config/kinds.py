@@ -133,7 +133,7 @@ def switch(
 
 
 def mode(name: str, group: Group, help: str, default: int) -> Setting[int]:
-    """Return a setting that is a file mode in octal, without any write, set-id or sticky bit."""
+    """Return a setting that is a file mode in octal: of write bits the owner's alone, no set-id or sticky bit."""
 
     def parse(given: tuple[str, ...]) -> int:
         word = _parse_text(given)
@@ -141,10 +141,10 @@ def mode(name: str, group: Group, help: str, default: int) -> Setting[int]:
         if not digits or len(digits) > 5 or digits.strip("01234567"):
             raise UsageError(f"{escape_text(word)!r} is not an octal mode", f"write four digits such as {default:04o}")
         bits = int(digits, 8)
-        if bits & ~0o555:
+        if bits & ~0o755:
             raise UsageError(
-                f"the mode {word} has a write, set-id or sticky bit",
-                f"use read and execute bits only, such as {default:04o}",
+                f"the mode {word} lets group or others write, or has a set-id or sticky bit",
+                f"use read and execute bits and the owner's write bit only, such as {default:04o}",
             )
         return bits
 

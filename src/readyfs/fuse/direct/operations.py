@@ -24,8 +24,8 @@ from readyfs.fuse.direct.protocol import (
 from readyfs.fuse.direct.reads import Reads
 from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
 from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
-from readyfs.layout import MAX_NAME_BYTES
-from readyfs.vfs.attributes import IO_BYTES, NegativeEntry
+from readyfs.vfs.attributes import NegativeEntry
+from readyfs.vfs.capacity import CAPACITY
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.inode_number import InodeNumber
 
@@ -121,8 +121,7 @@ class Operations:
     # ---- the rest -----------------------------------------------------------------------------------------------
 
     def _statfs(self, request: Request, may_block: bool) -> Answer:
-        partitions = self._fs.in_force.catalog.partitions
-        return Answer(STATFS_OUT.pack(0, 0, 0, partitions, 0, IO_BYTES, MAX_NAME_BYTES, IO_BYTES, 0))
+        return Answer(STATFS_OUT.pack(*CAPACITY, 0))
 
     def _getxattr(self, request: Request, may_block: bool) -> Answer:
         size, _ = GETXATTR_IN.unpack_from(request.body)

@@ -20,10 +20,10 @@ import trio
 from readyfs.errors import FilesystemError, RawStoreUnresponsiveError, WouldBlockError
 from readyfs.fuse.errno_table import ABSENT, READ_ONLY, UNSUPPORTED, errno_of
 from readyfs.fuse.pyfuse3.raw_calls import RawCalls
-from readyfs.layout import MAX_NAME_BYTES
 from readyfs.metrics.durations import BEGUN
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.attributes import FOREVER_S, IO_BYTES, Attributes, Entry, NegativeEntry
+from readyfs.vfs.capacity import CAPACITY
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.inode_number import InodeNumber
@@ -184,13 +184,12 @@ class Operations(pyfuse3.Operations):
 
     @_handler
     async def statfs(self, ctx: object) -> pyfuse3.StatvfsData:
-        """STATFS: no blocks of our own, one file per partition."""
+        """STATFS."""
         data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = IO_BYTES
-        data.f_blocks = data.f_bfree = data.f_bavail = 0
-        data.f_files = self._fs.in_force.catalog.partitions
-        data.f_ffree = data.f_favail = 0
-        data.f_namemax = MAX_NAME_BYTES
+        data.f_blocks, data.f_bfree, data.f_bavail = CAPACITY.blocks, CAPACITY.free_blocks, CAPACITY.available_blocks
+        data.f_files, data.f_ffree, data.f_favail = CAPACITY.files, CAPACITY.free_files, CAPACITY.free_files
+        data.f_bsize, data.f_frsize = CAPACITY.block_bytes, CAPACITY.fragment_bytes
+        data.f_namemax = CAPACITY.name_bytes
         return data
 
     @_handler

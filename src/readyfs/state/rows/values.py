@@ -17,8 +17,11 @@ from readyfs.text import escape_text
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _SECOND_NS: Final = 1_000_000_000
-_TIME_LIMIT_NS: Final = 2**63
-_OUTSIDE: Final = "is before 1970 or does not fit 63 bits of nanoseconds"
+_EARLIEST_NS: Final = 0
+_LATEST_NS: Final = 2**63 - 1
+"""What 63 bits hold ends in April 2262."""
+_ENDLESS: Final = {b"infinity": _LATEST_NS, b"-infinity": _EARLIEST_NS}
+"""PostgreSQL's words for times before and after all others."""
 _COUNT_LIMIT: Final = 2**63
 _MAX_DIGITS: Final = 40
 """More than any 128-bit number needs; longer ones are not worth converting."""
@@ -121,7 +124,8 @@ def parse_updated_at(value: object) -> int:
 
     Takes ISO 8601 text (without an offset it is UTC; digits beyond microseconds are cut), a `datetime`, a date, and a
     number since the epoch as number or text: seconds below 1e11, milliseconds below 1e14, microseconds below 1e17,
-    nanoseconds above. The result must fit [0, 2**63).
+    nanoseconds above. It is only shown, so that what does not fit [0, 2**63) becomes the nearer end of that and
+    withholds no row.
     """
     match value:
         case bytes():
@@ -251,31 +255,31 @@ def _parse_time_text(text: bytes) -> int:
         return _since_epoch(_parse_timestamp(text))
     if _NUMBER.fullmatch(text) is not None:
         return _parse_unix(Decimal(text.decode("ascii")))
+    if text in _ENDLESS:
+        return _ENDLESS[text]
     ordinal = parse_date(text)
     if ordinal is None:
         raise BadValueError("is not a time")
-    return _fit((ordinal - _EPOCH.toordinal()) * 86_400 * _SECOND_NS)
+    return _clamp((ordinal - _EPOCH.toordinal()) * 86_400 * _SECOND_NS)
 
 
 def _since_epoch(value: datetime.datetime) -> int:
     # Subtracting from an aware epoch is exact and never goes through a float, unlike `timestamp`.
     delta = (value.replace(tzinfo=datetime.UTC) if value.tzinfo is None else value) - _EPOCH
     ns = (delta.days * 86_400 + delta.seconds) * _SECOND_NS + delta.microseconds * 1_000
-    return _fit(ns)
+    return _clamp(ns)
 
 
 def _parse_unix(value: Decimal | float) -> int:
     # Through the shortest text that gives a float: its binary value would show its rounding as nanoseconds.
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    if not number.is_finite():
-        raise BadValueError("is not a finite number")
-    if not 0 <= number < _TIME_LIMIT_NS:
-        raise BadValueError(_OUTSIDE)
+    if number.is_nan():
+        raise BadValueError("is not a number")
+    if not 0 <= number <= _LATEST_NS:
+        return _EARLIEST_NS if number < 0 else _LATEST_NS
     unit = next((unit for limit, unit in _UNIX_UNITS if number < limit), 1)
-    return _fit(int(number * unit))
+    return _clamp(int(number * unit))
 
 
-def _fit(ns: int) -> int:
-    if not 0 <= ns < _TIME_LIMIT_NS:
-        raise BadValueError(_OUTSIDE)
-    return ns
+def _clamp(ns: int) -> int:
+    return min(max(ns, _EARLIEST_NS), _LATEST_NS)
