@@ -163,12 +163,18 @@ def test_max_staleness_can_be_switched_off_again() -> None:
     assert resolve({"max-staleness": ("none",)}, READYFS_MAX_STALENESS="1m").get(table.MAX_STALENESS) is None
 
 
-@pytest.mark.parametrize("word", ["0644", "0222", "4555", "1555", "2444", "777"])
-def test_mode_with_write_set_id_or_sticky_bits_is_refused(word: str) -> None:
-    """V9: modes carry no write, set-id or sticky bit."""
+@pytest.mark.parametrize("word", ["0664", "0622", "4555", "1555", "2444", "777"])
+def test_mode_with_which_others_write_and_set_id_or_sticky_bits_are_refused(word: str) -> None:
+    """V9: of write bits the owner's alone, no set-id or sticky bit."""
     for name in ("file-mode", "dir-mode"):
-        with pytest.raises(UsageError, match="write, set-id or sticky bit"):
+        with pytest.raises(UsageError, match="lets group or others write, or has a set-id or sticky bit"):
             resolve({name: (word,)})
+
+
+@pytest.mark.parametrize("word", ["0644", "755", "0o600"])
+def test_mode_may_show_the_write_bit_of_the_owner(word: str) -> None:
+    """V9."""
+    assert resolve({"file-mode": (word,)}).get(table.FILE_MODE) == int(word.removeprefix("0o"), 8)
 
 
 @pytest.mark.parametrize("word", ["", "rw", "0888", "0x1", "-444", "0o", "0000000444"])

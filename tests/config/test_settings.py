@@ -28,6 +28,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "allow-other": ("false", "true", "false"),
     "uid": ("1001", "1002", "1003"),
     "gid": ("1001", "1002", "1003"),
+    "file-times": ("published", "published", "published"),
     "file-mode": ("0400", "0440", "0004"),
     "dir-mode": ("0500", "0550", "0005"),
     "raw-threads": ("1", "2", "3"),

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import mmap
 import os
+import shutil
 import stat
+import subprocess
+import tempfile
 import time
 from pathlib import Path
 
-from tests.mount.daemon import Daemon, Place, mounted, partition, running
+import pytest
+
+from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running
 
 
 def at(hour: int) -> datetime.datetime:
@@ -210,8 +217,86 @@ def test_statfs_names_the_limits(place: Place, engine: str) -> None:
         seen = os.statvfs(daemon.path)
         assert seen.f_namemax == 255
         assert seen.f_frsize > 0
-        assert seen.f_bavail == 0
         assert seen.f_flag & os.ST_RDONLY
+
+
+def test_statfs_has_nothing_to_fill(place: Place, engine: str) -> None:
+    """V9: df names no share in use, of bytes or of files, and nobody takes the mount for a full disk."""
+    place.producer.write_and_publish(partition(), "r1", b"x")
+    with mounted(place, engine=engine) as daemon:
+        seen = os.statvfs(daemon.path)
+        assert (seen.f_blocks, seen.f_bfree, seen.f_bavail) == (0, 0, 0)
+        assert (seen.f_files, seen.f_ffree, seen.f_favail) == (0, 0, 0)
+        assert shutil.disk_usage(daemon.path) == (0, 0, 0)
+        for option in ("--block-size=1", "--inodes"):
+            done = subprocess.run(["df", option, daemon.path], capture_output=True, text=True, timeout=30, check=True)
+            _, line = done.stdout.splitlines()
+            assert line.split()[1:] == ["0", "0", "0", "-", str(daemon.path)]
+
+
+def test_placeholder_of_a_broken_file_is_whole_pages(place: Place, engine: str) -> None:
+    """V10: a program that reads only the end of a file to know its size reads what fails."""
+    part = partition()
+    place.producer.set_ready(part, "lost")
+    with mounted(place, engine=engine) as daemon:
+        seen = daemon.of(part).stat()
+        assert seen.st_size > 0
+        assert seen.st_size % mmap.PAGESIZE == 0
+        assert seen.st_blocks > 0
+        done = subprocess.run(["wc", "-c", daemon.of(part)], capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert "Input/output error" in done.stderr
+
+
+def test_write_bit_of_the_owner_may_be_shown_and_permits_nothing(place: Place, engine: str) -> None:
+    """V9: with --file-mode 0644 and --dir-mode 0755; access(2) and every change still say that it is read-only."""
+    part = partition()
+    place.producer.write_and_publish(part, "r1", b"x")
+    with mounted(place, "--file-mode", "0644", "--dir-mode", "0755", engine=engine) as daemon:
+        assert daemon.of(part).stat().st_mode == stat.S_IFREG | 0o644
+        assert daemon.directory(part).stat().st_mode == stat.S_IFDIR | 0o755
+        for path in (daemon.path, daemon.directory(part), daemon.of(part)):
+            assert not os.access(path, os.W_OK)
+        with fails_with(errno.EROFS):
+            os.open(daemon.of(part), os.O_WRONLY)
+        with fails_with(errno.EROFS):
+            (daemon.directory(part) / "new").touch()
+
+
+COPIES = {
+    "rsync": "rsync -aHX {mount}/c1 {to}/ && rsync -aHX {mount}/c1 {to}/",
+    "cp": "cp -r {mount}/c1 {to}/ && cp -r {mount}/c1 {to}/",
+    "cp -a": "cp -a {mount}/c1 {to}/ && cp -a {mount}/c1 {to}/",
+    "tar": "for i in 1 2; do tar -C {mount} -cf - c1 | tar -C {to} -xf - || exit 1; done",
+}
+
+
+@pytest.mark.parametrize("copies", COPIES.values(), ids=COPIES)
+def test_ordinary_user_copies_twice_and_removes_a_copy_where_the_write_bit_is_shown(
+    place: Place, engine: str, copies: str
+) -> None:
+    """V9: what a copy takes over are the modes, and without a write bit its owner can neither refresh nor remove it."""
+    part = partition()
+    place.producer.write_and_publish(part, "r1", b"x")
+    with (
+        tempfile.TemporaryDirectory() as to,
+        mounted(place, "--file-mode", "0644", "--dir-mode", "0755", engine=engine) as daemon,
+    ):
+        os.chown(to, 65534, 65534)
+        for path in (place.base, *place.base.parents[:-1]):
+            path.chmod(path.stat().st_mode | 0o111)
+        script = copies.format(mount=daemon.path, to=to)
+        whole = f"umask 022; {{ {script}; }} && cat {to}/{part.path}/payload.jsonl && rm -r {to}/c1"
+        done = subprocess.run(
+            ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", whole],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd="/",
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
+        assert os.listdir(to) == []
 
 
 def test_relative_entries_lead_up_and_stay(place: Place, engine: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.mount.daemon import Place, mounted, partition
 
 BAD_DATES = ["yesterday", "2024-13-45", "2024-06", 3.5, b"\xff\xff", "", "2024-06-01T05:00:00", 99999999]
@@ -53,3 +55,21 @@ def test_dates_of_every_type_are_one_name(place: Place, engine: str) -> None:
             assert os.listdir(daemon.path / f"{customer}/q1") == ["2024-06-01"]
             assert daemon.of(partition(customer=str(customer))).read_bytes() == b"%d\n" % customer
         assert daemon.withheld() == {}
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+00:00"])
+def test_time_that_cannot_be_shown_withholds_nothing(place: Place, engine: str, moment: str) -> None:
+    """V15: `updated_at` is only shown, so that another end of time is shown for it; what follows goes on as ever."""
+    place.producer.write_run(partition(), "r1", b"x\n")
+    place.insert("s1", "c1", "q1", "2024-06-01", "r1", updated_at=moment)
+    with mounted(place, engine=engine) as daemon:
+        assert daemon.withheld() == {}
+        assert daemon.of(partition()).read_bytes() == b"x\n"
+        expected = 2**63 - 1 if moment > "2024" else 0
+        assert daemon.directory(partition()).stat().st_mtime_ns == expected
+        before = (daemon.path / "c1/q1").stat().st_mtime_ns
+        place.producer.write_and_publish(partition(date="2024-06-02"), "r1", b"y\n")
+        daemon.refresh()
+        assert (daemon.path / "c1/q1").stat().st_mtime_ns > before
+        assert daemon.of(partition(date="2024-06-02")).read_bytes() == b"y\n"
+        assert os.getxattr(daemon.of(partition()), "user.readyfs.updated_at")[:4] in (b"2262", b"1970")

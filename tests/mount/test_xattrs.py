@@ -6,6 +6,9 @@ import datetime
 import errno
 import os
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.mount.daemon import Place, fails_with, mounted, partition
 
@@ -126,7 +129,7 @@ def test_unknown_attributes_are_refused_in_the_way_tools_understand(place: Place
                     os.getxattr(path, name)
 
 
-def test_without_xattrs_the_kernel_stops_asking(place: Place, engine: str) -> None:
+def test_without_xattrs_the_kernel_stops_asking_for_values(place: Place, engine: str) -> None:
     """V9: --no-xattrs answers ENOSYS once, which callers see as EOPNOTSUPP."""
     part = partition()
     place.producer.write_and_publish(part, "r1", b"x\n")
@@ -135,8 +138,26 @@ def test_without_xattrs_the_kernel_stops_asking(place: Place, engine: str) -> No
             for path in (daemon.path, daemon.of(part)):
                 with fails_with(errno.EOPNOTSUPP):
                     os.getxattr(path, PREFIX + "run_id")
-                with fails_with(errno.EOPNOTSUPP):
-                    os.listxattr(path)
-        assert daemon.requests("getxattr") == daemon.requests("listxattr") == 1
+                assert os.listxattr(path) == []
+        assert daemon.requests("getxattr") == 1
         subprocess.run(["ls", "-lR", daemon.path], capture_output=True, timeout=30, check=True)
         assert daemon.requests("getxattr") == 1
+
+
+COPIES = {
+    "tar": ("tar", "--xattrs", "-cf", "{to}/copy.tar", "-C", "{mount}", "c1"),
+    "rsync": ("rsync", "-aHX", "{mount}/c1", "{to}"),
+    "cp": ("cp", "--recursive", "--preserve=all", "{mount}/c1", "{to}"),
+    "ls": ("ls", "-lR", "{mount}"),
+}
+
+
+@pytest.mark.parametrize("command", COPIES.values(), ids=COPIES)
+def test_without_xattrs_copies_say_nothing(place: Place, engine: str, command: tuple[str, ...], tmp_path: Path) -> None:
+    """V9: an empty list is no failure, which tar would report for each file."""
+    place.producer.write_and_publish(partition(), "r1", b"x\n")
+    (tmp_path / "to").mkdir()
+    with mounted(place, "--no-xattrs", engine=engine) as daemon:
+        words = [word.format(mount=daemon.path, to=tmp_path / "to") for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+        assert done.stderr == ""

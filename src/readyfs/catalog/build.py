@@ -35,19 +35,26 @@ _VERDICTS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class CatalogShape:
-    """What, beside the rows, decides what a path means; all of it goes into the fingerprint."""
+    """What, beside the rows, decides what a path means; all of it goes into the fingerprint.
+
+    `published_times` says that the times of files come from the rows.
+    """
 
     layout: MountLayout
     raw_layout: RawLayout
     files: tuple[str, ...] = ()
     required_files: tuple[str, ...] = ()
+    published_times: bool = False
 
     def digest_parts(self) -> tuple[bytes, ...]:
         """Return the settings as byte strings for hashing."""
         raw = self.raw_layout
         texts = (self.layout.template, raw.template, raw.encoding.value, str(len(self.files)))
         # A pattern for names that are not UTF-8 comes as surrogates.
-        return tuple(os.fsencode(text) for text in (*texts, *sorted(self.files), *sorted(self.required_files)))
+        names = (*sorted(self.files), *sorted(self.required_files))
+        # No name of a required file holds a slash.
+        times = ("/published-times",) if self.published_times else ()
+        return tuple(os.fsencode(text) for text in (*texts, *names, *times))
 
 
 @dataclass(frozen=True, slots=True)

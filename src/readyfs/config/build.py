@@ -64,6 +64,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         xattrs=get(table.XATTRS),
         uid=get(table.UID),
         gid=get(table.GID),
+        file_times=get(table.FILE_TIMES),
         file_mode=get(table.FILE_MODE),
         dir_mode=get(table.DIR_MODE),
         allow_other=get(table.ALLOW_OTHER),

@@ -10,6 +10,7 @@ from readyfs.layout import MountLayout, RawLayout
 from readyfs.log import LogFormat, LogLevel
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
+from readyfs.vfs.attributes import FileTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Config:
     xattrs: bool
     uid: int
     gid: int
+    file_times: FileTimes
     file_mode: int
     dir_mode: int
     allow_other: bool

@@ -31,6 +31,7 @@ from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log import LogFormat, LogLevel
 from readyfs.privileges import Capability, has_capability
 from readyfs.state.store import StateTable
+from readyfs.vfs.attributes import FileTimes
 
 
 def _runtime_dir(environ: Mapping[str, str]) -> Path:
@@ -198,8 +199,19 @@ GID = account(
     lambda _: os.getegid(),
     lambda name: grp.getgrnam(name).gr_gid,
 )
-FILE_MODE = mode("file-mode", Group.MOUNT, "Mode of files, in octal and without write bits.", 0o444)
-DIR_MODE = mode("dir-mode", Group.MOUNT, "Mode of directories, in octal and without write bits.", 0o555)
+FILE_TIMES = choice(
+    "file-times",
+    Group.MOUNT,
+    "What the times of files say: raw is when the raw file was written, published is updated_at of the partition's "
+    "row, which moves when it switches to another run.",
+    FileTimes.RAW,
+)
+FILE_MODE = mode(
+    "file-mode", Group.MOUNT, "Mode of files, in octal; of write bits the owner's alone may be shown.", 0o444
+)
+DIR_MODE = mode(
+    "dir-mode", Group.MOUNT, "Mode of directories, in octal; of write bits the owner's alone may be shown.", 0o555
+)
 ALLOW_OTHER = switch(
     "allow-other",
     Group.MOUNT,

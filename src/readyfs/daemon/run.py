@@ -48,6 +48,7 @@ from readyfs.state.open import open_state
 from readyfs.state.postgres.listen import Listener
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
+from readyfs.vfs.attributes import FileTimes
 from readyfs.vfs.freshness import Freshness
 
 log = structlog.get_logger("readyfs.daemon")
@@ -78,7 +79,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     if config.state_listen is not None:
         listener = Listener(config.state, config.state_listen, config.state_timeout_s)
     store = open_state(config.state, config.table, config.filters, config.state_timeout_s, config.full_interval_s)
-    loader = CatalogLoader(store, CatalogShape(config.layout, config.raw_layout, config.files, config.required_files))
+    loader = CatalogLoader(store, _catalog_shape(config))
     try:
         prepare_runtime_dir(config.runtime_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
@@ -231,3 +232,8 @@ def _build(
         wishes,
         on_ready,
     )
+
+
+def _catalog_shape(config: Config) -> CatalogShape:
+    published_times = config.file_times is FileTimes.PUBLISHED
+    return CatalogShape(config.layout, config.raw_layout, config.files, config.required_files, published_times)

@@ -200,7 +200,8 @@ class Refresher:
             return Delta()
         delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog)
         self._fs.publish(loaded.catalog)
-        await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
+        plan = plan_invalidations(delta, self._fs.inodes, published_times=self._fs.published_times)
+        await self._notifications.invalidate(plan)
         return delta
 
     # ---- outages and age (V11) ------------------------------------------------------------------------------

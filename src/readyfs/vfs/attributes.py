@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
+from enum import StrEnum
+from mmap import PAGESIZE
 from typing import Final, NamedTuple
 
 from readyfs.partition import NOT_SET
@@ -17,10 +19,17 @@ BLOCK_BYTES: Final = 512
 """The unit of st_blocks, whatever st_blksize is (stat(2))."""
 IO_BYTES: Final = 128 * 1024
 """st_blksize: what a tool should read at a time."""
-BROKEN_FILE_BYTES: Final = 1
-"""A broken file must not look empty: readers skip empty files without a word."""
+BROKEN_FILE_BYTES: Final = PAGESIZE
+"""The size of a broken file: whole pages and not empty, so that nobody takes it for read unread (decision 0026)."""
 _EPOCH_ORDINAL: Final = 719163
 _DAY_NS: Final = 86_400_000_000_000
+
+
+class FileTimes(StrEnum):
+    """What the times of a file say: --file-times."""
+
+    RAW = "raw"
+    PUBLISHED = "published"
 
 
 class Attributes(NamedTuple):
@@ -64,6 +73,7 @@ class Presentation:
     dir_mode: int = 0o555
     name_timeout_s: float = 60.0
     xattrs: bool = True
+    file_times: FileTimes = FileTimes.RAW
 
     @property
     def negative_timeout_s(self) -> float:

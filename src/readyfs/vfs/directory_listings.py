@@ -105,9 +105,11 @@ class DirectoryListings:
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
 
+        published_ns = self._entries.published_ns(node)
+
         def entries_from(start: int) -> Iterator[tuple[bytes, Entry]]:
             for name, found in islice(view.entries.items(), start, None):
-                yield name, self._entries.raw_entry(date, relpath, view, found)
+                yield name, self._entries.raw_entry(date, relpath, view, found, published_ns)
 
         return Listing(view.stamp, lambda: view.entries, entries_from)
 

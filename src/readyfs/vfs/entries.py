@@ -13,7 +13,15 @@ from typing import Final
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
 from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, RawEntry
-from readyfs.vfs.attributes import BROKEN_FILE_BYTES, FOREVER_S, Attributes, Entry, Presentation, date_time_ns
+from readyfs.vfs.attributes import (
+    BROKEN_FILE_BYTES,
+    FOREVER_S,
+    Attributes,
+    Entry,
+    FileTimes,
+    Presentation,
+    date_time_ns,
+)
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.inode_number import NodeKind
@@ -105,11 +113,27 @@ class Entries:
         time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
         return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
-    def raw_entry(self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry) -> Entry:
+    def published_ns(self, directory: RunNode) -> int:
+        """Return what all times of what lies in a directory show, `NOT_SET` where they are the raw files' (V9).
+
+        Below the date it is inherited, so that a directory that somebody holds goes on as one tree.
+        """
+        if self._presentation.file_times is FileTimes.RAW:
+            return NOT_SET
+        if isinstance(directory, RawNode):
+            return directory.published_ns
+        partition = self.current_row(directory)
+        return partition.updated_at_ns if partition is not None else NOT_SET
+
+    def raw_entry(
+        self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry, published_ns: int
+    ) -> Entry:
         """Return the entry of what a sealed run holds in the directory `parent`."""
-        entry = view.answers.get(found.name)
+        entry = view.answers.get(found.name) if published_ns == NOT_SET else None
         if entry is None:
-            entry = view.answers.setdefault(found.name, self._make_raw_entry(date, parent, found, 0))
+            entry = self._make_raw_entry(date, parent, found, 0, published_ns)
+            if published_ns == NOT_SET:
+                entry = view.answers.setdefault(found.name, entry)
         known = self._inodes.peek(entry.node.inode)
         generation = 0
         while (
@@ -119,7 +143,7 @@ class Entries:
         ):
             # The kernel holds this number for a file that was since replaced: its pages must not be mixed.
             generation += 1
-            entry = self._make_raw_entry(date, parent, found, generation)
+            entry = self._make_raw_entry(date, parent, found, generation, published_ns)
             known = self._inodes.peek(entry.node.inode)
         return entry
 
@@ -151,13 +175,16 @@ class Entries:
         updated_at_ns = partition.updated_at_ns if partition is not None else NOT_SET
         return self._presentation.directory(node.inode, date_time_ns(updated_at_ns, node.date))
 
-    def _make_raw_entry(self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int) -> Entry:
+    def _make_raw_entry(
+        self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int, published_ns: int
+    ) -> Entry:
         assert date.partition is not None
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
-        node = raw_node(kind, date.partition, date.above, (*parent, found.name), found.stat, generation)
+        node = raw_node(kind, date.partition, date.above, (*parent, found.name), found.stat, generation, published_ns)
         return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
 
     def _raw_attributes(self, node: RawNode) -> Attributes:
+        time_ns = node.stat.mtime_ns if node.published_ns == NOT_SET else node.published_ns
         if node.kind is NodeKind.RAW_DIRECTORY:
-            return self._presentation.directory(node.inode, node.stat.mtime_ns)
-        return self._presentation.file(node.inode, node.stat.size, node.stat.mtime_ns)
+            return self._presentation.directory(node.inode, time_ns)
+        return self._presentation.file(node.inode, node.stat.size, time_ns)

@@ -24,7 +24,7 @@ from readyfs.errors import (
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
 from readyfs.raw.store import RawFile, RawStore
-from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
+from readyfs.vfs.attributes import Attributes, Entry, FileTimes, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.descriptors import KEPT, Descriptors
@@ -85,6 +85,7 @@ class Filesystem:
         self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
         self._xattrs_enabled = presentation.xattrs
+        self.published_times = presentation.file_times is FileTimes.PUBLISHED
         self._freshness = freshness
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------

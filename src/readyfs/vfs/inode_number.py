@@ -11,7 +11,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NewType, TypeAlias
 
-from readyfs.partition import Partition, SeriesKey, render_date
+from readyfs.partition import NOT_SET, Partition, SeriesKey, render_date
 
 InodeNumber = NewType("InodeNumber", int)
 ROOT_INODE: Final = InodeNumber(1)
@@ -58,11 +58,15 @@ def date_inode(partition: Partition) -> InodeNumber:
     return _number(_DATE_TEXT + _run_text(partition))
 
 
-def raw_inode(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int = 0) -> InodeNumber:
-    """Return the inode number of what lies at `relpath` within a sealed run."""
+def raw_inode(
+    kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int
+) -> InodeNumber:
+    """Return the inode number of what lies at `relpath` within a sealed run.
+
+    `published_ns` is `NOT_SET` where the times are the raw file's.
+    """
     what = _RAW_DIRECTORY_TEXT if kind is NodeKind.RAW_DIRECTORY else _RAW_FILE_TEXT
-    changed = _text((generation.to_bytes(4, "little"),)) if generation else b""
-    return _number(what + _run_text(partition) + _text(relpath) + changed)
+    return _number(what + _run_text(partition) + _text(relpath) + _text(_distinctions(generation, published_ns)))
 
 
 def run_identity(partition: Partition) -> Identity:
@@ -70,16 +74,24 @@ def run_identity(partition: Partition) -> Identity:
     return (*partition.key.series, render_date(partition.key.date), partition.run_id)
 
 
-def raw_identity(kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int) -> Identity:
+def raw_identity(
+    kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int
+) -> Identity:
     """Return what `raw_inode` hashes."""
     root = (LIVE,) if kind is NodeKind.RAW_DIRECTORY else ()
-    changed = (generation.to_bytes(4, "little"),) if generation else ()
-    return (kind.value, *root, *run_identity(partition), *relpath, *changed)
+    return (kind.value, *root, *run_identity(partition), *relpath, *_distinctions(generation, published_ns))
 
 
 # ---- the hash, and the texts that it is made of: those that many nodes share are made once ----------------------
 
 _HASH: Final = blake2b(digest_size=8)
+
+
+def _distinctions(generation: int, published_ns: int) -> Identity:
+    """Return what is told apart at one place of one run; neither part can be a name, and their lengths differ."""
+    changed = (generation.to_bytes(4, "little"),) if generation else ()
+    # The kernel keeps the attributes of sealed files for ever: another time has to be another file.
+    return changed if published_ns == NOT_SET else (*changed, b"/" + published_ns.to_bytes(8, "little"))
 
 
 def _number(text: bytes) -> InodeNumber:

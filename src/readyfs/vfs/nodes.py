@@ -10,7 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
-from readyfs.partition import Partition, render_date
+from readyfs.partition import NOT_SET, Partition, render_date
 from readyfs.raw.store import RawStat
 from readyfs.vfs.inode_number import (
     LIVE,
@@ -83,7 +83,8 @@ class RawNode(Node):
     """A directory or regular file of a sealed run.
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
-    says that it was replaced, though by its equal. `above` leads to the directory that holds the date.
+    says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
+    is what all its times show, `NOT_SET` where they are the raw file's.
     """
 
     partition: Partition
@@ -92,11 +93,12 @@ class RawNode(Node):
     stat: RawStat
     generation: int
     superseded: bool = False
+    published_ns: int = NOT_SET
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return raw_identity(self.kind, self.partition, self.relpath, self.generation)
+        return raw_identity(self.kind, self.partition, self.relpath, self.generation, self.published_ns)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -161,11 +163,19 @@ def raw_node(
     relpath: tuple[bytes, ...],
     stat: RawStat,
     generation: int = 0,
+    published_ns: int = NOT_SET,
 ) -> RawNode:
     """Return a node for what lies at `relpath` within a sealed run."""
-    number = raw_inode(kind, partition, relpath, generation)
+    number = raw_inode(kind, partition, relpath, generation, published_ns)
     return RawNode(
-        inode=number, kind=kind, partition=partition, above=above, relpath=relpath, stat=stat, generation=generation
+        inode=number,
+        kind=kind,
+        partition=partition,
+        above=above,
+        relpath=relpath,
+        stat=stat,
+        generation=generation,
+        published_ns=published_ns,
     )
 
 
@@ -209,7 +219,7 @@ def parent_inode(node: Node) -> InodeNumber:
         case RawNode():
             if len(node.relpath) == 1:
                 return date_inode(node.partition)
-            return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1])
+            return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1], 0, node.published_ns)
         case BrokenNode():
             if len(node.relpath) == 1:
                 return node.date_node.inode

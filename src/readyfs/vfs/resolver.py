@@ -70,7 +70,7 @@ class Resolver:
             found = view.entries.get(name)
             if found is None:
                 return NegativeEntry(self._presentation.name_timeout_s)
-            return self._entries.raw_entry(date, relpath, view, found)
+            return self._entries.raw_entry(date, relpath, view, found, self._entries.published_ns(parent))
         if name not in view.names:
             raise BrokenRunError(view.cause)
         return self._entries.broken_entry(date, (*relpath, name), view.names[name])
