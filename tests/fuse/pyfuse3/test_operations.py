@@ -35,7 +35,6 @@ CALLS: Final[dict[str, Call]] = {
     "open": lambda ops: ops.open(1, 0, None),
     "read": lambda ops: ops.read(1, 0, 1),
     "release": lambda ops: ops.release(1),
-    "statfs": lambda ops: ops.statfs(None),
     "getxattr": lambda ops: ops.getxattr(1, b"user.x", None),
     "listxattr": lambda ops: ops.listxattr(1, None),
 }
@@ -64,8 +63,6 @@ class FailingFilesystem:
     def __getattr__(self, name: str) -> object:
         if name == "is_in_memory":
             return lambda inode: self._in_memory
-        if name == "in_force":
-            raise self._error
 
         def fail(*arguments: object, may_block: bool = True, **others: object) -> object:
             if not may_block and not self._in_memory:
@@ -91,8 +88,6 @@ def test_failing_filesystem_fails_as_told() -> None:
         fake.lookup(1, b"x", may_block=False)
     with pytest.raises(KeyError):
         fake.lookup(1, b"x", may_block=True)
-    with pytest.raises(KeyError):
-        assert fake.in_force
     assert fake.is_in_memory(1) is False
 
 
