@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
@@ -174,6 +174,13 @@ class RawLayout:
         """Parse a template; raise `UsageError` naming the component that is wrong."""
         fields = (*_SERIES_FIELDS, "logical_date", "run_id")
         return cls(template, encoding, _parse_template(template, "raw layout", fields, fields[1:]))
+
+    @property
+    def above_runs(self) -> RawLayout | None:
+        """The layout of the directories that hold the runs of one partition, None where runs have no such directory."""
+        if len(self.components) < 2 or self.components[-1].field != "run_id":
+            return None
+        return replace(self, components=self.components[:-1])
 
     def directory_of(self, partition: Partition) -> tuple[bytes, ...]:
         """Return the path components of the partition's run directory, relative to the raw root.

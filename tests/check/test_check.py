@@ -223,3 +223,38 @@ def test_unsealed_run_is_found_and_well_once_it_is_sealed(place: Place) -> None:
     assert check_json(place)[1]["findings"][0]["kind"] == "file_missing"
     place.producer.seal_run(run)
     assert check(place).returncode == ExitCode.OK
+
+
+SECOND_NS = 1_717_290_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("size", "time_ns", "expected"),
+    [
+        (len(PAYLOAD), SECOND_NS + 1, 1),
+        (len(PAYLOAD), SECOND_NS + 10**9, 0),
+        (len(PAYLOAD) + 1, SECOND_NS, 0),
+    ],
+    ids=["same second", "another second", "another size"],
+)
+def test_partitions_are_counted_whose_runs_look_alike(place: Place, size: int, time_ns: int, expected: int) -> None:
+    """Counted, and no fault: the exit code is that of a sound store."""
+    former = place.producer.write_run(partition(), "r1", b"x" * size)
+    current = place.producer.write_run(partition(), "r2", PAYLOAD)
+    for run, at_ns in ((former, time_ns), (current, SECOND_NS)):
+        (run.directory / "metadata.json").touch()
+        for number, path in enumerate(sorted(run.directory.iterdir())):
+            # Metadata are of one size; the payload alone shall count.
+            other_ns = 0 if path.name == "payload.jsonl" else (number + 1) * 10**12 * (1 + (run is former))
+            os.utime(path, ns=(at_ns + other_ns, at_ns + other_ns))
+    place.producer.publish(current)
+    code, document = check_json(place)
+    assert (code, document["indistinguishable"], document["findings"]) == (0, expected, [])
+    assert ("rsync -c" in check(place).stdout) == bool(expected)
+
+
+def test_runs_without_a_directory_of_their_own_are_not_compared(place: Place) -> None:
+    raw_layout = "{source}/{run_id}/{customer_id}/{query_name}/{logical_date}"
+    place.producer.set_ready(partition(), "r1")
+    _, document = check_json(place, "--raw-layout", raw_layout)
+    assert document["indistinguishable"] is None

@@ -14,9 +14,10 @@ from typing import Final
 from readyfs.check.findings import Finding, Kind
 from readyfs.check.lines import count_records
 from readyfs.check.metadata import InvalidMetadataError, compare_metadata
+from readyfs.check.twins import Twins
 from readyfs.errors import RawRootError
 from readyfs.partition import NOT_SET, Partition
-from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStore, UnreadableFileError
+from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, RawStore, UnreadableFileError
 from readyfs.text import escape_text
 from readyfs.vfs.descriptors import are_exhausted
 from readyfs.vfs.file_filter import FileFilter
@@ -46,8 +47,11 @@ class _BrokenError(Exception):
 class Examiner:
     """Examines runs; safe to call from several threads, because nothing changes after construction."""
 
-    def __init__(self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, contents: Contents) -> None:
+    def __init__(
+        self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, contents: Contents, twins: Twins | None
+    ) -> None:
         self._raw = raw
+        self._twins = twins
         self._required = tuple(required)
         self._shown = shown
         self._contents = contents
@@ -58,8 +62,12 @@ class Examiner:
         `on_progress` is called whenever the raw store has answered. Raises `RawRootError` if descriptors run out.
         """
         try:
-            names = self._look(partition, on_progress)
-            return self._compare(partition, names, on_progress)
+            files = self._look(partition, on_progress)
+            findings = self._compare(partition, frozenset(files), on_progress)
+            if self._twins is not None:
+                shown = {name: stat for name, stat in files.items() if self._shown.shows((name,))}
+                self._twins.compare(partition, shown, on_progress)
+            return findings
         except _BrokenError as error:
             return [error.finding]
 
@@ -69,8 +77,8 @@ class Examiner:
 
     def _look(
         self, partition: Partition, on_progress: Callable[[], None], *, is_last: bool = False
-    ) -> frozenset[bytes]:
-        """Ask what a mount asks; return the names of the files at the run's top."""
+    ) -> dict[bytes, RawStat]:
+        """Ask what a mount asks; return the files at the run's top."""
         try:
             entries = self._raw.list_directory(partition, (), self._required)
         except UnreadableFileError as error:
@@ -80,9 +88,9 @@ class Examiner:
         except OSError as error:
             raise self._refusal(error, Kind.RUN_UNREADABLE, ()) from error
         on_progress()
-        names = frozenset([entry.name for entry in entries if entry.kind is EntryKind.FILE])
+        files = {entry.name: entry.stat for entry in entries if entry.kind is EntryKind.FILE}
         for name in self._required:
-            if name not in names:
+            if name not in files:
                 self._try_open(partition, (name,))
                 if is_last:
                     raise _BrokenError(Kind.FILE_MISSING, f"{escape_text(name)} can be opened and is not listed")
@@ -90,7 +98,7 @@ class Examiner:
                 return self._look(partition, on_progress, is_last=True)
         if len(entries) > len(self._required):
             self._look_at_others(partition, (), entries, on_progress)
-        return names
+        return files
 
     def _look_at_others(
         self, partition: Partition, place: RelPath, entries: Sequence[RawEntry], on_progress: Callable[[], None]

@@ -59,13 +59,17 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of a check; `partitions` are ready, `checked` of them were dealt with."""
+    """The result of a check; `partitions` are ready, `checked` of them were dealt with.
+
+    `indistinguishable` are those with runs that size and second of mtime do not tell apart, None if it is not known.
+    """
 
     subject: Subject
     ending: Ending
     partitions: int
     checked: int
     tally: Tally
+    indistinguishable: int | None
     withheld: WithheldTally
     seconds: float
     limit: int
@@ -89,6 +93,7 @@ class Report:
             "broken": self.tally.broken,
             "mismatched": self.tally.mismatched,
             "withheld": self.withheld.total(),
+            "indistinguishable": self.indistinguishable,
             "seconds": round(self.seconds, 3),
             "findings": [_describe(*entry) for entry in self._entries()],
         }
@@ -139,7 +144,13 @@ class Report:
             Ending.RAW_TIMEOUT: "the raw store does not answer: ",
         }[self.ending]
         where = f"{self.subject.state}, runs in {self.subject.raw}"
-        return f"{how}checked {count} ready {noun} in {where}, in {self.seconds:.1f} s: {verdict}"
+        line = f"{how}checked {count} ready {noun} in {where}, in {self.seconds:.1f} s: {verdict}"
+        if not self.indistinguishable:
+            return line
+        return (
+            f"{line}\n{self.indistinguishable:,} of them: size and second of mtime do not tell the current run from "
+            "another, so copy with rsync -c, or mount with --file-times published"
+        )
 
 
 def _lines(found: Found) -> Iterator[str]:

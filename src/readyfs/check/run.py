@@ -17,6 +17,7 @@ from readyfs.check.findings import Tally
 from readyfs.check.plan import Plan, make_plan
 from readyfs.check.report import Ending, Report, Subject
 from readyfs.check.sweep import Limits, Sweep
+from readyfs.check.twins import Twins
 from readyfs.errors import RawRootError
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
@@ -60,7 +61,9 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
     if not plan.catalog.partitions and job.filters != Filters():
         on_empty()
     tally = Tally(job.examples)
-    examiner = Examiner(raw, required, shown, job.contents)
+    above_runs = job.shape.raw_layout.above_runs
+    twins = Twins(open_raw(job.raw, above_runs), job.shape.raw_layout) if above_runs is not None else None
+    examiner = Examiner(raw, required, shown, job.contents, twins)
     sweep = Sweep(plan.slices(), examiner, tally, job.limits)
     total = plan.catalog.partitions
     with _interruptions() as stop:
@@ -72,6 +75,7 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
         total,
         sweep.checked,
         tally,
+        twins.partitions if twins is not None else None,
         plan.withheld,
         time.monotonic() - began_s,
         job.examples,
