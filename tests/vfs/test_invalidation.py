@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from readyfs.catalog.delta import compare
-from readyfs.vfs.attributes import FileTimes, Presentation
 from readyfs.vfs.inode_number import ROOT_INODE, above_inode, date_inode
 from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
 from tests.catalog.rows import JUNE_1, Row
-from tests.vfs.place import DAY_1, PAYLOAD, Place
+from tests.vfs.place import DAY_1, Place
 
 
 def plan(place: Place, *rows: Row) -> list[Invalidation]:
@@ -57,20 +54,6 @@ def test_touched_partition_loses_its_attributes_if_the_kernel_holds_it(place: Pl
     found = plan(place, Row(updated_at_ns=5), Row(date=JUNE_1 + 1, updated_at_ns=5))
     assert found == [Invalidation(above_inode((b"c", b"q")), (), (day,), listing=False)]
     assert day == date_inode(Row().partition)
-
-
-def test_touched_partition_loses_its_names_too_where_their_times_are_those_of_the_row(tmp_path: Path) -> None:
-    """V9: those that the kernel holds at the top of the run; what lies deeper goes with its directory."""
-    place = Place(tmp_path / "raw", look=Presentation(0, 0, file_times=FileTimes.PUBLISHED))
-    place.serve(Row(), sub__f=b"")
-    day = place.day()
-    for names in ((PAYLOAD,), (b"sub",), (b"sub", b"f")):
-        place.inode(*names, start=day)
-    before = place.fs.in_force.catalog
-    place.publish(Row(updated_at_ns=5))
-    delta = compare(before, place.fs.in_force.catalog)
-    _, found = plan_invalidations(delta, place.fs.inodes, published_times=True)
-    assert (found.directory, sorted(found.names), found.listing) == (day, [PAYLOAD, b"sub"], True)
 
 
 def test_stale_root_forgets_every_top_name() -> None:

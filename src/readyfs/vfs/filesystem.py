@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from readyfs.catalog.delta import Delta
 from readyfs.catalog.history import CatalogHistory
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import (
@@ -22,8 +23,8 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import PartitionKey
-from readyfs.raw.store import RawFile, RawStore
+from readyfs.partition import Partition, PartitionKey, RunKey, run_of
+from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, FileTimes, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.damage_cause import DamageKind
@@ -42,6 +43,7 @@ from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
+from readyfs.vfs.turnover import Turnover
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
 
 
@@ -84,8 +86,13 @@ class Filesystem:
         self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, look_ahead)
         self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
+        published_times = presentation.file_times is FileTimes.PUBLISHED
+        self._turnover = Turnover(runs, self.inodes, self._let_go, published_times=published_times)
+        self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
+        """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
+        self.has_let_go = False
+        """Whether `expire_idle` is due at once."""
         self._xattrs_enabled = presentation.xattrs
-        self.published_times = presentation.file_times is FileTimes.PUBLISHED
         self._freshness = freshness
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
@@ -99,6 +106,25 @@ class Filesystem:
         """Put a catalog into force, in one step."""
         self._catalogs.publish(catalog)
         self._runs.drop_unless(self._is_current)
+
+    def follow_runs(self, delta: Delta) -> Iterator[Invalidation]:
+        """Yield what the kernel must ask for again below runs, after a catalog was put into force (see `Turnover`).
+
+        Called by the refresh, on a thread that serves no request; `delta` is of `compare` with `is_known`.
+        """
+        return self._turnover.follow(delta)
+
+    def is_known(self, partition: Partition) -> bool:
+        """Whether anything is remembered of a partition's run, here or by the kernel."""
+        return self._turnover.is_known(partition)
+
+    def _let_go(self, runs: frozenset[RunKey]) -> None:
+        kept = self._descriptors.let_go(runs)
+        self.has_let_go = self.on_let_go(runs) or kept or self.has_let_go
+
+    def open_files(self) -> int:
+        """Return how many files are open: for readers, or where the kernel opens by itself, kept between its reads."""
+        return len(self.handles) + len(self._descriptors)
 
     def broken_partitions(self) -> int:
         """Return how many ready partitions are known to be broken."""
@@ -114,6 +140,7 @@ class Filesystem:
 
     def expire_idle(self) -> None:
         """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
+        self.has_let_go = False
         self._descriptors.expire_idle()
         self._catalogs.history.expire()
 
@@ -166,10 +193,10 @@ class Filesystem:
         """Whether opening the file needs no raw I/O."""
         return not isinstance(self.inodes.peek(inode), RawNode)
 
-    def is_raw_file(self, inode: InodeNumber) -> bool:
-        """Whether the inode is a file of a sealed run."""
+    def sealed_size(self, inode: InodeNumber) -> int | None:
+        """Return the size in bytes that a file of a sealed run has as long as it has this inode; None for all else."""
         node = self.inodes.peek(inode)
-        return isinstance(node, RawNode) and not node.is_directory
+        return node.stat.size if isinstance(node, RawNode) and not node.is_directory else None
 
     def open_file(self, inode: InodeNumber) -> OpenedFile:
         """Open a file for reading; asks the raw store, so it may block.
@@ -187,9 +214,10 @@ class Filesystem:
             file.close()
             raise
 
-    def open_raw(self, inode: InodeNumber) -> RawFile:
-        """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
-        return self._raw_files.open(_raw_file(self.inodes.get(inode)))
+    def raw_descriptor(self, number: HandleNumber) -> tuple[int, RunKey]:
+        """Return the descriptor of an open raw file, and its run; valid until it is closed or handed to the kernel."""
+        handle = self.handles.get(number, RawFileHandle)
+        return handle.file.fileno(), run_of(handle.node.partition)
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import structlog
 
 from readyfs.errors import BrokenRunError, StaleHandleError
-from readyfs.partition import PartitionKey
 from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
@@ -64,6 +63,12 @@ class InodeTable:
         with self._lock:
             return self._find(inode)
 
+    def raw_nodes(self) -> list[RawNode]:
+        """Return every file and directory below runs that the kernel holds."""
+        with self._lock:
+            nodes = list(self._nodes.values())
+        return [node for node in nodes if isinstance(node, RawNode)]
+
     def lookups(self, inode: InodeNumber) -> int:
         """Return how often the kernel looked a node up and did not forget it; the root counts once."""
         with self._lock:
@@ -100,18 +105,6 @@ class InodeTable:
         if packed is not None:
             with self._lock:
                 packed.update(node)
-
-    def names_in_runs(
-        self, runs: Iterable[tuple[PartitionKey, bytes]]
-    ) -> dict[tuple[PartitionKey, bytes], list[bytes]]:
-        """Return the names at the top of each of these sealed runs that the kernel holds; it looks at every node."""
-        found: dict[tuple[PartitionKey, bytes], list[bytes]] = {run: [] for run in runs}
-        for node in list(self._nodes.values()):
-            if type(node) is RawNode and len(node.relpath) == 1:
-                names = found.get((node.partition.key, node.partition.run_id))
-                if names is not None:
-                    names += node.relpath
-        return found
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> int:
         """Lower lookup counts as the kernel asks; forgetting the unknown is harmless. Returns how many were named."""

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
-from readyfs.partition import Partition
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, above_inode, date_inode
 from readyfs.vfs.inode_table import InodeTable
 
@@ -29,25 +28,14 @@ class Invalidation:
     listing: bool = True
 
 
-def plan_invalidations(delta: Delta, inodes: InodeTable, *, published_times: bool = False) -> Iterator[Invalidation]:
-    """Yield what the kernel knows of a delta; directories that it never saw cost nothing.
-
-    With `published_times` a row that is touched gives its run's files another time and so another number: their names
-    are forgotten too, while who has one open keeps what it opened.
-    """
-    moved: list[Partition] = []
+def plan_invalidations(delta: Delta, inodes: InodeTable) -> Iterator[Invalidation]:
+    """Yield what the kernel knows of a delta; directories that it never saw cost nothing."""
     for change in delta.directories:
         inode = above_inode(change.path)
         if inodes.peek(inode) is None:
             continue
-        known = [partition for partition in change.touched if inodes.peek(date_inode(partition)) is not None]
-        yield Invalidation(inode, change.names, tuple(map(date_inode, known)), listing=bool(change.names))
-        if published_times:
-            moved += known
-    if moved:
-        names = inodes.names_in_runs((partition.key, partition.run_id) for partition in moved)
-        for partition in moved:
-            yield Invalidation(date_inode(partition), tuple(names[partition.key, partition.run_id]))
+        touched = tuple(known for known in map(date_inode, change.touched) if inodes.peek(known) is not None)
+        yield Invalidation(inode, change.names, touched, listing=bool(change.names))
 
 
 def plan_root_invalidation(top_names: tuple[bytes, ...]) -> Invalidation:
