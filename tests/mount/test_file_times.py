@@ -125,3 +125,18 @@ def test_rsync_sees_a_switch_to_a_run_of_equal_size_and_time(place: Place, engin
         subprocess.run(["rsync", "-rt", f"{daemon.path}/c1", copy], timeout=30, check=True)
         kept = (copy / partition().path / "payload.jsonl").read_bytes()
         assert kept == (b"NEW\n" if times == "published" else b"old\n")
+
+
+def test_file_written_again_deep_in_a_run_is_seen_although_the_time_of_its_row_stays(place: Place, engine: str) -> None:
+    """V9: a touch that leaves `updated_at` leaves the numbers of directories, so each of them is asked again."""
+    write(place, "r1", b"bytes\n", 5)
+    with mounted(place, *PUBLISHED, engine=engine) as daemon:
+        deep = below(daemon)[-1]
+        assert deep.read_bytes() == b"bytes\n"
+        raw = next(place.raw.rglob("sub/deep/file"))
+        raw.unlink()
+        raw.write_bytes(b"other bytes\n")
+        place.change("UPDATE partition_state SET record_count = 9")
+        daemon.refresh()
+        assert deep.read_bytes() == b"other bytes\n"
+        assert deep.stat().st_mtime_ns == ns(5)
