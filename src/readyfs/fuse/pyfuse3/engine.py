@@ -32,7 +32,7 @@ class Pyfuse3Engine:
 
     name = "pyfuse3"
     reads = "opened"
-    reads_reason = "pyfuse3 knows no other way"
+    reads_reason = "this engine opens and reads every file itself"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
