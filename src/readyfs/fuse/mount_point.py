@@ -151,6 +151,8 @@ def _refuse_not_empty(place: Path) -> None:
     try:
         with os.scandir(place) as found:
             first = next(found, None)
+    except PermissionError:
+        return  # as the directory below should be: nobody who may not list it can miss anything
     except OSError as error:
         raise _unreadable(place, error) from None
     if first is not None:

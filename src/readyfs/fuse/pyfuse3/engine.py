@@ -7,12 +7,15 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
 import trio
 
 from readyfs.errors import FuseError
+from readyfs.fuse.kernel_background import raise_background
+from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCall, RawCalls
 from readyfs.metrics.durations import Durations
@@ -37,6 +40,7 @@ class Pyfuse3Engine:
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
         self._operations = Operations(filesystem, self._raw_calls)
+        self._mountpoint = Path()
 
     @property
     def requests(self) -> Counter[str]:
@@ -65,6 +69,7 @@ class Pyfuse3Engine:
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses."""
+        self._mountpoint = Path(mountpoint)
         said: list[str] = []
         try:
             with _captured_stderr(said):
@@ -102,6 +107,8 @@ class Pyfuse3Engine:
             nursery.cancel_scope.cancel()
         if not self._operations.served.is_set():
             raise FuseError("the mount was taken away before it was served", "mount again")
+        if mounts := mounts_at(self._mountpoint):
+            raise_background(mounts[-1].device)
 
     def raw_waits_s(self) -> Sequence[float]:
         """For how many seconds each request that waits for the raw store has waited."""
