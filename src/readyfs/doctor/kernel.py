@@ -87,7 +87,7 @@ def look_at_kernel(subject: Subject, place: Path) -> Iterator[Finding]:
                 "engine", f"the slower engine, pyfuse3, would serve: {error.message}", "a kernel from Linux 5.1 on"
             )
     except FuseError as error:
-        yield problem("engine", error.message, "sudo readyfs mount ...  # or mend what the sentence names")
+        yield problem("engine", error.message, error.remedy)
     finally:
         if channel.is_open:
             channel.close()

@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 from readyfs.errors import FuseError
+from readyfs.fuse.fusermount import mount_refused
 from readyfs.fuse.kernel_background import raise_background
 from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3.operations import Operations
@@ -75,11 +76,7 @@ class Pyfuse3Engine:
             with _captured_stderr(said):
                 pyfuse3.init(self._operations, mountpoint, set(options))
         except RuntimeError as error:
-            reason = escape_text("; ".join(said) or str(error))
-            raise FuseError(
-                f"mount point {escape_text(mountpoint)}: the mount was refused: {reason}",
-                "mend what it names, or mount as root",
-            ) from error
+            raise mount_refused(mountpoint, escape_text("; ".join(said) or str(error))) from error
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
