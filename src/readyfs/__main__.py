@@ -1,14 +1,13 @@
 """The program: `readyfs`, and `python -m readyfs`."""
 
-import signal
 import sys
 
-from readyfs.cli.interrupts import ended_by_interrupts
+from readyfs.cli.interrupts import EndedByInterrupts
 
 
 def main() -> int:
     """Run this process's command line and return its exit code; whenever a Ctrl-C comes, there is no traceback."""
-    with ended_by_interrupts():
+    with EndedByInterrupts():
         from readyfs.cli.main import INTERRUPTED
         from readyfs.cli.main import main as run
     try:
@@ -16,6 +15,8 @@ def main() -> int:
     except KeyboardInterrupt:  # the last words of an error were interrupted
         return INTERRUPTED
     finally:
+        import signal
+
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # the interpreter's own end would answer with a traceback
 
