@@ -33,6 +33,7 @@ def clean_environment(tmp_path: Path, runtime_dir: Path, monkeypatch: pytest.Mon
     for name in list(os.environ):
         if "READYFS" in name:
             monkeypatch.delenv(name)
+    monkeypatch.chdir(Path.cwd())  # what a command leaves is put back
     monkeypatch.setenv("READYFS_RUNTIME_DIR", str(runtime_dir))
     monkeypatch.setenv("READYFS_STATE_DIR", str(tmp_path / "lib"))
 

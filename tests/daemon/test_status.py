@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from readyfs import __version__
+from readyfs.clock import boottime_s
 from readyfs.daemon.status import StatusReporter
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
@@ -77,7 +78,7 @@ async def scene(inline: None, tmp_path: Path, nursery: trio.Nursery) -> Scene:
         notifications=FakeNotifications(),
         engine_reason="as asked for",
         life=life,
-        started_s=time.monotonic() - 5.0,
+        started_s=boottime_s() - 5.0,
     )
     nursery.start_soon(world.refresher.run)
     return Scene(world, engine, life, reporter)

@@ -169,3 +169,15 @@ def test_few_descriptors_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     for hard, verdict in ((1024, Verdict.WARNING), (65536, Verdict.OK), (resource.RLIM_INFINITY, Verdict.OK)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, hard=hard: (1024, hard))
         assert the("descriptors", look_at_descriptors()).verdict is verdict
+
+
+def test_a_helper_that_apparmor_confines_is_worth_a_note(places: Places, tmp_path: Path) -> None:
+    places.process_status.write_text("Name:\tx\nNoNewPrivs:\t0\n")
+    install(places, "fusermount3", 0o4755)
+    for file, text in (("enabled", "Y\n"), ("profile", "")):
+        (tmp_path / file).write_text(text)
+    confined = replace(places, apparmor=tmp_path / "enabled", apparmor_profile=tmp_path / "profile")
+    found = the("fusermount3", look_at_helper(as_plain_user(places=confined, mountpoint=Path("/srv/x"))))
+    assert (found.verdict, "AppArmor confines it" in found.summary) == (Verdict.NOTE, True)
+    assert 'mount fstype=fuse.readyfs -> "/srv/x/",' in found.remedy
+    assert f"{tmp_path}/local/profile" in found.remedy

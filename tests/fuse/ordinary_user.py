@@ -15,7 +15,7 @@ from pathlib import Path
 
 from readyfs.errors import UserError
 from readyfs.fuse.mount_point import prepare_mount_point
-from readyfs.fuse.mount_table import is_alive, mounts_at
+from readyfs.fuse.mount_table import Answer, ask_mount, mounts_at
 from readyfs.fuse.unmount import detach, unmount
 from tests.fuse.live_mount import AS_NOBODY, COMMAND_S, NOBODY, daemon, foreign_mount, readyfs_mount
 
@@ -36,9 +36,9 @@ def main_as_root(directory: Path) -> None:
     foreign = make_directory(directory / "foreign", NOBODY)
     make_directory(directory / "closed", 0)
     with readyfs_mount(mine, prefix=AS_NOBODY) as its_daemon:
-        outcome("root sees it alive", lambda: is_alive(mounts_at(mine)[-1]))
+        outcome("root sees it alive", lambda: ask_mount(mounts_at(mine)[-1]) is not Answer.DEAD)
         kill(its_daemon)
-        outcome("root sees it alive", lambda: is_alive(mounts_at(mine)[-1]))
+        outcome("root sees it alive", lambda: ask_mount(mounts_at(mine)[-1]) is not Answer.DEAD)
         outcome("root prepares", lambda: prepare_mount_point(mine, ()))
     with readyfs_mount(roots, "allow_other"), foreign_mount(foreign):
         subprocess.run([*AS_NOBODY, sys.executable, __file__, str(directory)], check=True, timeout=60)

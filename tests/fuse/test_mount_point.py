@@ -97,9 +97,9 @@ def test_a_live_readyfs_is_refused_and_left_alone(place: Path) -> None:
 
 
 def test_a_hung_readyfs_is_refused_and_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("readyfs.fuse.mount_table.is_alive.__defaults__", (0.3,))
+    monkeypatch.setattr("readyfs.fuse.mount_table.ask_mount.__defaults__", (0.3,))
     with readyfs_mount(place, "statfs=hang"):
-        assert refused(place).startswith("readyfs is already mounted at")
+        assert f"readyfs is already mounted at {place}, and its daemon does not answer;" in refused(place)
         assert table_lines(place) == ["fuse.readyfs"]
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from readyfs.fuse.mount_table import (
+    Answer,
     Mount,
-    is_alive,
+    ask_mount,
     mount_containing,
     mounts_at,
     parse_mount_table,
@@ -150,7 +151,7 @@ def test_the_daemons_mount_is_one_of_ours_and_alive(tmp_path: Path) -> None:
         (found,) = mounts_at(tmp_path)
         assert found.is_readyfs
         assert found.source == "tiny"
-        assert is_alive(found)
+        assert ask_mount(found) is Answer.SERVED
 
 
 @pytest.mark.parametrize("word", ["", "allow_other"])
@@ -160,7 +161,7 @@ def test_the_mount_of_a_killed_daemon_is_dead(tmp_path: Path, word: str) -> None
         daemon.kill()
         daemon.wait(10)
         (found,) = mounts_at(tmp_path)
-        assert not is_alive(found)
+        assert ask_mount(found) is Answer.DEAD
         assert resolve_mount_point(tmp_path) == tmp_path
 
 
@@ -168,7 +169,7 @@ def test_a_mount_whose_daemon_answers_with_an_error_is_alive(tmp_path: Path) -> 
     with readyfs_mount(tmp_path, "statfs=fail"):
         with pytest.raises(OSError, match="Input/output error"):
             os.statvfs(tmp_path)
-        assert is_alive(mounts_at(tmp_path)[-1])
+        assert ask_mount(mounts_at(tmp_path)[-1]) is Answer.SERVED
 
 
 def test_a_dead_mount_whose_attributes_the_kernel_keeps_is_dead(tmp_path: Path) -> None:
@@ -177,14 +178,14 @@ def test_a_dead_mount_whose_attributes_the_kernel_keeps_is_dead(tmp_path: Path) 
         daemon.kill()
         daemon.wait(10)
         assert tmp_path.is_dir()
-        assert not is_alive(mounts_at(tmp_path)[-1])
+        assert ask_mount(mounts_at(tmp_path)[-1]) is Answer.DEAD
 
 
 def test_a_mount_that_is_gone_does_not_count_as_dead(tmp_path: Path) -> None:
     with readyfs_mount(tmp_path):
         (found,) = mounts_at(tmp_path)
         clear(tmp_path)
-        assert is_alive(found)
+        assert ask_mount(found) is Answer.SERVED
 
 
 def test_a_mount_that_never_answers_is_hung_and_not_dead(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_a_mount_that_never_answers_is_hung_and_not_dead(tmp_path: Path) -> None
     with readyfs_mount(tmp_path, "statfs=hang"):
         (found,) = mounts_at(tmp_path)
         before = time.monotonic()
-        assert is_alive(found, timeout_s=0.5)
+        assert ask_mount(found, timeout_s=0.5) is Answer.NONE
         assert time.monotonic() - before < 5
 
 
@@ -201,5 +202,5 @@ def test_a_stopped_daemon_is_hung_and_not_dead(tmp_path: Path) -> None:
         (found,) = mounts_at(tmp_path)
         daemon.send_signal(signal.SIGSTOP)
         before = time.monotonic()
-        assert is_alive(found, timeout_s=0.5)
+        assert ask_mount(found, timeout_s=0.5) is Answer.NONE
         assert time.monotonic() - before < 5

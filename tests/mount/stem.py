@@ -27,6 +27,8 @@ PROGRAM: Final = (
     "readyfs.cli.mount",
     "readyfs.check.run",
     "readyfs.daemon.run",
+    "readyfs.fuse.pyfuse3.engine",
+    "readyfs.fuse.pyfuse3.notifier",
 )
 """What daemons and checks import. None of it starts a thread, opens a file or keeps anything of the environment."""
 

@@ -229,3 +229,28 @@ def test_unit_raises_the_readahead_although_root_may_not_look_into_the_mount(
     done = host.run("sh", "-c", shell_script(UNPRIVILEGED, "ExecStartPost"), unprivileged.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(setting.read_text()) == READ_AHEAD_KB
+
+
+# ---- both -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "engine"),
+    [(PRIVILEGED, name) for name in ENGINES] + [(UNPRIVILEGED, name) for name in UNPRIVILEGED_ENGINES],
+)
+def test_stopped_mount_is_no_empty_tree_to_an_ordinary_user(
+    host: Machine, place: Place, unit: Path, engine: str
+) -> None:
+    """Whoever mirrors it is told so, and deletes nothing; the service mounts on the unreadable directory."""
+    (open_to_all if unit == UNPRIVILEGED else close_to_others)(place)
+    if unit == UNPRIVILEGED:
+        os.chown(place.mountpoint, SERVICE, SERVICE)
+    assert host.run("sh", "-c", shell_script(unit, "ExecStartPre"), place.mountpoint).returncode == 0
+    reader = SERVICE if unit == UNPRIVILEGED else READER
+    assert "Permission denied" in host.run(*as_user(reader, "ls", place.mountpoint)).stderr
+    with serving(host, unit, place, engine=engine) as daemon:
+        assert read_as(host, reader, daemon.of(partition())) == "x\n"
+        assert_ends_in_order(host, daemon)
+    done = host.run(*as_user(reader, "ls", place.mountpoint))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Permission denied" in done.stderr

@@ -115,6 +115,28 @@ def test_only_a_daemon_that_was_killed_is_unmounted_for(
     assert done.stdout == (arguments if unmounts else "")
 
 
+@pytest.mark.parametrize(("unit", "mode"), [(PRIVILEGED, 0o000), (UNPRIVILEGED, 0o311)], ids=["000", "311"])
+def test_directory_below_is_made_unreadable_unless_it_is_in_use(tmp_path: Path, unit: Path, mode: int) -> None:
+    script = shell_script(unit, "ExecStartPre")
+    empty, full, mounted = tmp_path / "empty", tmp_path / "full", tmp_path / "mounted"
+    for place in (empty, full, mounted):
+        place.mkdir(mode=0o755)
+    (full / "file").touch()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755", "none", mounted], check=True, timeout=10)
+    try:
+        for place in (empty, empty, full, mounted):
+            subprocess.run(["/bin/sh", "-c", script, place], timeout=10, check=False)
+        assert [place.stat().st_mode & 0o777 for place in (empty, full, mounted)] == [mode, 0o755, 0o755]
+    finally:
+        subprocess.run(["umount", mounted], check=True, timeout=10)
+
+
+def test_privileged_unit_makes_the_mount_point(tmp_path: Path) -> None:
+    place = tmp_path / "srv" / "ready"
+    subprocess.run(["/bin/sh", "-c", shell_script(PRIVILEGED, "ExecStartPre"), place], timeout=10, check=True)
+    assert place.stat().st_mode & 0o777 == 0
+
+
 def test_user_of_the_units_is_made_by_systemd_sysusers(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     subprocess.run(

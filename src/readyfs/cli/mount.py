@@ -13,6 +13,7 @@ from readyfs.cli.background import StartReport, start_in_background
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.daemon_lookup import resolve_named
 from readyfs.cli.failure import find_user_error
+from readyfs.cli.interrupts import EndedByInterrupts
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Config, Resolution, build_config, find_warnings
 from readyfs.config.table import LOG_FORMAT, SETTINGS
@@ -78,7 +79,8 @@ def _serve(config: Config, on_ready: Callable[[], None], warnings: Sequence[str]
     # Our working directory could lie below the mount point, where we would wait for ourselves.
     os.chdir("/")
     # The engine and the SQL toolkit are slow to import, and every other command works without them.
-    from readyfs.daemon.run import run
+    with EndedByInterrupts():
+        from readyfs.daemon.run import run
 
     try:
         return run(config, on_ready)

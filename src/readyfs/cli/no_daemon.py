@@ -16,7 +16,7 @@ from readyfs.control.runtime_dir import read_registration
 from readyfs.errors import NotRunningError
 from readyfs.text import escape_text
 
-_ALIVE_TIMEOUT_S: Final = 2.0
+_ANSWER_TIMEOUT_S: Final = 2.0
 
 
 class DeadMountError(NotRunningError):
@@ -25,7 +25,7 @@ class DeadMountError(NotRunningError):
 
 def explain_no_daemon(path: Path, socket: Path) -> NotRunningError:
     """Return the reason why nobody listens at the socket of a resolved mount point, as the error to end with."""
-    from readyfs.fuse.mount_table import is_alive, mount_containing, read_mount_table, stack_at
+    from readyfs.fuse.mount_table import Answer, ask_mount, mount_containing, read_mount_table, stack_at
 
     shown = escape_text(os.fsencode(path))
     table = read_mount_table()
@@ -40,7 +40,7 @@ def explain_no_daemon(path: Path, socket: Path) -> NotRunningError:
     mount = stack[-1]
     owner, _ = mount.owner
     # Of an ordinary user's mount the kernel tells nobody but that user, and whoever can become it, that it is dead.
-    if os.geteuid() in (0, owner) and not is_alive(mount, _ALIVE_TIMEOUT_S):
+    if os.geteuid() in (0, owner) and ask_mount(mount, _ANSWER_TIMEOUT_S) is Answer.DEAD:
         registration = read_registration(socket)
         who = "its daemon" if registration is None else f"its daemon (pid {registration.pid})"
         return DeadMountError(f"the readyfs mount at {shown} is dead: {who} is gone", f"clear it with: {_umount(path)}")

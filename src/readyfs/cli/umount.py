@@ -22,7 +22,6 @@ from readyfs.duration import render_duration
 from readyfs.errors import ExitCode, NoAnswerError, NotRunningError
 from readyfs.text import escape_text
 
-_ANSWER_TIMEOUT_S = 5.0
 _PATIENCE_S = 2.0
 
 
@@ -44,8 +43,9 @@ def umount(mountpoint: str, timeout_s: float, resolution: Resolution) -> ExitCod
     A mount whose daemon is dead is cleared away. With nothing to unmount the exit code is 8.
     """
     deadline = time.monotonic() + timeout_s
-    path, client = find_client(resolution, mountpoint, min(_ANSWER_TIMEOUT_S, timeout_s))
+    path, client = find_client(resolution, mountpoint, timeout_s)
     shown = escape_text(os.fsencode(path))
+    os.chdir("/")  # whose working directory lies below the mount point keeps it busy, ours too
     try:
         # Taken before the stop, so that it names this daemon and not a later process with its number.
         with explaining_no_daemon(path, client):

@@ -14,6 +14,9 @@ from readyfs.duration import render_duration
 from readyfs.errors import NoAnswerError, NotRunningError
 from readyfs.text import escape_text
 
+ANSWER_TIMEOUT_S: Final = 5.0
+"""How long a daemon may take over what it answers from memory."""
+
 _PEER_CREDENTIALS: Final = struct.Struct("iII")
 
 
@@ -22,7 +25,10 @@ class NobodyListensError(NotRunningError):
 
 
 class ControlClient:
-    """Asks the daemon behind one socket; every call is a connection of its own and takes at most `timeout_s`.
+    """Asks the daemon behind one socket; every call is a connection of its own.
+
+    A call takes at most `timeout_s`, and unless it waits for a refresh at most `ANSWER_TIMEOUT_S`. What was asked of a
+    daemon that did not answer in time is withdrawn: it sees that its client is gone, and does nothing.
 
     Each raises `NobodyListensError` if nobody listens, `NoAnswerError` if no answer came in time, and the daemon's own
     `UserError` if it refused.
@@ -30,7 +36,8 @@ class ControlClient:
 
     def __init__(self, path: Path, timeout_s: float = 2.0, mountpoint: Path | None = None) -> None:
         self.path = path
-        self._timeout_s = timeout_s
+        self._timeout_s = min(timeout_s, ANSWER_TIMEOUT_S)
+        self._wait_s = timeout_s
         # What messages speak of: people know their mount points, not our sockets.
         self._shown = escape_text(str(path if mountpoint is None else mountpoint))
 
@@ -40,7 +47,10 @@ class ControlClient:
 
     def refresh(self, wait: bool) -> dict[str, object]:
         """Have the daemon read the state; with `wait` return when the last kernel notification has."""
-        return self._ask(ControlRequest("refresh", wait))
+        if not wait:
+            return self._ask(ControlRequest("refresh"))
+        self.status()  # a daemon that is stopped or stuck is not waited for
+        return self._ask(ControlRequest("refresh", wait=True), self._wait_s)
 
     def stop(self) -> dict[str, object]:
         """Have the daemon stop; return as soon as it has taken note."""
@@ -52,14 +62,15 @@ class ControlClient:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 
-    def _ask(self, request: ControlRequest) -> dict[str, object]:
-        deadline = time.monotonic() + self._timeout_s
+    def _ask(self, request: ControlRequest, timeout_s: float | None = None) -> dict[str, object]:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + timeout_s
         with self._connect() as connection:
             try:
                 connection.sendall(render_request(request))
                 return parse_reply(_receive_line(connection, deadline))
             except (TimeoutError, BlockingIOError) as error:
-                raise self._no_answer(f"did not answer within {render_duration(self._timeout_s)}") from error
+                raise self._no_answer(f"did not answer within {render_duration(timeout_s)}") from error
             except (OSError, EOFError) as error:
                 raise self._no_answer("hung up without an answer") from error
             except MalformedMessageError as error:

@@ -7,6 +7,7 @@ state store hangs. A client can be slow, wrong or gone; no such thing reaches th
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,9 @@ class _Server:
             except MalformedMessageError as error:
                 await self._reply(stream, _refusal(f"malformed request: {error}", "send one JSON object a line"))
                 return
+            if _is_gone(stream):
+                _log.info("a client gave up before it was answered, nothing is done", op=request.op)
+                return
             reply = await self._answer(request)
             # A stop cancels this very task: the client still gets its reply.
             with trio.CancelScope(shield=request.op == "stop"):
@@ -143,6 +147,13 @@ class _Server:
         with trio.move_on_after(self._read_timeout_s) as scope:
             await stream.send_all(line)
         return not scope.cancelled_caught
+
+
+def _is_gone(stream: trio.SocketStream) -> bool:
+    """Return whether the client closed its connection; one that will send no more, but waits, has not (unix(7))."""
+    poller = select.poll()
+    poller.register(stream.socket.fileno(), 0)
+    return any(event & select.POLLHUP for _, event in poller.poll(0))
 
 
 def _refusal(message: str, remedy: str, exit_code: ExitCode = ExitCode.USAGE) -> bytes:

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from readyfs.config import Config
+from readyfs.fuse.availability import check_pyfuse3
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.engine import DirectEngine
 from readyfs.fuse.direct.in_flight import InFlight
@@ -23,10 +24,7 @@ from readyfs.fuse.engine import Engine, KernelLacksError
 from readyfs.fuse.engine_words import EngineWord, engines_to_try
 from readyfs.fuse.mount_options import render_mount_options
 from readyfs.fuse.mount_table import read_mount_table
-from readyfs.fuse.notifications import Notifications
-from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
-from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
-from readyfs.fuse.pyfuse3.raw_calls import RawCalls
+from readyfs.fuse.notifications import Notifications, Notifier
 from readyfs.privileges import Capability, has_capability
 from readyfs.raw.store import RawStore
 from readyfs.refresh.loader import Loaded
@@ -59,6 +57,8 @@ def mount_with_engine(config: Config, state_label: str, raw: RawStore, first: Lo
     reason = "as asked for" if config.engine is not EngineWord.AUTO else "the kernel offers what it needs"
     engines = engines_to_try(config.engine)
     for word in engines:
+        if word is EngineWord.PYFUSE3:
+            check_pyfuse3(reason)
         served = _join(config, raw, first, freshness, word, reason)
         try:
             served.engine.mount(str(config.mountpoint), options)
@@ -88,7 +88,7 @@ def _join(
 ) -> Served:
     """Join a filesystem over a loaded catalog with an engine."""
     channel = Channel()
-    notifications = Notifications(channel if word is EngineWord.DIRECT else Pyfuse3Notifier())
+    notifications = Notifications(channel if word is EngineWord.DIRECT else _pyfuse3_notifier())
     filesystem = Filesystem(
         first.catalog,
         raw,
@@ -117,8 +117,18 @@ def _join(
             channel, filesystem, in_flight, config.raw_threads, config.reads, depth, privileged=privileged
         )
     else:
+        from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
+        from readyfs.fuse.pyfuse3.raw_calls import RawCalls
+
         engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))
     return Served(filesystem, notifications, engine, reason)
+
+
+def _pyfuse3_notifier() -> Notifier:
+    # Imported by those whom it serves: without libfuse it cannot be, and the direct engine needs neither.
+    from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
+
+    return Pyfuse3Notifier()
 
 
 def _raise_descriptor_limit() -> int:

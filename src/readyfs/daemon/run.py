@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import trio
 
 import readyfs
 from readyfs.catalog.build import CatalogShape
+from readyfs.clock import boottime_s
 from readyfs.config import Config
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.daemon.engine_choice import Served, mount_with_engine
@@ -210,7 +210,7 @@ def _build(
         served.notifications,
         served.engine_reason,
         life,
-        time.monotonic(),
+        boottime_s(),
     )
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Protocol
 import orjson
 
 from readyfs import __version__
+from readyfs.clock import boottime_s
 from readyfs.fuse.engine import EngineCounters
 from readyfs.life import Life
 from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations, describe_all, describe_bounds
@@ -95,7 +95,7 @@ class StatusReporter:
             "max_staleness_seconds": self.schedule.max_staleness_s,
             "state_error": None if outage is None else outage.cause,
             "state_error_since": None if outage is None else _time_text(outage.since_ns),
-            "outage_seconds": None if outage is None else _round(outage.lasted_s()),
+            "outage_seconds": _round(self.refresher.outage_s()),
             # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
             "refreshing_seconds": _round(self.refresher.running_s()),
@@ -119,7 +119,7 @@ class StatusReporter:
             # ---- what it takes ----
             "memory_bytes": memory_bytes(),
             "cpu_seconds": _round(cpu_seconds()),
-            "uptime_seconds": _round(time.monotonic() - self.started_s),
+            "uptime_seconds": _round(boottime_s() - self.started_s),
         }
 
     def line(self) -> str:

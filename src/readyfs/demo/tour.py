@@ -25,7 +25,7 @@ from readyfs.demo.steps import INTERVAL, LOG, MOUNT, SIGNALS, STEPS, Stage, Tour
 from readyfs.demo.terminal import CommandTimeoutError, Terminal
 from readyfs.demo.world import TOUR_DAYS, World, WorldSpec, make_world
 from readyfs.errors import ExitCode, UsageError
-from readyfs.fuse.mount_table import is_alive, mounts_at
+from readyfs.fuse.mount_table import Answer, ask_mount, mounts_at
 from readyfs.fuse.unmount import detach
 from readyfs.text import escape_text
 
@@ -114,7 +114,7 @@ def _write_world(place: Path, spec: WorldSpec) -> World:
 def _clear_mount_point(mount_point: Path) -> None:
     """Clear what a demo that was killed left mounted; raise `UsageError` if the mount is alive."""
     for mount in mounts_at(mount_point):
-        if not mount.is_readyfs or is_alive(mount):
+        if not mount.is_readyfs or ask_mount(mount) is not Answer.DEAD:
             shown = escape_text(shlex.quote(str(mount_point)))
             raise UsageError(f"{shown} is mounted", f"unmount it first: readyfs umount {shown}")
         detach(mount_point)

@@ -19,6 +19,7 @@ from readyfs.doctor.finding import Check, Finding, Group, good, note, problem, w
 from readyfs.doctor.raw import open_sample
 from readyfs.doctor.subject import Subject
 from readyfs.errors import FuseError
+from readyfs.fuse.availability import PYFUSE3_REMEDY, pyfuse3_obstacle
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.handshake import negotiate, try_passthrough
@@ -36,6 +37,7 @@ _MS_REC_PRIVATE: Final = 1 << 14 | 1 << 18
 _FUSERMOUNT_S: Final = 5.0
 _CACHED: Final = "a broken run fails at the first read and not at open, which many programs take for an empty file"
 _LESS_STACKED: Final = "give a raw root that lies on no overlayfs; until then the daemon reads such files"
+_NOT_IMPORTED: Final = "pyfuse3, which serves on old kernels, cannot be imported"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -65,21 +67,29 @@ def kernel_check(subject: Subject) -> Check:
 def look_at_kernel(subject: Subject, place: Path) -> Iterator[Finding]:
     """Mount for a moment and say what the kernel offers and what that leads to."""
     yield good("kernel", f"Linux {platform.release()}")
+    obstacle = None if subject.engine is EngineWord.DIRECT else pyfuse3_obstacle()
     if subject.engine is EngineWord.PYFUSE3:
-        yield good("engine", "pyfuse3, as asked for")
+        if obstacle is None:
+            yield good("engine", "pyfuse3, as asked for")
+        else:
+            yield problem("engine", f"--engine pyfuse3 cannot serve here: {obstacle}", PYFUSE3_REMEDY)
         return
+    if obstacle is not None:
+        yield note("pyfuse3", f"{_NOT_IMPORTED}: {obstacle}; the direct engine does without", PYFUSE3_REMEDY)
     channel = Channel()
     try:
         yield from _negotiate(channel, subject, place)
     except KernelLacksError as error:
         if subject.engine is EngineWord.DIRECT:
             yield problem("engine", f"--engine direct cannot serve here: {error.message}", "--engine auto")
+        elif obstacle is not None:
+            yield problem("engine", f"no engine can serve here: {error.message}; {_NOT_IMPORTED}", PYFUSE3_REMEDY)
         else:
             yield warning(
                 "engine", f"the slower engine, pyfuse3, would serve: {error.message}", "a kernel from Linux 5.1 on"
             )
     except FuseError as error:
-        yield problem("engine", error.message, "sudo readyfs mount ...  # or mend what the sentence names")
+        yield problem("engine", error.message, error.remedy)
     finally:
         if channel.is_open:
             channel.close()

@@ -17,7 +17,9 @@ from typing import Final
 from readyfs.doctor.finding import Finding, good, note, problem, quote, show, warning
 from readyfs.doctor.subject import Places, Subject
 from readyfs.fuse.availability import permits_allow_other
+from readyfs.fuse.fusermount import allowing_command, is_confined
 from readyfs.fuse.mount_table import READYFS_TYPE
+from readyfs.text import escape_text
 
 FEW_DESCRIPTORS: Final = 8192
 """Below this, one wide query (DuckDB, Spark) may well open as many files as a daemon may hold."""
@@ -111,6 +113,14 @@ def look_at_helper(subject: Subject) -> Iterator[Finding]:
             "fusermount3",
             "this process runs with no_new_privs, under which set-uid programs have no effect",
             "set NoNewPrivileges=no in the unit (docker: leave out --security-opt no-new-privileges)",
+        )
+    elif is_confined(places.apparmor, places.apparmor_profile):
+        place = os.fspath(subject.mountpoint or "/srv/ready")
+        yield note(
+            "fusermount3",
+            f"{show(path)} is set-uid root, and AppArmor confines it ({show(places.apparmor_profile)}): it may mount "
+            "below home directories and some others only",
+            f"{allowing_command(place, places.apparmor_profile)}  # to mount at {escape_text(place)}",
         )
     else:
         yield good("fusermount3", f"{show(path)} is set-uid root")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,8 +17,9 @@ from readyfs.duration import render_duration
 from readyfs.errors import MountPointError, UserError
 from readyfs.fuse.mount_point import Reserved, check_mount_point, check_overlap
 from readyfs.fuse.mount_table import (
+    Answer,
     Mount,
-    is_alive,
+    ask_mount,
     mount_containing,
     mounts_at,
     read_mount_table,
@@ -28,7 +28,6 @@ from readyfs.fuse.mount_table import (
 )
 from readyfs.text import escape_text
 
-ALIVE_TIMEOUT_S: Final = 2.0
 ANSWER_TIMEOUT_S: Final = 2.0
 LATE_INTERVALS: Final = 3.0
 LATE_S: Final = 60.0
@@ -37,7 +36,7 @@ LATE_S: Final = 60.0
 _MOST_AT_ONCE: Final = 32
 
 
-def look_at_dead_mounts(timeout_s: float = ALIVE_TIMEOUT_S) -> Iterator[Finding]:
+def look_at_dead_mounts(timeout_s: float = ANSWER_TIMEOUT_S) -> Iterator[Finding]:
     """Ask every visible readyfs mount whether a daemon serves it: in child processes, all at once."""
     table = read_mount_table()
     stacks = [stack_at(table, place) for place in dict.fromkeys(one.mount_point for one in table if one.is_readyfs)]
@@ -57,11 +56,11 @@ def _judge_life(mount: Mount, timeout_s: float) -> Finding | None:
     place, (owner, _) = mount.mount_point, mount.owner
     if os.geteuid() not in (0, owner) and "allow_other" not in mount.super_options:
         return note("dead-mounts", f"only user {owner} can tell whether the mount at {show(place)} is dead")
-    started = time.monotonic()
-    if not is_alive(mount, timeout_s):
+    answer = ask_mount(mount, timeout_s)
+    if answer is Answer.DEAD:
         remedy = f"readyfs umount {quote(place)}" if os.geteuid() == owner else f"sudo umount -l {quote(place)}"
         return problem("dead-mounts", f"the readyfs mount at {show(place)} is dead: its daemon is gone", remedy)
-    if time.monotonic() - started >= timeout_s:
+    if answer is Answer.NONE:
         return problem(
             "dead-mounts",
             f"the readyfs mount at {show(place)} does not answer within {render_duration(timeout_s)}: "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from readyfs.errors import UserError
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
+from readyfs.fuse.fusermount import APPARMOR, APPARMOR_PROFILE
 from readyfs.fuse.mount_point import Reserved
 from readyfs.layout import RawLayout
 from readyfs.privileges import Capability, has_capability
@@ -23,6 +24,8 @@ class Places:
     device: Path = Path("/dev/fuse")
     fusermount: str = "fusermount3"
     fuse_conf: Path = Path("/etc/fuse.conf")
+    apparmor: Path = APPARMOR
+    apparmor_profile: Path = APPARMOR_PROFILE
     updatedb_conf: Path = Path("/etc/updatedb.conf")
     search_path: str = f"{os.defpath}:/usr/sbin:/sbin:/usr/local/bin:{os.environ.get('PATH', '')}"
     mount_table: Path = Path("/proc/self/mountinfo")

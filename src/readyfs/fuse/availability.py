@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Final
 
 from readyfs.errors import FuseError
 from readyfs.fuse.fusermount import FUSERMOUNT
+from readyfs.text import escape_text
+
+PYFUSE3_REMEDY: Final = "install libfuse 3 (Debian's package libfuse3-dev) and then the program anew (make install)"
 
 
 def check_fuse(
@@ -37,6 +42,25 @@ def check_fuse(
             f"allow-other is not permitted to ordinary users by {fuse_conf}",
             f"add the line 'user_allow_other' to {fuse_conf}, or use --no-allow-other",
         )
+
+
+def check_pyfuse3(why: str) -> None:
+    """Raise `FuseError` if the library of the portable engine cannot be imported; `why` says why it is needed."""
+    obstacle = pyfuse3_obstacle()
+    if obstacle is not None:
+        raise FuseError(
+            f"the engine pyfuse3 cannot be used ({why}), since its library cannot be imported: {obstacle}",
+            PYFUSE3_REMEDY,
+        )
+
+
+def pyfuse3_obstacle() -> str | None:
+    """Return why the library of the portable engine cannot be imported, None if it can be."""
+    try:
+        importlib.import_module("pyfuse3")
+    except Exception as error:  # noqa: BLE001 - a library built for another Python or libfuse raises anything
+        return escape_text(f"{type(error).__name__}: {error}")
+    return None
 
 
 def permits_allow_other(fuse_conf: Path) -> bool:

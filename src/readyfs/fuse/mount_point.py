@@ -18,8 +18,9 @@ import structlog
 
 from readyfs.errors import MountPointError
 from readyfs.fuse.mount_table import (
+    Answer,
     Mount,
-    is_alive,
+    ask_mount,
     mount_containing,
     mounts_at,
     read_mount_table,
@@ -43,9 +44,9 @@ class Reserved:
 def prepare_mount_point(path: Path, reserved: Sequence[Reserved]) -> None:
     """Clear what a dead readyfs left at the mount point, then make sure that it can be mounted on.
 
-    Raises `MountPointError` if something is mounted there, if it is missing, a symbolic link, not a directory, not
-    empty or not ours to use, and if it is, holds or lies in one of the `reserved` paths (links and bind mounts
-    resolved).
+    Raises `MountPointError` if something is mounted there (a readyfs that does not answer is said to be one), if it is
+    missing, a symbolic link, not a directory, not empty or not ours to use, and if it is, holds or lies in one of the
+    `reserved` paths (links and bind mounts resolved).
     """
     place = resolve_mount_point(path)
     _clear_dead(place)
@@ -92,7 +93,15 @@ def _quote(path: Path) -> str:
 def _clear_dead(place: Path) -> None:
     for _ in range(_MOST_DEAD_MOUNTS):
         stack = mounts_at(place)
-        if not stack or not stack[-1].is_readyfs or is_alive(stack[-1]):
+        if not stack or not stack[-1].is_readyfs:
+            return
+        answer = ask_mount(stack[-1])
+        if answer is Answer.NONE:
+            raise MountPointError(
+                f"readyfs is already mounted at {_show(place)}, and its daemon does not answer",
+                f"`readyfs status {_quote(place)}` names it: let it go on (kill -CONT), or kill it and mount again",
+            )
+        if answer is Answer.SERVED:
             return
         detach(place)
         structlog.get_logger("readyfs.mount").warning(
@@ -142,6 +151,8 @@ def _refuse_not_empty(place: Path) -> None:
     try:
         with os.scandir(place) as found:
             first = next(found, None)
+    except PermissionError:
+        return  # as the directory below should be: nobody who may not list it can miss anything
     except OSError as error:
         raise _unreadable(place, error) from None
     if first is not None:

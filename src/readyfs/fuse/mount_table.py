@@ -1,7 +1,7 @@
 """The kernel's table of mounts: what is mounted where, found out without touching a mount.
 
 `mountpoint(1)`, `stat` and `exists` are wrong about dead FUSE mounts and hang on stuck ones, so everything here is
-read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)); only `is_alive` asks the mount itself, in a child process.
+read from `/proc/self/mountinfo` (proc_pid_mountinfo(5)); only `ask_mount` asks the mount itself, in a child process.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,18 @@ READYFS_TYPE: Final = "fuse.readyfs"
 _MOUNTINFO: Final = Path("/proc/self/mountinfo")
 _OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
-ALIVE_TIMEOUT_S: Final = 5.0
-"""How long `is_alive` waits for a mount before it calls it hung, which is not dead."""
+ANSWER_TIMEOUT_S: Final = 4.0
+"""How long `ask_mount` waits for a mount: with the start of a command, no more than 5 s."""
+
+
+class Answer(Enum):
+    """What a mount says when it is asked."""
+
+    SERVED = "served"
+    DEAD = "dead"
+    """The kernel says that no daemon serves it (ENOTCONN)."""
+    NONE = "none"
+    """Its daemon hangs or is stopped, or the machine is very busy. It is not dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +121,11 @@ def resolve_mount_point(path: str | Path) -> Path:
     return Path(os.path.realpath(absolute.parent)) / absolute.name
 
 
-def is_alive(mount: Mount, timeout_s: float = ALIVE_TIMEOUT_S) -> bool:
-    """Whether a daemon still serves the mount: False only when the kernel says that none does (ENOTCONN).
+def ask_mount(mount: Mount, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
+    """Find out whether a daemon still serves the mount.
 
-    A mount that does not answer in time is hung, not dead, and counts as alive. The question (`statvfs(3)`; `stat` is
-    answered from the cache) is asked by a child process, because whoever waits for a stuck request cannot be killed.
-    It concerns the visible mount at that place.
+    The question (`statvfs(3)`; `stat` is answered from the cache) is asked by a child process, because whoever waits
+    for a stuck request cannot be killed. It concerns the visible mount at that place.
     """
     script = _as_owner(mount) + _ASK
     child = subprocess.Popen(
@@ -127,12 +137,12 @@ def is_alive(mount: Mount, timeout_s: float = ALIVE_TIMEOUT_S) -> bool:
         start_new_session=True,
     )
     try:
-        return child.wait(timeout_s) != errno.ENOTCONN
+        return Answer.DEAD if child.wait(timeout_s) == errno.ENOTCONN else Answer.SERVED
     except subprocess.TimeoutExpired:
         child.kill()
         # Stuck in the kernel it dies only when the daemon answers or ends; whenever that is, someone must reap it.
         threading.Thread(target=child.wait, name="reap-statvfs", daemon=True).start()
-        return True
+        return Answer.NONE
 
 
 # Exit codes below 128 are errno values: ENOTCONN is 107.

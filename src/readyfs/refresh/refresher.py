@@ -30,6 +30,8 @@ from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root
 log = structlog.get_logger("readyfs.refresh")
 
 WATCH_TICK_S: Final = 0.1
+SLEPT_S: Final = 1.0
+"""From which difference on between the age's clock and the timer's the machine has slept."""
 
 
 class NotificationsPort(Protocol):
@@ -52,17 +54,12 @@ class Outcome:
 
 @dataclass(slots=True)
 class Outage:
-    """A time during which the state cannot be read: since when (monotonic seconds and wall nanoseconds), and why."""
+    """A time during which the state cannot be read: since when (seconds, and wall nanoseconds), and why."""
 
     since_s: float
     since_ns: int
     cause: str
     failures: int = 1
-    began_s: float = field(default_factory=time.monotonic)
-
-    def lasted_s(self) -> float:
-        """Return for how many seconds it has lasted; from any thread."""
-        return time.monotonic() - self.began_s
 
 
 @dataclass(slots=True)
@@ -138,7 +135,7 @@ class Refresher:
                 self._asked = trio.Event()
                 waiters, self._waiters = self._waiters, []
                 force, self._forced = self._forced, False
-                last_began, self._running_since = trio.current_time(), time.monotonic()
+                last_began, self._running_since = trio.current_time(), self._freshness.now_s()
                 outcome = await self._refresh_once(force=force)
                 self.tally.ended(outcome.duration_ms, changed=outcome.changed, failed=outcome.error is not None)
                 self._running_since = None
@@ -150,7 +147,12 @@ class Refresher:
     def running_s(self) -> float | None:
         """Return for how many seconds the present refresh has been running, or None between refreshes."""
         since = self._running_since  # read once: any thread may ask
-        return None if since is None else time.monotonic() - since
+        return None if since is None else self._freshness.now_s() - since
+
+    def outage_s(self) -> float | None:
+        """Return for how many seconds the state could not be read, or None if it can."""
+        outage = self.outage
+        return None if outage is None else self._freshness.now_s() - outage.since_s
 
     def _failures(self) -> int:
         return 0 if self.outage is None else self.outage.failures
@@ -209,7 +211,7 @@ class Refresher:
 
     def _enter_outage(self, cause: str, began: float) -> Outcome:
         if self.outage is None:
-            self.outage = Outage(trio.current_time(), time.time_ns(), cause)
+            self.outage = Outage(self._freshness.now_s(), time.time_ns(), cause)
             log.warning("state cannot be read, serving the last good catalog", cause=cause)
         else:
             if _without_numbers(cause) != _without_numbers(self.outage.cause):
@@ -219,14 +221,20 @@ class Refresher:
         return Outcome(False, Delta(), (trio.current_time() - began) * 1000.0, cause)
 
     def _leave_outage(self) -> None:
-        if self.outage is not None:
-            lasted_s = trio.current_time() - self.outage.since_s
+        lasted_s = self.outage_s()
+        if lasted_s is not None:
             self.outage = None
             log.info("state can be read again", outage_seconds=round(lasted_s, 1))
 
     async def _watch(self) -> None:
-        """Notice what no outcome tells: that a refresh hangs, and that the catalog grows too old."""
+        """Notice what no outcome tells: a refresh that hangs, a catalog too old, a machine that slept."""
+        ahead_s = self._freshness.now_s() - trio.current_time()
         while True:
+            # The timer stood still meanwhile, the age did not.
+            before_s, ahead_s = ahead_s, self._freshness.now_s() - trio.current_time()
+            if ahead_s - before_s > SLEPT_S:
+                log.info("the machine slept, looking at the state", slept_seconds=round(ahead_s - before_s, 1))
+                self.nudge()
             since = self._asking_since
             waited_s = 0.0 if since is None else time.monotonic() - since
             if self.outage is None and waited_s > self._schedule.patience_s:

@@ -35,6 +35,7 @@ def test_auto_takes_pyfuse3_where_the_kernel_offers_too_little(ready: Place) -> 
     try:
         status = daemon.status()
         assert (status["engine"], status["reads"]) == ("pyfuse3", "opened")
+        assert status["reads_reason"] == "this engine opens and reads every file itself"
         assert "direct cannot serve" in str(status["engine_reason"])
         assert "does not offer" in str(status["engine_reason"])
         (line,) = daemon.events("the kernel lacks what this engine needs, trying the next")

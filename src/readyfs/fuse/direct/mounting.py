@@ -8,8 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from readyfs.errors import FuseError
-from readyfs.fuse.fusermount import FUSERMOUNT, FUSERMOUNT_TIMEOUT_S, run_fusermount
+from readyfs.fuse.fusermount import FUSERMOUNT, FUSERMOUNT_TIMEOUT_S, mount_refused, run_fusermount
 from readyfs.text import escape_text
 
 DEVICE: Final = "/dev/fuse"
@@ -49,7 +48,7 @@ def _mount(mountpoint: str, options: Sequence[str]) -> int:
         return fd
     code = ctypes.get_errno()
     os.close(fd)
-    raise _refused(mountpoint, os.strerror(code))
+    raise mount_refused(mountpoint, os.strerror(code))
 
 
 def _fusermount(mountpoint: str, options: Sequence[str]) -> int:
@@ -63,19 +62,12 @@ def _fusermount(mountpoint: str, options: Sequence[str]) -> int:
                 environment={"_FUSE_COMMFD": str(theirs.fileno())},
             )
         except TimeoutError:
-            raise _refused(mountpoint, f"{FUSERMOUNT} took longer than {FUSERMOUNT_TIMEOUT_S:g} s") from None
+            raise mount_refused(mountpoint, f"{FUSERMOUNT} took longer than {FUSERMOUNT_TIMEOUT_S:g} s") from None
         if done.returncode != 0:
-            raise _refused(mountpoint, escape_text(done.stderr.strip()))
+            raise mount_refused(mountpoint, escape_text(done.stderr.strip()))
         theirs.close()
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
-        raise _refused(mountpoint, f"{FUSERMOUNT} passed no descriptor")
+        raise mount_refused(mountpoint, f"{FUSERMOUNT} passed no descriptor")
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]
-
-
-def _refused(mountpoint: str, reason: str) -> FuseError:
-    return FuseError(
-        f"mount point {escape_text(os.fsencode(mountpoint))}: the mount was refused: {reason}",
-        "mend what it names, or mount as root",
-    )

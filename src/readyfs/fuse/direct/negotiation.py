@@ -27,6 +27,7 @@ WANTED: Final = (
     | InitFlag.PARALLEL_DIROPS
     | InitFlag.MAX_PAGES
     | InitFlag.INIT_EXT
+    | InitFlag.ALLOW_IDMAP  # refused without `default_permissions`; with it, no request says who asks
 )
 MAX_PAGES: Final = 256
 """Of 4 KiB: the largest read that the kernel sends by default (FUSE_MAX_MAX_PAGES of fs/fuse/fuse_i.h)."""

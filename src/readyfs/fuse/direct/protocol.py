@@ -50,6 +50,7 @@ class InitFlag(IntFlag):
     NO_OPENDIR_SUPPORT = 1 << 24
     INIT_EXT = 1 << 30
     PASSTHROUGH = 1 << 37
+    ALLOW_IDMAP = 1 << 40
 
 
 class OpenFlag(IntFlag):

@@ -7,12 +7,16 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 import pyfuse3
 import trio
 
 from readyfs.errors import FuseError
+from readyfs.fuse.fusermount import mount_refused
+from readyfs.fuse.kernel_background import raise_background
+from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCall, RawCalls
 from readyfs.metrics.durations import Durations
@@ -32,11 +36,12 @@ class Pyfuse3Engine:
 
     name = "pyfuse3"
     reads = "opened"
-    reads_reason = "pyfuse3 knows no other way"
+    reads_reason = "this engine opens and reads every file itself"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
         self._operations = Operations(filesystem, self._raw_calls)
+        self._mountpoint = Path()
 
     @property
     def requests(self) -> Counter[str]:
@@ -65,16 +70,13 @@ class Pyfuse3Engine:
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses."""
+        self._mountpoint = Path(mountpoint)
         said: list[str] = []
         try:
             with _captured_stderr(said):
                 pyfuse3.init(self._operations, mountpoint, set(options))
         except RuntimeError as error:
-            reason = escape_text("; ".join(said) or str(error))
-            raise FuseError(
-                f"mount point {escape_text(mountpoint)}: the mount was refused: {reason}",
-                "mend what it names, or mount as root",
-            ) from error
+            raise mount_refused(mountpoint, escape_text("; ".join(said) or str(error))) from error
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
@@ -102,6 +104,8 @@ class Pyfuse3Engine:
             nursery.cancel_scope.cancel()
         if not self._operations.served.is_set():
             raise FuseError("the mount was taken away before it was served", "mount again")
+        if mounts := mounts_at(self._mountpoint):
+            raise_background(mounts[-1].device)
 
     def raw_waits_s(self) -> Sequence[float]:
         """For how many seconds each request that waits for the raw store has waited."""

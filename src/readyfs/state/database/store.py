@@ -19,6 +19,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from readyfs.clock import boottime_s
 from readyfs.errors import StateError
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.database.sqlalchemy_engine import create_engine
@@ -51,7 +52,7 @@ class DatabaseStore:
         filters: Filters,
         timeout_s: float,
         full_interval_s: float = 0.0,
-        monotonic: Callable[[], float] = time.monotonic,
+        now_s: Callable[[], float] = boottime_s,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         """Connect and check that the table is as configured; raise `StateError` if that fails."""
@@ -60,7 +61,7 @@ class DatabaseStore:
         self._table = table
         self._filters = filters
         self._full_interval_s = full_interval_s
-        self._monotonic = monotonic
+        self._now_s = now_s
         self._wall_ns = wall_ns
         self._engine = create_engine(url, timeout_s)
         self._timeout_s = timeout_s
@@ -76,7 +77,7 @@ class DatabaseStore:
 
     def load(self) -> StateLoad:
         """Read what changed since the watermark, or everything, in one transaction."""
-        now_s, now_ns = self._monotonic(), self._wall_ns()
+        now_s, now_ns = self._now_s(), self._wall_ns()
         known = self._known if now_s - self._whole_at_s < self._full_interval_s else None
         changes, buffer = None, RowBuffer()
         with self._transaction() as connection:
