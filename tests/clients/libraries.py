@@ -60,7 +60,5 @@ LIBRARIES: Final = (
         frozenset({Habit.MAPS}),
     ),
     Library("pyarrow", with_pyarrow, _ARROW, open_with_pyarrow),
-    Library(
-        "pyarrow exclude_invalid_files", without_invalid_files, _ARROW, habits=frozenset({Habit.IGNORES_READ})
-    ),
+    Library("pyarrow exclude_invalid_files", without_invalid_files, _ARROW, habits=frozenset({Habit.IGNORES_READ})),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.clients.programs import OLD, Failed, Habit, Program
-from tests.mount.daemon import TRAITS, Daemon, Place, Traits, mounted, partition
+from tests.mount.daemon import Daemon, Place, Traits, mounted, partition
 
 DATES: Final = ("2024-06-01", "2024-06-02", "2024-06-03")
 VICTIM: Final = 1
@@ -29,13 +29,12 @@ class Situation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a program ended: with everything, with less, or with an error (none of both); and whether the old copy of the
-    file in the middle is still there.
-    """
+    """How a program ended: with all, with less, or with neither, which is an error."""
 
     has_all: bool = False
     has_less: bool = False
     spoiled: bool = False
+    """Without all, and the old copy of the file in the middle is gone."""
 
 
 def payload_of(date: str) -> bytes:
@@ -52,33 +51,51 @@ class Scene:
     held: int
     """The file in the middle, open since before it was deleted; else -1."""
 
-    def play(self, program: Program, plain: Path, out: Path) -> Ending | None:
-        """Let a program read the mount, and a copy on plain disk; say how it ended, or None where it is not run."""
-        kernel_opens = self.daemon.traits.kernel_opens
-        if Habit.MAPS in program.habits and kernel_opens and self.situation is not Situation.HEALED:
+    def play(self, program: Program, truth: Truth, out: Path) -> Ending | None:
+        """Let a program read the mount; return how it ended, or None where it is not run."""
+        if Habit.MAPS in program.habits and self.daemon.traits.kernel_opens and self.situation is not Situation.HEALED:
             return None
-        if self.situation is Situation.DELETED:
-            return self._play_open(program, plain, out) if program.takes_open_files else None
-        expected = program.read(payloads_below(plain), _place_to_write(out / "expected"))
-        where = _place_to_write(out / "found")
+        is_open = self.situation is Situation.DELETED
+        if is_open and not program.takes_open_files:
+            return None
+        _place_old_copies(out)
         try:
-            found = program.read(payloads_below(self.daemon.path), where)
+            if is_open:
+                os.lseek(self.held, 0, os.SEEK_SET)
+                found = program.read_open(self.held, out)
+            else:
+                found = program.read(payloads_below(self.daemon.path), out)
         except Failed:
-            return Ending(spoiled=_is_spoiled(where))
-        if found == expected:
+            return Ending(spoiled=_is_spoiled(out))
+        if found == (truth.open_file if is_open else truth.all_files)[program.name]:
             return Ending(has_all=True)
-        return Ending(has_less=True, spoiled=_is_spoiled(where))
+        return Ending(has_less=True, spoiled=_is_spoiled(out))
 
-    def _play_open(self, program: Program, plain: Path, out: Path) -> Ending:
-        with payloads_below(plain)[VICTIM].open("rb") as file:
-            expected = program.read_open(file.fileno(), _place_to_write(out / "expected"))
-        try:
-            # A description of its own would be another open; so one program at a time reads the one that is there.
-            os.lseek(self.held, 0, os.SEEK_SET)
-            found = program.read_open(self.held, _place_to_write(out / "found"))
-        except Failed:
-            return Ending()
-        return Ending(has_all=found == expected, has_less=found != expected)
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What each program finds over plain files: all three, and the one in the middle where somebody else opened it."""
+
+    all_files: dict[str, bytes]
+    open_file: dict[str, bytes]
+
+
+def find_truth(programs: Iterable[Program], base: Path) -> Truth:
+    """Let programs read from plain disk what the mount shows."""
+    top = base / "plain"
+    for path, date in zip(payloads_below(top), DATES, strict=True):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(payload_of(date))
+    truth = Truth({}, {})
+    for number, program in enumerate(programs):
+        out = base / str(number)
+        _place_old_copies(out)
+        truth.all_files[program.name] = program.read(payloads_below(top), out)
+        if program.takes_open_files:
+            _place_old_copies(out / "open")
+            with payloads_below(top)[VICTIM].open("rb") as file:
+                truth.open_file[program.name] = program.read_open(file.fileno(), out / "open")
+    return truth
 
 
 def expect(program: Program, situation: Situation, traits: Traits) -> Ending | None:
@@ -130,28 +147,17 @@ def staged(base: Path, engine: str, situation: Situation) -> Iterator[Scene]:
                     os.close(held)
 
 
-def write_plain(top: Path) -> None:
-    """Write what the mount shows to plain disk."""
-    for path, date in zip(payloads_below(top), DATES, strict=True):
-        path.parent.mkdir(parents=True)
-        path.write_bytes(payload_of(date))
-
-
 def payloads_below(top: Path) -> list[Path]:
     """Return the three payloads below a mount point or a copy of it."""
     return [top / partition(date=date).path / "payload.jsonl" for date in DATES]
 
 
-def _place_to_write(directory: Path) -> Path:
+def _place_old_copies(directory: Path) -> None:
     directory.mkdir(parents=True)
     for number in range(1, len(DATES) + 1):
         (directory / str(number)).write_bytes(OLD)
-    return directory
 
 
 def _is_spoiled(directory: Path) -> bool:
     copy = directory / str(VICTIM + 1)
     return not copy.exists() or copy.read_bytes() != OLD
-
-
-__all__ = ["TRAITS", "Ending", "Scene", "Situation", "expect", "payload_of", "payloads_below", "staged", "write_plain"]
