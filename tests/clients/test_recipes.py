@@ -15,9 +15,11 @@ import pytest
 
 from readyfs.demo.producer import LogicalPartition
 from tests.docs.test_docs import section
-from tests.fuse.live_mount import AS_NOBODY, NOBODY
+from tests.fuse.live_mount import NOBODY
 from tests.mount.daemon import Daemon, Place, mounted, partition, running, take_down
 
+ORDINARY: Final = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
+"""Unlike `AS_NOBODY` without any right of root's."""
 CUSTOMER: Final = "0012345678"
 
 
@@ -64,7 +66,7 @@ def target(place: Place) -> Path:
 def words(line: str, place: Place, target: Path) -> list[str]:
     """Return a recipe as an ordinary user's command, with the places of a test."""
     line = line.replace("/mnt/ready", str(place.mountpoint)).replace("/srv/copy", str(target))
-    return [*AS_NOBODY, "bash", "-c", line]
+    return [*ORDINARY, "bash", "-c", line]
 
 
 def follow(line: str, place: Place, target: Path) -> subprocess.CompletedProcess[str]:
@@ -99,7 +101,7 @@ def test_ordinary_user_copies_again_and_can_delete_the_copy(place: Place, target
             assert (done.returncode, done.stderr) == (0, "")
             assert has(target, SPOT) == expected
         removed = subprocess.run(
-            [*AS_NOBODY, "rm", "-rf", target / CUSTOMER], capture_output=True, text=True, timeout=30, check=False
+            [*ORDINARY, "rm", "-rf", target / CUSTOMER], capture_output=True, text=True, timeout=30, check=False
         )
         assert (removed.returncode, removed.stderr) == (0, "")
 
