@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Protocol
@@ -86,6 +86,10 @@ class Shell:
     def read_open(self, file: int, out: Path) -> bytes:
         """Run it with the file as its standard input."""
         return self._run(self.from_stdin, [], out, out, file)
+
+    def within(self, environment: dict[str, str]) -> Shell:
+        """Return it with further variables."""
+        return replace(self, environment=environment)
 
     def _run(self, text: str, words: list[str], directory: Path, out: Path, stdin: int) -> bytes:
         environment = {**os.environ, "OUT": str(out), "LC_ALL": "C", "TZ": "UTC", **self.environment}
@@ -198,7 +202,6 @@ SMALL: Final[tuple[Program, ...]] = (
     _each("dd", 'dd status=none if="$f" of="$OUT/$n"', "dd status=none", Habit.SPOILS_BEFORE_READ),
     _each("rsync", 'rsync "$f" "$OUT/$n"'),
     _each("rsync --inplace", 'rsync --inplace "$f" "$OUT/$n"', "", Habit.SPOILS_BEFORE_READ),
-    _each("git hash-object", 'git hash-object "$f"', "git hash-object --stdin", Habit.MAPS),
 )
 """What is there, or installs in seconds."""
 
@@ -234,3 +237,15 @@ MORE: Final[tuple[Program, ...]] = (
     ),
 )
 """What takes longer, or is to be had only in larger packages."""
+
+LARGE: Final[tuple[Shell, ...]] = tuple(
+    shell(name, f'"$PYTHON" "$COUNT" \'{name}\' "$@"', "", *habits)
+    for name, habits in (
+        ("pandas", ()),
+        ("dask", ()),
+        ("DataFusion", ()),
+        ("Hugging Face datasets", ()),
+        ("ClickHouse (chdb)", (Habit.MAPS,)),
+    )
+)
+"""Engines of `count_large`, which need an environment of their own: $PYTHON and $COUNT."""

@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.clients.libraries import LIBRARIES
-from tests.clients.programs import MORE, SMALL, Habit, Program
+from tests.clients.programs import LARGE, MORE, SMALL, Habit, Program
 from tests.clients.scenes import Situation, Truth, expect, find_truth, staged
 from tests.docs.test_docs import own_table
 from tests.mount.daemon import TRAITS
@@ -61,4 +61,4 @@ HEADINGS: Final = {
 def test_document_names_the_programs_of_each_habit(habit: Habit) -> None:
     """What does not end with an error is there to be read before it is met with, and nothing else is."""
     named = own_table("docs/clients.md", HEADINGS[habit])
-    assert sorted(named) == sorted(one.name for one in (*PROGRAMS, *MORE) if habit in one.habits)
+    assert sorted(named) == sorted(one.name for one in (*PROGRAMS, *MORE, *LARGE) if habit in one.habits)
