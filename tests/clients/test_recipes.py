@@ -124,11 +124,15 @@ def test_mirror_follows_and_keeps_its_copy_without_the_mount(
 
 
 def test_mirror_without_guard_would_delete_everything(place: Place, target: Path, engine: str) -> None:
-    """What the guards are for."""
+    """What the guards are for; a directory that the mirror's user cannot read is one, too."""
     line = "rsync -aHX --chmod=Du+w,Fu+w --delete /mnt/ready/ /srv/copy/"
+    place.mountpoint.chmod(0)
     with mounted(place, engine=engine):
         assert follow(line, place, target).returncode == 0
         assert has(target, STAYS) is not None
+    assert follow(line, place, target).returncode != 0
+    assert has(target, STAYS) is not None
+    place.mountpoint.chmod(0o755)
     assert follow(line, place, target).returncode == 0
     assert has(target, STAYS) is None
 
