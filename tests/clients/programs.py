@@ -219,10 +219,9 @@ MORE: Final[tuple[Program, ...]] = (
     _each("rclone copyto", 'rclone -q --config /dev/null copyto "$f" "$OUT/$n"'),
     shell(
         "rclone sync",
-        'mkdir "$OUT/to"; for n in 1 2 3; do mkdir -p "$OUT/to/${@:n:1}"; done; rmdir "$OUT"/to/*/payload.jsonl;'
-        ' n=0; for f; do n=$((n + 1)); ln "$OUT/$n" "$OUT/to/$f"; done;'
+        'n=0; for f; do n=$((n + 1)); mkdir -p "$OUT/to/${f%/*}"; mv "$OUT/$n" "$OUT/to/$f"; done;'
         ' rclone -q --config /dev/null --retries 1 sync . "$OUT/to"; code=$?;'
-        ' n=0; for f; do n=$((n + 1)); ln -f "$OUT/to/$f" "$OUT/$n" || rm "$OUT/$n"; done 2>/dev/null;'
+        ' n=0; for f; do n=$((n + 1)); mv "$OUT/to/$f" "$OUT/$n"; done;'
         ' cat "$OUT"/[123]; exit $code',
         "",
         Habit.SPOILS_BEFORE_READ,
