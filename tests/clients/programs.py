@@ -216,7 +216,7 @@ MORE: Final[tuple[Program, ...]] = (
     _each("split", 'split -n 1 "$f" "$OUT/x"; mv "$OUT/xaa" "$OUT/$n"'),
     _each("diff", 'cp "$f" "$OUT/x"; diff "$f" "$OUT/x"'),
     _each("openssl dgst", 'openssl dgst "$f"', "openssl dgst"),
-    _each("rclone copyto", 'rclone -q --config /dev/null copyto "$f" "$OUT/$n"'),
+    _each("rclone copyto", 'rclone -q --config /dev/null copyto "$f" "$OUT/$n"', "", Habit.SPOILS_BEFORE_READ),
     shell(
         "rclone sync",
         'n=0; for f; do n=$((n + 1)); mkdir -p "$OUT/to/${f%/*}"; mv "$OUT/$n" "$OUT/to/$f"; done;'
