@@ -117,7 +117,7 @@ def expect(program: Program, situation: Situation, traits: Traits) -> Ending | N
 
 
 @contextmanager
-def staged(base: Path, engine: str, situation: Situation) -> Iterator[Scene]:
+def staged(base: Path, engine: str, situation: Situation, *arguments: str) -> Iterator[Scene]:
     """Mount three partitions and bring the situation about."""
     place = Place(base)
     with closing(place.producer):
@@ -126,7 +126,7 @@ def staged(base: Path, engine: str, situation: Situation) -> Iterator[Scene]:
         aside = directory.with_name("aside")
         if situation in (Situation.BROKEN, Situation.HEALED):
             directory.rename(aside)
-        with mounted(place, engine=engine) as daemon:
+        with mounted(place, *arguments, engine=engine) as daemon:
             for path in payloads_below(daemon.path):
                 path.stat()  # seals those that are whole
             held = -1

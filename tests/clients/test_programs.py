@@ -33,12 +33,20 @@ def test_every_program_ends_as_the_table_says(tmp_path: Path, truth: Truth, engi
     compare_endings(tmp_path, truth, engine, situation, PROGRAMS)
 
 
-def compare_endings(base: Path, truth: Truth, engine: str, situation: Situation, programs: Sequence[Program]) -> None:
+@pytest.mark.parametrize("situation", [Situation.BROKEN, Situation.DAMAGED], ids=lambda one: one.name.lower())
+def test_default_way_of_reading_fails_at_open(tmp_path: Path, truth: Truth, situation: Situation) -> None:
+    """V10: files as small as these, too, for which the kernel might do more by itself."""
+    compare_endings(tmp_path, truth, "opened", situation, PROGRAMS, "--reads", "auto")
+
+
+def compare_endings(
+    base: Path, truth: Truth, engine: str, situation: Situation, programs: Sequence[Program], *arguments: str
+) -> None:
     """Let all programs read one mount, and compare how they ended with what the table says."""
     (base / "place").mkdir()
     # Programs that share an open file share its position.
     workers = 1 if situation is Situation.DELETED else 3
-    with staged(base / "place", engine, situation) as scene, ThreadPoolExecutor(workers) as pool:
+    with staged(base / "place", engine, situation, *arguments) as scene, ThreadPoolExecutor(workers) as pool:
         endings = [
             pool.submit(scene.play, program, truth, base / "out" / str(number))
             for number, program in enumerate(programs)
