@@ -36,7 +36,9 @@ def test_every_program_ends_as_the_table_says(tmp_path: Path, truth: Truth, engi
 @pytest.mark.parametrize("situation", [Situation.BROKEN, Situation.DAMAGED], ids=lambda one: one.name.lower())
 def test_default_way_of_reading_fails_at_open(tmp_path: Path, truth: Truth, situation: Situation) -> None:
     """V10: files as small as these, too, for which the kernel might do more by itself."""
-    compare_endings(tmp_path, truth, "opened", situation, PROGRAMS, "--reads", "auto")
+    # A way that lets the kernel open would end the test by what maps files, in place of failing it.
+    programs = [one for one in PROGRAMS if Habit.MAPS not in one.habits]
+    compare_endings(tmp_path, truth, "opened", situation, programs, "--reads", "auto")
 
 
 def compare_endings(
