@@ -15,7 +15,7 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 # Extras to install besides, for example EXTRAS=postgres.
 EXTRAS ?=
-# Further arguments of demo, test, test-long, bench and bench-state.
+# Further arguments of demo, test, test-long, test-clients, bench and bench-state.
 ARGS ?=
 
 LIBDIR := $(PREFIX)/lib/readyfs
@@ -44,6 +44,11 @@ test: $(VENV)/.dev ## run the tests, real mounts included
 .PHONY: test-long
 test-long: $(VENV)/.dev ## run the tests that take from minutes to hours
 	@$(bytecode) $(VENV)/bin/python -m pytest -m long --timeout=0 --numprocesses=0 $(ARGS)
+
+.PHONY: test-clients
+test-clients: $(VENV)/.dev ## run the tests with larger programs that read files (downloads these)
+	@.ci/setup clients
+	$(bytecode) $(VENV)/bin/python -m pytest tests/clients -m clients --timeout=900 --numprocesses=0 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## check format, lint and types

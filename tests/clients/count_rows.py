@@ -1,12 +1,7 @@
-"""Counts the records below a mount point with one of the query engines.
-
-`python count_rows.py READER PATH` prints the count: a program of its own for trees that cannot be read, because a
-reader that maps a file dies of SIGBUS where others get EIO.
-"""
+"""Counts the records below a mount point with one of the query engines."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -43,13 +38,3 @@ READERS: Final[dict[str, Callable[[Path], int]]] = {
     "polars": count_with_polars,
     "pyarrow": count_with_pyarrow,
 }
-
-
-def main() -> None:
-    """Count and print."""
-    reader, path = sys.argv[1:]
-    print(READERS[reader](Path(path)))
-
-
-if __name__ == "__main__":
-    main()

@@ -7,8 +7,10 @@ the rest. It needs Java 17.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from pyspark.sql import functions as F
 from readyfs.demo.producer import PAYLOAD_NAME
 from readyfs.demo.world import WorldSpec
 from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, truth_of
-from tests.mount.daemon import ENGINES
+from tests.mount.daemon import ENGINES, Place, mounted, partition
 
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
 SCHEMA = "campaign_id STRING, clicks LONG"
@@ -73,8 +75,9 @@ def world(tmp_path: Path, engine: str) -> Iterator[Mounted]:
     yield from mount_world(tmp_path, SPEC, engine)
 
 
-def by_glob(spark: SparkSession, path: Path) -> DataFrame:
-    return spark.read.schema(SCHEMA).option("mode", "FAILFAST").json(f"{path}/*/*/*/payload.jsonl")
+def by_glob(spark: SparkSession, path: Path, **options: str) -> DataFrame:
+    options["mode"] = "FAILFAST"
+    return spark.read.schema(SCHEMA).options(**options).json(f"{path}/*/*/*/payload.jsonl")
 
 
 def by_directory(spark: SparkSession, path: Path) -> DataFrame:
@@ -130,10 +133,10 @@ def test_next_job_sees_the_switched_run(spark: SparkSession, world: Mounted) -> 
     assert by_glob(spark, world.path).count() == by_directory(spark, world.path).count() == world.truth.records
     longer, shorter, gone, *_ = sorted(world.world.ready)
     producer = world.daemon.place.producer
-    for partition, count in ((longer, 500), (shorter, 1)):
+    for one, count in ((longer, 500), (shorter, 1)):
         line = b'{"campaign_id":"new","clicks":3}\n'
-        producer.write_and_publish(partition, "later", line * count)
-        world.world.ready[partition] = "later"
+        producer.write_and_publish(one, "later", line * count)
+        world.world.ready[one] = "later"
     producer.fail(gone)
     del world.world.ready[gone]
     world.daemon.refresh()
@@ -153,5 +156,48 @@ def test_broken_run_fails_the_job(spark: SparkSession, world: Mounted) -> None:
     for read in WAYS:
         with pytest.raises((Py4JJavaError, PySparkException), match="Input/output error"):
             read(spark, world.path).count()
+    # Java calls every failed open "not found", so that this drops what is ready: docs/clients.md says not to set it.
+    careless = by_glob(spark, world.path, ignoreMissingFiles="true")
+    if world.daemon.traits.kernel_opens:
+        with pytest.raises((Py4JJavaError, PySparkException), match="Input/output error"):
+            careless.count()
+    else:
+        lost = world.truth.files[f"{victim.path}/{PAYLOAD_NAME}"].count(b"\n")
+        assert careless.count() == world.truth.records - lost < world.truth.records
     directory.with_name("lost").rename(directory)
     assert by_directory(spark, world.path).count() == world.truth.records
+
+
+@pytest.mark.clients
+def test_stream_reads_a_partition_once_and_by_its_time(spark: SparkSession, tmp_path: Path, engine: str) -> None:
+    """What docs/clients.md says of streams: they know paths and times, and neither is a run."""
+    place, out = Place(tmp_path), str(tmp_path / "out")
+    late, stays, switches = (partition(date=f"2024-06-0{day}") for day in (1, 2, 3))
+
+    def take(**options: str) -> int:
+        """Return how many rows the stream takes up."""
+        before = spark.read.schema(SCHEMA).json(out).count() if Path(out).exists() else 0
+        source = spark.readStream.schema(SCHEMA).options(**options).json(f"{place.mountpoint}/*/*/*/payload.jsonl")
+        writer = source.writeStream.format("json").option("checkpointLocation", str(tmp_path / "checkpoint"))
+        writer.trigger(availableNow=True).start(out).awaitTermination()
+        return spark.read.schema(SCHEMA).json(out).count() - before
+
+    line = b'{"campaign_id":"new","clicks":3}\n'
+    with closing(place.producer), mounted(place, engine=engine) as daemon:
+        place.producer.write_and_publish(stays, "r1", line * 10)
+        run = place.producer.write_and_publish(switches, "r1", line * 20)
+        daemon.refresh()
+        if daemon.traits.kernel_opens:
+            assert take() == 30
+        else:
+            run.directory.rename(run.directory.with_name("lost"))
+            assert take(ignoreMissingFiles="true") == 10
+            run.directory.with_name("lost").rename(run.directory)
+            assert daemon.of(switches).read_bytes() == line * 20
+            assert take() == 0  # healed, and not read again
+        place.producer.write_and_publish(switches, "r2", line * 40)
+        run = place.producer.write_and_publish(late, "r1", line * 80)
+        os.utime(run.directory / PAYLOAD_NAME, (1.6e9, 1.6e9))
+        daemon.refresh()
+        assert daemon.of(late).read_bytes() == line * 80
+        assert take() == 0
