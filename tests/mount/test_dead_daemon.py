@@ -86,8 +86,8 @@ class Known:
     def is_dead(self) -> bool:
         """Whether no path is answered any more."""
         self.assert_true_or_dead()
-        asked = [partial(path.stat) for path in (*self.files, *self.listings())]
-        asked += [partial(path.read_bytes) for path in self.files]
+        asked: list[Callable[[], object]] = [partial(os.stat, path) for path in (*self.files, *self.listings())]
+        asked += [path.read_bytes for path in self.files]
         asked += [partial(os.listdir, directory) for directory in self.listings()]
         return all(answer_of(ask) == errno.ENOTCONN for ask in asked)
 
@@ -103,7 +103,7 @@ def answer_of(ask: Callable[[], object]) -> object:
 @contextmanager
 def known(place: Place, name_timeout: str, engine: str) -> Iterator[Known]:
     """Mount two partitions, one of them with a directory, and have the kernel know everything."""
-    contents = {}
+    contents: dict[str, bytes] = {}
     for date in ("2024-06-01", "2024-06-02"):
         part = partition(date=date)
         run = place.producer.begin_run(part, "r1", payload := f"{date}\n".encode() * 1000)

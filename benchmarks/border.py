@@ -1,0 +1,147 @@
+"""From which size on passthrough is worth its price: microseconds to open, read and close a file, by its size.
+
+`make bench-border` runs it. Each way of reading is mounted afresh in every round, in an order that turns. On each
+mount every size has a directory of its own, whose files are read once and then again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.comparison import turn
+from benchmarks.contenders import Contender, Mounted, all_contenders
+from benchmarks.machine import describe_machine, render_machine
+from benchmarks.measure import say
+from benchmarks.private_mounts import enter_private_mounts
+from benchmarks.results import RAW
+from benchmarks.sites import SOURCE, Site
+from benchmarks.tables import markdown_table
+from benchmarks.work.view import View
+from benchmarks.workers import Workers
+from benchmarks.works import Phase, Work
+from benchmarks.workspace import positive, stoppable, words_of, workspace
+from readyfs.demo.producer import LogicalPartition, Producer
+
+KIB: Final = 1024
+SIZES: Final = tuple(KIB << power for power in range(13))
+"""1 KiB to 4 MiB."""
+WAYS: Final = (RAW, "opened", "passthrough", "cached")
+AGAINS: Final = 3
+_FEWEST, _MOST = 16, 1000
+_FILES: Final = Work("files", "read the files of a directory", "small", "border")
+
+Figures = dict[tuple[str, Phase, int], list[float]]
+"""Seconds a file, round by round, by contender, phase and size."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print the table and the borders."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.border", description=__doc__)
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="5")
+    parser.add_argument("--mb", type=positive, default=64, metavar="N", help=f"of each size, {_MOST} files at most; 64")
+    parser.add_argument("--ways", type=partial(words_of, WAYS), default=WAYS, metavar="WAYS", help=", ".join(WAYS))
+    parser.add_argument("--directory", type=Path, help="where to make the world (the system's temporary directory)")
+    options = parser.parse_args(argv)
+    contenders = []
+    for contender in all_contenders():
+        if contender.key in options.ways:
+            obstacle = contender.obstacle()
+            if obstacle is None:
+                contenders.append(contender)
+            else:
+                say(f"{contender.title}: {obstacle}")
+    with stoppable(), workspace(options.directory) as base:
+        say("making files")
+        site = make_sizes(base / "border", options.mb)
+        figures = _measure(site, contenders, options.rounds)
+        print(f"Medians of {options.rounds} rounds. Machine: {render_machine(describe_machine(base))}.\n")
+    medians = {key: median(seconds) for key, seconds in figures.items()}
+    print("\n".join(border_table(medians, {contender.key: contender.title for contender in contenders})))
+    for phase in (Phase.FIRST, Phase.AGAIN):
+        found = border(medians, phase)
+        where = "at no size" if found is None else f"from {found // KIB:,} KiB on"
+        print(f"\nRead {phase.value}: passthrough is no slower than opened {where}.")
+    return 0
+
+
+def files_of(size: int, mb: int) -> int:
+    """Return how many files of a size make so many MiB, within bounds."""
+    return min(max(mb * KIB * KIB // size, _FEWEST), _MOST)
+
+
+def make_sizes(base: Path, mb: int) -> Site:
+    """Make one partition for each size, with its files."""
+    base.mkdir()
+    with Producer(base / "state.db", base / "raw") as producer:
+        for size in SIZES:
+            run = producer.begin_run(_partition(size), "r1", b"{}\n")
+            for number in range(files_of(size, mb)):
+                (run.directory / f"part-{number:05d}").write_bytes(b"x" * size)
+            producer.seal_run(run)
+            producer.publish(run)
+    return Site("border", "files of 1 KiB to 4 MiB", base, len(SIZES))
+
+
+def border(medians: Mapping[tuple[str, Phase, int], float], phase: Phase) -> int | None:
+    """Return the size from which on passthrough is at no size slower than opened."""
+    found = None
+    for size in reversed(SIZES):
+        opened, passthrough = (medians.get((way, phase, size)) for way in ("opened", "passthrough"))
+        if opened is None or passthrough is None or passthrough > opened:
+            break
+        found = size
+    return found
+
+
+def border_table(medians: Mapping[tuple[str, Phase, int], float], titles: Mapping[str, str]) -> list[str]:
+    """Return microseconds a file by size."""
+    columns = [(key, phase) for key in titles for phase in (Phase.FIRST, Phase.AGAIN)]
+    rows = [
+        (f"{size // KIB:,} KiB", *(f"{medians[key, phase, size] * 1e6:,.0f}" for key, phase in columns))
+        for size in SIZES
+    ]
+    return markdown_table(("microseconds", *(f"{titles[key]}, {phase.value}" for key, phase in columns)), rows)
+
+
+def _measure(site: Site, contenders: Sequence[Contender], rounds: int) -> Figures:
+    figures: Figures = defaultdict(list)
+    with closing(Workers()) as workers:
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            site.warm()
+            for contender in turn(contenders, number):
+                with contender.mounted(site) as mounted:
+                    for size in SIZES:
+                        for phase, times in ((Phase.FIRST, 1), (Phase.AGAIN, AGAINS)):
+                            seconds = median(_read(site, mounted, size, workers) for _ in range(times))
+                            figures[contender.key, phase, size].append(seconds)
+    return figures
+
+
+def _read(site: Site, mounted: Mounted, size: int, workers: Workers) -> float:
+    partition = _partition(size)
+    with Producer(site.state_file, site.raw_root) as producer:
+        raw = producer.run_directory(partition, "r1")
+    top = raw if mounted.daemon is None else Path(mounted.view.top, partition.path)
+    timing = workers.run(_FILES, Mounted(View(str(top)), mounted.daemon, mounted.as_user))
+    return timing.seconds / (timing.count // size)
+
+
+def _partition(size: int) -> LogicalPartition:
+    return LogicalPartition(SOURCE, f"{size:010d}", "by_size", "2024-01-01")
+
+
+if __name__ == "__main__":
+    enter_private_mounts("benchmarks.border", sys.argv[1:])
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
