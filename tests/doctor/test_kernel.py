@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.fuse.mount_table import read_mount_table
 from tests.doctor import ordinary_probe
 from tests.doctor.subjects import make_subject
+from tests.fuse.direct.raw_mounts import behind_two_overlays
 from tests.fuse.live_mount import AS_NOBODY
 from tests.mount.daemon import Place, partition
 
@@ -46,27 +48,28 @@ def test_this_kernel_leads_to_the_direct_engine_and_passthrough() -> None:
     found = examine(make_subject())
     assert {one.verdict for one in found.values()} == {Verdict.OK}
     assert found["engine"].summary.startswith("direct: the kernel speaks FUSE 7.")
-    assert found["reads"].summary.startswith("passthrough is possible")
+    assert found["reads"].summary.startswith("auto: by passthrough from ")
 
 
-@pytest.mark.parametrize(("size", "way"), [(100, "cached"), (1_000_000, "passthrough")])
-def test_the_way_of_reading_is_that_of_a_mount(tmp_path: Path, size: int, way: str) -> None:
+@pytest.mark.parametrize("refused", [False, True])
+def test_store_that_refuses_passthrough_is_a_note(tmp_path: Path, refused: bool) -> None:
     place = Place(tmp_path)
-    place.producer.write_and_publish(partition(), "r1", b"x" * size)
+    place.producer.write_and_publish(partition(), "r1", b"x")
     place.producer.close()
-    assert examine(make_subject(state=place.state, raw=str(place.raw)))["reads"].summary.startswith(f"{way}: ")
-
-
-def test_stores_without_a_file_are_said_to_be_so(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    place.producer.close()
-    found = examine(make_subject(state=place.state, raw=str(place.raw)))
-    assert found["reads"].summary == "passthrough: no file is there yet to judge by"
+    with behind_two_overlays(place.raw / "s1", place.base) if refused else nullcontext():
+        found = examine(make_subject(state=place.state, raw=str(place.raw)))["reads"]
+    assert found.verdict is (Verdict.NOTE if refused else Verdict.OK)
+    assert ("refuses passthrough" in found.summary) == refused
 
 
 def test_what_was_asked_for_is_said() -> None:
     assert examine(make_subject(engine=EngineWord.PYFUSE3))["engine"].summary == "pyfuse3, as asked for"
-    assert examine(make_subject(reads=ReadsWord.CACHED))["reads"].summary == "cached: as asked for"
+    assert examine(make_subject(reads=ReadsWord.OPENED))["reads"].summary == "opened: as asked for"
+
+
+def test_a_way_of_reading_in_which_damage_can_be_overlooked_is_a_warning() -> None:
+    found = examine(make_subject(reads=ReadsWord.CACHED))["reads"]
+    assert (found.verdict, "not at open" in found.summary) == (Verdict.WARNING, True)
 
 
 def test_a_kernel_that_lacks_too_much_leads_to_the_other_engine(monkeypatch: pytest.MonkeyPatch) -> None:

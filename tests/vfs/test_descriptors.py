@@ -180,19 +180,18 @@ def test_lack_of_descriptors_is_no_damage(place: Place, number: int) -> None:
     assert not place.damage
 
 
-def test_raw_file_is_opened_for_a_caller_who_closes_it(place: Place) -> None:
-    directory = place.serve(Row(), b"1234")
-    inode = place.inode(*FILE)
+def test_file_that_is_handed_to_the_kernel_counts_as_open_and_needs_no_descriptor(place: Place) -> None:
+    place.serve(Row(), b"1234")
     before = len(open_descriptors())
-    file = place.fs.open_raw(inode)
-    assert os.pread(file.fileno(), 10, 0) == b"1234"
+    handle = place.fs.open_file(place.inode(*FILE)).handle
+    assert os.pread(place.fs.raw_descriptor(handle), 10, 0) == b"1234"
+    place.fs.handles.hand_to_kernel(handle)
+    assert (len(place.fs.handles), len(open_descriptors())) == (1, before)
+    assert not place.fs.may_block_on_close(handle)
+    with pytest.raises(StaleHandleError):
+        place.fs.raw_descriptor(handle)
+    place.fs.close_file(handle)
     assert len(place.fs.handles) == 0
-    file.close()
-    os.truncate(directory / "payload.jsonl", 1)
-    with pytest.raises(BrokenRunError):
-        place.fs.open_raw(inode)
-    assert place.damage
-    assert len(open_descriptors()) == before
 
 
 def test_raw_files_are_told_from_everything_else(place: Place) -> None:
@@ -200,7 +199,7 @@ def test_raw_files_are_told_from_everything_else(place: Place) -> None:
     place.publish(Row(), Row(query=b"q2"))
     day = (b"c", b"q", DAY_1)
     for file in (FILE, (*day, b"sub", b"f")):
-        assert place.fs.is_raw_file(place.inode(*file))
+        assert place.fs.sealed_size(place.inode(*file)) is not None
     others: list[tuple[bytes, ...]] = [
         (b"c",),
         day,
@@ -209,8 +208,8 @@ def test_raw_files_are_told_from_everything_else(place: Place) -> None:
         (b"c", b"q2", DAY_1, PAYLOAD),
     ]
     for path in others:
-        assert not place.fs.is_raw_file(place.inode(*path))
-    assert not place.fs.is_raw_file(InodeNumber(99))
+        assert place.fs.sealed_size(place.inode(*path)) is None
+    assert place.fs.sealed_size(InodeNumber(99)) is None
 
 
 def test_readers_on_many_threads_read_their_own_files(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         check_listening(state, state_listen)
     filters = find_filters(resolution)
     files, required_files = find_files(resolution)
-    if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) is not ReadsWord.AUTO:
+    if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) not in (ReadsWord.AUTO, ReadsWord.OPENED):
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
     config = Config(
         mountpoint=mountpoint,

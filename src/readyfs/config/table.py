@@ -177,8 +177,8 @@ ENGINE = choice(
 READS = choice(
     "reads",
     Group.MOUNT,
-    "How the direct engine has files read: passthrough by the kernel from the raw file, cached in the page cache of "
-    "the mount; auto by the size of the files.",
+    "How the direct engine has files read: passthrough by the kernel from the raw file, opened by the daemon; auto by "
+    "each file's size. With cached the kernel opens alone, and a broken run fails at the first read, not at open.",
     ReadsWord.AUTO,
 )
 XATTRS = switch(

@@ -9,19 +9,20 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
-import trio
 
 from readyfs.config import Config
 from readyfs.fuse.direct.channel import Channel
-from readyfs.fuse.direct.choose_reads import FileSample, sample_files
 from readyfs.fuse.direct.engine import DirectEngine
 from readyfs.fuse.direct.in_flight import InFlight
+from readyfs.fuse.direct.stacking import stack_depth
 from readyfs.fuse.engine import Engine, KernelLacksError
-from readyfs.fuse.engine_words import EngineWord, ReadsWord, engines_to_try
+from readyfs.fuse.engine_words import EngineWord, engines_to_try
 from readyfs.fuse.mount_options import render_mount_options
+from readyfs.fuse.mount_table import read_mount_table
 from readyfs.fuse.notifications import Notifications
 from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine
 from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
@@ -38,8 +39,6 @@ from readyfs.vfs.runs import Runs
 
 log = structlog.get_logger("readyfs.daemon")
 
-SAMPLE_PATIENCE_S: Final = 5.0
-"""How long a look at some files may hold up the mount."""
 SPARE_DESCRIPTORS: Final = 128
 """Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
 
@@ -54,24 +53,13 @@ class Served:
     engine_reason: str
 
 
-async def look_at_files(config: Config, first: Loaded, raw: RawStore) -> FileSample:
-    """Look at some files if the way of reading depends on them; a raw store that hangs is not waited for."""
-    if config.engine is EngineWord.PYFUSE3 or config.reads is not ReadsWord.AUTO:
-        return FileSample()
-    with trio.move_on_after(SAMPLE_PATIENCE_S):
-        return await trio.to_thread.run_sync(sample_files, first.catalog, raw, abandon_on_cancel=True)
-    return FileSample()
-
-
-def mount_with_engine(
-    config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness, sample: FileSample
-) -> Served:
+def mount_with_engine(config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness) -> Served:
     """Mount with the engine that was asked for, or with the first that the kernel offers enough for."""
     options = render_mount_options(state_label, allow_other=config.allow_other)
     reason = "as asked for" if config.engine is not EngineWord.AUTO else "the kernel offers what it needs"
     engines = engines_to_try(config.engine)
     for word in engines:
-        served = _join(config, raw, first, freshness, sample, word, reason)
+        served = _join(config, raw, first, freshness, word, reason)
         try:
             served.engine.mount(str(config.mountpoint), options)
         except KernelLacksError as error:
@@ -95,7 +83,6 @@ def _join(
     raw: RawStore,
     first: Loaded,
     freshness: Freshness,
-    sample: FileSample,
     word: EngineWord,
     reason: str,
 ) -> Served:
@@ -117,8 +104,9 @@ def _join(
     if word is EngineWord.DIRECT:
         in_flight = InFlight(config.raw_timeout_s)
         privileged = has_capability(Capability.SYS_ADMIN)
+        depth = stack_depth(Path(config.raw), read_mount_table())
         engine = DirectEngine(
-            channel, filesystem, in_flight, config.raw_threads, config.reads, sample, privileged=privileged
+            channel, filesystem, in_flight, config.raw_threads, config.reads, depth, privileged=privileged
         )
     else:
         engine = Pyfuse3Engine(filesystem, RawCalls(config.raw_threads, config.raw_timeout_s))

@@ -23,7 +23,7 @@ import readyfs
 from readyfs.catalog.build import CatalogShape
 from readyfs.config import Config
 from readyfs.control.runtime_dir import prepare_runtime_dir
-from readyfs.daemon.engine_choice import Served, look_at_files, mount_with_engine
+from readyfs.daemon.engine_choice import Served, mount_with_engine
 from readyfs.daemon.mount import RunningMount
 from readyfs.daemon.mount_lock import hold_mount_lock
 from readyfs.daemon.service_manager import ServiceManager
@@ -138,11 +138,7 @@ async def _serve(
             if first is not None and not first.catalog.partitions and config.filters != Filters():
                 log.warning("the filters leave nothing to serve")
             if first is not None:
-                sample = await look_at_files(config, first, raw)
-                try:
-                    served = mount_with_engine(config, store.label, raw, first, freshness, sample)
-                finally:
-                    sample.close()
+                served = mount_with_engine(config, store.label, raw, first, freshness)
                 labels = (store.label, raw.label)
                 mount = _build(config, served, labels, loader, first, freshness, wishes, on_ready)
                 if listener is not None:

@@ -12,28 +12,30 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from readyfs.doctor.finding import Check, Finding, Group, good, note, problem, warning
-from readyfs.doctor.raw import sample_sizes
+from readyfs.doctor.raw import open_sample
 from readyfs.doctor.subject import Subject
 from readyfs.errors import FuseError
 from readyfs.fuse.direct.channel import Channel
-from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
+from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.handshake import negotiate, try_passthrough
 from readyfs.fuse.direct.negotiation import Offer
 from readyfs.fuse.direct.protocol import KERNEL_VERSION, MINOR_WITH_EPOCH, InitFlag
+from readyfs.fuse.direct.stacking import OVER_STACKED_DEPTH, stack_depth
 from readyfs.fuse.engine import KernelLacksError
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.fuse.mount_options import render_mount_options
-from readyfs.fuse.mount_table import mounts_at
+from readyfs.fuse.mount_table import mounts_at, read_mount_table
 from readyfs.fuse.unmount import detach
 
 _CLONE_NEWNS: Final = 0x00020000
 _MS_REC_PRIVATE: Final = 1 << 14 | 1 << 18
 _FUSERMOUNT_S: Final = 5.0
+_CACHED: Final = "a broken run fails at the first read and not at open, which many programs take for an empty file"
+_LESS_STACKED: Final = "give a raw root that lies on no overlayfs; until then the daemon reads such files"
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -89,7 +91,10 @@ def _negotiate(channel: Channel, subject: Subject, place: Path) -> Iterator[Find
         _enter_namespace()
     options = render_mount_options("doctor", allow_other=subject.allow_other)
     offer = channel.mount(os.fspath(place), options, privileged=subject.privileged)
-    obstacle = negotiate(channel, offer, subject.reads, privileged=subject.privileged)
+    depth = OVER_STACKED_DEPTH
+    if subject.raw is not None:
+        depth = stack_depth(Path(subject.raw), read_mount_table(subject.places.mount_table))
+    obstacle = negotiate(channel, offer, subject.reads, depth, privileged=subject.privileged)
     yield good("engine", f"direct: the kernel speaks FUSE {KERNEL_VERSION}.{offer.minor} and offers what it needs")
     if offer.minor < MINOR_WITH_EPOCH:
         yield note(
@@ -98,23 +103,32 @@ def _negotiate(channel: Channel, subject: Subject, place: Path) -> Iterator[Find
         )
     else:
         yield good("kernel-features", _features(offer))
-    sample = sample_sizes(subject)
     try:
-        choice = choose_reads(subject.reads, obstacle, sample or FileSample(), partial(try_passthrough, channel))
+        choice = choose_reads(subject.reads, obstacle)
     except FuseError as error:
         yield problem("reads", error.message, "--reads auto")
         return
-    finally:
-        if sample is not None:
-            sample.close()
-    word = ReadsWord.PASSTHROUGH if choice.passthrough else ReadsWord.CACHED
-    is_told = subject.raw is not None and subject.find_state is not None
-    if not is_told and choice.passthrough and subject.reads is ReadsWord.AUTO:
-        yield good("reads", "passthrough is possible; --state and --raw tell whether the files here are large enough")
+    said = f"{choice.word}: {choice.reason}"
+    refusal = _refusal(channel, subject) if choice.passthrough_from is not None else None
+    if refusal is not None:
+        yield note("reads", f"{said}; but the raw store's filesystem refuses passthrough: {refusal}", _LESS_STACKED)
+    elif choice.word is ReadsWord.CACHED:
+        yield warning("reads", f"{said}; {_CACHED}", "--reads auto")
     elif obstacle is not None and subject.reads is ReadsWord.AUTO and subject.privileged:
-        yield note("reads", f"{word}: {choice.reason}", _remedy(offer))
+        yield note("reads", said, _remedy(offer))
     else:
-        yield good("reads", f"{word}: {choice.reason}")
+        yield good("reads", said)
+
+
+def _refusal(channel: Channel, subject: Subject) -> str | None:
+    """Return why the kernel does not pass a file of a ready run through; None if it does, or none was found."""
+    file = open_sample(subject)
+    if file is None:
+        return None
+    try:
+        return try_passthrough(channel, file)
+    finally:
+        file.close()
 
 
 def _features(offer: Offer) -> str:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 from readyfs.doctor.finding import Finding, good, note, problem, quote, warning
 from readyfs.doctor.subject import Subject
 from readyfs.errors import StateError
-from readyfs.fuse.direct.choose_reads import SAMPLE_BUDGET_S, FileSample
 from readyfs.fuse.mount_table import mount_containing, read_mount_table
 from readyfs.layout import UnusableNameError
 from readyfs.partition import Partition
 from readyfs.raw.open import open_raw
-from readyfs.raw.store import EntryKind, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStore
 from readyfs.text import escape_text
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
 SAMPLED_ROWS: Final = 1000
 SAMPLED_RUNS: Final = 64
+SAMPLE_BUDGET_S: Final = 1.0
+"""How long a file may be looked for to try passthrough with."""
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "glusterfs", "afs"})
 
 
@@ -83,8 +84,8 @@ def look_at_runs(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def sample_sizes(subject: Subject) -> FileSample | None:
-    """Return what some ready runs hold, as a mount would judge them by; None if the settings do not lead to any."""
+def open_sample(subject: Subject) -> RawFile | None:
+    """Open a file of some ready run, which the caller closes; None if the settings do not lead to one."""
     if subject.raw is None:
         return None
     try:
@@ -92,21 +93,17 @@ def sample_sizes(subject: Subject) -> FileSample | None:
         store = open_raw(subject.raw, subject.raw_layout)
     except (StateError, OSError):
         return None  # which their own checks report
-    sizes: list[int] = []
-    file = None
     until_s = time.monotonic() + SAMPLE_BUDGET_S
     for partition in partitions or ():
         try:
-            entries = [entry for entry in store.list_directory(partition) if entry.kind is EntryKind.FILE]
-            if file is None and entries:
-                file = store.open_file(partition, (entries[0].name,))
+            files = [entry.name for entry in store.list_directory(partition) if entry.kind is EntryKind.FILE]
+            if files:
+                return store.open_file(partition, (files[0],))
         except (OSError, UnusableNameError):
             continue
-        if entries:
-            sizes.append(max(entry.stat.size for entry in entries))
         if time.monotonic() > until_s:
             break
-    return FileSample(sum(sizes) / len(sizes), file) if sizes else None
+    return None
 
 
 def open_subject(subject: Subject, url: str) -> StateInspector:

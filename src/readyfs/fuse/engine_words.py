@@ -18,6 +18,7 @@ class ReadsWord(StrEnum):
 
     AUTO = "auto"
     PASSTHROUGH = "passthrough"
+    OPENED = "opened"
     CACHED = "cached"
 
 

@@ -23,7 +23,7 @@ from readyfs.errors import (
 )
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import PartitionKey
-from readyfs.raw.store import RawFile, RawStore
+from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.damage_cause import DamageKind
@@ -165,10 +165,10 @@ class Filesystem:
         """Whether opening the file needs no raw I/O."""
         return not isinstance(self.inodes.peek(inode), RawNode)
 
-    def is_raw_file(self, inode: InodeNumber) -> bool:
-        """Whether the inode is a file of a sealed run."""
+    def sealed_size(self, inode: InodeNumber) -> int | None:
+        """Return the size in bytes that a file of a sealed run has as long as it has this inode; None for all else."""
         node = self.inodes.peek(inode)
-        return isinstance(node, RawNode) and not node.is_directory
+        return node.stat.size if isinstance(node, RawNode) and not node.is_directory else None
 
     def open_file(self, inode: InodeNumber) -> OpenedFile:
         """Open a file for reading; asks the raw store, so it may block.
@@ -186,9 +186,9 @@ class Filesystem:
             file.close()
             raise
 
-    def open_raw(self, inode: InodeNumber) -> RawFile:
-        """Open a raw file that the caller closes, checked against what was sealed; may block, raises as `open_file`."""
-        return self._raw_files.open(_raw_file(self.inodes.get(inode)))
+    def raw_descriptor(self, number: HandleNumber) -> int:
+        """Return the descriptor of an open raw file, valid until the handle is closed or handed to the kernel."""
+        return self.handles.get(number, RawFileHandle).file.fileno()
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""

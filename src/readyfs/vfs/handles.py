@@ -74,6 +74,16 @@ class HandleTable:
             raise StaleHandleError(f"handle {number} is not open")
         return handle
 
+    def hand_to_kernel(self, number: HandleNumber) -> None:
+        """Close the raw file of a handle that the kernel reads by itself from now on; the handle stays."""
+        with self._lock:
+            handle = self._handles.get(number)
+            if not isinstance(handle, RawFileHandle):
+                return  # released meanwhile
+            self._handles[number] = KernelFileHandle()
+            self._files -= 1
+        handle.file.close()
+
     def peek(self, number: HandleNumber) -> Handle | None:
         """Return a handle of any kind if it is open."""
         return self._handles.get(number)

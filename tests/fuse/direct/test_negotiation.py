@@ -4,7 +4,6 @@ import pytest
 
 from readyfs.fuse.direct.negotiation import (
     NEEDED,
-    STACK_DEPTH,
     WANTED,
     accept_offer,
     parse_offer,
@@ -49,17 +48,17 @@ def test_another_protocol_is_refused() -> None:
         parse_offer(init(opcode=Opcode.LOOKUP))
 
 
-@pytest.mark.parametrize("passthrough", [False, True])
-def test_answer_asks_for_nothing_that_was_not_offered(passthrough: bool) -> None:
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_answer_asks_for_nothing_that_was_not_offered(depth: int) -> None:
     offered = NEEDED | InitFlag.INIT_EXT | InitFlag.PASSTHROUGH
-    answer = accept_offer(parse_offer(init(offered)), passthrough=passthrough)
+    answer = accept_offer(parse_offer(init(offered)), depth)
     length, error, unique = OUT_HEADER.unpack_from(answer)
     assert (length, error, unique) == (len(answer), 0, 6)
     major, _, max_readahead, flags, *_, flags2, stack_depth, _ = INIT_OUT.unpack_from(answer, OUT_HEADER.size)
     asked = InitFlag(flags | flags2 << 32)
     assert (major, max_readahead) == (7, 131072)
     assert asked & ~offered == InitFlag(0)
-    assert (InitFlag.PASSTHROUGH in asked, stack_depth) == (passthrough, STACK_DEPTH if passthrough else 0)
+    assert (InitFlag.PASSTHROUGH in asked, stack_depth) == (depth > 0, depth)
 
 
 def test_passthrough_needs_the_kernel_and_the_privilege() -> None:

@@ -52,9 +52,9 @@ class Channel:
         self._fd = open_mounted(mountpoint, options, privileged=privileged)
         return parse_offer(os.read(self._fd, MIN_READ_BUFFER))
 
-    def accept(self, offer: Offer, *, passthrough: bool) -> None:
-        """Answer INIT: from now on the kernel sends requests."""
-        os.write(self._fd, accept_offer(offer, passthrough=passthrough))
+    def accept(self, offer: Offer, stack_depth: int) -> None:
+        """Answer INIT: from now on the kernel sends requests. See `accept_offer` for the depth."""
+        os.write(self._fd, accept_offer(offer, stack_depth))
         self._minor = min(offer.minor, MINOR_VERSION)
         self._poll.register(self._fd, select.POLLIN)
         os.set_blocking(self._fd, False)

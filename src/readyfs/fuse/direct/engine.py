@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,12 +13,12 @@ import trio
 
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
-from readyfs.fuse.direct.choose_reads import FileSample, choose_reads
+from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
-from readyfs.fuse.direct.handshake import negotiate, try_passthrough
+from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Operations
-from readyfs.fuse.direct.reads import CachedReads, PassthroughReads, Reads
+from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.engine_words import ReadsWord
 from readyfs.fuse.unmount import detach
@@ -48,7 +47,7 @@ class DirectEngine:
         in_flight: InFlight,
         raw_threads: int,
         reads: ReadsWord,
-        sample: FileSample,
+        stack_depth: int,
         *,
         privileged: bool,
     ) -> None:
@@ -59,10 +58,10 @@ class DirectEngine:
         self._raw_threads = raw_threads
         self._in_flight = in_flight
         self._word = reads
-        self._sample = sample
+        self._stack_depth = stack_depth
         self._privileged = privileged
         self._backing = BackingFiles(channel)
-        self._reads: Reads = CachedReads(filesystem)
+        self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
         self._ended = trio.Event()
@@ -99,16 +98,18 @@ class DirectEngine:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
-            obstacle = negotiate(self._channel, offer, self._word, privileged=self._privileged)
-            choice = choose_reads(self._word, obstacle, self._sample, partial(try_passthrough, self._channel))
+            obstacle = negotiate(self._channel, offer, self._word, self._stack_depth, privileged=self._privileged)
+            choice = choose_reads(self._word, obstacle)
         except BaseException:
             if self._channel.is_open:
                 self._channel.close()
                 detach(Path(mountpoint))
             raise
-        if choice.passthrough:
-            self._reads = PassthroughReads(self._fs, self._backing)
-        self.reads, self.reads_reason = self._reads.name, choice.reason
+        if choice.word is ReadsWord.CACHED:
+            self._reads = CachedReads(self._fs)
+        else:
+            self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from)
+        self.reads, self.reads_reason = choice.word.value, choice.reason
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""

@@ -21,11 +21,11 @@ class HasFileno(Protocol):
         ...
 
 
-def negotiate(channel: Channel, offer: Offer, word: ReadsWord, *, privileged: bool) -> str | None:
+def negotiate(channel: Channel, offer: Offer, word: ReadsWord, stack_depth: int, *, privileged: bool) -> str | None:
     """Answer the kernel's INIT; return why it passes no file through, None if it does or was not to be asked."""
     obstacle = passthrough_obstacle(offer, privileged=privileged)
-    wanted = obstacle is None and word is not ReadsWord.CACHED
-    channel.accept(offer, passthrough=wanted)
+    wanted = obstacle is None and word in (ReadsWord.AUTO, ReadsWord.PASSTHROUGH)
+    channel.accept(offer, stack_depth if wanted else 0)
     if not wanted:
         return obstacle
     # The capability that counts is that of the whole machine, and only a try tells.

@@ -32,8 +32,6 @@ MAX_PAGES: Final = 256
 """Of 4 KiB: the largest read that the kernel sends by default (FUSE_MAX_MAX_PAGES of fs/fuse/fuse_i.h)."""
 MAX_BACKGROUND: Final = 64
 """Reads ahead that may be under way at once; the kernel's default of 12 is little for several readers."""
-STACK_DEPTH: Final = 2
-"""How deep a raw file's filesystem and ours may be stacked: the kernel's maximum, so that overlayfs can lie below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +62,18 @@ def parse_offer(data: bytes) -> Offer:
     return Offer(init.minor, flags, init.max_readahead, unique)
 
 
-def accept_offer(offer: Offer, *, passthrough: bool) -> bytes:
-    """Return the answer to INIT, after which the kernel sends requests."""
+def accept_offer(offer: Offer, stack_depth: int) -> bytes:
+    """Return the answer to INIT, after which the kernel sends requests.
+
+    `stack_depth` says how deep raw files may be stacked that the kernel reads by itself; 0 means that it reads none.
+    """
     flags = WANTED & offer.flags
-    if passthrough:
+    if stack_depth:
         flags |= InitFlag.PASSTHROUGH
     answer = INIT_OUT.pack(
         *(KERNEL_VERSION, MINOR_VERSION, offer.max_readahead, flags & 0xFFFFFFFF),
         *(MAX_BACKGROUND, MAX_BACKGROUND * 3 // 4, 4096, 1, MAX_PAGES, 0),
-        *(flags >> 32, STACK_DEPTH if passthrough else 0, 0),
+        *(flags >> 32, stack_depth, 0),
     )
     return reply(offer.unique, answer)
 

@@ -1,11 +1,12 @@
-"""The two ways in which file contents reach a reader; one is chosen for the life of a mount.
+"""How file contents reach a reader: whether opens come to us or not is settled for the life of a mount.
 
-`passthrough` hands each open raw file to the kernel. `cached` has the kernel open and close by itself and keep pages
-for ever; what it has not got it reads by inode number.
+`OpenedReads` answers each open. Then the kernel reads the raw file itself (passthrough) or asks us for what it has not
+kept. With `CachedReads` the kernel opens and closes by itself, and what it has not got it reads by inode number.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from readyfs.fuse.direct.backing import BackingFiles, ReplacedFileError
 from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
 from readyfs.fuse.errno_table import UNSUPPORTED
 from readyfs.vfs.filesystem import Filesystem
-from readyfs.vfs.handles import HandleNumber, KernelFileHandle
+from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.inode_number import InodeNumber
 
 
@@ -27,8 +28,6 @@ class NoOpenError(OSError):
 
 class Reads(Protocol):
     """How OPEN, READ and RELEASE are answered. Sizes and offsets in bytes."""
-
-    name: str
 
     def open(self, inode: InodeNumber, may_block: bool) -> tuple[bytes, Callable[[], None]]:
         """Return the answer to an OPEN, and what undoes it."""
@@ -50,8 +49,6 @@ class Reads(Protocol):
 class CachedReads:
     """The kernel opens; reads come by inode number and are kept in its page cache."""
 
-    name = "cached"
-
     def __init__(self, filesystem: Filesystem) -> None:
         self._fs = filesystem
 
@@ -71,42 +68,48 @@ class CachedReads:
         self._fs.expire_idle()
 
 
-class PassthroughReads:
-    """The kernel reads raw files itself; those that it refuses, and files without a raw file, are read through us."""
+class OpenedReads:
+    """We answer each open, after the raw file was compared with what was sealed, and it fails there if it must (V10).
 
-    name = "passthrough"
+    Files of `passthrough_from` bytes or more the kernel then reads by itself; None means none. Of the others, and of
+    those that it refuses, the raw file stays open here until RELEASE, and the kernel keeps the pages that it read.
+    """
 
-    def __init__(self, filesystem: Filesystem, backing: BackingFiles) -> None:
+    def __init__(self, filesystem: Filesystem, backing: BackingFiles, passthrough_from: int | None) -> None:
         self._fs = filesystem
         self._backing = backing
+        self._passthrough_from = math.inf if passthrough_from is None else passthrough_from
 
     def open(self, inode: InodeNumber, may_block: bool) -> tuple[bytes, Callable[[], None]]:
         """Open a file: every open checks that the raw file is still what was sealed."""
-        if not self._fs.is_raw_file(inode):
-            handle = self._fs.open_file(inode).handle
-            return OPEN_OUT.pack(handle, 0, 0), lambda: self._fs.close_file(handle)
-        if not may_block:
+        size = self._fs.sealed_size(inode)
+        if size is not None and not may_block:
             raise WouldBlockError
-        file = self._fs.open_raw(inode)
+        opened = self._fs.open_file(inode)
+        handle = opened.handle
+        backing_id = None
+        if size is not None and size >= self._passthrough_from:
+            try:
+                backing_id = self._register(inode, handle)
+            except BaseException:
+                self._fs.close_file(handle)
+                raise
+        if backing_id is None:
+            flags = OpenFlag.KEEP_CACHE if opened.keep_pages else OpenFlag(0)
+            return OPEN_OUT.pack(handle, flags, 0), lambda: self.release(inode, handle, may_block=True)
+        self._fs.handles.hand_to_kernel(handle)
+        return OPEN_OUT.pack(handle, OpenFlag.PASSTHROUGH, backing_id), lambda: self.release(
+            inode, handle, may_block=True
+        )
+
+    def _register(self, inode: InodeNumber, handle: HandleNumber) -> int | None:
+        """Return the backing id of an open file, None if the kernel refuses it."""
         try:
-            backing_id = self._backing.open(inode, file.fileno())
+            return self._backing.open(inode, self._fs.raw_descriptor(handle))
         except ReplacedFileError:
             # With this answer the kernel looks the path up once more, and finds another inode for the other file.
             self._fs.supersede(inode)
             raise StaleHandleError("the raw file was replaced by its equal while it is open") from None
-        finally:
-            file.close()
-        if backing_id is not None:
-            handle = self._fs.handles.add(KernelFileHandle())
-            return OPEN_OUT.pack(handle, OpenFlag.PASSTHROUGH, backing_id), lambda: self.release(
-                inode, handle, may_block=True
-            )
-        try:
-            handle = self._fs.open_file(inode).handle
-        except BaseException:
-            self._backing.close(inode)
-            raise
-        return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE, 0), lambda: self.release(inode, handle, may_block=True)
 
     def read(self, inode: InodeNumber, handle: int, offset: int, size: int, may_block: bool) -> bytes:
         """Return the bytes of a file that the kernel does not read itself."""
