@@ -1,4 +1,4 @@
-"""From which size on passthrough is worth its price: microseconds to open, read and close a file, by its size.
+"""From which size on passthrough is worth its price: what it costs to open, read and close a file, by its size.
 
 `make bench-border` runs it. Each way of reading is mounted afresh in every round, in an order that turns. On each
 mount every size has a directory of its own, whose files are read once and then again.
@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -38,12 +39,20 @@ AGAINS: Final = 3
 _FEWEST, _MOST = 16, 1000
 _FILES: Final = Work("files", "read the files of a directory", "small", "border")
 
-Figures = dict[tuple[str, Phase, int], list[float]]
-"""Seconds a file, round by round, by contender, phase and size."""
+Cell = tuple[str, Phase, int]
+"""Contender, phase and size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Seconds a file, round by round: of the clock, and of the daemon's processor."""
+
+    wall: dict[Cell, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu: dict[Cell, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print the table and the borders."""
+    """Measure and print the tables and the borders."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.border", description=__doc__)
     parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="5")
     parser.add_argument("--mb", type=positive, default=64, metavar="N", help=f"of each size, {_MOST} files at most; 64")
@@ -61,10 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stoppable(), workspace(options.directory) as base:
         say("making files")
         site = make_sizes(base / "border", options.mb)
-        figures = _measure(site, contenders, options.rounds)
+        figures = _measure(site, options.mb, contenders, options.rounds)
         print(f"Medians of {options.rounds} rounds. Machine: {render_machine(describe_machine(base))}.\n")
-    medians = {key: median(seconds) for key, seconds in figures.items()}
-    print("\n".join(border_table(medians, {contender.key: contender.title for contender in contenders})))
+    titles = {contender.key: contender.title for contender in contenders}
+    medians = {cell: median(seconds) for cell, seconds in figures.wall.items()}
+    print("\n".join(border_table("microseconds", medians, titles)))
+    print()
+    cpu_medians = {cell: median(seconds) for cell, seconds in figures.cpu.items()}
+    print("\n".join(border_table("of the daemon's CPU", cpu_medians, titles)))
     for phase in (Phase.FIRST, Phase.AGAIN):
         found = border(medians, phase)
         where = "at no size" if found is None else f"from {found // KIB:,} KiB on"
@@ -90,7 +103,7 @@ def make_sizes(base: Path, mb: int) -> Site:
     return Site("border", "files of 1 KiB to 4 MiB", base, len(SIZES))
 
 
-def border(medians: Mapping[tuple[str, Phase, int], float], phase: Phase) -> int | None:
+def border(medians: Mapping[Cell, float], phase: Phase) -> int | None:
     """Return the size from which on passthrough is at no size slower than opened."""
     found = None
     for size in reversed(SIZES):
@@ -101,18 +114,19 @@ def border(medians: Mapping[tuple[str, Phase, int], float], phase: Phase) -> int
     return found
 
 
-def border_table(medians: Mapping[tuple[str, Phase, int], float], titles: Mapping[str, str]) -> list[str]:
-    """Return microseconds a file by size."""
-    columns = [(key, phase) for key in titles for phase in (Phase.FIRST, Phase.AGAIN)]
+def border_table(name: str, medians: Mapping[Cell, float], titles: Mapping[str, str]) -> list[str]:
+    """Return microseconds a file by size, of the contenders that have any."""
+    measured = {key for key, _, _ in medians}
+    columns = [(key, phase) for key in titles if key in measured for phase in (Phase.FIRST, Phase.AGAIN)]
     rows = [
         (f"{size // KIB:,} KiB", *(f"{medians[key, phase, size] * 1e6:,.0f}" for key, phase in columns))
         for size in SIZES
     ]
-    return markdown_table(("microseconds", *(f"{titles[key]}, {phase.value}" for key, phase in columns)), rows)
+    return markdown_table((name, *(f"{titles[key]}, {phase.value}" for key, phase in columns)), rows)
 
 
-def _measure(site: Site, contenders: Sequence[Contender], rounds: int) -> Figures:
-    figures: Figures = defaultdict(list)
+def _measure(site: Site, mb: int, contenders: Sequence[Contender], rounds: int) -> Figures:
+    figures = Figures()
     with closing(Workers()) as workers:
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
@@ -121,8 +135,13 @@ def _measure(site: Site, contenders: Sequence[Contender], rounds: int) -> Figure
                 with contender.mounted(site) as mounted:
                     for size in SIZES:
                         for phase, times in ((Phase.FIRST, 1), (Phase.AGAIN, AGAINS)):
-                            seconds = median(_read(site, mounted, size, workers) for _ in range(times))
-                            figures[contender.key, phase, size].append(seconds)
+                            cell = (contender.key, phase, size)
+                            cpu_s = mounted.daemon.cpu_s() if mounted.daemon else 0.0
+                            walls = [_read(site, mounted, size, workers) for _ in range(times)]
+                            figures.wall[cell].append(median(walls))
+                            if mounted.daemon:
+                                spent_s = mounted.daemon.cpu_s() - cpu_s
+                                figures.cpu[cell].append(spent_s / times / files_of(size, mb))
     return figures
 
 
@@ -131,7 +150,7 @@ def _read(site: Site, mounted: Mounted, size: int, workers: Workers) -> float:
     with Producer(site.state_file, site.raw_root) as producer:
         raw = producer.run_directory(partition, "r1")
     top = raw if mounted.daemon is None else Path(mounted.view.top, partition.path)
-    timing = workers.run(_FILES, Mounted(View(str(top)), mounted.daemon, mounted.as_user))
+    timing = workers.run(_FILES, Mounted(View(str(top)), mounted.daemon))
     return timing.seconds / (timing.count // size)
 
 

@@ -97,8 +97,8 @@ def _rounds(measured: Measured) -> dict[str, list[float]]:
 
 def _row(way: str, clock: str, rounds: Sequence[Sequence[float]]) -> Row:
     other, again, this = rounds
-    medians = (median(one) if one else None for one in rounds)
-    return Row(way, clock, *medians, _spread(this, other), _spread(again, other))
+    other_s, again_s, this_s = (median(one) if one else None for one in rounds)
+    return Row(way, clock, other_s, again_s, this_s, _spread(this, other), _spread(again, other))
 
 
 def _spread(ones: Sequence[float], others: Sequence[float]) -> Spread | None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -305,7 +306,7 @@ def _mount_help(python: str) -> str:
 
 def _unknown_options(options: Sequence[str], text: str) -> Iterator[str]:
     """Yield the options that a help text lacks, and those to whose choices a value does not belong."""
-    for option, value in zip(options, (*options[1:], ""), strict=True):
+    for option, value in pairwise((*options, "")):
         if not option.startswith("--"):
             continue
         found = re.search(rf"^ *{re.escape(option)} +(\S+)", text, re.MULTILINE)

@@ -38,7 +38,7 @@ def test_readers_of_a_dead_mount_get_enotconn(place: Place, engine: str) -> None
 
 
 def test_kept_listing_of_a_dead_mount_shows_what_was_there_and_nothing_else_does(place: Place, engine: str) -> None:
-    """V14: where the kernel keeps listings they outlive the daemon; never is one empty, and a name it was not told fails."""
+    """V14: where the kernel keeps listings they outlive the daemon; none is empty, and a name it was not told fails."""
     part = partition()
     place.producer.write_and_publish(part, "r1", b"x\n")
     with running(place, engine=engine) as daemon:
