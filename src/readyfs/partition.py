@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from readyfs.text import escape_text
 
@@ -51,6 +51,15 @@ class Partition(NamedTuple):
     updated_at_ns: int
     record_count: int
     schema_version: bytes | None
+
+
+RunKey: TypeAlias = tuple[PartitionKey, bytes]
+"""One run: its partition and its id."""
+
+
+def run_of(partition: Partition) -> RunKey:
+    """Return the run that a partition's row names as current."""
+    return (partition.key, partition.run_id)
 
 
 class WithheldReason(StrEnum):

@@ -165,8 +165,8 @@ def negative_entries_stay() -> None:
                 return date is not None and directory.find(date) is not None
             return isinstance(directory, Branch) and name in directory.children
 
-        def compare_known(old: Catalog, new: Catalog) -> Any:
-            delta = compare(old, new)
+        def compare_known(old: Catalog, new: Catalog, *others: Any) -> Any:
+            delta = compare(old, new, *others)
             for index, change in enumerate(delta.directories):
                 names = tuple(name for name in change.names if is_known(old, change.path, name))
                 delta.directories[index] = type(change)(change.path, names, change.touched)
@@ -302,9 +302,10 @@ def told_before_published() -> None:
     """The kernel forgets before there is anything new to ask for, so that it may learn the old answer again."""
 
     async def put_into_force(self: Any, previous: Any, loaded: Any) -> Any:
-        delta = compare(previous, loaded.catalog)
+        delta = compare(previous, loaded.catalog, self._fs.is_known)
         await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
         self._fs.publish(loaded.catalog)
+        await self._notifications.invalidate(self._fs.follow_runs(delta))
         return delta
 
     replace(Refresher, "_put_into_force", lambda _: put_into_force)

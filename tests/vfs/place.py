@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from readyfs.catalog.delta import compare
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
@@ -95,9 +96,10 @@ class Place:
     files: tuple[str, ...] = ()
     look: Presentation = field(default_factory=lambda: Presentation(uid=7, gid=8))
     max_open_files: int = 100
-    sealed_kept: int = 100
+    sealed_bytes: int = 1 << 20
     clock: Clock = field(default_factory=Clock)
     damage: list[Invalidation] = field(default_factory=list)
+    told: list[Invalidation] = field(default_factory=list)
     store: WatchedStore = field(init=False)
     runs: Runs = field(init=False)
     freshness: Freshness = field(init=False)
@@ -106,7 +108,7 @@ class Place:
     def __post_init__(self) -> None:
         self.base.mkdir(exist_ok=True)
         self.store = WatchedStore(LocalRawStore(self.base, RawLayout.parse()))
-        self.runs = Runs(self.store, REQUIRED, FileFilter(self.files), self.sealed_kept)
+        self.runs = Runs(self.store, REQUIRED, FileFilter(self.files), self.sealed_bytes)
         self.freshness = Freshness(self.clock.monotonic, self.clock.wall_ns)
         self.fs = Filesystem(
             build([]),
@@ -140,7 +142,11 @@ class Place:
 
     def publish(self, *rows: Row) -> None:
         """Put a catalog of exactly these rows into force."""
-        self.fs.publish(build(rows, self.fs.in_force.catalog))
+        before = self.fs.in_force.catalog
+        catalog = build(rows, before)
+        delta = compare(before, catalog, self.fs.is_known)
+        self.fs.publish(catalog)
+        self.told = [*self.fs.follow_runs(delta)]
 
     def serve(self, row: Row, payload: bytes = b"{}\n", **others: bytes) -> Path:
         """Write a run and publish it alone."""

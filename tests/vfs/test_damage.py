@@ -340,7 +340,7 @@ def test_damage_reported_while_a_run_is_looked_at_is_not_overlooked(place: Place
 
 def test_truncated_file_is_damage_although_its_sealed_run_was_evicted(tmp_path: Path) -> None:
     """V10: the size that the kernel was told is the size that counts."""
-    place = Place(tmp_path / "raw", sealed_kept=1)
+    place = Place(tmp_path / "raw", sealed_bytes=1)
     other = Row(date=JUNE_1 + 1)
     directory = place.write(ROW, b"0123456789", extra=b"12")
     place.write(other)
@@ -369,7 +369,7 @@ def test_healed_run_is_held_to_the_same_names_and_sizes(place: Place) -> None:
 
 def test_directory_of_a_healed_run_is_held_to_the_same_names(tmp_path: Path) -> None:
     """V10: also when its listing was pushed out of the cache meanwhile."""
-    place = Place(tmp_path / "raw", sealed_kept=2)
+    place = Place(tmp_path / "raw", sealed_bytes=6000)
     directory = place.serve(ROW, parts__0=b"part 0", parts__1=b"part 1")
     parts = place.inode(*DAY, b"parts")
     assert place.names(parts) == [b"0", b"1"]

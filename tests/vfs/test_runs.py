@@ -87,7 +87,7 @@ def test_sealed_runs_of_one_partition_are_kept_apart(place: Place) -> None:
 
 
 def test_least_recently_used_runs_are_dropped(tmp_path: Path) -> None:
-    place = Place(tmp_path / "raw", sealed_kept=2)
+    place = Place(tmp_path / "raw", sealed_bytes=6000)
     rows = [Row(date=JUNE_1 + day) for day in range(3)]
     for row in rows:
         place.write(row)
@@ -336,7 +336,7 @@ def test_sealed_sizes_are_forgotten_with_the_run(place: Place) -> None:
 
 
 def test_sealed_sizes_of_a_healed_run_are_forgotten_with_the_run(tmp_path: Path) -> None:
-    place = Place(tmp_path / "raw", sealed_kept=1)
+    place = Place(tmp_path / "raw", sealed_bytes=1)
     cut_and_report(place, place.write(ROW, b"whole"))
     place.write(ROW, b"whole")
     seal(place)

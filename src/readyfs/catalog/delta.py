@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress, count, cycle
 from operator import ne
@@ -27,9 +27,14 @@ class DirectoryChange:
 
 @dataclass(slots=True)
 class Delta:
-    """All changes from one catalog to the next; the counters count partitions, except where they say directories."""
+    """All changes from one catalog to the next; the counters count partitions, except where they say directories.
+
+    `departed` and `returned` are partitions whose run is no longer current, or is so again, as far as it is known.
+    """
 
     directories: list[DirectoryChange] = field(default_factory=list)
+    departed: list[Partition] = field(default_factory=list)
+    returned: list[Partition] = field(default_factory=list)
     appeared: int = 0
     switched: int = 0
     touched: int = 0
@@ -41,25 +46,35 @@ class Delta:
         return bool(self.directories)
 
 
-def compare(old: Catalog, new: Catalog) -> Delta:
-    """Return what changed from `old` to `new`; both must have the same layout."""
+def compare(old: Catalog, new: Catalog, is_known: Callable[[Partition], bool] = lambda partition: False) -> Delta:
+    """Return what changed from `old` to `new`; both must have the same layout.
+
+    `is_known` tells whether anything is remembered of a partition's run.
+    """
     delta = Delta()
-    for change in _compare_directories((), old.root, new.root, delta, new):
+    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known)):
         delta.directories.append(change)
     return delta
 
 
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    delta: Delta
+    catalog: Catalog
+    is_known: Callable[[Partition], bool]
+
+
 def _compare_directories(
-    path: Path, old: Directory | None, new: Directory | None, delta: Delta, catalog: Catalog
+    path: Path, old: Directory | None, new: Directory | None, comparison: _Comparison
 ) -> Iterator[DirectoryChange]:
     if old is new or (old is not None and new is not None and old.digest == new.digest):
         return
     if old is None:
-        delta.directories_appeared += 1
+        comparison.delta.directories_appeared += 1
     elif new is None:
-        delta.directories_gone += 1
+        comparison.delta.directories_gone += 1
     if isinstance(old, DateDirectory) or isinstance(new, DateDirectory):
-        change = _compare_dates(path, old, new, delta, catalog)
+        change = _compare_dates(path, old, new, comparison)
         if change is not None:
             yield change
         return
@@ -70,12 +85,13 @@ def _compare_directories(
         yield DirectoryChange(path, names, ())
     replaced = [name for name, child in after.items() if before.get(name) is not child]
     for name in sorted({*names, *replaced}):
-        yield from _compare_directories((*path, name), before.get(name), after.get(name), delta, catalog)
+        yield from _compare_directories((*path, name), before.get(name), after.get(name), comparison)
 
 
 def _compare_dates(
-    path: Path, old: Directory | None, new: Directory | None, delta: Delta, catalog: Catalog
+    path: Path, old: Directory | None, new: Directory | None, comparison: _Comparison
 ) -> DirectoryChange | None:
+    delta, is_known = comparison.delta, comparison.is_known
     changed: list[int] = []
     touched: list[Partition] = []
     for date, was, now in _differing(old, new):
@@ -88,11 +104,15 @@ def _compare_dates(
             delta.appeared += 1
         elif isinstance(was, Partition):
             delta.retracted += 1
+        if isinstance(was, Partition) and is_known(was):
+            delta.departed.append(was)
+        if isinstance(now, Partition) and is_known(now):
+            delta.returned.append(now)
         changed.append(date)
     delta.touched += len(touched)
     if not changed and not touched:
         return None
-    return DirectoryChange(path, tuple(map(catalog.layout.date_name, sorted(changed))), tuple(touched))
+    return DirectoryChange(path, tuple(map(comparison.catalog.layout.date_name, sorted(changed))), tuple(touched))
 
 
 def _differing(old: Directory | None, new: Directory | None) -> Iterator[tuple[int, Meaning | None, Meaning | None]]:

@@ -107,7 +107,7 @@ class StatusReporter:
             "notifications_sent": self.notifications.sent,
             "notifications_failed": self.notifications.failed,
             # ---- requests ----
-            "open_handles": len(self.filesystem.handles),
+            "open_handles": self.filesystem.open_files(),
             "inodes": len(self.filesystem.inodes),
             "requests": dict(self.engine.requests),
             "errors": dict(self.engine.errors),

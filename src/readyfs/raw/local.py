@@ -62,7 +62,7 @@ class LocalRawStore:
             seen = os.fstat(fd)
             if not stat.S_ISREG(seen.st_mode):
                 raise NotRegularError("not a regular file", os.fsdecode(b"/".join(parts)))
-            return LocalRawFile(fd, RawStat(seen.st_size, seen.st_mtime_ns))
+            return LocalRawFile(fd, _stat_of(seen))
         except BaseException:
             os.close(fd)
             raise
@@ -141,8 +141,7 @@ class LocalRawFile:
 
     def current_stat(self) -> RawStat:
         """Return size and mtime as they are now, which is not what `stat` says if the file was written to since."""
-        seen = os.fstat(self._fd)
-        return RawStat(seen.st_size, seen.st_mtime_ns)
+        return _stat_of(os.fstat(self._fd))
 
     def fileno(self) -> int:
         """Return the descriptor, valid until `close`."""
@@ -159,6 +158,10 @@ class LocalRawFile:
         self.close()
 
 
+def _stat_of(seen: os.stat_result) -> RawStat:
+    return RawStat(seen.st_size, seen.st_mtime_ns, hash((seen.st_dev, seen.st_ino)))
+
+
 def _describe(directory_fd: int, item: os.DirEntry[str], readable: Collection[bytes]) -> RawEntry | None:
     name = os.fsencode(item.name)
     # The directory itself says which kind most entries have (d_type): one that is opened need not be looked at before.
@@ -169,9 +172,9 @@ def _describe(directory_fd: int, item: os.DirEntry[str], readable: Collection[by
     except FileNotFoundError:
         return None
     if stat.S_ISREG(seen.st_mode):
-        return RawEntry(name, EntryKind.FILE, RawStat(seen.st_size, seen.st_mtime_ns))
+        return RawEntry(name, EntryKind.FILE, _stat_of(seen))
     if stat.S_ISDIR(seen.st_mode):
-        return RawEntry(name, EntryKind.DIRECTORY, RawStat(0, seen.st_mtime_ns))
+        return RawEntry(name, EntryKind.DIRECTORY, _stat_of(seen)._replace(size=0))
     return None
 
 
@@ -187,4 +190,4 @@ def _try(directory_fd: int, name: bytes) -> RawStat:
         os.close(fd)
     if not stat.S_ISREG(seen.st_mode):
         raise UnreadableFileError(name, NotRegularError("not a regular file", os.fsdecode(name)))
-    return RawStat(seen.st_size, seen.st_mtime_ns)
+    return _stat_of(seen)

@@ -22,10 +22,18 @@ class EntryKind(Enum):
 
 
 class RawStat(NamedTuple):
-    """Size in bytes and modification time in nanoseconds since the epoch."""
+    """Size in bytes, modification time in nanoseconds since the epoch, and `file`, which tells files apart.
+
+    `file` is a number made of what the file system calls the file; two files that are there at once never share it.
+    """
 
     size: int
     mtime_ns: int
+    file: int = 0
+
+    def matches(self, other: RawStat) -> bool:
+        """Whether both are of the same size and time: as far as can be told, the same bytes, in whatever file."""
+        return self.size == other.size and self.mtime_ns == other.mtime_ns
 
 
 class RawEntry(NamedTuple):

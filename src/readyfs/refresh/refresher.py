@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 import structlog
@@ -198,9 +199,10 @@ class Refresher:
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
-        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog)
+        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known)
         self._fs.publish(loaded.catalog)
-        await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
+        plan = chain(self._fs.follow_runs(delta), plan_invalidations(delta, self._fs.inodes))
+        await self._notifications.invalidate(plan)
         return delta
 
     # ---- outages and age (V11) ------------------------------------------------------------------------------

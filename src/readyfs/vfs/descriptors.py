@@ -10,10 +10,11 @@ import errno
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
+from readyfs.partition import RunKey, run_of
 from readyfs.vfs.handles import RawFileHandle
 from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.nodes import RawNode
@@ -36,9 +37,10 @@ class Descriptors:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._files: OrderedDict[InodeNumber, _Kept] = OrderedDict()
+        self._doomed: list[_Kept] = []
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._files) + len(self._doomed)
 
     def get(self, node: RawNode) -> RawFileHandle | None:
         """Return the open file of a node.
@@ -71,10 +73,17 @@ class Descriptors:
                 del self._files[handle.node.inode]
         del kept
 
-    def expire_idle(self) -> None:
-        """Let go of files that were not read for a while; may block."""
-        let_go = []
+    def let_go(self, runs: Collection[RunKey]) -> bool:
+        """Have the files of some runs closed by the next `expire_idle`; return whether there are any."""
         with self._lock:
+            doomed = [inode for inode, kept in self._files.items() if run_of(kept.handle.node.partition) in runs]
+            self._doomed.extend(self._files.pop(inode) for inode in doomed)
+        return bool(doomed)
+
+    def expire_idle(self) -> None:
+        """Let go of files that were not read for a while, or whose run is not wanted any more; may block."""
+        with self._lock:
+            let_go, self._doomed = self._doomed, []
             oldest_s = self._monotonic() - IDLE_S
             while self._files and next(iter(self._files.values())).used_s <= oldest_s:
                 let_go.append(self._files.popitem(last=False)[1])

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from readyfs.catalog.delta import Delta
 from readyfs.catalog.history import CatalogHistory
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import (
@@ -22,7 +23,7 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import PartitionKey
+from readyfs.partition import Partition, PartitionKey, RunKey, run_of
 from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
@@ -42,6 +43,7 @@ from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
+from readyfs.vfs.turnover import Turnover
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
 
 
@@ -84,6 +86,11 @@ class Filesystem:
         self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, look_ahead)
         self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
+        self._turnover = Turnover(runs, self.inodes, self._let_go)
+        self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
+        """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
+        self.has_let_go = False
+        """Whether `expire_idle` is due at once."""
         self._xattrs_enabled = presentation.xattrs
         self._freshness = freshness
 
@@ -99,6 +106,25 @@ class Filesystem:
         self._catalogs.publish(catalog)
         self._runs.drop_unless(self._is_current)
 
+    def follow_runs(self, delta: Delta) -> Iterator[Invalidation]:
+        """Yield what the kernel must ask for again below runs, after a catalog was put into force (see `Turnover`).
+
+        Called by the refresh, on a thread that serves no request; `delta` is of `compare` with `is_known`.
+        """
+        return self._turnover.follow(delta)
+
+    def is_known(self, partition: Partition) -> bool:
+        """Whether anything is remembered of a partition's run, here or by the kernel."""
+        return self._turnover.is_known(partition)
+
+    def _let_go(self, runs: frozenset[RunKey]) -> None:
+        kept = self._descriptors.let_go(runs)
+        self.has_let_go = self.on_let_go(runs) or kept or self.has_let_go
+
+    def open_files(self) -> int:
+        """Return how many files are open: for readers, or where the kernel opens by itself, kept between its reads."""
+        return len(self.handles) + len(self._descriptors)
+
     def broken_partitions(self) -> int:
         """Return how many ready partitions are known to be broken."""
         return self.broken_by_kind().total()
@@ -113,6 +139,7 @@ class Filesystem:
 
     def expire_idle(self) -> None:
         """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
+        self.has_let_go = False
         self._descriptors.expire_idle()
         self._catalogs.history.expire()
 
@@ -186,9 +213,10 @@ class Filesystem:
             file.close()
             raise
 
-    def raw_descriptor(self, number: HandleNumber) -> int:
-        """Return the descriptor of an open raw file, valid until the handle is closed or handed to the kernel."""
-        return self.handles.get(number, RawFileHandle).file.fileno()
+    def raw_descriptor(self, number: HandleNumber) -> tuple[int, RunKey]:
+        """Return the descriptor of an open raw file, and its run; valid until it is closed or handed to the kernel."""
+        handle = self.handles.get(number, RawFileHandle)
+        return handle.file.fileno(), run_of(handle.node.partition)
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""

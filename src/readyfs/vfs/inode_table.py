@@ -17,7 +17,7 @@ import structlog
 from readyfs.errors import BrokenRunError, StaleHandleError
 from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
-from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, root_node
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
 from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
 
 log = structlog.get_logger("readyfs.inodes")
@@ -62,6 +62,12 @@ class InodeTable:
             return node
         with self._lock:
             return self._find(inode)
+
+    def raw_nodes(self) -> list[RawNode]:
+        """Return every file and directory below runs that the kernel holds."""
+        with self._lock:
+            nodes = list(self._nodes.values())
+        return [node for node in nodes if isinstance(node, RawNode)]
 
     def lookups(self, inode: InodeNumber) -> int:
         """Return how often the kernel looked a node up and did not forget it; the root counts once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from readyfs.errors import BrokenRunError, TooManyHandlesError
-from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
@@ -43,12 +43,12 @@ class RawFiles:
             if are_exhausted(error):
                 raise TooManyHandlesError(error.strerror) from error
             raise self._damaged(node, raw_store_failed(node.relpath, error)) from error
-        if file.stat == node.stat:
+        if file.stat.matches(node.stat):
             return file
         file.close()
         if file.stat.size != node.stat.size:
             raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
-        raise self._changed(node, file.stat)
+        raise self._damaged(node, modified(node.relpath))
 
     def read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end of the file as it was sealed."""
@@ -74,7 +74,7 @@ class RawFiles:
                 self._descriptors.keep(handle)
             try:
                 data = self.read(handle, offset, size)
-                if handle.file.current_stat() == node.stat:
+                if handle.file.current_stat().matches(node.stat):
                     return data
             except BrokenRunError:
                 self._descriptors.drop(handle)
@@ -82,14 +82,6 @@ class RawFiles:
             # It was kept open since it was compared with what was sealed, and has changed: it is compared once more.
             self._descriptors.drop(handle)
             handle = None
-
-    def _changed(self, node: RawNode, stat: RawStat) -> DamageError:
-        """Refuse a file of another time than the node's, which is damage unless the run was sealed with it since."""
-        cause = modified(node.relpath)
-        if not self._runs.is_sealed_with(node.partition, node.relpath, stat):
-            return self._damaged(node, cause)
-        self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
-        return DamageError(cause)
 
     def _unreadable(self, handle: RawFileHandle, cause: Cause, offset: int) -> DamageError:
         """Refuse a read; it is damage once for each handle, whose file may stay bad although the run was restored."""
@@ -99,7 +91,13 @@ class RawFiles:
         return self._damaged(handle.node, cause, offset)
 
     def _damaged(self, node: RawNode, cause: Cause, offset: int = 0) -> DamageError:
-        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names."""
+        """Report a raw file that is not there as sealed, and have the kernel ask again for the run's names.
+
+        It is no damage if the run was sealed anew since: then the node is of the past, and only its name is asked for.
+        """
+        if self._runs.is_past(node.partition, node.relpath, node.stat):
+            self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
+            return DamageError(cause)
         failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
         if self._runs.report_damage(node.partition, cause, failure):
             self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))

@@ -69,7 +69,7 @@ class Resolver:
         if isinstance(view, RunView):
             found = view.entries.get(name)
             if found is None:
-                return NegativeEntry(self._presentation.name_timeout_s)
+                return NegativeEntry(self._presentation.name_timeout_s if view.may_remember_absence(name) else 0.0)
             return self._entries.raw_entry(date, relpath, view, found)
         if name not in view.names:
             raise BrokenRunError(view.cause)

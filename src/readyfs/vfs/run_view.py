@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from readyfs.catalog.stamp import stamp_of
 from readyfs.raw.store import EntryKind, RawEntry
 from readyfs.vfs.attributes import Entry
+
+ABSENT_KEPT: Final = 64
+"""Names per directory of which the kernel may remember that they are not there."""
+VIEW_BYTES: Final = 700
+NAME_BYTES: Final = 900
+"""What a view takes, and each of its names, measured with CPython 3.11."""
 
 
 class RunView:
@@ -16,12 +23,38 @@ class RunView:
     `answers` keeps what was answered for them, which never changes either, for as long as the view is kept.
     """
 
-    __slots__ = ("answers", "entries", "stamp")
+    __slots__ = ("_absent", "_is_retired", "answers", "entries", "stamp")
 
     def __init__(self, entries: Mapping[bytes, RawEntry]) -> None:
         self.entries = entries
         self.stamp = _stamp_of(entries)
         self.answers: dict[bytes, Entry] = {}
+        self._absent: tuple[bytes, ...] = ()
+        self._is_retired = False
+
+    def may_remember_absence(self, name: bytes) -> bool:
+        """Note that a name was asked for in vain; return whether the kernel may remember that.
+
+        Only what `retire` names can be taken back, so there is a limit.
+        """
+        if name not in self._absent:
+            if len(self._absent) >= ABSENT_KEPT:
+                return False
+            self._absent = (*self._absent, name)
+        return not self._is_retired
+
+    def retire(self) -> tuple[bytes, ...]:
+        """Return every name that was answered for, as there or as absent, and have no absence remembered from now on.
+
+        In this order: an answer that is made meanwhile either sees that, or its name is among those returned.
+        """
+        self._is_retired = True
+        return (*self.entries, *self._absent)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """How much memory the view takes once all its names were answered for."""
+        return VIEW_BYTES + sum(NAME_BYTES + 2 * len(name) for name in self.entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,28 +6,28 @@ A run's life, by what is kept of it here:
   readable, or else broken.
 - *Sealed*: views of its directories, in a bounded cache. It never changes, so views answer without a look. Pushed out
   of the cache it is unknown again; anything found missing or changed makes it broken.
+- *To be looked at anew*: its row was touched, or came back, so it may have been written again under its id. Nothing is
+  kept of it but the names that the kernel must ask for again.
 - *Broken*: a record of damage with a cause, and no view. It shows its required files and every name that is
   remembered, and opens none (V10). It is looked at each time; a look that finds all that is remembered heals it.
 - *Whole again*: the record without a cause, and views as of a sealed run. Each further look holds it to the record.
 
-A record goes when its run is no longer current. Called on worker threads; views and records are guarded by one lock,
-never held during I/O.
+A record goes when its run is no longer current, and the views when besides nobody can ask for them any more. Called on
+worker threads; views and records are guarded by one lock, never held during I/O.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Final, TypeAlias
 
 import structlog
 
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
-from readyfs.partition import Partition, PartitionKey
+from readyfs.partition import Partition, PartitionKey, RunKey, run_of
 from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
@@ -37,14 +37,9 @@ from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.run_look import RunLook
 from readyfs.vfs.run_view import BrokenView, RunView
-
-SEALED_RUNS_KEPT: Final = 65536
-"""Directories of sealed runs whose listings are kept, at about 2 kB each for a run of two files."""
+from readyfs.vfs.sealed_runs import MAX_BYTES, SealedRuns
 
 log = structlog.get_logger("readyfs.runs")
-
-_RunKey: TypeAlias = tuple[PartitionKey, bytes]
-_Place: TypeAlias = tuple[PartitionKey, bytes, RelPath]
 
 
 class Runs:
@@ -53,9 +48,7 @@ class Runs:
     The constructor raises `UsageError` if the file filter hides every required file.
     """
 
-    def __init__(
-        self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, kept: int = SEALED_RUNS_KEPT
-    ) -> None:
+    def __init__(self, raw: RawStore, required: Sequence[bytes], shown: FileFilter, max_bytes: int = MAX_BYTES) -> None:
         self._raw = raw
         self._look = RunLook(raw, required)
         self._shown = shown
@@ -63,10 +56,12 @@ class Runs:
         """The required files that are shown: what a broken run still lists."""
         names = dict.fromkeys(sorted(self.required_names), EntryKind.FILE)
         self._ambiguous = BrokenView(names, "two ready rows claim this path")
-        self._kept = kept
         self._lock = threading.Lock()
-        self._sealed: OrderedDict[_Place, RunView] = OrderedDict()
-        self._damage: dict[_RunKey, Damage] = {}
+        self._sealed = SealedRuns(max_bytes)
+        # Runs to be looked at anew, until that was done, with the number of the event that said so.
+        self._begun: dict[RunKey, int] = {}
+        self._events = 0
+        self._damage: dict[RunKey, Damage] = {}
         self._log_budget = LogBudget()
 
     def view(self, partition: Partition | None, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
@@ -77,11 +72,10 @@ class Runs:
         """
         if partition is None:
             return self._ambiguous
-        run = (partition.key, partition.run_id)
+        run = run_of(partition)
         with self._lock:
-            known = self._sealed.get((*run, relpath))
+            known = self._sealed.get(run, relpath)
             if known is not None:
-                self._sealed.move_to_end((*run, relpath))
                 return known
             damage = self._damage.get(run)
             must_look = not relpath or (damage is not None and damage.broken)
@@ -107,9 +101,9 @@ class Runs:
             count += 1
             if not isinstance(meaning, Partition):
                 continue
-            run = (meaning.key, meaning.run_id)
+            run = run_of(meaning)
             with self._lock:
-                is_known = (*run, ()) in self._sealed or run in self._damage
+                is_known = run in self._sealed or run in self._damage
             if not is_known:
                 try:
                     self._read(meaning)
@@ -123,15 +117,15 @@ class Runs:
         With what failed, the run stays broken until that is as it was sealed and can be read. Returns whether it had
         not failed since the run was last whole: only then is there anything new to tell the kernel.
         """
-        run = (partition.key, partition.run_id)
+        run = run_of(partition)
         with self._lock:
             damage = self._damage.get(run)
             if damage is None:
                 damage = self._damage[run] = Damage()
             if not damage.broken:
-                for place in [place for place in self._sealed if place[:2] == run]:
-                    for name, entry in self._sealed.pop(place).entries.items():
-                        damage.remember((*place[2], name), Sealed(entry.kind, entry.stat.size))
+                for directory, view in self._sealed.take(run).items():
+                    for name, entry in view.entries.items():
+                        damage.remember((*directory, name), Sealed(entry.kind, entry.stat.size))
             is_new = failure is not None and damage.suspect(failure)
             is_new_cause = damage.note(cause)
         if is_new_cause and self._may_log():
@@ -146,14 +140,50 @@ class Runs:
 
     def top_names(self, partition: Partition) -> tuple[bytes, ...]:
         """Return the names that a run's directory shows while it is broken."""
-        return tuple(self._broken_view((partition.key, partition.run_id), (), "").names)
+        return tuple(self._broken_view(run_of(partition), (), "").names)
 
-    def is_sealed_with(self, partition: Partition, relpath: RelPath, stat: RawStat) -> bool:
-        """Whether the run, as it is sealed now, holds a file of this size and time."""
+    def is_past(self, partition: Partition, relpath: RelPath, stat: RawStat) -> bool:
+        """Whether a file's size and time are those of a former sealing: its run was sealed anew, or is about to be."""
+        run = run_of(partition)
         with self._lock:
-            view = self._sealed.get((partition.key, partition.run_id, relpath[:-1]))
-        entry = view.entries.get(relpath[-1]) if view is not None else None
-        return entry is not None and entry.stat == stat
+            if run in self._begun:
+                return True
+            view = self._sealed.get(run, relpath[:-1])
+        if view is None:
+            return False
+        entry = view.entries.get(relpath[-1])
+        return entry is None or not entry.stat.matches(stat)
+
+    def is_known(self, partition: Partition) -> bool:
+        """Whether anything is remembered of a run."""
+        run = run_of(partition)
+        with self._lock:
+            return run in self._sealed or run in self._damage
+
+    def __len__(self) -> int:
+        """How many sealed runs something is kept of."""
+        return len(self._sealed)
+
+    def begin_anew(self, partition: Partition) -> dict[RelPath, tuple[bytes, ...]]:
+        """Forget what a run was sealed with, or found damaged by: the next look takes it as it is then.
+
+        Returns the names that were answered for, by directory; nothing if these are not known any more.
+        """
+        run = run_of(partition)
+        with self._lock:
+            self._events += 1
+            self._begun[run] = self._events
+            names = {directory: view.retire() for directory, view in self._sealed.take(run).items()}
+            damage = self._damage.pop(run, None)
+            for directory, sealed in damage.sealed.items() if damage is not None else ():
+                names[directory] = (*names.get(directory, ()), *sealed)
+        return names
+
+    def forget(self, run: RunKey) -> None:
+        """Let go of a run that nobody can ask for any more."""
+        with self._lock:
+            self._sealed.take(run)
+            self._begun.pop(run, None)
 
     def damaged(self) -> list[tuple[PartitionKey, bytes]]:
         """Return the partition key and run id of every run that is known to be damaged."""
@@ -171,7 +201,7 @@ class Runs:
             for run in [run for run in self._damage if not is_current(*run)]:
                 del self._damage[run]
 
-    def _keep(self, place: _Place, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
+    def _keep(self, run: RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
         """Remember a directory of a sealed run; the caller holds the lock."""
         if not self._shown.shows_all:
             found = {
@@ -179,15 +209,15 @@ class Runs:
                 for name, entry in found.items()
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
-        view = self._sealed[place] = RunView(found)
-        while len(self._sealed) > self._kept:
-            self._sealed.popitem(last=False)
+        view = RunView(found)
+        self._sealed.keep(run, relpath, view)
         return view
 
     def _read(self, partition: Partition) -> RunView | BrokenView:
         """Look at a run afresh: at all that is known of it if it was damaged, else at its required files."""
-        run = (partition.key, partition.run_id)
+        run = run_of(partition)
         with self._lock:
+            event = self._events
             damage = self._damage.get(run)
             changes = damage.changes if damage is not None else 0
             directories = {(), *damage.sealed} if damage is not None else {()}
@@ -196,19 +226,23 @@ class Runs:
             found = self._look.look_at(partition, directories, suspects)
         except DamageError as error:
             return self._broken(partition, (), error.cause)
+        fault, healed, view = None, False, None
         with self._lock:
             now = self._damage.get(run)
-            fault = None
-            if now is not None and now.broken and (now is not damage or now.changes != changes):
-                fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
-            elif now is not None:
-                fault = next((cause for one in found.items() if (cause := now.fault(*one)) is not None), None)
-            # In one step with the register: damage reported from now on must find what it has to drop.
-            healed = fault is None and now is not None and now.heal()
-            view = self._keep((*run, ()), (), found[()]) if fault is None else None
-        if view is None:
-            assert fault is not None
+            if self._begun.get(run, 0) <= event:
+                if now is not None and now.broken and (now is not damage or now.changes != changes):
+                    fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
+                elif now is not None:
+                    fault = next((cause for one in found.items() if (cause := now.fault(*one)) is not None), None)
+                # In one step with the register: damage reported from now on must find what it has to drop.
+                healed = fault is None and now is not None and now.heal()
+                if fault is None:
+                    view = self._keep(run, (), found[()])
+                    self._begun.pop(run, None)
+        if fault is not None:
             return self._broken(partition, (), fault)
+        if view is None:
+            return self._read(partition)  # the look began before the run was to be looked at anew
         if healed and self._may_log():
             log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
         return view
@@ -221,27 +255,33 @@ class Runs:
         return verdict is Verdict.WRITE
 
     def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
-        run = (partition.key, partition.run_id)
+        run = run_of(partition)
+        with self._lock:
+            event = self._events
         try:
             found = self._look.list_directory(partition, relpath)
         except DamageError as error:
             return self._broken(partition, relpath, error.cause, Failure(relpath, SEALED_DIRECTORY))
         fault = None
         with self._lock:
+            is_late = self._begun.get(run, 0) > event
             damage = self._damage.get(run)
             if damage is not None:
                 fault = damage.cause if damage.broken else damage.fault(relpath, found)
-            if fault is None:
-                return self._keep((*run, relpath), relpath, found)
+            if fault is None and not is_late:
+                return self._keep(run, relpath, found)
+        if is_late:
+            return self._read_subdirectory(partition, relpath)
+        assert fault is not None
         return self._broken(partition, relpath, fault)
 
     def _broken(
         self, partition: Partition, relpath: RelPath, cause: Cause, failure: Failure | None = None
     ) -> BrokenView:
         self.report_damage(partition, cause, failure)
-        return self._broken_view((partition.key, partition.run_id), relpath, cause.text)
+        return self._broken_view(run_of(partition), relpath, cause.text)
 
-    def _broken_view(self, run: _RunKey, relpath: RelPath, cause: str) -> BrokenView:
+    def _broken_view(self, run: RunKey, relpath: RelPath, cause: str) -> BrokenView:
         names = dict.fromkeys(() if relpath else self.required_names, EntryKind.FILE)
         with self._lock:
             damage = self._damage.get(run)

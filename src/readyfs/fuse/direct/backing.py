@@ -12,11 +12,13 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
+
+from readyfs.partition import RunKey
 
 log = structlog.get_logger("readyfs.fuse")
 
@@ -50,6 +52,7 @@ class _Backing:
 
     backing_id: int | None
     raw_file: tuple[int, int]
+    run: RunKey
     opens: int = 0
     idle_since: float = 0.0
 
@@ -63,6 +66,7 @@ class BackingFiles:
         self._lock = threading.Lock()
         self._open: dict[int, _Backing] = {}
         self._idle: OrderedDict[int, _Backing] = OrderedDict()
+        self._doomed: list[_Backing] = []
         self._refused: Counter[str] = Counter()
 
     @property
@@ -70,10 +74,11 @@ class BackingFiles:
         """How often the kernel refused a file, by errno name."""
         return self._refused.copy()
 
-    def open(self, inode: int, fd: int) -> int | None:
+    def open(self, inode: int, fd: int, run: RunKey) -> int | None:
         """Count one open of an inode; return its backing id, or None if the daemon must read for it.
 
-        `fd` is the raw file. Raises `ReplacedFileError` if the kernel reads another one for those who have it open.
+        `fd` is the raw file, of that run. Raises `ReplacedFileError` if the kernel reads
+        another one for those who have it open.
         """
         stat = os.fstat(fd)
         raw_file = (stat.st_dev, stat.st_ino)
@@ -86,7 +91,7 @@ class BackingFiles:
                 idle = self._idle.pop(inode, None)
                 is_same = idle is not None and idle.raw_file == raw_file
                 replaced = None if is_same else idle
-                backing = idle if idle is not None and is_same else _Backing(self._register(fd), raw_file)
+                backing = idle if idle is not None and is_same else _Backing(self._register(fd), raw_file, run)
                 self._open[inode] = backing
             backing.opens += 1
         if replaced is not None:
@@ -108,11 +113,18 @@ class BackingFiles:
             backing.idle_since = self._monotonic()
             self._idle[inode] = backing
 
-    def expire_idle(self) -> None:
-        """Let go of what nobody has opened for a while, and of what is too much; may block."""
-        limit = self._monotonic() - IDLE_S
-        expired = []
+    def let_go(self, runs: Collection[RunKey]) -> bool:
+        """Have the next `expire_idle` let go of what nobody has open of some runs; return whether there is any."""
         with self._lock:
+            doomed = [inode for inode, backing in self._idle.items() if backing.run in runs]
+            self._doomed.extend(self._idle.pop(inode) for inode in doomed)
+        return bool(doomed)
+
+    def expire_idle(self) -> None:
+        """Let go of what nobody has opened for a while, of what is too much, and of what `let_go` named; may block."""
+        limit = self._monotonic() - IDLE_S
+        with self._lock:
+            expired, self._doomed = self._doomed, []
             while self._idle and (len(self._idle) > MAX_IDLE or next(iter(self._idle.values())).idle_since <= limit):
                 expired.append(self._idle.popitem(last=False)[1])
         for backing in expired:

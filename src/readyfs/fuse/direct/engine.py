@@ -61,10 +61,12 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._privileged = privileged
         self._backing = BackingFiles(channel)
+        filesystem.on_let_go = self._backing.let_go
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
         self._ended = trio.Event()
+        self._let_go = trio.Event()
 
     @property
     def requests(self) -> Counter[str]:
@@ -132,12 +134,16 @@ class DirectEngine:
                     await self._ended.wait()
                 self._dispatch.answer_late(self._in_flight.take_late())
                 self._workers.make_room()
+                if self._fs.has_let_go:
+                    self._let_go.set()
             nursery.cancel_scope.cancel()
 
     async def _expire_idle(self) -> None:
         """Let go of raw files from time to time, on another thread: a close can wait for a store that hangs."""
         while True:
-            await trio.sleep(EXPIRE_S)
+            with trio.move_on_after(EXPIRE_S):
+                await self._let_go.wait()
+            self._let_go = trio.Event()
             await trio.to_thread.run_sync(self._reads.expire_idle, abandon_on_cancel=True)
 
     def _drop_listing(self, inode: InodeNumber) -> None:

@@ -105,7 +105,7 @@ class OpenedReads:
     def _register(self, inode: InodeNumber, handle: HandleNumber) -> int | None:
         """Return the backing id of an open file, None if the kernel refuses it."""
         try:
-            return self._backing.open(inode, self._fs.raw_descriptor(handle))
+            return self._backing.open(inode, *self._fs.raw_descriptor(handle))
         except ReplacedFileError:
             # With this answer the kernel looks the path up once more, and finds another inode for the other file.
             self._fs.supersede(inode)

@@ -1,0 +1,82 @@
+"""What a refresh means for runs that are remembered: those that departed, and those to be looked at anew.
+
+A run may have been written again under its id: against the contract, but a scheduler's "clear task" does it. The row
+tells: it was touched, or it was not ready for a while. Then what the run was sealed with is forgotten here, without a
+look at the raw store, and the kernel is told to ask again for every name below it. What then differs is another inode
+(`entries`), so kept pages and open files stay what they were, and are never shown under the new row.
+
+Used by the refresh alone, one at a time, on a thread that serves no request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from readyfs.catalog.delta import Delta
+from readyfs.partition import Partition, RunKey, run_of
+from readyfs.vfs.inode_number import InodeNumber, NodeKind, date_inode, raw_inode
+from readyfs.vfs.inode_table import InodeTable
+from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.nodes import parent_inode
+from readyfs.vfs.runs import Runs
+
+
+class Turnover:
+    """Follows which runs are current. `let_go` is told which raw files nobody needs to keep; it must not block."""
+
+    def __init__(self, runs: Runs, inodes: InodeTable, let_go: Callable[[frozenset[RunKey]], None]) -> None:
+        self._runs = runs
+        self._inodes = inodes
+        self._let_go = let_go
+        # Runs that departed and that the kernel may still know, with the inode numbers of their date directories.
+        self._departed: dict[RunKey, InodeNumber] = {}
+
+    def is_known(self, partition: Partition) -> bool:
+        """Whether anything is remembered of a partition's run, here or by the kernel."""
+        return self._runs.is_known(partition) or self._inodes.peek(date_inode(partition)) is not None
+
+    def follow(self, delta: Delta) -> Iterator[Invalidation]:
+        """Take in a delta of `compare` with `is_known`; yield what the kernel must ask for again below runs."""
+        for partition in delta.returned:
+            self._departed.pop(run_of(partition), None)
+        for partition in delta.departed:
+            self._departed[run_of(partition)] = date_inode(partition)
+        touched = [one for change in delta.directories for one in change.touched if self.is_known(one)]
+        anew = {run_of(partition): partition for partition in (*touched, *delta.returned)}
+        runs = frozenset((*anew, *map(run_of, delta.departed)))
+        if runs:
+            self._let_go(runs)
+        yield from self._begin_anew(anew.values())
+        self._forget_departed()
+
+    def _begin_anew(self, partitions: Iterable[Partition]) -> Iterator[Invalidation]:
+        unlisted: dict[RunKey, Partition] = {}
+        for partition in partitions:
+            names = self._runs.begin_anew(partition)
+            if self._inodes.peek(date_inode(partition)) is None:
+                continue
+            if not names:
+                unlisted[run_of(partition)] = partition
+            for directory, listed in names.items():
+                yield Invalidation(_directory_inode(partition, directory), listed)
+        if unlisted:
+            yield from self._below_unlisted(unlisted)
+
+    def _below_unlisted(self, runs: dict[RunKey, Partition]) -> Iterator[Invalidation]:
+        """Yield the names of runs of which nothing is kept here any more: so all its nodes are gone through."""
+        for node in self._inodes.raw_nodes():
+            if run_of(node.partition) in runs:
+                yield Invalidation(parent_inode(node), (node.relpath[-1],), listing=False)
+        for partition in runs.values():
+            yield Invalidation(date_inode(partition), ())
+
+    def _forget_departed(self) -> None:
+        """Let go of departed runs that the kernel knows no more: nobody can ask for anything of them."""
+        for run, inode in list(self._departed.items()):
+            if self._inodes.peek(inode) is None:
+                del self._departed[run]
+                self._runs.forget(run)
+
+
+def _directory_inode(partition: Partition, relpath: tuple[bytes, ...]) -> InodeNumber:
+    return raw_inode(NodeKind.RAW_DIRECTORY, partition, relpath) if relpath else date_inode(partition)

@@ -1,0 +1,163 @@
+"""What is remembered of runs over refreshes: let go when nobody can ask for it, and begun anew when a row says so."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from readyfs.errors import BrokenRunError
+from readyfs.vfs.attributes import NegativeEntry
+from readyfs.vfs.inode_number import InodeNumber, date_inode
+from readyfs.vfs.run_view import ABSENT_KEPT, RunView
+from tests.catalog.rows import Row
+from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
+
+ROW = Row()
+DAY = (b"c", b"q", DAY_1)
+TOUCHED = Row(updated_at_ns=7_000)
+
+
+def walk(place: Place, *names: bytes) -> list[tuple[InodeNumber, int]]:
+    """Look up a path, and return what takes all its lookups back below the query's directory."""
+    inodes = [place.inode(*DAY, *names[:length]) for length in range(len(names) + 1)]
+    return [(inode, 100) for inode in inodes]
+
+
+def test_run_that_departed_is_kept_as_long_as_the_kernel_knows_its_directory(place: Place) -> None:
+    """V6: whoever is in the directory goes on to see the run; nobody else needs it."""
+    place.write(Row(run=b"r2"))
+    place.serve(ROW)
+    known = walk(place, PAYLOAD)
+    place.publish(Row(run=b"r2"))
+    place.publish(Row(run=b"r2"), Row(query=b"q2"))
+    assert len(place.runs) == 1
+    place.fs.forget(known)
+    place.publish(Row(run=b"r2"))
+    assert len(place.runs) == 0
+
+
+def test_switches_leave_nothing_behind(place: Place) -> None:
+    for number in range(50):
+        row = Row(run=b"r%d" % number)
+        place.serve(row)
+        known = walk(place, PAYLOAD)
+        place.publish(row, Row(query=b"q2", run=row.partition.run_id))
+        place.fs.forget(known)
+    assert len(place.runs) <= 2
+
+
+def test_touch_of_a_run_that_is_known_names_all_that_was_answered(place: Place) -> None:
+    place.serve(ROW, parts__0=b"0")
+    walk(place, b"parts", b"0")
+    assert isinstance(place.find(*DAY, b"absent"), NegativeEntry)
+    place.publish(TOUCHED)
+    told = {one.directory: set(one.names) for one in place.told}
+    assert told == {
+        place.day(): {METADATA, b"parts", PAYLOAD, b"absent"},
+        place.inode(*DAY, b"parts"): {b"0"},
+    }
+
+
+def test_touch_of_a_run_that_nobody_asked_for_is_not_told(place: Place) -> None:
+    place.serve(ROW)
+    place.publish(TOUCHED)
+    assert place.told == []
+
+
+def test_touch_of_a_run_that_was_pushed_out_names_what_the_kernel_knows(tmp_path: Path) -> None:
+    place = Place(tmp_path / "raw", sealed_bytes=1)
+    other = Row(query=b"q2")
+    place.write(ROW)
+    place.write(other)
+    place.publish(ROW, other)
+    walk(place, PAYLOAD)
+    assert isinstance(place.runs.view(other.partition, may_block=True), RunView)
+    place.publish(TOUCHED, other)
+    told = [(one.directory, one.names, one.listing) for one in place.told]
+    assert told == [(place.day(), (PAYLOAD,), False), (place.day(), (), True)]
+
+
+def test_what_differs_is_another_inode_and_what_does_not_is_the_same(place: Place) -> None:
+    """V9."""
+    directory = place.serve(ROW, b"old")
+    payload, metadata = place.inode(*DAY, PAYLOAD), place.inode(*DAY, METADATA)
+    before = os.stat(directory / "payload.jsonl")
+    (directory / "new").write_bytes(b"new")
+    os.utime(directory / "new", ns=(before.st_mtime_ns, before.st_mtime_ns))
+    (directory / "new").rename(directory / "payload.jsonl")
+    assert place.inode(*DAY, PAYLOAD) == payload, "nothing says so yet"
+    place.publish(TOUCHED)
+    assert place.inode(*DAY, PAYLOAD) != payload
+    assert place.inode(*DAY, METADATA) == metadata
+    assert place.read(*DAY, PAYLOAD) == b"new"
+
+
+@pytest.mark.parametrize("content", [b"newer", None])
+def test_what_the_old_inode_meant_is_no_damage_of_the_new_run(place: Place, content: bytes | None) -> None:
+    """V10: before the run was looked at anew, and after."""
+    directory = place.serve(ROW, b"old", extra=b"old")
+    past = place.inode(*DAY, b"extra")
+    if content is None:
+        (directory / "extra").unlink()
+    else:
+        (directory / "extra").write_bytes(content)
+    place.publish(TOUCHED)
+    for _ in range(2):
+        with pytest.raises(BrokenRunError):
+            place.fs.open_file(past)
+        assert place.fs.broken_partitions() == 0
+        place.find(*DAY, b"extra")
+    assert place.read(*DAY, PAYLOAD) == b"old"
+
+
+def test_look_that_began_before_the_touch_is_made_again(place: Place) -> None:
+    """V2: what it saw may be of before the run was written again."""
+    directory = place.write(ROW, b"old")
+    place.publish(ROW)
+    day = place.day()
+    began, go = threading.Event(), threading.Event()
+    sizes: list[int] = []
+
+    def hold(operation: str) -> None:
+        if operation == "open" and not began.is_set():  # the directory was listed by then
+            began.set()
+            assert go.wait(30)
+
+    def look() -> None:
+        entry = place.fs.lookup(day, PAYLOAD, may_block=True)
+        assert not isinstance(entry, NegativeEntry)
+        sizes.append(entry.attributes.size)
+
+    place.store.before = hold
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert began.wait(30)
+    (directory / "payload.jsonl").write_bytes(b"newer")
+    place.publish(TOUCHED)
+    go.set()
+    thread.join(30)
+    assert sizes == [5]
+
+
+def test_absence_is_remembered_for_so_many_names_and_not_once_a_view_is_retired() -> None:
+    view = RunView({})
+    names = [b"%d" % number for number in range(ABSENT_KEPT + 1)]
+    assert [view.may_remember_absence(name) for name in names] == [True] * ABSENT_KEPT + [False]
+    assert view.may_remember_absence(names[0])
+    assert view.retire() == tuple(names[:ABSENT_KEPT])
+    assert not view.may_remember_absence(names[0])
+
+
+def test_damage_is_forgotten_with_a_touch(place: Place) -> None:
+    directory = place.serve(ROW, b"whole")
+    place.read(*DAY, PAYLOAD)
+    os.truncate(directory / "payload.jsonl", 1)
+    with pytest.raises(BrokenRunError):
+        place.open(*DAY, PAYLOAD)
+    place.publish(TOUCHED)
+    assert place.fs.broken_partitions() == 0
+    assert place.read(*DAY, PAYLOAD) == b"w"
+    assert date_inode(ROW.partition) == place.day()
