@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("\n".join(border_table("microseconds", medians, titles)))
     print()
     cpu_medians = {cell: median(seconds) for cell, seconds in figures.cpu.items()}
-    print("\n".join(border_table("of the daemon's CPU", cpu_medians, titles)))
+    print("\n".join(border_table("microseconds of the daemon's CPU", cpu_medians, titles)))
     for phase in (Phase.FIRST, Phase.AGAIN):
         found = border(medians, phase)
         where = "at no size" if found is None else f"from {found // KIB:,} KiB on"
