@@ -15,7 +15,7 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 DESTDIR ?=
 # Extras to install besides, for example EXTRAS=postgres.
 EXTRAS ?=
-# Further arguments of demo, test, test-long, test-clients, bench and bench-state.
+# Further arguments of demo, the tests and whatever measures.
 ARGS ?=
 
 LIBDIR := $(PREFIX)/lib/readyfs
@@ -63,6 +63,14 @@ bench: $(VENV)/.dev ## measure beside the raw tree, links, a bind mount and bind
 .PHONY: bench-state
 bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
 	@exec $(VENV)/bin/python -m benchmarks.state measure $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"
+	@exec $(VENV)/bin/python -m benchmarks.compare $(ARGS)
+
+.PHONY: bench-border
+bench-border: $(VENV)/.dev ## measure from which file size on passthrough pays
+	@exec $(VENV)/bin/python -m benchmarks.border $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.dev ## check that the documents match the program

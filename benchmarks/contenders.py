@@ -6,6 +6,7 @@ A contender mounts a site for the time of a `with` block. One that this machine 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -168,7 +170,8 @@ class Bindfs:
 class Readyfs:
     """readyfs with its default settings but for those given; `as_plain_user` mounts it by `fusermount3`.
 
-    `expected` is what its status has to say, so that no fallback is measured under another's name.
+    `expected` is what its status has to say, so that no fallback is measured under another's name. `python` is the
+    interpreter of the build.
     """
 
     key: str
@@ -177,10 +180,11 @@ class Readyfs:
     expected: tuple[tuple[str, str], ...] = ()
     needs_root: bool = False
     as_plain_user: bool = False
+    python: str = sys.executable
 
     def obstacle(self) -> str | None:
         """A readyfs that lacks the options, or a user that cannot become another."""
-        missing = [option for option in self.options if option.startswith("--") and option not in _mount_help()]
+        missing = list(_unknown_options(self.options, _mount_help(self.python)))
         if missing:
             return f"this readyfs has no {' and no '.join(missing)}"
         if self.needs_root and os.geteuid() != 0:
@@ -199,7 +203,7 @@ class Readyfs:
         """Mount and yield."""
         as_user = _as_plain_user() if self.as_plain_user else ()
         settings = (*self.options, "--state", str(site.state_file), "--raw", str(site.raw_root))
-        with serving(site.base, settings, as_user) as (path, daemon):
+        with serving(site.base, settings, as_user, python=self.python) as (path, daemon):
             self._check(daemon)
             yield Mounted(View(str(path), raw_layout=False), daemon, as_user)
 
@@ -213,7 +217,11 @@ class Readyfs:
 
 @contextmanager
 def serving(
-    base: Path, settings: Sequence[str], as_user: tuple[str, ...] = (), patience_s: float = PATIENCE_S
+    base: Path,
+    settings: Sequence[str],
+    as_user: tuple[str, ...] = (),
+    patience_s: float = PATIENCE_S,
+    python: str = sys.executable,
 ) -> Iterator[tuple[Path, Daemon]]:
     """Have readyfs mount a new directory below `base` with these settings; yield the place and its daemon.
 
@@ -229,7 +237,7 @@ def serving(
                 os.chown(place, PLAIN_USER, PLAIN_USER)
         runtime_dir, output = Path(own, "run"), Path(own, "log")
         command = [
-            *(*as_user, sys.executable, "-m", "readyfs", "mount", str(path), *settings),
+            *(*as_user, python, "-m", "readyfs", "mount", str(path), *settings),
             *("--runtime-dir", str(runtime_dir), "--state-dir", str(Path(own, "state"))),
         ]
         began = time.monotonic()
@@ -261,6 +269,7 @@ def all_contenders() -> tuple[Contender, ...]:
         BindMount(),
         Bindfs(),
         Readyfs("pyfuse3", "pyfuse3", *_engine("pyfuse3")),
+        Readyfs("opened", "direct, opened", *_engine("direct", "opened")),
         Readyfs("passthrough", "direct, passthrough", *_engine("direct", "passthrough"), needs_root=True),
         Readyfs("cached", "direct, cached", *_engine("direct", "cached")),
         Readyfs("user", "direct, cached, plain user", *_engine("direct", "cached"), as_plain_user=True),
@@ -272,18 +281,39 @@ def automatic() -> Readyfs:
     return Readyfs("auto", "auto")
 
 
+def ways_of_reading(python: str, suffix: str) -> tuple[Readyfs, ...]:
+    """Return a build of readyfs in every way, as it chooses by itself first; keys and titles end in the suffix."""
+    return tuple(
+        replace(way, key=f"{way.key}{suffix}", title=f"{way.title}{suffix}", python=python)
+        for way in (automatic(), *all_contenders())
+        if isinstance(way, Readyfs) and not way.as_plain_user
+    )
+
+
 def _engine(engine: str, reads: str | None = None) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return the options of an engine and what the status says of it."""
     if reads is None:
         # A readyfs of one engine has no option to choose it.
-        return (("--engine", engine) if "--engine" in _mount_help() else ()), (("engine", engine),)
+        return (("--engine", engine) if "--engine" in _mount_help(sys.executable) else ()), (("engine", engine),)
     return ("--engine", engine, "--reads", reads), (("engine", engine), ("reads", reads))
 
 
 @cache
-def _mount_help() -> str:
-    command = [sys.executable, "-m", "readyfs", "mount", "--help"]
+def _mount_help(python: str) -> str:
+    command = [python, "-m", "readyfs", "mount", "--help"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _unknown_options(options: Sequence[str], text: str) -> Iterator[str]:
+    """Yield the options that a help text lacks, and those to whose choices a value does not belong."""
+    for option, value in pairwise((*options, "")):
+        if not option.startswith("--"):
+            continue
+        found = re.search(rf"^ *{re.escape(option)} +(\S+)", text, re.MULTILINE)
+        if found is None:
+            yield option
+        elif "|" in found[1] and value not in found[1].split("|"):
+            yield f"{option} {value}"
 
 
 @cache

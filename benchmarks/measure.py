@@ -101,7 +101,7 @@ class Measurement:
             measured.count = timings[-1].count
             if daemon:
                 assert requests is not None and cpu_s is not None
-                measured.cpu_s = (daemon.cpu_s() - cpu_s) / times
+                measured.cpu_seconds.append((daemon.cpu_s() - cpu_s) / times)
                 measured.requests = {name: -(-n // times) for name, n in (daemon.requests() - requests).items()}
                 measured.memory = daemon.memory()
             expected = counts.setdefault(work.key, measured.count)

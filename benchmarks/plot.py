@@ -20,7 +20,7 @@ _TOP: Final = 66
 _LEGEND_STEP: Final = 20
 
 # After Okabe and Ito, told apart by colour-blind readers too; the last is a lighter relative of the one before.
-COLOURS: Final = ("#999999", "#56b4e9", "#b0a04a", "#e69f00", "#cc79a7", "#0072b2", "#009e73", "#66c2a5")
+COLOURS: Final = ("#999999", "#56b4e9", "#b0a04a", "#e69f00", "#cc79a7", "#d55e00", "#0072b2", "#009e73", "#66c2a5")
 
 STYLE: Final = """
   .page { fill: #ffffff } .text { fill: #24292f } .faint { fill: #57606a } .line { stroke: #d0d7de }

@@ -132,7 +132,7 @@ class Report:
     def _figures(self, measured: Measured, row: Mapping[str, Measured]) -> dict[str, object]:
         raw = row.get(RAW)
         ratio = measured.median_s / raw.median_s if raw and raw.seconds else None
-        return {"median_s": measured.median_s, "ratio": ratio, **asdict(measured)}
+        return {"median_s": measured.median_s, "ratio": ratio, "cpu_s": measured.cpu_s, **asdict(measured)}
 
     def _ratios(self, theme: str) -> list[tuple[str, dict[str, float]]]:
         groups = []

@@ -13,14 +13,14 @@ RAW = "raw"
 
 @dataclass(slots=True)
 class Measured:
-    """One contender's rounds of one work in one phase: seconds, and the rest as of the last round.
+    """One contender's rounds of one work in one phase: seconds of the clock and of the daemon's processor time.
 
-    `cpu_s` is the daemon's, `cached_bytes` how much the page cache grew, `memory` the daemon's size after it.
+    The rest is as of the last round: `cached_bytes` is how much the page cache grew, `memory` the daemon's size.
     """
 
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     count: int = 0
-    cpu_s: float | None = None
     cached_bytes: int = 0
     requests: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
@@ -29,6 +29,11 @@ class Measured:
     def median_s(self) -> float:
         """The middle of the rounds."""
         return median(self.seconds)
+
+    @property
+    def cpu_s(self) -> float | None:
+        """The middle of the rounds of the daemon's processor time, if there is a daemon."""
+        return median(self.cpu_seconds) if self.cpu_seconds else None
 
 
 @dataclass(slots=True)

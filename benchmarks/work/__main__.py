@@ -22,6 +22,7 @@ WORK: Final[dict[str, Callable[[View], Timing]]] = {
     "list": names.list_top,
     "list-long": names.list_top_long,
     "small": reading.small,
+    "files": reading.files,
     "small-parallel": reading.small_parallel,
     "large": reading.large,
     "large-random": reading.large_random,

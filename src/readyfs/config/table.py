@@ -134,7 +134,7 @@ STATE_LISTEN = optional_text(
 NAME_TIMEOUT = duration(
     "name-timeout",
     Group.TIMING,
-    "How long the kernel may trust a name above a run if a notification to it was lost.",
+    "How long the kernel may trust a name above a run if a notification to it was lost, or the daemon was killed.",
     60.0,
     minimum_s=0.001,
 )
