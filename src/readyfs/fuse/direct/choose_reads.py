@@ -15,7 +15,7 @@ from typing import Final
 from readyfs.errors import FuseError
 from readyfs.fuse.engine_words import ReadsWord
 
-PASSTHROUGH_FROM_BYTES: Final = 256 * 1024
+PASSTHROUGH_FROM_BYTES: Final = 64 * 1024
 """From this size on the kernel reads a file by itself, where the choice is left to the file."""
 
 
