@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from readyfs.errors import BrokenRunError
+from readyfs.catalog.delta import compare
+from readyfs.errors import BrokenRunError, WouldBlockError
 from readyfs.vfs.attributes import NegativeEntry
 from readyfs.vfs.inode_number import InodeNumber, date_inode
 from readyfs.vfs.run_view import ABSENT_KEPT, RunView
-from tests.catalog.rows import Row
+from tests.catalog.rows import Row, build
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 
 ROW = Row()
@@ -78,6 +79,23 @@ def test_touch_of_a_run_that_was_pushed_out_names_what_the_kernel_knows(tmp_path
     place.publish(TOUCHED, other)
     told = [(one.directory, one.names, one.listing) for one in place.told]
     assert told == [(place.day(), (PAYLOAD,), False), (place.day(), (), True)]
+
+
+def test_all_runs_are_begun_anew_before_the_kernel_is_told_of_one(place: Place) -> None:
+    """V4: told of many names the kernel asks for all of them at once, and no answer may be of before."""
+    other = Row(query=b"q2")
+    for row in (ROW, other):
+        place.write(row)
+    place.publish(ROW, other)
+    for row in (ROW, other):
+        place.inode(b"c", row.query, DAY_1, PAYLOAD)
+    before = place.fs.in_force.catalog
+    catalog = build([TOUCHED, other._replace(updated_at_ns=7_000)], before)
+    plan = place.fs.follow_runs(compare(before, catalog, place.fs.is_known))
+    next(plan)
+    for row in (ROW, other):
+        with pytest.raises(WouldBlockError):
+            place.runs.view(row.partition, may_block=False)
 
 
 def test_what_differs_is_another_inode_and_what_does_not_is_the_same(place: Place) -> None:

@@ -61,7 +61,9 @@ class Turnover:
         yield from self._begin_anew(anew.values())
         self._forget_departed()
 
-    def _begin_anew(self, partitions: Iterable[Partition]) -> Iterator[Invalidation]:
+    def _begin_anew(self, partitions: Iterable[Partition]) -> list[Invalidation]:
+        """Begin all before anything is told: told of many names, the kernel asks again for all of them at once."""
+        told: list[Invalidation] = []
         unlisted: dict[RunKey, Partition] = {}
         for partition in partitions:
             names = self._runs.begin_anew(partition)
@@ -70,9 +72,10 @@ class Turnover:
             if not names:
                 unlisted[run_of(partition)] = partition
             for directory, listed in names.items():
-                yield Invalidation(self._directory_inode(partition, directory), listed)
+                told.append(Invalidation(self._directory_inode(partition, directory), listed))
         if unlisted:
-            yield from self._below_unlisted(unlisted)
+            told.extend(self._below_unlisted(unlisted))
+        return told
 
     def _below_unlisted(self, runs: dict[RunKey, Partition]) -> Iterator[Invalidation]:
         """Yield the names of runs of which nothing is kept here any more: so all its nodes are gone through."""
