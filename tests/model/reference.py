@@ -20,7 +20,7 @@ from readyfs.demo.producer import METADATA_NAME, PAYLOAD_NAME, LogicalPartition
 Path: TypeAlias = tuple[bytes, ...]
 
 REQUIRED: Final = frozenset({PAYLOAD_NAME.encode(), METADATA_NAME.encode()})
-BROKEN_BYTES: Final = 1
+BROKEN_BYTES: Final = 4096
 """What a file of a broken run shows as its size."""
 
 _ESCAPED: Final = frozenset(b"/:%=*?\"'\\#{}[]^\x7f") | frozenset(range(32))

@@ -42,7 +42,7 @@ from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.entries import Entries
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
-from readyfs.vfs.invalidation import Invalidation, plan_invalidations
+from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.run_view import BrokenView
 from readyfs.vfs.runs import Runs
@@ -190,7 +190,7 @@ def touched_rows_not_invalidated() -> None:
     def without_touched(plan: Any) -> Any:
         return lambda *args: (Invalidation(one.directory, one.names) for one in plan(*args))
 
-    replace(readyfs.refresh.refresher, "plan_invalidations", without_touched)
+    replace(readyfs.vfs.filesystem, "plan_invalidations", without_touched)
 
 
 @bug
@@ -303,9 +303,8 @@ def told_before_published() -> None:
 
     async def put_into_force(self: Any, previous: Any, loaded: Any) -> Any:
         delta = compare(previous, loaded.catalog, self._fs.is_known)
-        await self._notifications.invalidate(plan_invalidations(delta, self._fs.inodes))
+        await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         self._fs.publish(loaded.catalog)
-        await self._notifications.invalidate(self._fs.follow_runs(delta))
         return delta
 
     replace(Refresher, "_put_into_force", lambda _: put_into_force)

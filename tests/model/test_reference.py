@@ -135,7 +135,7 @@ def test_broken_run_can_be_seen_and_not_opened() -> None:
     assert rules.open_fits(meaning, NAME, errno.EIO)
     assert not any(rules.open_fits(meaning, NAME, other) for other in (b"x\n", b"", errno.ENOENT))
     assert rules.open_fits(meaning, b"metadata.json", b"{}\n")
-    assert rules.stat_fits(meaning, NAME, Seen(False, 1, 0, 9))
+    assert rules.stat_fits(meaning, NAME, Seen(False, 4096, 0, 9))
     assert not any(rules.stat_fits(meaning, NAME, other) for other in (errno.EIO, errno.ENOENT, Seen(False, 0, 0, 9)))
     assert not any(rules.listing_fits(meaning, other) for other in (frozenset[bytes](), errno.ENOENT, errno.EIO))
 

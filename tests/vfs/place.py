@@ -24,6 +24,7 @@ from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.look_ahead import LookAhead
+from readyfs.vfs.nodes import AboveNode
 from readyfs.vfs.runs import Runs
 from tests.catalog.rows import NOW_NS, Row, build
 
@@ -146,7 +147,8 @@ class Place:
         catalog = build(rows, before)
         delta = compare(before, catalog, self.fs.is_known)
         self.fs.publish(catalog)
-        self.told = [*self.fs.follow_runs(delta)]
+        plan = [*self.fs.plan_invalidations(delta)]
+        self.told = [one for one in plan if not isinstance(self.fs.inodes.peek(one.directory), AboveNode)]
 
     def serve(self, row: Row, payload: bytes = b"{}\n", **others: bytes) -> Path:
         """Write a run and publish it alone."""

@@ -91,7 +91,7 @@ def test_all_runs_are_begun_anew_before_the_kernel_is_told_of_one(place: Place) 
         place.inode(b"c", row.query, DAY_1, PAYLOAD)
     before = place.fs.in_force.catalog
     catalog = build([TOUCHED, other._replace(updated_at_ns=7_000)], before)
-    plan = place.fs.follow_runs(compare(before, catalog, place.fs.is_known))
+    plan = place.fs.plan_invalidations(compare(before, catalog, place.fs.is_known))
     next(plan)
     for row in (ROW, other):
         with pytest.raises(WouldBlockError):

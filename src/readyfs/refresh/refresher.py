@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final, Protocol
 
 import structlog
@@ -25,7 +24,7 @@ from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.invalidation import Invalidation, plan_invalidations, plan_root_invalidation
+from readyfs.vfs.invalidation import Invalidation, plan_root_invalidation
 
 log = structlog.get_logger("readyfs.refresh")
 
@@ -203,8 +202,7 @@ class Refresher:
             return Delta()
         delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known)
         self._fs.publish(loaded.catalog)
-        plan = chain(self._fs.follow_runs(delta), plan_invalidations(delta, self._fs.inodes))
-        await self._notifications.invalidate(plan)
+        await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta
 
     # ---- outages and age (V11) ------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.inode_table import InodeTable
-from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.invalidation import Invalidation, plan_invalidations
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode
@@ -107,12 +107,16 @@ class Filesystem:
         self._catalogs.publish(catalog)
         self._runs.drop_unless(self._is_current)
 
-    def follow_runs(self, delta: Delta) -> Iterator[Invalidation]:
-        """Yield what the kernel must ask for again below runs, after a catalog was put into force (see `Turnover`).
+    def plan_invalidations(self, delta: Delta) -> Iterator[Invalidation]:
+        """Yield what the kernel must forget after a catalog was put into force: names above runs, then below them.
 
-        Called by the refresh, on a thread that serves no request; `delta` is of `compare` with `is_known`.
+        Called by the refresh, on a thread that serves no request; `delta` is of `compare` with `is_known`. To be taken
+        to its end: what is remembered of runs follows the delta, too (see `Turnover`).
         """
-        return self._turnover.follow(delta)
+        below = self._turnover.begin_anew(delta)
+        yield from plan_invalidations(delta, self.inodes)
+        yield from below
+        self._turnover.let_go_departed(delta)
 
     def is_known(self, partition: Partition) -> bool:
         """Whether anything is remembered of a partition's run, here or by the kernel."""

@@ -10,7 +10,7 @@ Used by the refresh alone, one at a time, on a thread that serves no request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from readyfs.catalog.delta import Delta
 from readyfs.partition import NOT_SET, Partition, RunKey, run_of
@@ -47,25 +47,21 @@ class Turnover:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
         return self._runs.is_known(partition) or self._inodes.peek(date_inode(partition)) is not None
 
-    def follow(self, delta: Delta) -> Iterator[Invalidation]:
-        """Take in a delta of `compare` with `is_known`; yield what the kernel must ask for again below runs."""
-        for partition in delta.returned:
-            self._departed.pop(run_of(partition), None)
-        for partition in delta.departed:
-            self._departed[run_of(partition)] = date_inode(partition)
+    def begin_anew(self, delta: Delta) -> list[Invalidation]:
+        """Forget what runs were sealed with whose rows were touched or came back, in a delta of `compare`.
+
+        Returns what the kernel must ask for again below them. All are begun before anything is told: told of many
+        names, the kernel asks again for all at once, and no answer may then be of before.
+        """
         touched = [one for change in delta.directories for one in change.touched if self.is_known(one)]
         anew = {run_of(partition): partition for partition in (*touched, *delta.returned)}
-        runs = frozenset((*anew, *map(run_of, delta.departed)))
-        if runs:
-            self._let_go(runs)
-        yield from self._begin_anew(anew.values())
-        self._forget_departed()
-
-    def _begin_anew(self, partitions: Iterable[Partition]) -> list[Invalidation]:
-        """Begin all before anything is told: told of many names, the kernel asks again for all of them at once."""
+        for run in anew:
+            self._departed.pop(run, None)
+        if anew:
+            self._let_go(frozenset(anew))
         told: list[Invalidation] = []
         unlisted: dict[RunKey, Partition] = {}
-        for partition in partitions:
+        for partition in anew.values():
             names = self._runs.begin_anew(partition)
             if self._inodes.peek(date_inode(partition)) is None:
                 continue
@@ -85,8 +81,15 @@ class Turnover:
         for partition in runs.values():
             yield Invalidation(date_inode(partition), ())
 
-    def _forget_departed(self) -> None:
-        """Let go of departed runs that the kernel knows no more: nobody can ask for anything of them."""
+    def let_go_departed(self, delta: Delta) -> None:
+        """Let go of what is kept open of departed runs, and of the rest once the kernel has forgotten their directories.
+
+        Then nobody can ask for anything of them. To be called once the kernel was told of the delta.
+        """
+        if delta.departed:
+            self._let_go(frozenset(map(run_of, delta.departed)))
+        for partition in delta.departed:
+            self._departed[run_of(partition)] = date_inode(partition)
         for run, inode in list(self._departed.items()):
             if self._inodes.peek(inode) is None:
                 del self._departed[run]

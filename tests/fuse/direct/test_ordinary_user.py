@@ -24,7 +24,7 @@ def test_ordinary_user_mounts_reads_and_refreshes() -> None:
         )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:-1] == [
-        "engine: direct cached passthrough cannot be had: it needs CAP_SYS_ADMIN",
+        "engine: direct opened passthrough cannot be had: it needs CAP_SYS_ADMIN",
         "read: True",
         "read again: True 0",
         "listed: ['2024-06-01']",

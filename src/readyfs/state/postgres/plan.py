@@ -22,6 +22,7 @@ _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", "int8", "uuid"})
 TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
+_EPOCH: Final = "1970-01-01T00:00:00Z"
 _FAR: Final = "2200-01-01"
 _COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 
@@ -131,9 +132,10 @@ def _is_known(field: str, column: Column) -> bool:
 
 def _render(field: str, column: Column) -> str:
     if field == "updated_at" and column.type_name in TIMES:
-        # Numbers of seconds so far in the future would be taken for milliseconds.
+        # Numbers of seconds so far in the future would be taken for milliseconds, and a number has no sign.
         name = column.quoted
-        return f"CASE WHEN {name} < '{_FAR}' THEN extract(epoch FROM {name})::text ELSE {name}::text END"
+        is_near = f"{name} >= '{_EPOCH}' AND {name} < '{_FAR}'"
+        return f"CASE WHEN {is_near} THEN extract(epoch FROM {name})::text ELSE {name}::text END"
     if column.type_name == "numeric":
         return f"trim_scale({column.quoted})::text"
     # Equality by bytes, whatever the database's collation takes for equal.

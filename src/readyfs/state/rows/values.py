@@ -22,6 +22,10 @@ _LATEST_NS: Final = 2**63 - 1
 """What 63 bits hold ends in April 2262."""
 _ENDLESS: Final = {b"infinity": _LATEST_NS, b"-infinity": _EARLIEST_NS}
 """PostgreSQL's words for times before and after all others."""
+_BEYOND_CALENDAR: Final = re.compile(
+    rb"[0-9]{4,6}-[0-9]{2}-[0-9]{2}(?: [0-9:.+-]+)? BC|[0-9]{5,6}-[0-9]{2}-[0-9]{2}(?: [0-9:.+-]+)?"
+)
+"""As PostgreSQL writes the times that Python's calendar does not have."""
 _COUNT_LIMIT: Final = 2**63
 _MAX_DIGITS: Final = 40
 """More than any 128-bit number needs; longer ones are not worth converting."""
@@ -257,6 +261,8 @@ def _parse_time_text(text: bytes) -> int:
         return _parse_unix(Decimal(text.decode("ascii")))
     if text in _ENDLESS:
         return _ENDLESS[text]
+    if _BEYOND_CALENDAR.fullmatch(text) is not None:
+        return _EARLIEST_NS if text.endswith(b" BC") else _LATEST_NS
     ordinal = parse_date(text)
     if ordinal is None:
         raise BadValueError("is not a time")
