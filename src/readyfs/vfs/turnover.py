@@ -82,7 +82,7 @@ class Turnover:
             yield Invalidation(date_inode(partition), ())
 
     def let_go_departed(self, delta: Delta) -> None:
-        """Let go of what is kept open of departed runs, and of the rest once the kernel has forgotten their directories.
+        """Let go of what is kept open of departed runs, and of the rest once the kernel forgot their directories.
 
         Then nobody can ask for anything of them. To be called once the kernel was told of the delta.
         """
