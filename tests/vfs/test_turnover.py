@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,113 @@ def test_what_the_old_inode_meant_is_no_damage_of_the_new_run(place: Place, cont
         assert place.fs.broken_partitions() == 0
         place.find(*DAY, b"extra")
     assert place.read(*DAY, PAYLOAD) == b"old"
+
+
+def test_file_of_before_keeps_the_lineage_of_its_row(place: Place) -> None:
+    """V9: never old bytes under the new row; what was not written again follows once it was looked up."""
+    directory = place.serve(ROW, b"old")
+    payload, metadata = place.inode(*DAY, PAYLOAD), place.inode(*DAY, METADATA)
+    name = b"user.readyfs.record_count"
+    (directory / "payload.jsonl").write_bytes(b"newer")
+    place.publish(ROW._replace(record_count=8))
+    assert place.inode(*DAY, PAYLOAD) != payload
+    assert place.inode(*DAY, METADATA) == metadata
+    counts = [place.fs.getxattr(inode, name) for inode in (payload, place.inode(*DAY, PAYLOAD), metadata)]
+    assert counts == [b"7", b"8", b"8"]
+
+
+def test_held_directory_of_a_run_lists_what_is_there_after_each_writing(place: Place) -> None:
+    """V6: whoever holds it, it is the one directory, and the kernel is told to ask again for what lies in it."""
+    directory = place.serve(ROW, parts__1=b"1")
+    parts = place.inode(*DAY, b"parts")
+    assert place.names(parts) == [b"1"]
+    for number in (2, 3):
+        (directory / f"parts/{number - 1}").unlink()
+        (directory / f"parts/{number}").write_bytes(b"2")
+        place.publish(ROW._replace(updated_at_ns=number * 1_000_000))
+        assert parts in {one.directory for one in place.told}
+        assert place.inode(*DAY, b"parts") == parts
+        assert place.names(parts) == [b"%d" % number]
+
+
+def test_reader_of_a_subdirectory_of_before_does_not_break_the_run(place: Place) -> None:
+    """V10: nor does one whose directory nobody has listed since."""
+    directory = place.serve(ROW, parts__1=b"long content")
+    past = place.inode(*DAY, b"parts", b"1")
+    (directory / "parts/1").write_bytes(b"short")
+    place.publish(TOUCHED)
+    assert place.read(*DAY, PAYLOAD) == b"{}\n"
+    with pytest.raises(BrokenRunError):
+        place.fs.open_file(past)
+    assert place.fs.broken_partitions() == 0
+
+
+def test_equal_file_that_took_the_place_of_one_of_before_is_not_read_under_its_number(place: Place) -> None:
+    """V5: the same size and time, and other bytes."""
+    directory = place.serve(ROW, b"old")
+    past = place.inode(*DAY, PAYLOAD)
+    before = os.stat(directory / "payload.jsonl")
+    (directory / "new").write_bytes(b"new")
+    os.utime(directory / "new", ns=(before.st_mtime_ns, before.st_mtime_ns))
+    (directory / "new").rename(directory / "payload.jsonl")
+    place.publish(TOUCHED)
+    with pytest.raises(BrokenRunError):
+        place.fs.open_file(past)
+    assert place.read(*DAY, PAYLOAD) == b"new"
+    assert place.fs.broken_partitions() == 0
+
+
+def test_look_ahead_that_began_before_a_touch_is_made_again(place: Place) -> None:
+    """V2: nobody has asked for the run yet, and the look at it is under way."""
+    directory = place.write(ROW, b"old")
+    place.publish(ROW)
+    began, go = threading.Event(), threading.Event()
+
+    def hold(operation: str) -> None:
+        if operation == "open" and not began.is_set():
+            began.set()
+            assert go.wait(30)
+
+    place.store.before = hold
+    thread = threading.Thread(target=place.runs.look_ahead, args=([ROW.partition], time.monotonic() + 60))
+    thread.start()
+    assert began.wait(30)
+    (directory / "payload.jsonl").write_bytes(b"newer")
+    place.publish(TOUCHED)
+    go.set()
+    thread.join(30)
+    assert place.read(*DAY, PAYLOAD) == b"newer"
+    assert place.fs.broken_partitions() == 0
+
+
+def test_second_look_that_began_before_a_touch_does_not_bring_back_the_old_run(place: Place) -> None:
+    """V2: it ends after another reader has seen the new one."""
+    directory = place.write(ROW, b"old")
+    place.publish(ROW)
+    day = place.day()
+    began, go = threading.Event(), threading.Event()
+    slow: list[int] = []
+
+    def hold(operation: str) -> None:
+        if operation == "open" and threading.get_ident() in slow and not began.is_set():
+            began.set()
+            assert go.wait(30)
+
+    def look() -> None:
+        slow.append(threading.get_ident())
+        place.fs.lookup(day, PAYLOAD, may_block=True)
+
+    place.store.before = hold
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert began.wait(30)
+    (directory / "payload.jsonl").write_bytes(b"newer")
+    place.publish(TOUCHED)
+    assert place.read(*DAY, PAYLOAD) == b"newer"
+    go.set()
+    thread.join(30)
+    assert place.read(*DAY, PAYLOAD) == b"newer"
+    assert place.fs.broken_partitions() == 0
 
 
 def test_look_that_began_before_the_touch_is_made_again(place: Place) -> None:

@@ -54,7 +54,12 @@ class Entries:
     """
 
     def __init__(
-        self, catalogs: Catalogs, presentation: Presentation, freshness: Freshness, inodes: InodeTable
+        self,
+        catalogs: Catalogs,
+        presentation: Presentation,
+        freshness: Freshness,
+        inodes: InodeTable,
+        is_past: Callable[[RawNode], bool],
     ) -> None:
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._control_serials = count(1)
@@ -62,6 +67,7 @@ class Entries:
         self._presentation = presentation
         self._freshness = freshness
         self._inodes = inodes
+        self._is_past = is_past
 
     def attributes(self, node: Node) -> tuple[Attributes, float]:
         """Return a node's attributes and for how many seconds they hold."""
@@ -86,14 +92,17 @@ class Entries:
                 return self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
 
     def current_row(self, node: RunNode) -> Partition | None:
-        """Return the row of a node's run as it stands now if the run is still current, else as it stood last."""
+        """Return the row of a node's run as it stands now if the run is still current, else as it stood last.
+
+        So does a file of before its run was to be looked at anew: its bytes are of the row that it was sealed under.
+        """
         if isinstance(node, BrokenNode):
             before = node.date_node.partition
             partition = self.current_row(node.date_node)
             if partition is not before:
                 self._inodes.update(node)
             return partition
-        if node.partition is not None:
+        if node.partition is not None and not (isinstance(node, RawNode) and self._is_past(node)):
             now = self._catalogs.in_force.catalog.partition(node.above, node.partition.key.date)
             known = (node.partition.key, node.partition.run_id)
             if isinstance(now, Partition) and (now.key, now.run_id) == known and now != node.partition:
@@ -114,14 +123,9 @@ class Entries:
         return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
     def published_ns(self, directory: RunNode) -> int:
-        """Return what all times of what lies in a directory show, `NOT_SET` where they are the raw files' (V9).
-
-        Below the date it is inherited, so that a directory that somebody holds goes on as one tree.
-        """
+        """Return what all times of what lies in a directory show, `NOT_SET` where they are the raw files' (V9)."""
         if self._presentation.file_times is FileTimes.RAW:
             return NOT_SET
-        if isinstance(directory, RawNode):
-            return directory.published_ns
         partition = self.current_row(directory)
         return partition.updated_at_ns if partition is not None else NOT_SET
 
@@ -131,10 +135,13 @@ class Entries:
         """Return the entry of what a sealed run holds in the directory `parent`."""
         entry = view.answers.get(found.name) if published_ns == NOT_SET else None
         if entry is None:
-            entry = self._make_raw_entry(date, parent, found, 0, published_ns)
+            entry = self._make_raw_entry(date, parent, view, found, 0, published_ns)
             if published_ns == NOT_SET:
                 entry = view.answers.setdefault(found.name, entry)
         known = self._inodes.peek(entry.node.inode)
+        if isinstance(known, RawNode) and found.kind is EntryKind.DIRECTORY and known.identity == entry.node.identity:
+            known.stat, known.published_ns, known.sealing = found.stat, published_ns, view.sealing
+            return entry
         generation = 0
         while (
             isinstance(known, RawNode)
@@ -143,8 +150,10 @@ class Entries:
         ):
             # The kernel holds this number for a file that was since replaced: its pages must not be mixed.
             generation += 1
-            entry = self._make_raw_entry(date, parent, found, generation, published_ns)
+            entry = self._make_raw_entry(date, parent, view, found, generation, published_ns)
             known = self._inodes.peek(entry.node.inode)
+        if isinstance(known, RawNode) and known.sealing < view.sealing and known.identity == entry.node.identity:
+            known.sealing = view.sealing
         return entry
 
     def broken_entry(self, date: DateNode, relpath: tuple[bytes, ...], kind: EntryKind) -> Entry:
@@ -176,11 +185,18 @@ class Entries:
         return self._presentation.directory(node.inode, date_time_ns(updated_at_ns, node.date))
 
     def _make_raw_entry(
-        self, date: DateNode, parent: tuple[bytes, ...], found: RawEntry, generation: int, published_ns: int
+        self,
+        date: DateNode,
+        parent: tuple[bytes, ...],
+        view: RunView,
+        found: RawEntry,
+        generation: int,
+        published_ns: int,
     ) -> Entry:
         assert date.partition is not None
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
-        node = raw_node(kind, date.partition, date.above, (*parent, found.name), found.stat, generation, published_ns)
+        relpath = (*parent, found.name)
+        node = raw_node(kind, date.partition, date.above, relpath, found.stat, generation, published_ns, view.sealing)
         return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
 
     def _raw_attributes(self, node: RawNode) -> Attributes:

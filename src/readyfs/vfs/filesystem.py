@@ -25,7 +25,7 @@ from readyfs.errors import (
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import Partition, PartitionKey, RunKey, run_of
 from readyfs.raw.store import RawStore
-from readyfs.vfs.attributes import Attributes, Entry, FileTimes, NegativeEntry, Presentation
+from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.descriptors import KEPT, Descriptors
@@ -81,13 +81,12 @@ class Filesystem:
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
         self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
-        self._entries = Entries(self._catalogs, presentation, freshness, self.inodes)
+        self._entries = Entries(self._catalogs, presentation, freshness, self.inodes, runs.is_past)
         self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
         self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, look_ahead)
         self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
         self._runs = runs
-        published_times = presentation.file_times is FileTimes.PUBLISHED
-        self._turnover = Turnover(runs, self.inodes, self._let_go, published_times=published_times)
+        self._turnover = Turnover(runs, self.inodes, self._let_go)
         self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
         """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
         self.has_let_go = False

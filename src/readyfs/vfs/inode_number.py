@@ -63,10 +63,13 @@ def raw_inode(
 ) -> InodeNumber:
     """Return the inode number of what lies at `relpath` within a sealed run.
 
-    `published_ns` is `NOT_SET` where the times are the raw file's.
+    `published_ns` is `NOT_SET` where the times are the raw file's. It and the generation tell files apart, whose bytes
+    and attributes the kernel keeps; a directory is what it is for whoever holds it, whatever comes to lie in it.
     """
-    what = _RAW_DIRECTORY_TEXT if kind is NodeKind.RAW_DIRECTORY else _RAW_FILE_TEXT
-    return _number(what + _run_text(partition) + _text(relpath) + _text(_distinctions(generation, published_ns)))
+    if kind is NodeKind.RAW_DIRECTORY:
+        return _number(_RAW_DIRECTORY_TEXT + _run_text(partition) + _text(relpath))
+    distinctions = _text(_distinctions(generation, published_ns))
+    return _number(_RAW_FILE_TEXT + _run_text(partition) + _text(relpath) + distinctions)
 
 
 def run_identity(partition: Partition) -> Identity:
@@ -78,8 +81,9 @@ def raw_identity(
     kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int
 ) -> Identity:
     """Return what `raw_inode` hashes."""
-    root = (LIVE,) if kind is NodeKind.RAW_DIRECTORY else ()
-    return (kind.value, *root, *run_identity(partition), *relpath, *_distinctions(generation, published_ns))
+    if kind is NodeKind.RAW_DIRECTORY:
+        return (kind.value, LIVE, *run_identity(partition), *relpath)
+    return (kind.value, *run_identity(partition), *relpath, *_distinctions(generation, published_ns))
 
 
 # ---- the hash, and the texts that it is made of: those that many nodes share are made once ----------------------

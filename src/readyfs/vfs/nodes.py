@@ -84,7 +84,8 @@ class RawNode(Node):
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
     says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
-    is what all its times show, `NOT_SET` where they are the raw file's.
+    is what all its times show, `NOT_SET` where they are the raw file's. `sealing` numbers the look at the run that it
+    comes from.
     """
 
     partition: Partition
@@ -94,6 +95,7 @@ class RawNode(Node):
     generation: int
     superseded: bool = False
     published_ns: int = NOT_SET
+    sealing: int = 0
 
     @property
     def identity(self) -> Identity:
@@ -164,6 +166,7 @@ def raw_node(
     stat: RawStat,
     generation: int = 0,
     published_ns: int = NOT_SET,
+    sealing: int = 0,
 ) -> RawNode:
     """Return a node for what lies at `relpath` within a sealed run."""
     number = raw_inode(kind, partition, relpath, generation, published_ns)
@@ -176,6 +179,7 @@ def raw_node(
         stat=stat,
         generation=generation,
         published_ns=published_ns,
+        sealing=sealing,
     )
 
 

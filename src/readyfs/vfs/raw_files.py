@@ -43,7 +43,7 @@ class RawFiles:
             if are_exhausted(error):
                 raise TooManyHandlesError(error.strerror) from error
             raise self._damaged(node, raw_store_failed(node.relpath, error)) from error
-        if file.stat.matches(node.stat):
+        if file.stat.matches(node.stat) and (file.stat.file == node.stat.file or not self._runs.is_past(node)):
             return file
         file.close()
         if file.stat.size != node.stat.size:
@@ -95,7 +95,7 @@ class RawFiles:
 
         It is no damage if the run was sealed anew since: then the node is of the past, and only its name is asked for.
         """
-        if self._runs.is_past(node.partition, node.relpath, node.stat):
+        if self._runs.is_past(node) or self._runs.is_sealed_otherwise(node):
             self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
             return DamageError(cause)
         failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)

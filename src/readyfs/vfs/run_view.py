@@ -20,13 +20,15 @@ NAME_BYTES: Final = 900
 class RunView:
     """The entries of one directory of a sealed run, sorted by name; `stamp` stands for the names.
 
-    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept.
+    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept. `sealing`
+    numbers the look that it comes from (see `Runs`).
     """
 
-    __slots__ = ("_absent", "_is_retired", "answers", "entries", "stamp")
+    __slots__ = ("_absent", "_is_retired", "answers", "entries", "sealing", "stamp")
 
-    def __init__(self, entries: Mapping[bytes, RawEntry]) -> None:
+    def __init__(self, entries: Mapping[bytes, RawEntry], sealing: int = 0) -> None:
         self.entries = entries
+        self.sealing = sealing
         self.stamp = _stamp_of(entries)
         self.answers: dict[bytes, Entry] = {}
         self._absent: tuple[bytes, ...] = ()

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
@@ -28,12 +29,13 @@ import structlog
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, RunKey, run_of
-from readyfs.raw.store import EntryKind, RawEntry, RawStat, RawStore
+from readyfs.raw.store import EntryKind, RawEntry, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.log_budget import LogBudget, Verdict
+from readyfs.vfs.nodes import RawNode
 from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.run_look import RunLook
 from readyfs.vfs.run_view import BrokenView, RunView
@@ -58,9 +60,10 @@ class Runs:
         self._ambiguous = BrokenView(names, "two ready rows claim this path")
         self._lock = threading.Lock()
         self._sealed = SealedRuns(max_bytes)
-        # Runs to be looked at anew, until that was done, with the number of the event that said so.
+        # Runs that were to be looked at anew, with the number of the event that said so: what is of before is past.
         self._begun: dict[RunKey, int] = {}
         self._events = 0
+        self._looking: Counter[RunKey] = Counter()
         self._damage: dict[RunKey, Damage] = {}
         self._log_budget = LogBudget()
 
@@ -142,23 +145,29 @@ class Runs:
         """Return the names that a run's directory shows while it is broken."""
         return tuple(self._broken_view(run_of(partition), (), "").names)
 
-    def is_past(self, partition: Partition, relpath: RelPath, stat: RawStat) -> bool:
-        """Whether a file's size and time are those of a former sealing: its run was sealed anew, or is about to be."""
-        run = run_of(partition)
+    def is_past(self, node: RawNode) -> bool:
+        """Whether a node is of a look at its run before the one that counts, so that it says nothing of the run."""
+        return node.sealing < self._begun.get(run_of(node.partition), 0)
+
+    def is_sealed_otherwise(self, node: RawNode) -> bool:
+        """Whether a file's size and time are not those that its run is sealed with by now, as far as that is known."""
         with self._lock:
-            if run in self._begun:
-                return True
-            view = self._sealed.get(run, relpath[:-1])
+            view = self._sealed.get(run_of(node.partition), node.relpath[:-1])
         if view is None:
             return False
-        entry = view.entries.get(relpath[-1])
-        return entry is None or not entry.stat.matches(stat)
+        entry = view.entries.get(node.relpath[-1])
+        return entry is None or not entry.stat.matches(node.stat)
 
     def is_known(self, partition: Partition) -> bool:
-        """Whether anything is remembered of a run."""
+        """Whether anything is remembered of a run, or a look at it is under way."""
         run = run_of(partition)
         with self._lock:
-            return run in self._sealed or run in self._damage
+            return run in self._sealed or run in self._damage or run in self._begun or run in self._looking
+
+    @property
+    def has_pushed_out(self) -> bool:
+        """Whether something was ever forgotten of a run for want of room."""
+        return self._sealed.has_pushed_out
 
     def __len__(self) -> int:
         """How many sealed runs something is kept of."""
@@ -209,7 +218,7 @@ class Runs:
                 for name, entry in found.items()
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
-        view = RunView(found)
+        view = RunView(found, self._events)
         self._sealed.keep(run, relpath, view)
         return view
 
@@ -222,10 +231,16 @@ class Runs:
             changes = damage.changes if damage is not None else 0
             directories = {(), *damage.sealed} if damage is not None else {()}
             suspects = dict(damage.suspects) if damage is not None else {}
+            self._looking[run] += 1
         try:
             found = self._look.look_at(partition, directories, suspects)
         except DamageError as error:
             return self._broken(partition, (), error.cause)
+        finally:
+            with self._lock:
+                self._looking[run] -= 1
+                if not self._looking[run]:
+                    del self._looking[run]
         fault, healed, view = None, False, None
         with self._lock:
             now = self._damage.get(run)
@@ -238,7 +253,6 @@ class Runs:
                 healed = fault is None and now is not None and now.heal()
                 if fault is None:
                     view = self._keep(run, (), found[()])
-                    self._begun.pop(run, None)
         if fault is not None:
             return self._broken(partition, (), fault)
         if view is None:

@@ -25,6 +25,8 @@ class SealedRuns:
         self._max_bytes = max_bytes
         self._runs: OrderedDict[RunKey, Views] = OrderedDict()
         self.estimated_bytes = 0
+        self.has_pushed_out = False
+        """Whether a run was ever let go of to make room."""
 
     def __contains__(self, run: RunKey) -> bool:
         return run in self._runs
@@ -49,6 +51,7 @@ class SealedRuns:
         views[relpath] = view
         while self.estimated_bytes > self._max_bytes and len(self._runs) > 1:
             self.take(next(iter(self._runs)))
+            self.has_pushed_out = True
 
     def take(self, run: RunKey) -> Views:
         """Let go of a run, and return what was kept of it."""

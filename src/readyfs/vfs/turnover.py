@@ -33,11 +33,8 @@ class Turnover:
         runs: Runs,
         inodes: InodeTable,
         let_go: Callable[[frozenset[RunKey]], None],
-        *,
-        published_times: bool = False,
     ) -> None:
         self._runs = runs
-        self._published_times = published_times
         self._inodes = inodes
         self._let_go = let_go
         # Runs that departed and that the kernel may still know, with the inode numbers of their date directories.
@@ -47,13 +44,19 @@ class Turnover:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
         return self._runs.is_known(partition) or self._inodes.peek(date_inode(partition)) is not None
 
+    def _may_be_looked_at(self, partition: Partition) -> bool:
+        """Whether the run was looked at: of one that was not, the kernel has nothing below its directory."""
+        return self._runs.is_known(partition) or (
+            self._runs.has_pushed_out and self._inodes.peek(date_inode(partition)) is not None
+        )
+
     def begin_anew(self, delta: Delta) -> list[Invalidation]:
         """Forget what runs were sealed with whose rows were touched or came back, in a delta of `compare`.
 
         Returns what the kernel must ask for again below them. All are begun before anything is told: told of many
         names, the kernel asks again for all at once, and no answer may then be of before.
         """
-        touched = [one for change in delta.directories for one in change.touched if self.is_known(one)]
+        touched = [one for change in delta.directories for one in change.touched if self._may_be_looked_at(one)]
         anew = {run_of(partition): partition for partition in (*touched, *delta.returned)}
         for run in anew:
             self._departed.pop(run, None)
@@ -68,7 +71,7 @@ class Turnover:
             if not names:
                 unlisted[run_of(partition)] = partition
             for directory, listed in names.items():
-                told.append(Invalidation(self._directory_inode(partition, directory), listed))
+                told.append(Invalidation(_directory_inode(partition, directory), listed))
         if unlisted:
             told.extend(self._below_unlisted(unlisted))
         return told
@@ -95,8 +98,6 @@ class Turnover:
                 del self._departed[run]
                 self._runs.forget(run)
 
-    def _directory_inode(self, partition: Partition, relpath: tuple[bytes, ...]) -> InodeNumber:
-        if not relpath:
-            return date_inode(partition)
-        published_ns = partition.updated_at_ns if self._published_times else NOT_SET
-        return raw_inode(NodeKind.RAW_DIRECTORY, partition, relpath, 0, published_ns)
+
+def _directory_inode(partition: Partition, relpath: tuple[bytes, ...]) -> InodeNumber:
+    return raw_inode(NodeKind.RAW_DIRECTORY, partition, relpath, 0, NOT_SET) if relpath else date_inode(partition)
