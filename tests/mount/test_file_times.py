@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def test_touched_row_gives_new_files_and_open_ones_stay_as_they_were(place: Plac
             now, *after = [path.stat() for path in below(daemon)]
             assert now.st_ino == directory.st_ino
             assert {seen.st_mtime_ns for seen in (now, *after)} == {ns(7)}
-            assert not {seen.st_ino for seen in before} & {seen.st_ino for seen in after}
+            for was, seen in zip(before, after, strict=True):
+                assert (was.st_ino == seen.st_ino) == stat.S_ISDIR(seen.st_mode), "a directory is what its holders hold"
             assert os.fstat(held.fileno()).st_mtime_ns == ns(5)
             assert os.fstat(held.fileno()).st_ino == before[0].st_ino
             assert os.pread(held.fileno(), 100, 0) == b"bytes\n"
