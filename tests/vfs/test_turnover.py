@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -186,25 +188,39 @@ def test_equal_file_that_took_the_place_of_one_of_before_is_not_read_under_its_n
     assert place.fs.broken_partitions() == 0
 
 
+@contextmanager
+def look_under_way(place: Place, look: Callable[[], object]) -> Iterator[None]:
+    """Have another thread look at a run, and hold it for the body once it has listed the run's directory."""
+    began, go = threading.Event(), threading.Event()
+    slow: list[int] = []
+
+    def hold(operation: str) -> None:
+        if operation == "open" and threading.get_ident() in slow and not began.is_set():
+            began.set()
+            assert go.wait(30)
+
+    def run() -> None:
+        slow.append(threading.get_ident())
+        look()
+
+    place.store.before = hold
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert began.wait(30)
+    try:
+        yield
+    finally:
+        go.set()
+        thread.join(30)
+
+
 def test_look_ahead_that_began_before_a_touch_is_made_again(place: Place) -> None:
     """V2: nobody has asked for the run yet, and the look at it is under way."""
     directory = place.write(ROW, b"old")
     place.publish(ROW)
-    began, go = threading.Event(), threading.Event()
-
-    def hold(operation: str) -> None:
-        if operation == "open" and not began.is_set():
-            began.set()
-            assert go.wait(30)
-
-    place.store.before = hold
-    thread = threading.Thread(target=place.runs.look_ahead, args=([ROW.partition], time.monotonic() + 60))
-    thread.start()
-    assert began.wait(30)
-    (directory / "payload.jsonl").write_bytes(b"newer")
-    place.publish(TOUCHED)
-    go.set()
-    thread.join(30)
+    with look_under_way(place, lambda: place.runs.look_ahead([ROW.partition], time.monotonic() + 60)):
+        (directory / "payload.jsonl").write_bytes(b"newer")
+        place.publish(TOUCHED)
     assert place.read(*DAY, PAYLOAD) == b"newer"
     assert place.fs.broken_partitions() == 0
 
@@ -214,27 +230,10 @@ def test_second_look_that_began_before_a_touch_does_not_bring_back_the_old_run(p
     directory = place.write(ROW, b"old")
     place.publish(ROW)
     day = place.day()
-    began, go = threading.Event(), threading.Event()
-    slow: list[int] = []
-
-    def hold(operation: str) -> None:
-        if operation == "open" and threading.get_ident() in slow and not began.is_set():
-            began.set()
-            assert go.wait(30)
-
-    def look() -> None:
-        slow.append(threading.get_ident())
-        place.fs.lookup(day, PAYLOAD, may_block=True)
-
-    place.store.before = hold
-    thread = threading.Thread(target=look)
-    thread.start()
-    assert began.wait(30)
-    (directory / "payload.jsonl").write_bytes(b"newer")
-    place.publish(TOUCHED)
-    assert place.read(*DAY, PAYLOAD) == b"newer"
-    go.set()
-    thread.join(30)
+    with look_under_way(place, lambda: place.fs.lookup(day, PAYLOAD, may_block=True)):
+        (directory / "payload.jsonl").write_bytes(b"newer")
+        place.publish(TOUCHED)
+        assert place.read(*DAY, PAYLOAD) == b"newer"
     assert place.read(*DAY, PAYLOAD) == b"newer"
     assert place.fs.broken_partitions() == 0
 
@@ -244,27 +243,16 @@ def test_look_that_began_before_the_touch_is_made_again(place: Place) -> None:
     directory = place.write(ROW, b"old")
     place.publish(ROW)
     day = place.day()
-    began, go = threading.Event(), threading.Event()
     sizes: list[int] = []
-
-    def hold(operation: str) -> None:
-        if operation == "open" and not began.is_set():  # the directory was listed by then
-            began.set()
-            assert go.wait(30)
 
     def look() -> None:
         entry = place.fs.lookup(day, PAYLOAD, may_block=True)
         assert not isinstance(entry, NegativeEntry)
         sizes.append(entry.attributes.size)
 
-    place.store.before = hold
-    thread = threading.Thread(target=look)
-    thread.start()
-    assert began.wait(30)
-    (directory / "payload.jsonl").write_bytes(b"newer")
-    place.publish(TOUCHED)
-    go.set()
-    thread.join(30)
+    with look_under_way(place, look):
+        (directory / "payload.jsonl").write_bytes(b"newer")
+        place.publish(TOUCHED)
     assert sizes == [5]
 
 
