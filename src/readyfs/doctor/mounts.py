@@ -65,7 +65,7 @@ def _judge_life(mount: Mount, timeout_s: float) -> Finding | None:
             "dead-mounts",
             f"the readyfs mount at {show(place)} does not answer within {render_duration(timeout_s)}: "
             "its daemon is stopped or stuck",
-            f"readyfs status {quote(place)}  # names its process; kill -CONT it, or kill it and: "
+            f"readyfs status {quote(place)}  # names its process; kill -CONT it, or kill -9 it and: "
             f"readyfs umount {quote(place)}",
         )
     return None
