@@ -104,7 +104,10 @@ class ControlClient:
     def _no_answer(self, what: str) -> NoAnswerError:
         registration = read_registration(self.path)
         who = f"the daemon (pid {registration.pid})" if registration is not None else "the daemon"
-        return NoAnswerError(f"{who} of {self._shown} {what}", "see its log; kill -CONT it if it is stopped, or kill -9 it and run `readyfs umount`")
+        return NoAnswerError(
+            f"{who} of {self._shown} {what}",
+            "see its log; kill -CONT it if it is stopped, or kill -9 it and run `readyfs umount`",
+        )
 
 
 def _receive_line(connection: socket.socket, deadline: float) -> bytes:
