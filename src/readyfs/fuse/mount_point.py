@@ -99,7 +99,7 @@ def _clear_dead(place: Path) -> None:
         if answer is Answer.NONE:
             raise MountPointError(
                 f"readyfs is already mounted at {_show(place)}, and its daemon does not answer",
-                f"`readyfs status {_quote(place)}` names it: let it go on (kill -CONT), or end it (kill -9) and mount again",
+                f"`readyfs status {_quote(place)}` names it: kill -CONT it, or kill -9 it and mount again",
             )
         if answer is Answer.SERVED:
             return
