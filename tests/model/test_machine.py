@@ -18,7 +18,7 @@ def machine_of(engine: str) -> type[ReadyfsMachine]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("engine", "examples"), [("pyfuse3", 5), ("passthrough", 7), ("cached", 7)])
+@pytest.mark.parametrize(("engine", "examples"), [("pyfuse3", 5), ("passthrough", 7), ("opened", 7), ("cached", 7)])
 def test_mount_agrees_with_the_reference_model(engine: str, examples: int) -> None:
     """V1, V2, V4-V7, V9-V15: the same few examples in every run; the first failure is shown as it was found."""
     run_state_machine_as_test(

@@ -34,7 +34,7 @@ from tests.mount.forked import ForkedProcess, run_forked, stem
 class Traits:
     """What an engine and its way of reading have the kernel do without asking: all that a reader can tell them by.
 
-    `arguments` choose it. Decisions 0017 and 0018 give the reasons and say what follows from each.
+    `arguments` choose it. Decisions 0017 and 0029 give the reasons and say what follows from each.
     """
 
     arguments: tuple[str, ...]

@@ -22,18 +22,9 @@ from readyfs.vfs.runs import Runs
 
 
 class Turnover:
-    """Follows which runs are current. `let_go` is told which raw files nobody needs to keep; it must not block.
+    """Follows which runs are current. `let_go` is told of which runs no raw file need be kept; it must not block."""
 
-    `published_times` says that the times of files are those of their row. Then a moved `updated_at` is another number
-    for all that lies below the date, so that its names at the top of the run are enough.
-    """
-
-    def __init__(
-        self,
-        runs: Runs,
-        inodes: InodeTable,
-        let_go: Callable[[frozenset[RunKey]], None],
-    ) -> None:
+    def __init__(self, runs: Runs, inodes: InodeTable, let_go: Callable[[frozenset[RunKey]], None]) -> None:
         self._runs = runs
         self._inodes = inodes
         self._let_go = let_go

@@ -77,8 +77,8 @@ class BackingFiles:
     def open(self, inode: int, fd: int, run: RunKey) -> int | None:
         """Count one open of an inode; return its backing id, or None if the daemon must read for it.
 
-        `fd` is the raw file, of that run. Raises `ReplacedFileError` if the kernel reads
-        another one for those who have it open.
+        `fd` is the raw file, of that run. Raises `ReplacedFileError` if the kernel reads another one for those who have
+        it open.
         """
         stat = os.fstat(fd)
         raw_file = (stat.st_dev, stat.st_ino)

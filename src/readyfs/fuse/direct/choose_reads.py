@@ -4,7 +4,7 @@ It is made once for a mount, from the setting and from what the kernel grants. W
 decided by that file's size as it was sealed, which never changes while the file is open.
 
 Passthrough costs a registration for every first open and nothing for the bytes. Opened costs a trip to the daemon for
-bytes that the kernel has not kept, and nothing for those that it has. Decision 0018 has the measurements.
+bytes that the kernel has not kept, and nothing for those that it has. Decision 0029 has the measurements.
 """
 
 from __future__ import annotations

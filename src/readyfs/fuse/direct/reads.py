@@ -131,5 +131,5 @@ class OpenedReads:
 
     def expire_idle(self) -> None:
         """Let go of registered raw files that were not opened for a while."""
+        self._fs.expire_idle()  # first: what is named from now on is due once more
         self._backing.expire_idle()
-        self._fs.expire_idle()
