@@ -91,7 +91,7 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
                 ],
             }
 
-        async def refresh(self, wait: bool) -> dict[str, object]:
+        async def refresh(self, wait: bool, accept: str | None) -> dict[str, object]:
             if os.environ["FAKE_DAEMON"] == "outage":
                 from readyfs.errors import RefreshFailedError
 
