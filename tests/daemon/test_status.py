@@ -123,6 +123,9 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "state_error": None,
         "state_error_since": None,
         "outage_seconds": None,
+        "held_back_fingerprint": None,
+        "held_back_partitions": None,
+        "baseline_error": None,
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,
@@ -133,7 +136,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "errors": {},
         "errors_by_operation": {},
         "request_durations": {"bounds_seconds": describe_bounds(REQUEST_BOUNDS_NS), "operations": {}},
-        "refreshes": {"changed": 0, "unchanged": 1, "failed": 0},
+        "refreshes": {"changed": 0, "unchanged": 1, "failed": 0, "held_back": 0},
         "refresh_durations": {
             "bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS),
             "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],
