@@ -15,7 +15,7 @@ from trio.testing import MockClock
 
 from readyfs.errors import ExitCode, StateError
 from readyfs.partition import WithheldReason
-from readyfs.refresh.baseline import BaselineFile
+from readyfs.refresh.baseline import Baseline, BaselineFile
 from readyfs.refresh.refresher import Outcome
 from readyfs.refresh.retraction_guard import RetractionGuard, RetractionLimit
 from readyfs.refresh.schedule import Schedule
@@ -307,9 +307,14 @@ def written(tmp_path: Path) -> int | None:
 async def test_baseline_follows_what_is_shown_and_not_what_is_held_back(
     autojump_clock: MockClock, inline: None, tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writes: list[int] = []
+    writes: list[Baseline] = []
     write = BaselineFile.write
-    monkeypatch.setattr(BaselineFile, "write", lambda self, one: (writes.append(1), write(self, one)))
+
+    def note(file: BaselineFile, baseline: Baseline) -> None:
+        writes.append(baseline)
+        write(file, baseline)
+
+    monkeypatch.setattr(BaselineFile, "write", note)
     world = start(tmp_path, nursery)
     await guard_of(world).admit_first(world.refresher.latest, None)
     assert written(tmp_path) == 10
