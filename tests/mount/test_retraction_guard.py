@@ -136,18 +136,22 @@ def test_table_that_comes_back_is_shown_with_all_that_changed_meanwhile(filled: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_restart_does_not_pass_the_guard_by(filled: Place, number: signal.Signals) -> None:
+    """However it ended, and from what was shown last, not at the start."""
     with running(filled, *GUARDED) as daemon:
+        for more in (9, 10):
+            filled.producer.write_and_publish(day(more), "r1", b"x\n")
+        daemon.refresh()
         daemon.stop(number)
-    filled.change(EMPTY)
-    for _ in range(2):
-        refused = try_to_mount(filled, *GUARDED)
-        assert refused.returncode == ExitCode.STATE
-        assert "would retract 8 of 8 partitions that were shown last" in refused.stderr
-        assert "Traceback" not in refused.stderr
+    filled.change(f"{EMPTY} WHERE logical_date > '2024-06-04'")
+    assert try_to_mount(filled, *GUARDED).returncode == ExitCode.STATE
+    refused = try_to_mount(filled, *GUARDED)
+    assert refused.returncode == ExitCode.STATE
+    assert "would retract 6 of 10 partitions that were shown last" in refused.stderr
+    assert "Traceback" not in refused.stderr
     shown = refused.stderr.rpartition("--accept ")[2].strip()
     assert try_to_mount(filled, *GUARDED, "--accept", "0" * 32).returncode == ExitCode.STATE
     with mounted(filled, *GUARDED, "--accept", shown) as daemon:
-        assert os.listdir(daemon.path) == []
+        assert len(os.listdir(daemon.path / "c1/q1")) == 4
     with mounted(filled, *GUARDED):  # what was accepted is the new baseline
         pass
 
@@ -194,6 +198,26 @@ def test_held_back_table_grows_too_old(filled: Place) -> None:
             os.listdir(daemon.path)
         daemon.client.refresh(wait=True, accept=fingerprint(daemon))
         assert os.listdir(daemon.path) == []
+
+
+def test_baseline_that_cannot_be_written_is_told_and_stops_nothing(filled: Place) -> None:
+    with mounted(filled, *GUARDED, "--interval", "50ms") as daemon:
+        baselines = filled.base / "var/baselines"
+        baselines.rename(baselines.with_name("away"))
+        baselines.write_bytes(b"")
+        filled.producer.delete_row(day(8))
+        wait_until(lambda: daemon.status()["baseline_error"] is not None, "it is told")
+        assert daemon.count("partitions") == 7
+        doctor = command(filled, "doctor", "--only", "daemon", "--json")
+        (finding,) = json.loads(doctor.stdout)["findings"]
+        assert (finding["verdict"], "cannot write its baseline" in finding["summary"]) == ("warning", True)
+        filled.change(EMPTY)
+        wait_until(lambda: daemon.status()["held_back_fingerprint"] is not None, "the guard works on")
+        baselines.unlink()
+        baselines.with_name("away").rename(baselines)
+        wait_until(lambda: daemon.status()["baseline_error"] is None, "it is written again")
+        assert len(daemon.events("the baseline of retractions cannot be written")) == 1
+        assert len(daemon.events("the baseline of retractions can be written again")) == 1
 
 
 def test_reload_shows_nothing_that_is_held_back(filled: Place) -> None:

@@ -258,7 +258,7 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "The lock of each mount point, which keeps a second daemon from it.",
+    "The lock of each mount point, which keeps a second daemon from it, and what max-retract compares a start with.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )

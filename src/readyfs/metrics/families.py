@@ -219,13 +219,6 @@ FAMILIES: Final = (
         reading=Reading.CAUSE,
     ),
     Family(
-        "readyfs_held_back_partitions",
-        Kind.GAUGE,
-        Unit.COUNT,
-        "held_back_partitions",
-        "How many partitions the catalog has that is held back; absent if none is.",
-    ),
-    Family(
         "readyfs_baseline_unwritten",
         Kind.GAUGE,
         Unit.TRUTH,

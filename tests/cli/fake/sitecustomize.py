@@ -96,6 +96,8 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
                 from readyfs.errors import RefreshFailedError
 
                 raise RefreshFailedError("the state cannot be read", "the last good catalog is still served")
+            if accept is not None:
+                return {"waited": wait, "revision": 7, "retracted": int(accept, 16)}
             return {"waited": wait, "revision": 2, "appeared": 3, "switched": 0, "retracted": 1}
 
         def stop(self) -> None:
