@@ -94,7 +94,7 @@ def follow(url: str, execute: Callable[[str], object], chance: random.Random, st
     assert held_back > steps // 3 and came_back, "or nothing was tried"
 
 
-@pytest.mark.parametrize("seed", (1, 2, 3))
+@pytest.mark.parametrize("seed", (1, 2))
 def test_catalog_after_any_that_was_held_back_is_that_of_the_sqlite_file(tmp_path: Path, seed: int) -> None:
     """V4."""
     path = tmp_path / "state.db"
@@ -102,7 +102,7 @@ def test_catalog_after_any_that_was_held_back_is_that_of_the_sqlite_file(tmp_pat
     with closing(sqlite3.connect(path, isolation_level=None)) as state:
         state.execute("PRAGMA synchronous = OFF")
         fill(state.execute)
-        follow(str(path), state.execute, random.Random(seed), steps=150)
+        follow(str(path), state.execute, random.Random(seed), steps=100)
 
 
 def test_catalog_after_any_that_was_held_back_is_that_of_the_postgresql_table(postgres: StateDatabase) -> None:

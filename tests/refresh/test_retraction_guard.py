@@ -24,6 +24,7 @@ from tests.refresh.world import MOUNTPOINT, OUTAGE, FakeStore, World, make_guard
 
 HALF = RetractionLimit(Fraction(1, 2), floor=2)
 HALF_OR_AN_HOUR = RetractionLimit(Fraction(1, 2), floor=2, after_s=3600.0)
+HALF_OR_FIVE_MINUTES = RetractionLimit(Fraction(1, 2), floor=2, after_s=300.0)
 MINUTE = Schedule(60.0)
 
 
@@ -259,10 +260,10 @@ async def test_what_was_accepted_is_accepted_for_all_that_share_the_refresh(
 async def test_state_seen_unchanged_for_long_enough_is_accepted_with_the_time_of_that(
     autojump_clock: MockClock, inline: None, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    world = start(tmp_path, nursery, HALF_OR_AN_HOUR)
+    world = start(tmp_path, nursery, HALF_OR_FIVE_MINUTES)
     world.store.commit(*rows(3))
     with capture_logs() as logs:
-        await trio.sleep(60.0 + 3599.0)
+        await trio.sleep(60.0 + 299.0)
         assert world.partitions == 10
         assert world.store.loads == 1
         await trio.sleep(60.0)
@@ -274,25 +275,25 @@ async def test_state_seen_unchanged_for_long_enough_is_accepted_with_the_time_of
 async def test_state_that_moves_begins_the_wait_anew(
     autojump_clock: MockClock, inline: None, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    world = start(tmp_path, nursery, HALF_OR_AN_HOUR)
+    world = start(tmp_path, nursery, HALF_OR_FIVE_MINUTES)
     with capture_logs():
         world.store.commit(*rows(3))
-        await trio.sleep(3000.0)
+        await trio.sleep(250.0)
         world.store.commit(*rows(2))
-        await trio.sleep(3000.0)
+        await trio.sleep(250.0)
         assert world.partitions == 10
-        await trio.sleep(700.0)
+        await trio.sleep(110.0)
     assert world.partitions == 2
 
 
 async def test_store_that_cannot_tell_is_waited_for_just_so(
     autojump_clock: MockClock, inline: None, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
-    world = start(tmp_path, nursery, HALF_OR_AN_HOUR)
+    world = start(tmp_path, nursery, HALF_OR_FIVE_MINUTES)
     world.store.rows = rows(3)
     world.store.version = None
     with capture_logs():
-        await trio.sleep(60.0 + 3599.0)
+        await trio.sleep(60.0 + 299.0)
         assert world.partitions == 10
         await trio.sleep(60.0)
     assert world.partitions == 3
