@@ -52,7 +52,7 @@ class RetractionLimit:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """A catalog that is held back: what it is, how many partitions it and the one in force have, and since when.
+    """A catalog that is held back: what it is, how many partitions it has, why, and since when.
 
     `since_s` and `since_ns` say when holding back began, `seen_s` since when it has been this very catalog; seconds are
     by the clock of ages, nanoseconds by the wall's.
@@ -60,7 +60,6 @@ class HeldBack:
 
     fingerprint: str
     partitions: int
-    shown: int
     cause: str
     since_s: float
     since_ns: int
@@ -171,7 +170,6 @@ class RetractionGuard:
         self.held = HeldBack(
             new.fingerprint,
             new.partitions,
-            in_force.partitions,
             self._cause(in_force.partitions, loaded),
             since_s=now_s if held is None else held.since_s,
             since_ns=self._wall_ns() if held is None else held.since_ns,
