@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import FakeDaemons, Run
 
 
@@ -16,6 +18,21 @@ def test_refresh_with_wait_tells_what_changed(daemons: FakeDaemons, run: Run) ->
     code, out, _ = run("refresh", str(daemons.mountpoint), "--wait")
     assert (code, out) == (0, f"refreshed {daemons.mountpoint}: 3 appeared, 1 retracted (revision 2)\n")
     assert json.loads(run("refresh", str(daemons.mountpoint), "--wait", "--json")[1])["waited"] is True
+
+
+def test_refresh_that_accepts_waits_and_tells_what_changed(daemons: FakeDaemons, run: Run) -> None:
+    """V11."""
+    assert daemons.run("serve", "--daemon")[0] == 0
+    words = ("refresh", str(daemons.mountpoint), "--accept", "0" * 31 + "A")
+    assert run(*words) == (0, f"refreshed {daemons.mountpoint}: 10 retracted (revision 7)\n", "")
+    assert json.loads(run(*words, "--json")[1])["waited"] is True
+
+
+@pytest.mark.parametrize("word", ["", "abc", "0" * 33, "g" * 32])
+def test_what_is_no_fingerprint_is_a_usage_error(run: Run, tmp_path: Path, word: str) -> None:
+    code, _, err = run("refresh", str(tmp_path), "--accept", word)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no fingerprint; give the 32 digits" in err
 
 
 def test_refresh_that_ends_in_an_outage_has_its_own_exit_code(daemons: FakeDaemons, run: Run) -> None:

@@ -129,6 +129,20 @@ def test_outage_and_staleness_are_in_the_block() -> None:
     assert "STALE: locked" in render_status({**answer, "stale": True})
 
 
+def test_held_back_state_is_in_the_block_with_the_command_that_shows_it() -> None:
+    """V11."""
+    answer = {"mountpoint": "/m n", "state": "s", "state_error": "why", "held_back_fingerprint": "ab", "partitions": 9}
+    text = render_status({**answer, "held_back_partitions": 1})
+    assert "  state       s, held back: why\n" in text
+    assert "  held back   1 partition; to show them: readyfs refresh '/m n' --accept ab" in text
+    assert "held back" not in render_status({**answer, "held_back_fingerprint": None, "state_error": None})
+
+
+def test_baseline_that_cannot_be_written_is_in_the_block() -> None:
+    text = render_status({"mountpoint": "/m", "baseline_error": "No space left on device"})
+    assert "  baseline    cannot be written, so a restart may pass --max-retract by: No space left on device" in text
+
+
 def test_draining_mount_does_not_look_alive() -> None:
     answer = {
         "mountpoint": "/m",

@@ -19,7 +19,13 @@ from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError, StateE
 
 
 @pytest.mark.parametrize(
-    "request_", [ControlRequest("status"), ControlRequest("refresh", wait=True), ControlRequest("stop")]
+    "request_",
+    [
+        ControlRequest("status"),
+        ControlRequest("refresh", wait=True),
+        ControlRequest("refresh", wait=True, accept="ab" * 16),
+        ControlRequest("stop"),
+    ],
 )
 def test_request_survives_the_wire(request_: ControlRequest) -> None:
     line = render_request(request_)
@@ -39,6 +45,7 @@ def test_request_survives_the_wire(request_: ControlRequest) -> None:
         b'{"op":"format"}',
         b'{"op":["stop"]}',
         b'{"op":"refresh","wait":1}',
+        b'{"op":"refresh","accept":1}',
         b"[" * 9999,
     ],
 )

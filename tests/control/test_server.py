@@ -41,7 +41,7 @@ class Handlers:
             raise RuntimeError("password=s3cret")
         return {"mountpoint": MOUNTPOINT, "padding": self.padding}
 
-    async def refresh(self, wait: bool) -> dict[str, object]:
+    async def refresh(self, wait: bool, accept: str | None) -> dict[str, object]:
         if wait:
             await self.refresh_may_end.wait()
         if self.refresh_error is not None:

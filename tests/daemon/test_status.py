@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import orjson
@@ -18,6 +19,7 @@ from readyfs.daemon.status import StatusReporter
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
 from readyfs.partition import WithheldReason
+from readyfs.refresh.retraction_guard import RetractionLimit
 from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
@@ -65,6 +67,10 @@ class Scene:
 async def scene(inline: None, tmp_path: Path, nursery: trio.Nursery) -> Scene:
     with capture_logs():
         world = World(tmp_path, FakeStore(Row(), Row(date=JUNE_1 + 1, customer=b"_c")), Schedule(10.0, 60.0))
+    return make_scene(world, nursery)
+
+
+def make_scene(world: World, nursery: trio.Nursery) -> Scene:
     engine, life = FakeEngine(), Life()
     reporter = StatusReporter(
         mountpoint=Path("/mnt/ready"),
@@ -123,6 +129,9 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "state_error": None,
         "state_error_since": None,
         "outage_seconds": None,
+        "held_back_fingerprint": None,
+        "held_back_partitions": None,
+        "baseline_error": None,
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,
@@ -133,7 +142,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "errors": {},
         "errors_by_operation": {},
         "request_durations": {"bounds_seconds": describe_bounds(REQUEST_BOUNDS_NS), "operations": {}},
-        "refreshes": {"changed": 0, "unchanged": 1, "failed": 0},
+        "refreshes": {"changed": 0, "unchanged": 1, "failed": 0, "held_back": 0},
         "refresh_durations": {
             "bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS),
             "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],
@@ -166,6 +175,24 @@ async def test_outage_is_shown_with_its_age_and_cause(autojump_clock: MockClock,
     document = scene.reporter.document()
     assert (document["state_error"], document["state_error_since"], document["stale"]) == (None, None, False)
     assert scene.reporter.line() == "serving 2 ready partitions"
+
+
+async def test_held_back_catalog_is_shown_as_an_outage_with_its_fingerprint(
+    autojump_clock: MockClock, inline: None, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    """V11."""
+    limit = RetractionLimit(Fraction(1, 2), floor=1)
+    with capture_logs():
+        scene = make_scene(World(tmp_path, FakeStore(Row(), Row(date=JUNE_1 + 1)), limit=limit), nursery)
+        scene.world.store.commit()
+        await scene.world.refresher.refresh()
+    document, held = scene.reporter.document(), scene.world.refresher.held_back
+    assert held is not None
+    cause = "the state would retract 2 of 2 partitions, more than --max-retract 50% allows"
+    assert (document["state_error"], document["partitions"]) == (cause, 2)
+    assert (document["held_back_fingerprint"], document["held_back_partitions"]) == (held.fingerprint, 0)
+    assert scene.reporter.line() == f"serving 2 ready partitions; held back: {cause}"
+    assert document["refreshes"] == {"changed": 0, "unchanged": 0, "failed": 0, "held_back": 1}
 
 
 async def test_withheld_rows_are_counted_by_reason(autojump_clock: MockClock, scene: Scene) -> None:

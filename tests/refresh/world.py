@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,11 @@ from readyfs.errors import StateError
 from readyfs.layout import RawLayout
 from readyfs.partition import WithheldReason, WithheldTally
 from readyfs.raw.local import LocalRawStore
+from readyfs.refresh.baseline import BaselineFile
+from readyfs.refresh.baseline_keeper import BaselineKeeper
 from readyfs.refresh.loader import CatalogLoader
 from readyfs.refresh.refresher import Refresher
+from readyfs.refresh.retraction_guard import MountIdentity, RetractionGuard, RetractionLimit
 from readyfs.refresh.schedule import Schedule
 from readyfs.state.store import StateLoad
 from readyfs.vfs.attributes import Presentation
@@ -91,6 +94,16 @@ class FakeKernel:
         self.told.append(list(plan))
 
 
+def make_guard(
+    directory: Path, limit: RetractionLimit, settings: Mapping[str, str] | None = None, boot_id: str = "boot"
+) -> RetractionGuard:
+    """Return a guard whose baseline lies below a directory, on trio's clock."""
+    keeper = BaselineKeeper(BaselineFile(directory, MOUNTPOINT))
+    identity = MountIdentity(MOUNTPOINT, settings or {"state": "fake:/state"}, boot_id)
+    return RetractionGuard(limit, keeper, identity, trio.current_time, lambda: NOW_NS)
+
+
+MOUNTPOINT = Path("/mnt/ready")
 OUTAGE = StateError("the disk is gone", "bring it back")
 
 
@@ -103,7 +116,9 @@ class World:
     schedule: Schedule = field(default_factory=lambda: Schedule(10.0))
     jitter: Callable[[], float] = lambda: 0.0
     kernel: FakeKernel = field(default_factory=FakeKernel)
+    limit: RetractionLimit | None = None
     outcomes: int = 0
+    guard: RetractionGuard | None = field(init=False, default=None)
     loader: CatalogLoader = field(init=False)
     freshness: Freshness = field(init=False)
     fs: Filesystem = field(init=False)
@@ -118,8 +133,18 @@ class World:
         raw = LocalRawStore(self.directory, RawLayout.parse())
         runs = Runs(raw, [b"payload.jsonl"], FileFilter(()))
         self.fs = Filesystem(first.catalog, raw, runs, Presentation(0, 0), self.freshness, 10, lambda damage: None)
+        if self.limit is not None:
+            self.guard = make_guard(self.directory, self.limit)
         self.refresher = Refresher(
-            self.loader, first, self.fs, self.kernel, self.freshness, self.schedule, self.jitter, self._count
+            self.loader,
+            first,
+            self.fs,
+            self.kernel,
+            self.freshness,
+            self.schedule,
+            self.jitter,
+            self._count,
+            self.guard,
         )
         self.store.loads = 0
 

@@ -29,7 +29,7 @@ def test_every_announced_example_is_accepted(tmp_path: Path) -> None:
     text = keys_behind("# Example: ")
     (tmp_path / "all.toml").write_text(text, encoding="utf-8")
     resolution = resolve_settings({}, environ=ENVIRONMENT, config_file=tmp_path / "all.toml")
-    assert len(tomllib.loads(text)) == sum(origin.label != "default" for origin in resolution.origins.values()) == 8
+    assert len(tomllib.loads(text)) == sum(origin.label != "default" for origin in resolution.origins.values()) == 9
 
 
 def test_every_key_behind_a_hash_shows_its_default(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
-"""The types of options that are no settings: durations."""
+"""The types of options that are no settings: durations and fingerprints."""
 
 from __future__ import annotations
 
 import click
 
+from readyfs.config.fingerprint import parse_fingerprint
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 
@@ -21,4 +22,18 @@ class _Duration(click.ParamType[float]):
             return self.fail(str(error), param, ctx)
 
 
+class _Fingerprint(click.ParamType[str]):
+    """What tells one catalog from every other."""
+
+    name = "fingerprint"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Parse a fingerprint as the setting does."""
+        try:
+            return parse_fingerprint(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
 DURATION = _Duration()
+FINGERPRINT = _Fingerprint()

@@ -9,7 +9,7 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client
-from readyfs.cli.parameters import DURATION
+from readyfs.cli.parameters import DURATION, FINGERPRINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
@@ -20,19 +20,28 @@ from readyfs.text import escape_text
 @click.command(cls=ReadyfsCommand, short_help="Look at the state store now instead of at the next interval.")
 @click.argument("mountpoint", metavar="MOUNTPOINT")
 @click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
+@click.option(
+    "--accept",
+    type=FINGERPRINT,
+    help="Show the state although --max-retract holds it back, if it has this fingerprint; waits as --wait does.",
+)
 @click.option("--timeout", "timeout_s", type=DURATION, default="5m", show_default=True, help="How long to wait.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
 @with_settings(RUNTIME_DIR, refuse_unknown=False)
-def refresh(mountpoint: str, wait: bool, timeout_s: float, as_json: bool, resolution: Resolution) -> ExitCode:
+def refresh(
+    mountpoint: str, wait: bool, accept: str | None, timeout_s: float, as_json: bool, resolution: Resolution
+) -> ExitCode:
     """Have the daemon of MOUNTPOINT look at its state store now.
 
     Without --wait it returns at once. With it, an exit code of 0 means that every path lookup from now on sees the
-    state as it was when the command began, or newer; 10 means that the state store could not be read.
+    state as it was when the command began, or newer; 10 means that the state store could not be read, or that what
+    it holds is held back (--max-retract), or is not what was to be accepted.
     """
+    wait = wait or accept is not None
     path, client = find_client(resolution, mountpoint, timeout_s)
     try:
         with explaining_no_daemon(path, client):
-            answer = client.refresh(wait)
+            answer = client.refresh(wait, accept)
     except UserError as error:
         if as_json:
             click.echo(json.dumps({"mountpoint": str(path), "error": str(error), "exit_code": int(error.exit_code)}))

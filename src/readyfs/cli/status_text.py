@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 from readyfs.cli.daemon_lookup import KernelView
@@ -18,6 +19,8 @@ def render_status(status: Mapping[str, object]) -> str:
         ("fingerprint", str(status.get("fingerprint", ""))[:16]),
         ("refreshed", _refreshed(status)),
         ("state", _state(status)),
+        ("held back", _held_back(status)),
+        ("baseline", _baseline(status)),
         ("raw", _join(str(status.get("raw", "")), _waiting(status))),
         ("withheld", reasons or "nothing"),
         ("broken", _count(status, "broken", "partition")),
@@ -115,8 +118,23 @@ def _refreshed(status: Mapping[str, object]) -> str:
 
 def _state(status: Mapping[str, object]) -> str:
     label, error = str(status.get("state", "")), status.get("state_error")
-    word = "STALE" if status.get("stale") else "outage" if error else ""
+    held = status.get("held_back_fingerprint") is not None
+    word = "STALE" if status.get("stale") else "held back" if held else "outage" if error else ""
     return _join(label, f"{word}: {error}" if error else word)
+
+
+def _held_back(status: Mapping[str, object]) -> str:
+    fingerprint = status.get("held_back_fingerprint")
+    if fingerprint is None:
+        return ""
+    place = shlex.quote(str(status.get("mountpoint", "MOUNTPOINT")))
+    count = _count(status, "held_back_partitions", "partition")
+    return f"{count}; to show them: readyfs refresh {place} --accept {fingerprint}"
+
+
+def _baseline(status: Mapping[str, object]) -> str:
+    problem = status.get("baseline_error")
+    return f"cannot be written, so a restart may pass --max-retract by: {problem}" if problem else ""
 
 
 def _engine(status: Mapping[str, object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
@@ -35,6 +36,10 @@ class Config:
     state_listen: str | None
     name_timeout_s: float
     max_staleness_s: float | None
+    max_retract: Fraction | None
+    retract_floor: int
+    retract_after_s: float | None
+    accept: str | None
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from pathlib import Path
 from typing import Final, TypeVar
 
+from readyfs.config.fingerprint import parse_fingerprint
 from readyfs.config.setting import Group, Setting, Shape
 from readyfs.duration import parse_duration, render_duration
 from readyfs.errors import UsageError
 from readyfs.partition import parse_date, render_date
+from readyfs.percentage import parse_percentage, render_percentage
 from readyfs.text import escape_text
 
 E = TypeVar("E", bound=StrEnum)
@@ -82,6 +85,26 @@ def optional_duration(name: str, group: Group, help: str, *, minimum_s: float) -
         return None if word == "none" else parse_duration(word, minimum_s=minimum_s)
 
     return Setting(name, group, Shape.TEXT, parse, _nothing, "none", "DURATION|none", help, _render_duration)
+
+
+def optional_percentage(name: str, group: Group, help: str) -> Setting[Fraction | None]:
+    """Return a setting that is a share, written as a percentage, and that the word `none` switches off."""
+
+    def parse(given: tuple[str, ...]) -> Fraction | None:
+        word = _parse_text(given)
+        return None if word == "none" else parse_percentage(word)
+
+    return Setting(name, group, Shape.TEXT, parse, _nothing, "none", "PERCENT|none", help, _render_percentage)
+
+
+def optional_fingerprint(name: str, group: Group, help: str) -> Setting[str | None]:
+    """Return a setting that is a catalog's fingerprint, or the word `none`, as it is by default."""
+
+    def parse(given: tuple[str, ...]) -> str | None:
+        word = _parse_text(given)
+        return None if word == "none" else parse_fingerprint(word)
+
+    return Setting(name, group, Shape.TEXT, parse, _nothing, "none", "FINGERPRINT|none", help, _render_optional)
 
 
 def number(name: str, group: Group, help: str, default: int, *, minimum: int, maximum: int) -> Setting[int]:
@@ -230,6 +253,10 @@ def _render_optional(value: object) -> str:
 
 def _render_duration(value: object) -> str:
     return render_duration(value) if isinstance(value, float) else "none"
+
+
+def _render_percentage(value: object) -> str:
+    return render_percentage(value) if isinstance(value, Fraction) else "none"
 
 
 def _render_switch(value: object) -> str:

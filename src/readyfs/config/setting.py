@@ -36,6 +36,7 @@ class Group(StrEnum):
     TABLE = "Names in the state table"
     LAYOUT = "How paths are made"
     TIMING = "Times"
+    GUARD = "Guard against an emptied table"
     MOUNT = "The mount"
     PLACES = "Our own files"
     LOG = "Logging"

@@ -17,7 +17,9 @@ from readyfs.config.kinds import (
     mode,
     number,
     optional_duration,
+    optional_fingerprint,
     optional_path,
+    optional_percentage,
     optional_text,
     path,
     patterns,
@@ -168,6 +170,31 @@ DRAIN = duration(
     minimum_s=0.0,
 )
 
+MAX_RETRACT = optional_percentage(
+    "max-retract",
+    Group.GUARD,
+    "Hold back a state that would retract more than this part of the partitions that are shown, such as 50%.",
+)
+RETRACT_FLOOR = number(
+    "retract-floor",
+    Group.GUARD,
+    "With max-retract: hold back nothing that retracts fewer partitions than this.",
+    10,
+    minimum=1,
+    maximum=1_000_000_000,
+)
+RETRACT_AFTER = optional_duration(
+    "retract-after",
+    Group.GUARD,
+    "With max-retract: accept what is held back once it was seen unchanged for this long.",
+    minimum_s=1.0,
+)
+ACCEPT = optional_fingerprint(
+    "accept",
+    Group.GUARD,
+    "With max-retract: the state with this fingerprint may be mounted, however much it retracts.",
+)
+
 ENGINE = choice(
     "engine",
     Group.MOUNT,
@@ -231,7 +258,7 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "The lock of each mount point, which keeps a second daemon from it.",
+    "The lock of each mount point, which keeps a second daemon from it, and what max-retract compares a start with.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )

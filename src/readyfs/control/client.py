@@ -45,12 +45,15 @@ class ControlClient:
         """Return the daemon's status."""
         return self._ask(ControlRequest("status"))
 
-    def refresh(self, wait: bool) -> dict[str, object]:
-        """Have the daemon read the state; with `wait` return when the last kernel notification has."""
-        if not wait:
+    def refresh(self, wait: bool, accept: str | None = None) -> dict[str, object]:
+        """Have the daemon read the state; with `wait` return when the last kernel notification has.
+
+        With the fingerprint `accept`, wait too, and have the state put into force if it has that one.
+        """
+        if not wait and accept is None:
             return self._ask(ControlRequest("refresh"))
         self.status()  # a daemon that is stopped or stuck is not waited for
-        return self._ask(ControlRequest("refresh", wait=True), self._wait_s)
+        return self._ask(ControlRequest("refresh", wait=True, accept=accept), self._wait_s)
 
     def stop(self) -> dict[str, object]:
         """Have the daemon stop; return as soon as it has taken note."""

@@ -1,6 +1,6 @@
 """The wire form of the control socket: one JSON object a line in each direction, and where the socket stands.
 
-Requests are `{"op": "status"}`, `{"op": "refresh", "wait": true}` and `{"op": "stop"}`; a reply is
+Requests are `{"op": "status"}`, `{"op": "refresh", "wait": true, "accept": null}` and `{"op": "stop"}`; a reply is
 `{"result": {...}}` or `{"error": message, "remedy": text, "exit_code": n}`. Several requests may follow each other
 on one connection.
 Plain `json` rather than orjson, because a path that is not UTF-8 must survive (as escaped surrogates).
@@ -50,17 +50,18 @@ def socket_path(runtime_dir: Path, mountpoint: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """What a client asks for; `wait` concerns a refresh alone."""
+    """What a client asks for; `wait` and the fingerprint `accept` concern a refresh alone."""
 
     op: Literal["status", "refresh", "stop"]
     wait: bool = False
+    accept: str | None = None
 
 
 def render_request(request: ControlRequest) -> bytes:
     """Return the request as a line."""
     message: dict[str, object] = {"op": request.op}
     if request.op == "refresh":
-        message["wait"] = request.wait
+        message |= {"wait": request.wait, "accept": request.accept}
     return _render_line(message)
 
 
@@ -70,9 +71,12 @@ def parse_request(line: bytes) -> ControlRequest:
     wait = message.get("wait", False)
     if not isinstance(wait, bool):
         raise MalformedMessageError("`wait` is not true or false")
+    accept = message.get("accept")
+    if accept is not None and not isinstance(accept, str):
+        raise MalformedMessageError("`accept` is neither a text nor null")
     match message.get("op"):
         case "status" | "refresh" | "stop" as op:
-            return ControlRequest(op, wait)
+            return ControlRequest(op, wait, accept)
         case _:
             raise MalformedMessageError("`op` is none of status, refresh, stop")
 

@@ -50,8 +50,11 @@ class ControlHandlers(Protocol):
     def status(self) -> dict[str, object]:
         """Return the status as plain JSON values, without blocking."""
 
-    async def refresh(self, wait: bool) -> dict[str, object]:
-        """Start a refresh; with `wait` return when its last kernel notification has. Raises `UserError`."""
+    async def refresh(self, wait: bool, accept: str | None) -> dict[str, object]:
+        """Start a refresh; with `wait` return when its last kernel notification has. Raises `UserError`.
+
+        With the fingerprint `accept`, wait too, and put the state into force if it has that one.
+        """
 
     def stop(self) -> None:
         """Begin to stop, without waiting."""
@@ -132,7 +135,7 @@ class _Server:
                 case "status":
                     return render_result(self._handlers.status())
                 case "refresh":
-                    return render_result(await self._handlers.refresh(request.wait))
+                    return render_result(await self._handlers.refresh(request.wait, request.accept))
                 case "stop":
                     self._handlers.stop()
                     return render_result({})

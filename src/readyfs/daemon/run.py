@@ -24,6 +24,7 @@ from readyfs.clock import boottime_s
 from readyfs.config import Config
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.daemon.engine_choice import Served, mount_with_engine
+from readyfs.daemon.guarding import make_guard
 from readyfs.daemon.mount import RunningMount
 from readyfs.daemon.mount_lock import hold_mount_lock
 from readyfs.daemon.service_manager import ServiceManager
@@ -42,6 +43,7 @@ from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
 from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.refresher import Refresher
+from readyfs.refresh.retraction_guard import RetractionGuard
 from readyfs.refresh.schedule import Schedule
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
@@ -136,12 +138,15 @@ async def _serve(
             freshness = Freshness(can_go_stale=config.max_staleness_s is not None)
             first = await _load_first(loader, freshness, wishes.stop)
             exit_code = ExitCode.OK
+            guard = make_guard(config, store.label, freshness)
+            if first is not None and guard is not None:
+                await guard.admit_first(first, config.accept)
             if first is not None and not first.catalog.partitions and config.filters != Filters():
                 log.warning("the filters leave nothing to serve")
             if first is not None:
                 served = mount_with_engine(config, store.label, raw, first, freshness)
                 labels = (store.label, raw.label)
-                mount = _build(config, served, labels, loader, first, freshness, wishes, on_ready)
+                mount = _build(config, served, labels, loader, first, freshness, guard, wishes, on_ready)
                 if listener is not None:
                     nursery.start_soon(listener.run, mount.refresher.nudge)
                 exit_code = await mount.run()
@@ -176,6 +181,7 @@ def _build(
     loader: CatalogLoader,
     first: Loaded,
     freshness: Freshness,
+    guard: RetractionGuard | None,
     wishes: Wishes,
     on_ready: Callable[[], None],
 ) -> RunningMount:
@@ -198,6 +204,7 @@ def _build(
         freshness,
         schedule,
         on_outcome=tell,
+        guard=guard,
     )
     status = StatusReporter(
         config.mountpoint,

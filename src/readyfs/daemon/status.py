@@ -61,7 +61,8 @@ class StatusReporter:
     def document(self) -> dict[str, object]:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
         in_force, latest = self.filesystem.in_force, self.refresher.latest
-        outage, tally = self.refresher.outage, self.refresher.tally
+        interruption, held, tally = self.refresher.interruption, self.refresher.held_back, self.refresher.tally
+        guard = self.refresher.guard
         broken, raw_waits_s = self.filesystem.broken_by_kind(), self.engine.raw_waits_s()
         return {
             # ---- the daemon ----
@@ -93,9 +94,12 @@ class StatusReporter:
             "age_seconds": _round(self.freshness.age_s()),
             "stale": self.freshness.stale,
             "max_staleness_seconds": self.schedule.max_staleness_s,
-            "state_error": None if outage is None else outage.cause,
-            "state_error_since": None if outage is None else _time_text(outage.since_ns),
-            "outage_seconds": _round(self.refresher.outage_s()),
+            "state_error": None if interruption is None else interruption.cause,
+            "state_error_since": None if interruption is None else _time_text(interruption.since_ns),
+            "outage_seconds": _round(self.refresher.interruption_s()),
+            "held_back_fingerprint": None if held is None else held.fingerprint,
+            "held_back_partitions": None if held is None else held.partitions,
+            "baseline_error": None if guard is None else guard.keeper.problem,
             # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
             "refreshing_seconds": _round(self.refresher.running_s()),
@@ -125,8 +129,10 @@ class StatusReporter:
     def line(self) -> str:
         """Return the state of things in a few words, for the service manager."""
         line = f"serving {self.filesystem.in_force.catalog.partitions} ready partitions"
-        outage = self.refresher.outage
-        return line if outage is None else f"{line}; state cannot be read: {outage.cause}"
+        if (outage := self.refresher.outage) is not None:
+            return f"{line}; state cannot be read: {outage.cause}"
+        held = self.refresher.held_back
+        return line if held is None else f"{line}; held back: {held.cause}"
 
     def render(self) -> bytes:
         """Return the document as indented JSON with a final newline; the mount point escaped if it is not UTF-8."""

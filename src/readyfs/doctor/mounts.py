@@ -167,6 +167,13 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
     age, interval = _number(status, "age_seconds"), _number(status, "interval_seconds")
     old = f"{age:.0f} s old"
     log = f"readyfs status {quote(place)}"
+    if fingerprint := status.get("held_back_fingerprint"):
+        refuses = ", and refuses every walk from its root, since that is too old" if status.get("stale") else ""
+        return problem(
+            name,
+            f"{shown} serves a catalog that is {old}{refuses}: {escape_text(str(status.get('state_error')))}",
+            f"readyfs refresh {quote(place)} --accept {escape_text(str(fingerprint))}  # if the state is right",
+        )
     if status.get("stale"):
         return problem(
             name,
@@ -186,6 +193,12 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
             name,
             f"the catalog of {shown} is {old}, though it should be looked at every {interval:g} s",
             f"readyfs refresh {quote(place)} --wait",
+        )
+    if error := status.get("baseline_error"):
+        return warning(
+            name,
+            f"{shown} cannot write its baseline, so a restart may pass --max-retract by: {escape_text(str(error))}",
+            "make room or give rights below --state-dir  # it is written again as soon as that works",
         )
     broken = _number(status, "broken")
     if broken:

@@ -199,7 +199,7 @@ FAMILIES: Final = (
         Kind.GAUGE,
         Unit.TRUTH,
         "state_error",
-        "Whether the state cannot be read.",
+        "Whether the state cannot be read, or is held back.",
         reading=Reading.CAUSE,
     ),
     Family(
@@ -207,8 +207,24 @@ FAMILIES: Final = (
         Kind.GAUGE,
         Unit.SECONDS,
         "outage_seconds",
-        "For how long the state cannot be read; 0 if it can.",
+        "For how long that has been so; 0 if it is not.",
         absent=0.0,
+    ),
+    Family(
+        "readyfs_held_back",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "held_back_fingerprint",
+        "Whether a catalog is held back, because it would retract more than max-retract allows.",
+        reading=Reading.CAUSE,
+    ),
+    Family(
+        "readyfs_baseline_unwritten",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "baseline_error",
+        "Whether the baseline of max-retract cannot be written, so that a restart may pass it by.",
+        reading=Reading.CAUSE,
     ),
     # ---- refreshes ----
     Family(

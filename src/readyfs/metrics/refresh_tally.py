@@ -9,11 +9,12 @@ from readyfs.metrics.durations import REFRESH_BOUNDS_NS, Durations
 
 
 class RefreshOutcome(StrEnum):
-    """How a refresh ended: `failed` when the state could not be read."""
+    """How a refresh ended: `failed` when the state could not be read, `held_back` when too much would be retracted."""
 
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     FAILED = "failed"
+    HELD_BACK = "held_back"
 
 
 class RefreshTally:
@@ -24,10 +25,9 @@ class RefreshTally:
         self.durations = Durations(REFRESH_BOUNDS_NS)
         self.locks = Durations(REFRESH_BOUNDS_NS)
 
-    def ended(self, duration_ms: float, *, changed: bool, failed: bool) -> None:
+    def ended(self, duration_ms: float, outcome: RefreshOutcome) -> None:
         """Count a refresh."""
-        outcome = RefreshOutcome.CHANGED if changed else RefreshOutcome.UNCHANGED
-        self.outcomes[RefreshOutcome.FAILED if failed else outcome] += 1
+        self.outcomes[outcome] += 1
         self.durations.note(int(duration_ms * 1e6))
 
     def loaded(self, lock_ms: float) -> None:

@@ -58,7 +58,8 @@ class CatalogLoader:
     def load_if_changed(self, previous: Catalog, *, force: bool) -> Loaded | None:
         """Load the state unless a probe shows that it is as it was; raise `StateError` on an outage.
 
-        With `force` it is loaded anyway, and no change is missed, whatever the store relies on otherwise.
+        With `force` it is loaded anyway, and no change is missed, whatever the store relies on otherwise. `previous` is
+        the catalog in force, which is not what was loaded last while that is held back.
         """
         if not force and self._token is not None and self._inside_store(self._store.probe) == self._token:
             return None

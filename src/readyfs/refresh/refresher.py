@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -19,8 +19,9 @@ import trio
 from readyfs.catalog.delta import Delta, compare
 from readyfs.catalog.tree import Branch, Catalog
 from readyfs.errors import StateError
-from readyfs.metrics.refresh_tally import RefreshTally
+from readyfs.metrics.refresh_tally import RefreshOutcome, RefreshTally
 from readyfs.refresh.loader import CatalogLoader, Loaded
+from readyfs.refresh.retraction_guard import HeldBack, RetractionGuard
 from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
@@ -43,12 +44,31 @@ class NotificationsPort(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one refresh ended; `error` is None unless the state could not be read."""
+    """How one refresh ended.
 
-    changed: bool
+    `error` is None unless the state could not be read, `held_back` None unless what was read is held back.
+    `fingerprint` is that of the state as it was read, None if it could not be.
+    """
+
     delta: Delta
     duration_ms: float
+    fingerprint: str | None = None
     error: str | None = None
+    held_back: HeldBack | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether a new catalog is in force."""
+        return bool(self.delta)
+
+    @property
+    def word(self) -> RefreshOutcome:
+        """The word under which it is counted."""
+        if self.error is not None:
+            return RefreshOutcome.FAILED
+        if self.held_back is not None:
+            return RefreshOutcome.HELD_BACK
+        return RefreshOutcome.CHANGED if self.changed else RefreshOutcome.UNCHANGED
 
 
 @dataclass(slots=True)
@@ -63,6 +83,7 @@ class Outage:
 
 @dataclass(slots=True)
 class _Waiter:
+    accept: str | None = None
     done: trio.Event = field(default_factory=trio.Event)
     outcome: Outcome | None = None
 
@@ -80,8 +101,10 @@ class Refresher:
         schedule: Schedule,
         jitter: Callable[[], float] = random.random,
         on_outcome: Callable[[], None] = lambda: None,
+        guard: RetractionGuard | None = None,
     ) -> None:
         self.latest = first
+        self.guard = guard
         self.outage: Outage | None = None
         self.last_duration_ms = 0.0
         self.tally = RefreshTally()
@@ -112,9 +135,12 @@ class Refresher:
         """Ask for a refresh as the timer does: the state is loaded only if it seems changed; return at once."""
         self._asked.set()
 
-    async def refresh(self) -> Outcome:
-        """Ask for a refresh and wait until one that began after the call has told the kernel everything."""
-        waiter = _Waiter()
+    async def refresh(self, accept: str | None = None) -> Outcome:
+        """Ask for a refresh and wait until one that began after the call has told the kernel everything.
+
+        A catalog with the fingerprint `accept` is put into force however much it retracts.
+        """
+        waiter = _Waiter(accept)
         self._waiters.append(waiter)
         self.trigger()
         await waiter.done.wait()
@@ -135,8 +161,9 @@ class Refresher:
                 waiters, self._waiters = self._waiters, []
                 force, self._forced = self._forced, False
                 last_began, self._running_since = trio.current_time(), self._freshness.now_s()
-                outcome = await self._refresh_once(force=force)
-                self.tally.ended(outcome.duration_ms, changed=outcome.changed, failed=outcome.error is not None)
+                accepted = {waiter.accept for waiter in waiters if waiter.accept is not None}
+                outcome = await self._refresh_once(force=force, accepted=accepted)
+                self.tally.ended(outcome.duration_ms, outcome.word)
                 self._running_since = None
                 for waiter in waiters:
                     waiter.outcome = outcome
@@ -148,19 +175,39 @@ class Refresher:
         since = self._running_since  # read once: any thread may ask
         return None if since is None else self._freshness.now_s() - since
 
-    def outage_s(self) -> float | None:
-        """Return for how many seconds the state could not be read, or None if it can."""
-        outage = self.outage
-        return None if outage is None else self._freshness.now_s() - outage.since_s
+    @property
+    def held_back(self) -> HeldBack | None:
+        """The catalog that is held back now, None if none is."""
+        return None if self.guard is None else self.guard.held
+
+    @property
+    def interruption(self) -> Outage | None:
+        """Why what is served is not the state as it is now: it cannot be read, or is held back; None if it is.
+
+        With both, the state that cannot be read is the cause, and the first of them says since when.
+        """
+        outage, held = self.outage, self.held_back  # read once: any thread may ask
+        if held is None:
+            return outage
+        if outage is None or outage.since_s > held.since_s:
+            return Outage(held.since_s, held.since_ns, held.cause if outage is None else outage.cause)
+        return outage
+
+    def interruption_s(self) -> float | None:
+        """Return for how many seconds that has been so, or None if it is not."""
+        interruption = self.interruption
+        return None if interruption is None else self._freshness.now_s() - interruption.since_s
 
     def _failures(self) -> int:
         return 0 if self.outage is None else self.outage.failures
 
-    async def _refresh_once(self, *, force: bool) -> Outcome:
+    async def _refresh_once(self, *, force: bool, accepted: Collection[str]) -> Outcome:
         began = trio.current_time()
         started = self._freshness.start()
-        previous = self._fs.in_force.catalog
+        previous, guard = self._fs.in_force.catalog, self.guard
         try:
+            # What has been held back for long enough is loaded once more, so that its directories get the present time.
+            force = force or (guard is not None and guard.is_due)
             self._asking_since = time.monotonic()
             try:
                 loaded = await trio.to_thread.run_sync(
@@ -168,6 +215,10 @@ class Refresher:
                 )
             finally:
                 self._asking_since = None
+            if loaded is not None:
+                self.tally.loaded(loaded.lock_ms)
+            if guard is not None and self._is_held_back(guard, previous, loaded, accepted):
+                return await self._hold_back(guard, began)
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
             if force:  # what was asked for is still owed
@@ -192,11 +243,27 @@ class Refresher:
                 retracted=delta.retracted,
                 milliseconds=round(self.last_duration_ms, 1),
             )
-        return Outcome(bool(delta), delta, self.last_duration_ms)
+        if guard is not None:
+            await guard.save(self._fs.in_force.catalog.partitions)
+        return Outcome(delta, self.last_duration_ms, self._fs.in_force.catalog.fingerprint)
+
+    def _is_held_back(
+        self, guard: RetractionGuard, previous: Catalog, loaded: Loaded | None, accepted: Collection[str]
+    ) -> bool:
+        if loaded is None:
+            return guard.held is not None  # the state is as it was when it was held back
+        return guard.holds_back(previous, loaded, accepted)
+
+    async def _hold_back(self, guard: RetractionGuard, began: float) -> Outcome:
+        """Leave everything as it is: the age goes on, and the next look comes after the interval."""
+        self._leave_outage()
+        await guard.save(self._fs.in_force.catalog.partitions)
+        held = guard.held
+        assert held is not None
+        return Outcome(Delta(), (trio.current_time() - began) * 1000.0, held.fingerprint, held_back=held)
 
     async def _put_into_force(self, previous: Catalog, loaded: Loaded) -> Delta:
         self.latest = loaded
-        self.tally.loaded(loaded.lock_ms)
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
@@ -216,12 +283,12 @@ class Refresher:
                 log.warning("state still cannot be read, for another reason", cause=cause)
             self.outage.cause = cause
             self.outage.failures += 1
-        return Outcome(False, Delta(), (trio.current_time() - began) * 1000.0, cause)
+        return Outcome(Delta(), (trio.current_time() - began) * 1000.0, error=cause)
 
     def _leave_outage(self) -> None:
-        lasted_s = self.outage_s()
-        if lasted_s is not None:
-            self.outage = None
+        outage, self.outage = self.outage, None
+        if outage is not None:
+            lasted_s = self._freshness.now_s() - outage.since_s
             log.info("state can be read again", outage_seconds=round(lasted_s, 1))
 
     async def _watch(self) -> None:

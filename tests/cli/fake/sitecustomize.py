@@ -91,11 +91,13 @@ async def _serve(config: Config, on_ready: Callable[[], None]) -> int:
                 ],
             }
 
-        async def refresh(self, wait: bool) -> dict[str, object]:
+        async def refresh(self, wait: bool, accept: str | None) -> dict[str, object]:
             if os.environ["FAKE_DAEMON"] == "outage":
                 from readyfs.errors import RefreshFailedError
 
                 raise RefreshFailedError("the state cannot be read", "the last good catalog is still served")
+            if accept is not None:
+                return {"waited": wait, "revision": 7, "retracted": int(accept, 16)}
             return {"waited": wait, "revision": 2, "appeared": 3, "switched": 0, "retracted": 1}
 
         def stop(self) -> None:
