@@ -85,7 +85,7 @@ class Refresher:
         self.outage: Outage | None = None
         self.last_duration_ms = 0.0
         self.tally = RefreshTally()
-        self.tally.loaded(first.lock_ms)
+        self.tally.loaded(first.lock_ms, left_log=first.left_log)
         self._loader = loader
         self._fs = filesystem
         self._notifications = notifications
@@ -171,7 +171,7 @@ class Refresher:
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
             if force:  # what was asked for is still owed
-                self._loader.expect_change()
+                self._loader.owe_load()
             return self._enter_outage(error.message, began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
             log.exception("refresh failed unexpectedly")
@@ -196,7 +196,7 @@ class Refresher:
 
     async def _put_into_force(self, previous: Catalog, loaded: Loaded) -> Delta:
         self.latest = loaded
-        self.tally.loaded(loaded.lock_ms)
+        self.tally.loaded(loaded.lock_ms, left_log=loaded.left_log)
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
