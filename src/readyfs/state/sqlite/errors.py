@@ -103,8 +103,8 @@ def foreign_log(path: Path, reason: str) -> StateError:
 def log_elsewhere(path: Path) -> StateError:
     """Return the outage of a WAL database that somebody has open whose log is not beside this path."""
     return StateError(
-        f"state database {escape_text(os.fspath(path))} is in WAL mode, and somebody has it open whose log is not here: "
-        "its commits cannot be seen",
+        f"state database {escape_text(os.fspath(path))} is in WAL mode, and somebody has it open whose log is not "
+        "here: its commits cannot be seen",
         "hand over the directory of the database, not the file alone: mount the directory, and use no hard link",
     )
 

@@ -31,7 +31,7 @@ class Token(NamedTuple):
     """Equal tokens mean equal content; `version` is what the headers say, or equal to nothing."""
 
     database: FileStamp
-    log: FileStamp | None
+    log: object
     shared_memory: object
     version: object
 
@@ -71,8 +71,14 @@ def read_version(path: Path) -> Version:
                         version = object()
     except OSError as error:
         raise unreadable(error.filename or path, error) from error
-    memory = sighting.shared_memory
-    token = Token(sighting.database, sighting.log, None if memory is None else memory.identity, version)
+    log, memory = sighting.log, sighting.shared_memory
+    token = Token(
+        sighting.database,
+        # No ctime: SQLite gives the log to the database's owner each time that root opens it, a reader included.
+        None if log is None else (log.identity, log.size, log.mtime_ns),
+        None if memory is None else memory.identity,
+        version,
+    )
     return Version(token, in_use, held)
 
 
