@@ -95,8 +95,8 @@ def foreign_log(path: Path, reason: str) -> StateError:
     """Return the outage of a database beside which the log of another file lies."""
     name = escape_text(os.fspath(path))
     return StateError(
-        f"state database {name} and the {name}-wal beside it do not belong together: {reason}",
-        "close whatever has the former file open; if the log stays, nobody uses it: remove -wal and -shm",
+        f"state database {name} and the -wal beside it do not belong together: {reason}",
+        f"close whatever has it open, then remove {name}-wal and {name}-shm",
     )
 
 
