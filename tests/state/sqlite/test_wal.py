@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from readyfs.state.open import open_state
 from readyfs.state.sqlite import connection as sqlite_connection
 from readyfs.state.sqlite.file import Sighting, look
 from readyfs.state.sqlite.lock import Guard
-from readyfs.state.sqlite.version import SETTLED_NS
 from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
@@ -34,6 +32,7 @@ from tests.state.state_files import (
     opened,
     run_as,
     run_sql,
+    settle,
 )
 
 SET_RUN = "UPDATE partition_state SET current_run_id = 'other'"
@@ -48,14 +47,6 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("UPDATE partition_state SET current_run_id = 'later'")
 """
-
-
-def settle(path: Path) -> None:
-    """Wait until the file's time stamps are old enough to tell two writes apart."""
-    deadline = time.monotonic() + 10
-    while time.time_ns() - path.stat().st_ctime_ns <= 2 * SETTLED_NS:
-        assert time.monotonic() < deadline
-        os.sched_yield()
 
 
 def copy_with_log(source: Path, directory: Path) -> Path:

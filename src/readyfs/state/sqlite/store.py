@@ -140,7 +140,6 @@ class SqliteStore:
             before = look(self._path)
             try:
                 with connected(self._path, self._timeout_s, self._pairing) as opened:
-                    self._warn_of_path(opened.seen)
                     result = action(opened)
                     self._pairing.note(opened.seen)
                     return result
@@ -168,6 +167,7 @@ class SqliteStore:
         return parser.series(), parser.withheld, parser.rows
 
     def _read(self, opened: SqliteConnection) -> _Read:
+        self._warn_of_path(opened.seen)
         connection = opened.connection
         found: RowBuffer | _ChunksRead
         connection.execute("BEGIN")
