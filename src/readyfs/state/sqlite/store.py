@@ -240,11 +240,12 @@ class SqliteStore:
         if self._warned_of_path or not (seen.database.is_mount or seen.database.links > 1):
             return
         self._warned_of_path = True
-        what = "is itself a mount point" if seen.database.is_mount else f"has {seen.database.links} names (hard links)"
         _log.warning(
-            f"the state database {what}: SQLite keeps its log and journal beside one name only, and a file that is "
-            "replaced is not seen; hand over its directory instead",
+            "only the file of the state database was handed over, not its directory: SQLite's log and journal may lie "
+            "elsewhere, and a file that takes its place may not be seen",
             store=self.label,
+            is_mount_point=seen.database.is_mount,
+            links=seen.database.links,
         )
 
     def _warn_of_lock(self, access: Access, rows: int, lock_ms: float) -> None:
