@@ -232,8 +232,7 @@ class SqliteStore:
         sighting = look(self._path)
         if sighting.log is None or sighting.shared_memory is None or is_in_use(sighting):
             return False
-        message = "the producer closed the database while it was read, so its log stays until it is opened again"
-        _log.info(message, store=self.label)
+        _log.info("the producer closed the database while it was read, so its log stays", store=self.label)
         return True
 
     def _warn_of_path(self, seen: Sighting) -> None:
