@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from readyfs.errors import StateError
 from readyfs.state.inspect import open_inspector
+from readyfs.state.sqlite import connection as sqlite_connection
+from readyfs.state.sqlite.connection import SqliteConnection
+from readyfs.state.sqlite.descriptors import DESCRIPTORS
+from readyfs.state.sqlite.lock import Range, is_held
 from readyfs.state.store import StateTable
 from tests.descriptors import open_descriptors
+from tests.mount.daemon import wait_until
 from tests.state.state_files import (
+    KEY,
     after_each_read,
     contract_row,
     execute,
@@ -26,6 +34,8 @@ from tests.state.state_files import (
 )
 
 SET_RUN = "UPDATE partition_state SET current_run_id = 'other'"
+PENDING = Range(0x40000000, 1)
+"""What a writer holds while it waits for readers to go (os.h: PENDING_BYTE)."""
 SPILL = ("PRAGMA cache_size=5", "BEGIN", "UPDATE partition_state SET current_run_id = 'torn'")
 
 
@@ -80,6 +90,35 @@ def test_lock_that_goes_in_time_is_waited_for(state_file: Path) -> None:
 def test_reserved_writer_does_not_hold_up_a_load(state_file: Path) -> None:
     with held_by_another_process(state_file, "BEGIN IMMEDIATE"), opened(state_file, timeout_s=0.1) as store:
         assert store.load().rows == 1
+
+
+def test_writer_that_waits_for_readers_is_let_through(state_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V3: it lets no new reader in, so a load has to step aside from it altogether."""
+    tried = threading.Event()
+    connect = sqlite_connection._connect
+
+    def try_to_connect(*arguments: Any) -> SqliteConnection:
+        try:
+            return connect(*arguments)
+        except sqlite3.OperationalError:
+            tried.set()
+            raise
+
+    monkeypatch.setattr(sqlite_connection, "_connect", try_to_connect)
+    with opened(state_file, timeout_s=20) as store:
+        runs: list[object] = []
+        loader = threading.Thread(target=lambda: runs.append(store.load().series[KEY].run_ids))
+        writer = threading.Thread(target=run_sql, args=(state_file, "PRAGMA busy_timeout=20000", SET_RUN))
+        with held_by_another_process(state_file, "BEGIN", "SELECT * FROM partition_state"):
+            writer.start()
+            with DESCRIPTORS.opened(str(state_file)) as descriptor:
+                wait_until(lambda: is_held(descriptor, state_file, PENDING), "the writer waits")
+            loader.start()
+            assert tried.wait(10)
+        writer.join(5)
+        assert not writer.is_alive(), "the two wait for each other"
+        loader.join(20)
+        assert runs == [(b"other",)]
 
 
 def test_writer_that_spilled_is_waited_for_as_a_lock(wide_file: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,6 +230,32 @@ def test_producer_that_leaves_while_we_open_finds_no_files_of_ours(
     assert {entry.stat().st_uid for entry in public_dir.iterdir()} == {os.geteuid()}
 
 
+@pytest.mark.parametrize("name", ["look", "Guard", "_is_open", "render_uri", "release"])
+def test_journal_mode_that_changes_while_we_open_leaves_no_files_of_ours(
+    state_file: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V8: SQLite would make a log for a database that it opened as one with a rollback journal."""
+    with opened(state_file) as store:
+        token = store.load().token
+        owner: Any = Guard if name == "release" else sqlite_connection
+        original = getattr(owner, name)
+
+        def change_first(*arguments: Any) -> object:
+            result = original(*arguments)
+            monkeypatch.setattr(owner, name, original)
+            with suppress(subprocess.CalledProcessError):  # "locked", while the guard is held
+                run_sql(state_file, "PRAGMA busy_timeout=50", "PRAGMA journal_mode=WAL", SET_RUN)
+            return result
+
+        monkeypatch.setattr(owner, name, change_first)
+        store.load()
+        assert set(listing(state_file.parent)) == {"state.db"}
+        run_sql(state_file, SET_RUN)
+        assert store.probe() != token
+        assert store.load().series[KEY].run_ids == (b"other",)
+        assert set(listing(state_file.parent)) == {"state.db"}
+
+
 def test_shared_memory_without_a_log_is_a_leftover(public_dir: Path) -> None:
     """V8: SQLite would make a log of ours beside it."""
     path = public_dir / "state.db"
@@ -315,10 +343,10 @@ def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeyp
         store.load()
         writes = iter([SET_RUN])
 
-        def lock_after_a_write(descriptor: int, path: Path, timeout_s: float) -> Guard:
+        def lock_after_a_write(*arguments: Any) -> Guard:
             for statement in writes:
                 run_sql(wal_file, statement)
-            return Guard(descriptor, path, timeout_s)
+            return Guard(*arguments)
 
         monkeypatch.setattr(sqlite_connection, "Guard", lock_after_a_write)
         assert store.load().series[KEY].run_ids == (b"other",)

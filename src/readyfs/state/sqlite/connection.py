@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from readyfs.state.sqlite.descriptors import DESCRIPTORS
-from readyfs.state.sqlite.errors import unrecovered
+from readyfs.state.sqlite.errors import is_locked, unrecovered
 from readyfs.state.sqlite.file import Access, Sighting, choose_access, look, may_recover, render_uri, unreadable
 from readyfs.state.sqlite.header import read_header, read_log_page_size
-from readyfs.state.sqlite.lock import Guard
+from readyfs.state.sqlite.lock import LOCK_POLL_S, Guard
 from readyfs.state.sqlite.pairing import Pairing
-
-_ON_A_LOG: Final = (Access.WAL, Access.WAL_UNRECOVERED)
 
 
 class MovedError(Exception):
@@ -29,7 +27,7 @@ class MovedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SqliteConnection:
-    """One connection, how it may read, and how the files looked when it was opened."""
+    """One connection in its one transaction, how it may read, and how the files looked when it was opened."""
 
     connection: sqlite3.Connection
     access: Access
@@ -38,32 +36,67 @@ class SqliteConnection:
 
 @contextmanager
 def connected(path: Path, timeout_s: float, pairing: Pairing) -> Iterator[SqliteConnection]:
-    """Open a database for one look, and leave it as it was.
+    """Open a database for one look, in a transaction that has begun, and leave it as it was.
 
     Raises `StateError` if it cannot be read, `sqlite3.Error`, and `MovedError` if it was replaced meanwhile.
     """
+    deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
+        # The locks go with any descriptor that is closed, so this one is closed after the connection.
         header_file = stack.enter_context(_open(look(path).path))
         stack.enter_context(DESCRIPTORS.connection())
         guard = Guard(header_file, path, timeout_s)
-        try:
-            # Under the guard: the producer that leaves last deletes its log, and SQLite would make ours in its place.
-            seen = look(path)
-            if not _is_open(header_file, seen):
-                raise MovedError
-            header = read_header(header_file)
-            pairing.check(path, seen, header, _log_page_size(seen))
-            access = choose_access(header, seen)
-            if access is Access.WAL_UNRECOVERED and not may_recover(seen):
-                raise unrecovered(path)
-            with closing(_connect(seen.path, access, timeout_s)) as connection:
-                if look(path).database.identity != seen.database.identity:
-                    raise MovedError
-                if access is not Access.WAL_AT_REST:  # there nothing but the guard protects what is read
-                    guard.release()
-                yield SqliteConnection(connection, access, seen)
-        finally:
+        stack.callback(guard.release)
+        opened = _begin(path, header_file, pairing, guard, deadline)
+        stack.enter_context(closing(opened.connection))
+        if opened.access is not Access.WAL_AT_REST:  # there nothing but the guard protects what is read
             guard.release()
+        yield opened
+
+
+def _begin(path: Path, header_file: int, pairing: Pairing, guard: Guard, deadline: float) -> SqliteConnection:
+    """Return a connection in a transaction; the guard is held then."""
+    while True:
+        guard.take(deadline)
+        try:
+            return _connect(path, header_file, pairing)
+        except sqlite3.Error as error:
+            if not is_locked(error) or time.monotonic() >= deadline:
+                raise
+        # A writer that waits for readers to go lets no new one in. The guard is a reader's lock to it.
+        guard.release()
+        time.sleep(LOCK_POLL_S)
+
+
+def _connect(path: Path, header_file: int, pairing: Pairing) -> SqliteConnection:
+    """Open it under the guard.
+
+    Without it, the producer that leaves last would delete its log, or change the journal mode and then leave. SQLite
+    would make a log of ours then.
+    """
+    seen = look(path)
+    if not _is_open(header_file, seen):
+        raise MovedError
+    header = read_header(header_file)
+    pairing.check(path, seen, header, _log_page_size(seen))
+    access = choose_access(header, seen)
+    if access is Access.WAL_UNRECOVERED and not may_recover(seen):
+        raise unrecovered(path)
+    connection = sqlite3.connect(
+        render_uri(seen.path, access), uri=True, timeout=0, isolation_level=None, check_same_thread=False
+    )
+    try:
+        # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
+        connection.text_factory = bytes
+        connection.execute("BEGIN")
+        # Only a read opens the log, and takes the lock that lasts until the end.
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if look(path).database.identity != seen.database.identity:
+            raise MovedError
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteConnection(connection, access, seen)
 
 
 def _open(path: str) -> AbstractContextManager[int]:
@@ -85,19 +118,3 @@ def _log_page_size(seen: Sighting) -> int | None:
         return None
     with _open(f"{seen.path}-wal") as log:
         return read_log_page_size(log)
-
-
-def _connect(path: str, access: Access, timeout_s: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        render_uri(path, access), uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
-    )
-    # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
-    connection.text_factory = bytes
-    if access in _ON_A_LOG:
-        try:
-            # Only a read opens the log and takes SQLite's own shared lock, which then lasts until the close.
-            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-        except BaseException:
-            connection.close()
-            raise
-    return connection

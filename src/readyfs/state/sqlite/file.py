@@ -55,8 +55,8 @@ def look(path: Path) -> Sighting:
         raise StateError(f"state database {name} is a directory", "give the database file inside it")
     if not stat.S_ISREG(database.mode):
         raise StateError(f"state database {name} is not a regular file", "give a SQLite database file")
-    if not database.links:
-        raise unlinked(path)
+    if not database.links and stamp_if_there(real) == database:
+        raise unlinked(path)  # else it was just replaced, between finding the file and looking at it
     return Sighting(real, database, stamp_if_there(f"{real}-wal"), stamp_if_there(f"{real}-shm"))
 
 

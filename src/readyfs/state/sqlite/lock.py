@@ -40,7 +40,7 @@ SHARED_MEMORY: Final = Range(128, 1)
 """os_unix.c: UNIX_SHM_DMS; what everybody holds who has the -shm file open."""
 
 _BUSY: Final = (errno.EAGAIN, errno.EACCES)
-_LOCK_POLL_S: Final = 0.005
+LOCK_POLL_S: Final = 0.005
 _LOCK: Final = struct.Struct("hhqqi4x")
 
 
@@ -51,14 +51,16 @@ class Guard:
     """
 
     def __init__(self, descriptor: int, path: Path, timeout_s: float) -> None:
-        """Take it; raise `StateError` if it cannot be had in time, or locks do not work here."""
         self._descriptor = descriptor
         self._path = path
-        deadline = time.monotonic() + timeout_s
+        self._timeout_s = timeout_s
+
+    def take(self, deadline: float) -> None:
+        """Take it; raise `StateError` if it cannot be had by then (`time.monotonic`), or locks do not work here."""
         while not self._try():
             if time.monotonic() >= deadline:
-                raise locked_error(path, timeout_s)
-            time.sleep(_LOCK_POLL_S)
+                raise locked_error(self._path, self._timeout_s)
+            time.sleep(LOCK_POLL_S)
 
     def release(self) -> None:
         """Let go of it."""

@@ -170,13 +170,10 @@ class SqliteStore:
         self._warn_of_path(opened.seen)
         connection = opened.connection
         found: RowBuffer | _ChunksRead
-        connection.execute("BEGIN")
         try:
             columns = self._columns(opened)
             started = time.perf_counter()
-            # At rest the guard lets a producer come and go: what was seen before the opening has to hold.
-            before = opened.seen if opened.access is Access.WAL_AT_REST else look(self._path)
-            self._refuse_torn(connection)
+            self._refuse_torn(opened)
             plan = plan_chunks(connection, split_table(self._table)[1], columns, self._table.ready)
             if plan is None:
                 found = self._read_rows(connection, columns)
@@ -190,15 +187,18 @@ class SqliteStore:
             connection.rollback()
         lock_ms = (time.perf_counter() - started) * 1000
         # A copy over the file, or a checkpoint into one at rest: in WAL mode proper a checkpoint is harmless.
-        if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != before.database:
+        if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != opened.seen.database:
             raise MovedError
         return _Read(opened.access, lock_ms, found)
 
-    def _refuse_torn(self, connection: sqlite3.Connection) -> None:
+    def _refuse_torn(self, opened: SqliteConnection) -> None:
         """Raise `StateError` for a file that ends within a page: SQLite reads zeros there, and rows vanish."""
-        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        (page_size,) = opened.connection.execute("PRAGMA page_size").fetchone()
         for _ in range(_TRIES):
-            if look(self._path).database.size % page_size == 0:
+            database = look(self._path).database
+            if database.identity != opened.seen.database.identity:
+                raise MovedError
+            if database.size % page_size == 0:
                 return
             time.sleep(_TORN_PAUSE_S)  # in WAL mode a checkpoint may be making it longer
         raise StateError(

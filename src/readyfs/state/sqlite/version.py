@@ -66,7 +66,8 @@ def read_version(path: Path) -> Version:
                 case Access.WAL_UNRECOVERED:
                     pass  # the log's stamp says it
                 case Access.WAL_AT_REST:
-                    held = is_held(descriptor, path, SHARED)
+                    # A writer that is just changing the journal mode has the second one too.
+                    held = is_held(descriptor, path, SHARED) and not is_held(descriptor, path, RESERVED)
                     if not _is_settled(sighting.database):
                         version = object()
     except OSError as error:
