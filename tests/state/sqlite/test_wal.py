@@ -239,15 +239,16 @@ def test_journal_mode_that_changes_while_we_open_leaves_no_files_of_ours(
         token = store.load().token
         owner: Any = Guard if name == "release" else sqlite_connection
         original = getattr(owner, name)
+        statements = iter([("PRAGMA busy_timeout=50", "PRAGMA journal_mode=WAL", SET_RUN)])
 
-        def change_first(*arguments: Any) -> object:
+        def change_after(*arguments: Any) -> object:
             result = original(*arguments)
-            monkeypatch.setattr(owner, name, original)
-            with suppress(subprocess.CalledProcessError):  # "locked", while the guard is held
-                run_sql(state_file, "PRAGMA busy_timeout=50", "PRAGMA journal_mode=WAL", SET_RUN)
+            for change in statements:
+                with suppress(subprocess.CalledProcessError):  # "locked", while the guard is held
+                    run_sql(state_file, *change)
             return result
 
-        monkeypatch.setattr(owner, name, change_first)
+        monkeypatch.setattr(owner, name, change_after)
         store.load()
         assert set(listing(state_file.parent)) == {"state.db"}
         run_sql(state_file, SET_RUN)
