@@ -148,6 +148,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
             "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],
             "seconds": 0.0,
         },
+        "left_logs": 0,
         "lock_durations": {
             "bounds_seconds": describe_bounds(REFRESH_BOUNDS_NS),
             "counts": [1, *[0] * len(REFRESH_BOUNDS_NS)],

@@ -15,14 +15,14 @@ import pytest
 from readyfs.doctor.bounded import run_checks
 from readyfs.doctor.examine import choose_checks
 from readyfs.doctor.finding import Verdict
-from readyfs.doctor.sqlite_state import judge_journal
+from readyfs.doctor.sqlite_state import judge_handing_over, judge_journal
 from readyfs.doctor.state import look_at_state
 from readyfs.fuse.mount_table import Mount
 from readyfs.state.sqlite.file import Access
 from readyfs.state.sqlite.inspector import SqliteFiles
 from readyfs.state.sqlite.store import MANY_ROWS
 from tests.doctor.subjects import looked_at, make_subject, the, verdicts
-from tests.state.state_files import execute
+from tests.state.state_files import execute, held_by_another_process
 
 FINE = {"state", "state-columns", "state-key", "state-journal", "memory", "state-clock"}
 
@@ -84,6 +84,34 @@ def test_a_producer_that_is_stopped_in_mid_commit_does_not_hang_the_doctor(state
         finally:
             producer.kill()
     assert [one.verdict for one in findings] == [Verdict.PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("links", "is_mount", "is_held", "expected"),
+    [
+        (1, False, False, {}),
+        (2, False, False, {"state-handed-over": "warning"}),
+        (1, True, False, {"state-handed-over": "warning"}),
+        (1, True, True, {"state-handed-over": "problem"}),
+    ],
+)
+def test_how_the_file_was_handed_over_is_judged(
+    links: int, is_mount: bool, is_held: bool, expected: dict[str, str]
+) -> None:
+    handed = SqliteFiles(Path("/d/state.db"), Access.WAL, 1000, {}, links, is_mount, is_held)
+    assert verdicts(judge_handing_over(handed)) == expected
+
+
+def test_a_log_that_is_kept_elsewhere_is_a_problem(state: Path, tmp_path: Path) -> None:
+    (tmp_path / "container").mkdir()
+    link = tmp_path / "container" / "state.db"
+    link.hardlink_to(state)
+    execute(state, "PRAGMA journal_mode=WAL")
+    with held_by_another_process(state, "SELECT * FROM partition_state"):
+        found = the("state-handed-over", look_at_state(make_subject(state=link)))
+        assert (found.verdict, "its log is not here" in found.summary) == (Verdict.PROBLEM, True)
+    found = the("state-handed-over", look_at_state(make_subject(state=link)))
+    assert (found.verdict, "has 2 names" in found.summary) == (Verdict.WARNING, True)
 
 
 def files(access: Access, **beside: int) -> SqliteFiles:

@@ -9,14 +9,20 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from readyfs.partition import SeriesKey
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
+from readyfs.state.rows.fetch import RowBuffer
+from readyfs.state.sqlite.chunks import ChunkPlan
+from readyfs.state.sqlite.version import SETTLED_NS
 from readyfs.state.store import StateLoad, StateStore, StateTable
 
 CONTRACT_COLUMNS = (
@@ -176,6 +182,27 @@ def load_once(path: Path | str, table: StateTable | None = None, filters: Filter
     """Open, load, close."""
     with opened(path, table, filters) as store:
         return store.load()
+
+
+def settle(path: Path) -> None:
+    """Wait until the file's time stamps are old enough to tell two writes apart."""
+    deadline = time.monotonic() + 10
+    while time.time_ns() - path.stat().st_ctime_ns <= 2 * SETTLED_NS:
+        assert time.monotonic() < deadline
+        os.sched_yield()
+
+
+def after_each_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Have something happen at the end of each read, before its transaction ends, whichever way the table is read."""
+    for owner, name in ((RowBuffer, "fill"), (ChunkPlan, "read")):
+        read = getattr(owner, name)
+
+        def read_and_go_on(*arguments: object, read: Callable[..., object] = read) -> object:
+            found = read(*arguments)
+            happens()
+            return found
+
+        monkeypatch.setattr(owner, name, read_and_go_on)
 
 
 def listing(directory: Path) -> dict[str, str]:

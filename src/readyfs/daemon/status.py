@@ -108,6 +108,7 @@ class StatusReporter:
             "refreshes": {outcome.value: tally.outcomes[outcome] for outcome in RefreshOutcome},
             "refresh_durations": _describe(tally.durations),
             "lock_durations": _describe(tally.locks),
+            "left_logs": tally.left_logs,
             "notifications_sent": self.notifications.sent,
             "notifications_failed": self.notifications.failed,
             # ---- requests ----

@@ -25,6 +25,7 @@ def look_at_files(subject: Subject, inspector: SqliteInspector) -> Iterator[Find
 def judge_journal(files: SqliteFiles, rows: int, mount: Mount | None) -> Iterator[Finding]:
     """Say whether reading and writing a SQLite state hinder each other."""
     path = files.path
+    yield from judge_handing_over(files)
     if mount is not None and is_remote(mount.fs_type):
         yield warning(
             "state-filesystem",
@@ -59,4 +60,23 @@ def judge_journal(files: SqliteFiles, rows: int, mount: Mount | None) -> Iterato
             "state-rights",
             f"this user may write {show(path)}; readyfs only reads it, and a user that cannot write is safer",
             f"sudo setfacl -m u:readyfs:r {quote(path)}  # and run the daemon as the user readyfs",
+        )
+
+
+def judge_handing_over(files: SqliteFiles) -> Iterator[Finding]:
+    """Say whether the database came without what SQLite keeps beside it."""
+    directory = "hand over the directory of the database: mount the directory, not the file, and use no hard link"
+    if files.is_held:
+        yield problem(
+            "state-handed-over",
+            f"somebody has {show(files.path)} open in WAL mode, and its log is not here: commits in it cannot be seen",
+            directory,
+        )
+    elif files.is_mount or files.links > 1:
+        what = "is itself a mount point" if files.is_mount else f"has {files.links} names (hard links)"
+        yield warning(
+            "state-handed-over",
+            f"{show(files.path)} {what}: SQLite's log and journal may lie elsewhere, and a file that takes its place "
+            "may not be seen",
+            directory,
         )

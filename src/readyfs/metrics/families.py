@@ -277,6 +277,13 @@ FAMILIES: Final = (
         reading=Reading.DURATIONS,
     ),
     Family(
+        "readyfs_left_logs_total",
+        Kind.COUNTER,
+        Unit.COUNT,
+        "left_logs",
+        "Loads during which the last producer closed a SQLite database in WAL mode, so that its log stayed.",
+    ),
+    Family(
         "readyfs_kernel_notifications_total",
         Kind.COUNTER,
         Unit.COUNT,

@@ -24,12 +24,14 @@ class RefreshTally:
         self.outcomes: Counter[RefreshOutcome] = Counter()
         self.durations = Durations(REFRESH_BOUNDS_NS)
         self.locks = Durations(REFRESH_BOUNDS_NS)
+        self.left_logs = 0
 
     def ended(self, duration_ms: float, outcome: RefreshOutcome) -> None:
         """Count a refresh."""
         self.outcomes[outcome] += 1
         self.durations.note(int(duration_ms * 1e6))
 
-    def loaded(self, lock_ms: float) -> None:
-        """Count a load by how long its transaction was open."""
+    def loaded(self, lock_ms: float, *, left_log: bool) -> None:
+        """Count a load by how long its transaction was open, and one during which a producer closed the database."""
         self.locks.note(int(lock_ms * 1e6))
+        self.left_logs += left_log

@@ -21,11 +21,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A catalog fresh from the state store; `lock_ms` is how long the read transaction was open."""
+    """A catalog fresh from the state store; `lock_ms` and `left_log` are as in `StateLoad`."""
 
     catalog: Catalog
     report: BuildReport
     lock_ms: float
+    left_log: bool = False
 
 
 class CatalogLoader:
@@ -72,19 +73,23 @@ class CatalogLoader:
         self._token = None
         self._expected = True
 
+    def owe_load(self) -> None:
+        """Make the next `load_if_changed` load, whatever the probe says: one that was asked for failed."""
+        self._token = None
+
     def _load(self, previous: Catalog | None) -> Loaded:
         if self._expected:
             self._store.start_over()
+        load = self._inside_store(self._store.load)
         # Until the catalog stands: what the store believes to be known by now may be in none.
         self._expected = True
-        load = self._inside_store(self._store.load)
         catalog, report = self._builder.build(load.series, previous, self._wall_ns(), load.changed)
         withheld = WithheldTally()
         withheld.merge(load.withheld)
         withheld.merge(report.withheld)
         self._token = load.token
         self._expected = False
-        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), load.lock_ms)
+        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), load.lock_ms, load.left_log)
 
     def _inside_store(self, call: Callable[[], T]) -> T:
         self.is_busy = True

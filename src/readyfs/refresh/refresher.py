@@ -108,7 +108,7 @@ class Refresher:
         self.outage: Outage | None = None
         self.last_duration_ms = 0.0
         self.tally = RefreshTally()
-        self.tally.loaded(first.lock_ms)
+        self.tally.loaded(first.lock_ms, left_log=first.left_log)
         self._loader = loader
         self._fs = filesystem
         self._notifications = notifications
@@ -216,13 +216,13 @@ class Refresher:
             finally:
                 self._asking_since = None
             if loaded is not None:
-                self.tally.loaded(loaded.lock_ms)
+                self.tally.loaded(loaded.lock_ms, left_log=loaded.left_log)
             if guard is not None and self._is_held_back(guard, previous, loaded, accepted):
                 return await self._hold_back(guard, began)
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
             if force:  # what was asked for is still owed
-                self._loader.expect_change()
+                self._loader.owe_load()
             return self._enter_outage(error.message, began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
             log.exception("refresh failed unexpectedly")

@@ -37,7 +37,8 @@ class StateLoad:
     `token` is what `probe` would have answered just before the transaction began, so that a later change is never
     missed. `changed` names the series that may differ from the load before; None stands for all of them. `rows` counts
     the ready rows that passed the filters, withheld ones included. `lock_ms` is how long the transaction was open,
-    which in SQLite's rollback-journal mode is how long the producer could not commit.
+    which in SQLite's rollback-journal mode is how long the producer could not commit. `left_log` tells that a producer
+    closed a SQLite database meanwhile, and so could not move its log into it.
     """
 
     token: Hashable | None
@@ -46,13 +47,15 @@ class StateLoad:
     rows: int
     lock_ms: float
     changed: Collection[SeriesKey] | None = None
+    left_log: bool = False
 
 
 class StateStore(Protocol):
     """A state store; called from worker threads, by one at a time.
 
-    It remembers what it loaded, so that a load costs in proportion to what changed. `label` names the store without
-    user, password or query, for logs and the mount table.
+    It remembers what it loaded, so that a load costs in proportion to what changed. A load that fails leaves what is
+    remembered as it was, or forgotten: the next one tells what changed since the last that succeeded. `label` names the
+    store without user, password or query, for logs and the mount table.
     """
 
     label: str

@@ -14,7 +14,9 @@ from structlog.testing import capture_logs
 from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, WithheldReason
 from readyfs.state.filters import Filters
+from readyfs.state.sqlite import store as sqlite_store
 from readyfs.state.sqlite.store import SqliteStore
+from readyfs.state.sqlite.version import Version, read_version
 from readyfs.state.store import StateTable
 from tests.descriptors import open_descriptors
 from tests.state.rows.test_values import JUNE_1
@@ -182,7 +184,7 @@ def test_connection_refuses_to_write(state_file: Path) -> None:
     with opened(state_file) as store:
         assert isinstance(store, SqliteStore)
         with pytest.raises(StateError, match="SQLITE_READONLY"):
-            store._attempt(lambda opened: opened.connection.execute(SET_RUN))
+            store._attempt(lambda opened: opened.connection.execute(SET_RUN).fetchall())
 
 
 def test_missing_file_is_an_error_and_is_not_created(tmp_path: Path) -> None:
@@ -355,16 +357,14 @@ def test_truncated_file_is_an_outage(state_file: Path) -> None:
 def test_commit_after_the_token_is_seen_by_the_next_probe(state_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """V3: a load's token is of the time before its transaction, so no commit falls between."""
     with opened(state_file) as store:
-        assert isinstance(store, SqliteStore)
-        take_token = store._token
 
-        def commit_after(*arguments: object) -> object:
-            token = take_token(*arguments)  # type: ignore[arg-type]
+        def commit_after(path: Path) -> Version:
+            version = read_version(path)
             run_sql(state_file, SET_RUN)
-            return token
+            return version
 
         with monkeypatch.context() as patch:
-            patch.setattr(store, "_token", commit_after)
+            patch.setattr(sqlite_store, "read_version", commit_after)
             load = store.load()
         assert load.series[KEY].run_ids == (b"other",)
         assert store.probe() != load.token

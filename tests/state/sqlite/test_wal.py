@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from readyfs.errors import StateError
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
-from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.sqlite import connection as sqlite_connection
-from readyfs.state.sqlite.chunks import ChunkPlan
-from readyfs.state.sqlite.connection import SETTLED_NS, SqliteConnection
 from readyfs.state.sqlite.file import Sighting, look
+from readyfs.state.sqlite.lock import Guard
 from readyfs.state.store import StateTable
 from tests.state.state_files import (
     KEY,
     NOBODY,
     PRODUCER,
     RUN,
+    after_each_read,
     as_nobody,
     contract_row,
     create_table,
@@ -35,6 +34,7 @@ from tests.state.state_files import (
     opened,
     run_as,
     run_sql,
+    settle,
 )
 
 SET_RUN = "UPDATE partition_state SET current_run_id = 'other'"
@@ -49,14 +49,6 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute("UPDATE partition_state SET current_run_id = 'later'")
 """
-
-
-def settle(path: Path) -> None:
-    """Wait until the file's time stamps are old enough to tell two writes apart."""
-    deadline = time.monotonic() + 10
-    while time.time_ns() - path.stat().st_ctime_ns <= 2 * SETTLED_NS:
-        assert time.monotonic() < deadline
-        os.sched_yield()
 
 
 def copy_with_log(source: Path, directory: Path) -> Path:
@@ -215,11 +207,9 @@ def test_shared_memory_that_a_reader_makes_belongs_to_the_producer(crashed_file:
     assert (producer.returncode, producer.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(sqlite_connection, "look"), (sqlite_connection, "render_uri"), (SqliteConnection, "is_of")]
-)
+@pytest.mark.parametrize("name", ["look", "Guard", "_is_open", "render_uri"])
 def test_producer_that_leaves_while_we_open_finds_no_files_of_ours(
-    public_dir: Path, owner: object, name: str, monkeypatch: pytest.MonkeyPatch
+    public_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """V8: SQLite would make log and shared memory anew, in our name, where it found them gone."""
     path = public_dir / "state.db"
@@ -227,17 +217,44 @@ def test_producer_that_leaves_while_we_open_finds_no_files_of_ours(
     insert(path, contract_row())
     public_dir.chmod(0o777)
     with held_by_another_process(path, SET_RUN) as producer:
-        original = getattr(owner, name)
+        original = getattr(sqlite_connection, name)
 
         def leave_first(*arguments: object) -> object:
             producer.communicate(timeout=30)
-            monkeypatch.setattr(owner, name, original)
+            monkeypatch.setattr(sqlite_connection, name, original)
             return original(*arguments)
 
-        monkeypatch.setattr(owner, name, leave_first)
+        monkeypatch.setattr(sqlite_connection, name, leave_first)
         assert as_nobody(lambda: load_once(path)).series[KEY].run_ids == (b"other",)
         assert producer.returncode == 0
     assert {entry.stat().st_uid for entry in public_dir.iterdir()} == {os.geteuid()}
+
+
+@pytest.mark.parametrize("name", ["look", "Guard", "_is_open", "render_uri", "release"])
+def test_journal_mode_that_changes_while_we_open_leaves_no_files_of_ours(
+    state_file: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V8: SQLite would make a log for a database that it opened as one with a rollback journal."""
+    with opened(state_file) as store:
+        token = store.load().token
+        owner: Any = Guard if name == "release" else sqlite_connection
+        original = getattr(owner, name)
+        statements = iter([("PRAGMA busy_timeout=50", "PRAGMA journal_mode=WAL", SET_RUN)])
+
+        def change_after(*arguments: Any) -> object:
+            result = original(*arguments)
+            for change in statements:
+                with suppress(subprocess.CalledProcessError):  # "locked", while the guard is held
+                    run_sql(state_file, *change)
+            return result
+
+        monkeypatch.setattr(owner, name, change_after)
+        store.load()
+        assert set(listing(state_file.parent)) == {"state.db"}
+        run_sql(state_file, SET_RUN)
+        assert store.probe() != token
+        assert store.load().series[KEY].run_ids == (b"other",)
+        assert set(listing(state_file.parent)) == {"state.db"}
 
 
 def test_shared_memory_without_a_log_is_a_leftover(public_dir: Path) -> None:
@@ -285,19 +302,6 @@ def test_unprivileged_reader_cannot_write_where_the_test_says_so(public_dir: Pat
         as_nobody((public_dir / "file").touch)
 
 
-def after_each_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
-    """Have something happen at the end of each read, before its transaction ends, whichever way the table is read."""
-    for owner, name in ((RowBuffer, "fill"), (ChunkPlan, "read")):
-        read = getattr(owner, name)
-
-        def read_and_go_on(*arguments: object, read: Callable[..., object] = read) -> object:
-            found = read(*arguments)
-            happens()
-            return found
-
-        monkeypatch.setattr(owner, name, read_and_go_on)
-
-
 def write_during_the_first_read(path: Path, monkeypatch: pytest.MonkeyPatch, *statements: str) -> None:
     """Have another process commit and leave while rows are fetched."""
     writes = iter([statements])
@@ -338,15 +342,14 @@ def test_write_between_opening_and_locking_is_read_again(wal_file: Path, monkeyp
     settle(wal_file)
     with opened(wal_file) as store:
         store.load()
-        lock = SqliteConnection.shared_lock
         writes = iter([SET_RUN])
 
-        def lock_after_a_write(opened: SqliteConnection) -> AbstractContextManager[None]:
+        def lock_after_a_write(*arguments: Any) -> Guard:
             for statement in writes:
                 run_sql(wal_file, statement)
-            return lock(opened)
+            return Guard(*arguments)
 
-        monkeypatch.setattr(SqliteConnection, "shared_lock", lock_after_a_write)
+        monkeypatch.setattr(sqlite_connection, "Guard", lock_after_a_write)
         assert store.load().series[KEY].run_ids == (b"other",)
 
 
@@ -371,8 +374,9 @@ def test_files_that_never_rest_are_an_outage(wal_file: Path, monkeypatch: pytest
         assert store.load().rows == 1
 
 
+@pytest.mark.parametrize("looks", [1, 2])
 def test_replacement_while_opening_is_opened_again(
-    state_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    state_file: Path, tmp_path: Path, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """V4: the descriptor, the connection and the path must be of one file."""
     other = tmp_path / "other.db"
@@ -381,15 +385,16 @@ def test_replacement_while_opening_is_opened_again(
         store.load()
         state_file.with_name("copy.db").write_bytes(state_file.read_bytes())
         state_file.with_name("copy.db").rename(state_file)
-        replacements = iter([other])
+        seen: list[Sighting] = []
 
         def look_and_replace(path: Path) -> Sighting:
-            sighting = look(path)
-            for replacement in replacements:
-                replacement.rename(state_file)
-            return sighting
+            seen.append(look(path))
+            if len(seen) == looks:
+                other.rename(state_file)
+            return seen[-1]
 
         monkeypatch.setattr(sqlite_connection, "look", look_and_replace)
         load = store.load()
         assert load.rows == 0
-        assert store.probe() == load.token
+        assert store.probe() != load.token, "it stands for the file that was there before"
+        assert store.load().token == store.probe()

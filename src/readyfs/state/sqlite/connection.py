@@ -1,101 +1,120 @@
-"""One read-only connection to a SQLite file, together with the files that it was opened on.
+"""One read-only connection to a SQLite file for one look, together with the files that it was opened on.
 
-Made and replaced by `SqliteStore`; it never repairs itself, it only tells whether it still fits the files.
+Everything else is told of the files before and after it: nothing of ours is there between looks.
 """
 
 from __future__ import annotations
 
-import itertools
+import os
 import sqlite3
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from readyfs.state.sqlite.errors import unrecovered
-from readyfs.state.sqlite.file import Access, HeaderFile, Sighting, choose_access, look, may_recover, render_uri
-from readyfs.state.sqlite.lock import shared_lock
+from readyfs.state.sqlite.descriptors import DESCRIPTORS
+from readyfs.state.sqlite.errors import is_locked, unrecovered
+from readyfs.state.sqlite.file import Access, Sighting, choose_access, look, may_recover, render_uri, unreadable
+from readyfs.state.sqlite.header import read_header, read_log_page_size
+from readyfs.state.sqlite.lock import LOCK_POLL_S, Guard
+from readyfs.state.sqlite.pairing import Pairing
 
-SETTLED_NS: Final = 50_000_000
-"""Coarse kernel clocks stamp files in ticks of up to 10 ms: two writes within one look the same."""
+
+class MovedError(Exception):
+    """The files changed while they were opened or read: look again."""
 
 
+@dataclass(frozen=True, slots=True)
 class SqliteConnection:
-    """One connection, how it may read, and how the files looked when it was opened or last probed."""
+    """One connection in its one transaction, how it may read, and how the files looked when it was opened."""
 
-    _numbers = itertools.count(1)
+    connection: sqlite3.Connection
+    access: Access
+    seen: Sighting
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        self.number = next(self._numbers)
-        self._path = path
-        self._timeout_s = timeout_s
-        self._header = HeaderFile(path)
+
+@contextmanager
+def connected(path: Path, timeout_s: float, pairing: Pairing) -> Iterator[SqliteConnection]:
+    """Open a database for one look, in a transaction that has begun, and leave it as it was.
+
+    Raises `StateError` if it cannot be read, `sqlite3.Error`, and `MovedError` if it was replaced meanwhile.
+    """
+    deadline = time.monotonic() + timeout_s
+    with ExitStack() as stack:
+        # The locks go with any descriptor that is closed, so this one is closed after the connection.
+        header_file = stack.enter_context(_open(look(path).path))
+        stack.enter_context(DESCRIPTORS.connection())
+        guard = Guard(header_file, path, timeout_s)
+        stack.callback(guard.release)
+        opened = _begin(path, header_file, pairing, guard, deadline)
+        stack.enter_context(closing(opened.connection))
+        if opened.access is not Access.WAL_AT_REST:  # there nothing but the guard protects what is read
+            guard.release()
+        yield opened
+
+
+def _begin(path: Path, header_file: int, pairing: Pairing, guard: Guard, deadline: float) -> SqliteConnection:
+    """Return a connection in a transaction; the guard is held then."""
+    while True:
+        guard.take(deadline)
         try:
-            with self._log_kept():
-                self.seen = look(path)
-                self.access = choose_access(self._header.is_wal(), self.seen)
-                if self.access is Access.WAL_UNRECOVERED and not may_recover(path, self._header.owner):
-                    raise unrecovered(path)
-                newest_ns = max(self.seen.database.mtime_ns, self.seen.database.ctime_ns)
-                self._settled = abs(time.time_ns() - newest_ns) > SETTLED_NS
-                self.connection = self._connect(path, timeout_s)
-        except BaseException:
-            self._header.close()
-            raise
-        self.data_version = 0
+            return _connect(path, header_file, pairing)
+        except sqlite3.Error as error:
+            if not is_locked(error) or time.monotonic() >= deadline:
+                raise
+        # A writer that waits for readers to go lets no new one in. The guard is a reader's lock to it.
+        guard.release()
+        time.sleep(LOCK_POLL_S)
 
-    def is_of(self, sighting: Sighting) -> bool:
-        """Tell whether the file at the path is the one that was opened."""
-        return self._header.identity == sighting.database.identity
 
-    def still_fits(self, sighting: Sighting) -> bool:
-        """Tell whether the files are still those that were opened, in the same journal mode."""
-        if not self.is_of(sighting):
-            return False
-        if self.access is Access.WAL_AT_REST:
-            return self._settled and sighting == self.seen
-        if self.access is Access.ROLLBACK:
-            return not self._header.is_wal()
-        memory, seen = sighting.shared_memory, self.seen.shared_memory
-        return self._header.is_wal() and (seen is None or (memory is not None and memory.identity == seen.identity))
+def _connect(path: Path, header_file: int, pairing: Pairing) -> SqliteConnection:
+    """Open it under the guard.
 
-    def read_data_version(self) -> int:
-        """Return SQLite's count of the commits that others made, as this connection saw them."""
-        version: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
-
-    def shared_lock(self) -> AbstractContextManager[None]:
-        """Hold the shared lock of the file; raise `StateError` if it cannot be had in time."""
-        return shared_lock(self._header, self._path, self._timeout_s)
-
-    def note(self, data_version: int, sighting: Sighting) -> None:
-        """Remember what the data version was and how the files looked at that time."""
-        self.data_version, self.seen = data_version, sighting
-
-    def close(self) -> None:
-        """Close both, in this order: closing the descriptor drops the locks of a connection that is still open."""
-        self.connection.close()
-        self._header.close()
-
-    def _log_kept(self) -> AbstractContextManager[None]:
-        """Keep the producer that leaves last from deleting a log that was seen: SQLite would make ours in its place."""
-        return self.shared_lock() if self._header.is_wal() else nullcontext()
-
-    def _connect(self, path: Path, timeout_s: float) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            render_uri(path, self.access),
-            uri=True,
-            timeout=timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+    Without it, the producer that leaves last would delete its log, or change the journal mode and then leave. SQLite
+    would make a log of ours then.
+    """
+    seen = look(path)
+    if not _is_open(header_file, seen):
+        raise MovedError
+    header = read_header(header_file)
+    pairing.check(path, seen, header, _log_page_size(seen))
+    access = choose_access(header, seen)
+    if access is Access.WAL_UNRECOVERED and not may_recover(seen):
+        raise unrecovered(path)
+    connection = sqlite3.connect(
+        render_uri(seen.path, access), uri=True, timeout=0, isolation_level=None, check_same_thread=False
+    )
+    try:
         # Cells and names come as the bytes that are stored: decoding one bad value would fail the whole fetch.
         connection.text_factory = bytes
-        if self.access in (Access.WAL, Access.WAL_UNRECOVERED):
-            try:
-                # Only a read opens the log and takes SQLite's own shared lock, which then lasts until the close.
-                connection.execute("SELECT 1 FROM sqlite_master").fetchone()
-            except BaseException:
-                connection.close()
-                raise
-        return connection
+        connection.execute("BEGIN")
+        # Only a read opens the log, and takes the lock that lasts until the end.
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        if look(path).database.identity != seen.database.identity:
+            raise MovedError
+    except BaseException:
+        connection.close()
+        raise
+    return SqliteConnection(connection, access, seen)
+
+
+def _open(path: str) -> AbstractContextManager[int]:
+    try:
+        return DESCRIPTORS.opened(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _is_open(descriptor: int, seen: Sighting) -> bool:
+    status = os.fstat(descriptor)
+    return (os.major(status.st_dev), os.minor(status.st_dev)) == seen.database.device and (
+        status.st_ino == seen.database.inode
+    )
+
+
+def _log_page_size(seen: Sighting) -> int | None:
+    if not (seen.log and seen.log.size):
+        return None
+    with _open(f"{seen.path}-wal") as log:
+        return read_log_page_size(log)

@@ -13,6 +13,21 @@ from readyfs.text import escape_text
 _PRIMARY: Final = 0xFF
 """The part of an extended code that says its kind (sqlite.org/rescode.html)."""
 
+_LOCK_FAILED: Final = frozenset(
+    {
+        sqlite3.SQLITE_IOERR_LOCK,
+        sqlite3.SQLITE_IOERR_RDLOCK,
+        sqlite3.SQLITE_IOERR_UNLOCK,
+        sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+        sqlite3.SQLITE_IOERR_SHMLOCK,
+    }
+)
+"""The kernel refused a lock for another reason than that somebody holds it."""
+
+_NO_SHARED_MEMORY: Final = frozenset(
+    {sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP}
+)
+
 
 def is_locked(error: sqlite3.Error) -> bool:
     """Tell whether another process held a lock for longer than the busy timeout."""
@@ -32,6 +47,13 @@ def explain(error: sqlite3.Error, path: Path, timeout_s: float) -> StateError:
     if is_locked(error):
         return locked_error(path, timeout_s)
     match _code(error):
+        case code if code in _LOCK_FAILED:
+            return no_locks(path, getattr(error, "sqlite_errorname", text))
+        case code if code in _NO_SHARED_MEMORY:
+            return StateError(
+                f"{name} is in WAL mode, and this filesystem shares no memory between processes",
+                "keep it on a local filesystem, or have the producer set PRAGMA journal_mode=DELETE",
+            )
         case sqlite3.SQLITE_NOTADB:
             return StateError(f"{name} is not a SQLite database", "give the producer's database file")
         case sqlite3.SQLITE_READONLY_ROLLBACK:
@@ -58,6 +80,41 @@ def locked_error(path: Path, timeout_s: float) -> StateError:
     return StateError(
         f"state database {escape_text(os.fspath(path))} was locked by another process for {timeout_s:g} s",
         "look for a writer that hangs",
+    )
+
+
+def no_locks(path: Path, cause: str) -> StateError:
+    """Return the outage of a database on a filesystem where no lock can be had, by anybody."""
+    return StateError(
+        f"state database {escape_text(os.fspath(path))}: this filesystem has no working locks ({escape_text(cause)})",
+        "keep the database on a local filesystem, or turn on locking where its volume is mounted",
+    )
+
+
+def foreign_log(path: Path, reason: str) -> StateError:
+    """Return the outage of a database beside which the log of another file lies."""
+    name = escape_text(os.fspath(path))
+    return StateError(
+        f"state database {name} and the -wal beside it do not belong together: {reason}",
+        f"close whatever has it open, then remove {name}-wal and {name}-shm",
+    )
+
+
+def log_elsewhere(path: Path) -> StateError:
+    """Return the outage of a WAL database that somebody has open whose log is not beside this path."""
+    return StateError(
+        f"state database {escape_text(os.fspath(path))} is in WAL mode, and somebody has it open whose log is not "
+        "here: its commits cannot be seen",
+        "hand over the directory of the database, not the file alone: mount the directory, and use no hard link",
+    )
+
+
+def unlinked(path: Path) -> StateError:
+    """Return the outage of a file that only a mount of the file itself still shows."""
+    return StateError(
+        f"state database {escape_text(os.fspath(path))} was replaced or deleted where it comes from, and only its "
+        "mount still shows it",
+        "mount the directory of the database instead of the file",
     )
 
 

@@ -12,15 +12,19 @@ from typing import Final
 
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from readyfs.errors import StateError
 from readyfs.partition import Partition
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
-from readyfs.state.sqlite.connection import SqliteConnection
+from readyfs.state.sqlite.connection import MovedError, SqliteConnection, connected
 from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.pairing import Pairing
+from readyfs.state.sqlite.version import read_version
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, ready_rows, split_table
+from readyfs.text import escape_text
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
@@ -33,6 +37,10 @@ class SqliteFiles:
     access: Access
     owner: int
     beside: Mapping[Path, int]
+    links: int = 1
+    is_mount: bool = False
+    is_held: bool = False
+    """Whether somebody has a database in WAL mode open, and no log lies beside it."""
 
 
 class SqliteInspector:
@@ -106,14 +114,15 @@ class SqliteInspector:
 
     def files(self) -> SqliteFiles:
         """Return how the state lies on disk."""
-        path = Path(os.path.realpath(self._path))
-        opened = SqliteConnection(self._path, self._timeout_s)
-        try:
+        is_held = read_version(self._path).held
+        with self._opened() as opened:
+            seen = opened.seen
             # While it is open, so that a log that it needs is there, and before SQLite tidies up after it.
-            beside = {one: one.stat().st_uid for suffix in _BESIDE if (one := Path(f"{path}{suffix}")).exists()}
-            return SqliteFiles(path, opened.access, path.stat().st_uid, beside)
-        finally:
-            opened.close()
+            beside = {one: one.stat().st_uid for suffix in _BESIDE if (one := Path(f"{seen.path}{suffix}")).exists()}
+            database = seen.database
+            return SqliteFiles(
+                Path(seen.path), opened.access, database.owner, beside, database.links, database.is_mount, is_held
+            )
 
     def _find_columns(self, connection: sqlite3.Connection) -> Columns:
         names = [
@@ -124,17 +133,17 @@ class SqliteInspector:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        with self._opened() as opened:
+            yield opened.connection
+
+    @contextmanager
+    def _opened(self) -> Iterator[SqliteConnection]:
         try:
-            opened = SqliteConnection(self._path, self._timeout_s)
-            try:
-                if opened.access is not Access.WAL_AT_REST:
-                    yield opened.connection
-                    return
-                # Nothing but this lock guards a database that SQLite believes to be unchangeable.
-                with opened.shared_lock():
-                    yield opened.connection
-            finally:
-                opened.close()
+            with connected(self._path, self._timeout_s, Pairing()) as opened:
+                yield opened
+        except MovedError as error:
+            name = escape_text(os.fspath(self._path))
+            raise StateError(f"state database {name} was replaced while it was opened", "ask again") from error
         except sqlite3.Error as error:
             raise explain(error, self._path, self._timeout_s) from error
 

@@ -1,16 +1,14 @@
-"""The SQLite state store: one connection that stays open, read-only in every sense.
+"""The SQLite state store: a connection for each look, read-only in every sense, and nothing between looks.
 
-The connection stays open because `PRAGMA data_version` only means something on one connection. Files get replaced
-under it, too: so each probe also looks at the files themselves, and whenever they moved in a way that the data version
-does not explain, a new connection takes the old one's place.
+A connection that stayed open would keep the producer's log in place: its `close` would never be the last, and so no
+checkpoint would come. So whether anything changed is told from the files (`version`), and only a load opens them.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -18,21 +16,28 @@ import structlog
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from readyfs.errors import StateError
+from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, NotPatchableError, PackedChunk
 from readyfs.state.sqlite.chunks import plan_chunks
-from readyfs.state.sqlite.connection import SqliteConnection
-from readyfs.state.sqlite.errors import explain, is_locked
-from readyfs.state.sqlite.file import Access, look
+from readyfs.state.sqlite.connection import MovedError, SqliteConnection, connected
+from readyfs.state.sqlite.errors import explain, is_locked, log_elsewhere
+from readyfs.state.sqlite.file import Access, Sighting, look
+from readyfs.state.sqlite.pairing import Pairing
+from readyfs.state.sqlite.version import Version, is_in_use, read_version
 from readyfs.state.store import StateLoad, StateTable
 from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
 from readyfs.text import escape_text
 
 MANY_ROWS: Final = 2_000_000
 """Above this many ready rows one load in rollback-journal mode holds up the producer for seconds."""
+
+LONE_LOOKS: Final = 3
+"""In so many looks running a database was open and had no log: in one, its log may just be being made."""
 
 LONG_LOCK_MS: Final = 2500.0
 """A load that is longer than this takes half of the 5 s for which the usual driver of a producer waits."""
@@ -44,23 +49,20 @@ T = TypeVar("T")
 _log = structlog.get_logger("readyfs.state")
 
 
-class _MovedError(Exception):
-    """The files changed while they were read: read again."""
-
-
-class _Token(NamedTuple):
-    connection: int
-    data_version: int
-
-
 class _ChunksRead(NamedTuple):
     changed: list[PackedChunk]
     present: list[int]
     rows: int
 
 
+class _Read(NamedTuple):
+    access: Access
+    lock_ms: float
+    found: RowBuffer | _ChunksRead
+
+
 class SqliteStore:
-    """Reads a SQLite file; see `StateStore`. The calling thread of the moment owns everything in it."""
+    """Reads a SQLite file; see `StateStore`. It holds no file between calls, and one thread at a time calls it."""
 
     is_exact: Final = True
 
@@ -81,105 +83,78 @@ class SqliteStore:
         self._timeout_s = timeout_s
         self._many_rows = many_rows
         self._long_lock_ms = long_lock_ms
-        self._warned = False
+        self._warned_of_lock = self._warned_of_path = False
         self._memory = ChunkMemory(table.ready, filters)
         self._signature = ""
         self._row_loads = 0
-        self._opened: SqliteConnection | None = None
-        try:
-            self._attempt(self._check)
-        except BaseException:
-            self.close()
-            raise
+        self._pairing = Pairing()
+        self._lone_looks = 0
+        self._attempt(lambda opened: self._columns(opened))
 
     def probe(self) -> Hashable:
-        """Return a token that differs once anything was committed or the file was replaced."""
-        return self._attempt(self._token)
+        """Return a token that differs once anything was committed or the file was replaced; opens no connection."""
+        token = self._look().token
+        # While it has to be refused, the load that this calls for says why.
+        return object() if self._lone_looks >= LONE_LOOKS else token
 
     def load(self) -> StateLoad:
         """Read every ready row in one transaction, and take in those that changed."""
-        token, lock_ms, found = self._attempt(self._fetch)
+        # It is from before the transaction: what is committed in between is read, and is found changed next time.
+        version = self._look()
+        if self._lone_looks >= LONE_LOOKS:
+            raise log_elsewhere(self._path)
+        access, lock_ms, found = self._attempt(self._read)
+        left_log = access is Access.WAL and version.in_use and self._is_left_alone()
+        changed: frozenset[SeriesKey] | None = None
+        series: Mapping[SeriesKey, SeriesRows]
         if isinstance(found, RowBuffer):
-            return self._load_rows(token, lock_ms, found)
-        self._warn_of_lock(found.rows, lock_ms)
-        try:
-            changed = self._memory.update(found.changed, found.present)
-        except NotPatchableError:
-            self.start_over()
-            return self.load()
-        except BaseException:
-            self.start_over()
-            raise
-        return StateLoad(token, self._memory.series, self._memory.withheld(), self._memory.rows, lock_ms, changed)
+            series, withheld, rows = self._parse(found)
+        else:
+            try:
+                changed = self._memory.update(found.changed, found.present)
+            except NotPatchableError:
+                self.start_over()
+                return self.load()
+            except BaseException:
+                self.start_over()
+                raise
+            series, withheld, rows = self._memory.series, self._memory.withheld(), self._memory.rows
+        self._warn_of_lock(access, rows, lock_ms)
+        return StateLoad(version.token, series, withheld, rows, lock_ms, changed, left_log)
 
     def start_over(self) -> None:
         """Compare the next load with nothing."""
         self._memory.clear()
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._opened is not None:
-            opened, self._opened = self._opened, None
-            opened.close()
+        """Do nothing: nothing is open between calls."""
+
+    def _look(self) -> Version:
+        version = read_version(self._path)
+        self._lone_looks = self._lone_looks + 1 if version.held else 0
+        return version
 
     def _attempt(self, action: Callable[[SqliteConnection], T]) -> T:
-        """Run an action on a connection that fits the files, and again on a new one if they moved meanwhile."""
+        """Run an action on a connection, and again if the files moved meanwhile."""
         for _ in range(_TRIES):
-            was_open = self._opened is not None
+            before = look(self._path)
             try:
-                opened = self._current()
-                if opened is not None:
-                    return action(opened)
-            except _MovedError:
-                self.close()
+                with connected(self._path, self._timeout_s, self._pairing) as opened:
+                    result = action(opened)
+                    self._pairing.note(opened.seen)
+                    return result
+            except MovedError:
+                pass
             except sqlite3.Error as error:
-                outage = explain(error, self._path, self._timeout_s)
-                if is_locked(error):
-                    raise outage from error
-                seen = None if self._opened is None else self._opened.seen.database
-                self.close()
-                # On an older connection, or while the files move, a new connection may well succeed.
-                if not was_open and seen in (None, look(self._path).database):
-                    raise outage from error
+                # While the files move, another try may well succeed.
+                if is_locked(error) or look(self._path).database == before.database:
+                    raise explain(error, self._path, self._timeout_s) from error
         raise StateError(
             f"state database {escape_text(str(self._path))} changed during each of {_TRIES} tries to read it",
             "look for what keeps replacing it",
         )
 
-    def _current(self) -> SqliteConnection | None:
-        """Return a connection to the files as they are, None if they were replaced while it was being made."""
-        try:
-            sighting = look(self._path)
-        except StateError:
-            self.close()
-            raise
-        if self._opened is not None and not self._opened.still_fits(sighting):
-            self.close()
-        if self._opened is None:
-            opened = SqliteConnection(self._path, self._timeout_s)
-            self._opened = opened
-            if not opened.is_of(look(self._path)):
-                self.close()
-        return self._opened
-
-    def _token(self, opened: SqliteConnection) -> _Token:
-        if opened.access is Access.WAL_AT_REST:
-            return _Token(opened.number, 0)
-        sighting, version = look(self._path), opened.read_data_version()
-        for _ in range(_TRIES):
-            before, sighting = sighting, look(self._path)
-            if sighting.database == before.database:
-                break
-            version = opened.read_data_version()  # a commit fell between the two: take them again
-        if version == opened.data_version and sighting.database != opened.seen.database:
-            raise _MovedError
-        opened.note(version, sighting)
-        return _Token(opened.number, version)
-
-    def _check(self, opened: SqliteConnection) -> None:
-        self._columns(opened.connection)
-
-    def _load_rows(self, token: _Token, lock_ms: float, buffer: RowBuffer) -> StateLoad:
+    def _parse(self, buffer: RowBuffer) -> tuple[dict[SeriesKey, SeriesRows], WithheldTally, int]:
         """Parse all rows of what cannot be read in chunks: a view, or a table without a key."""
         self.start_over()
         self._row_loads += 1
@@ -187,38 +162,18 @@ class SqliteStore:
             reason = "it is no table with row numbers and a unique key over source, customer, query and date"
             _log.info("the state table is read whole", store=self.label, reason=reason)
         parser = RowParser(self._table.ready, Vocabulary(self._filters))
-        fetched = 0
         for rows in buffer.drain():
-            fetched += len(rows)
             parser.feed(rows)
-        self._warn_of_lock(fetched, lock_ms)
-        return StateLoad(token, parser.series(), parser.withheld, parser.rows, lock_ms)
+        return parser.series(), parser.withheld, parser.rows
 
-    def _fetch(self, opened: SqliteConnection) -> tuple[_Token, float, RowBuffer | _ChunksRead]:
-        token = self._token(opened)
-        with self._guarded(opened):
-            return token, *self._read(opened)
-
-    @contextmanager
-    def _guarded(self, opened: SqliteConnection) -> Iterator[None]:
-        """Keep a WAL database at rest as it was opened; every other one is guarded by SQLite itself."""
-        if opened.access is not Access.WAL_AT_REST:
-            yield
-            return
-        with opened.shared_lock():
-            if look(self._path) != opened.seen:
-                raise _MovedError
-            yield
-
-    def _read(self, opened: SqliteConnection) -> tuple[float, RowBuffer | _ChunksRead]:
+    def _read(self, opened: SqliteConnection) -> _Read:
+        self._warn_of_path(opened.seen)
         connection = opened.connection
         found: RowBuffer | _ChunksRead
-        connection.execute("BEGIN")
         try:
-            columns = self._columns(connection)
+            columns = self._columns(opened)
             started = time.perf_counter()
-            before = look(self._path)
-            self._refuse_torn(connection)
+            self._refuse_torn(opened)
             plan = plan_chunks(connection, split_table(self._table)[1], columns, self._table.ready)
             if plan is None:
                 found = self._read_rows(connection, columns)
@@ -232,15 +187,18 @@ class SqliteStore:
             connection.rollback()
         lock_ms = (time.perf_counter() - started) * 1000
         # A copy over the file, or a checkpoint into one at rest: in WAL mode proper a checkpoint is harmless.
-        if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != before.database:
-            raise _MovedError
-        return lock_ms, found
+        if opened.access in (Access.ROLLBACK, Access.WAL_AT_REST) and after.database != opened.seen.database:
+            raise MovedError
+        return _Read(opened.access, lock_ms, found)
 
-    def _refuse_torn(self, connection: sqlite3.Connection) -> None:
+    def _refuse_torn(self, opened: SqliteConnection) -> None:
         """Raise `StateError` for a file that ends within a page: SQLite reads zeros there, and rows vanish."""
-        (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        (page_size,) = opened.connection.execute("PRAGMA page_size").fetchone()
         for _ in range(_TRIES):
-            if look(self._path).database.size % page_size == 0:
+            database = look(self._path).database
+            if database.identity != opened.seen.database.identity:
+                raise MovedError
+            if database.size % page_size == 0:
                 return
             time.sleep(_TORN_PAUSE_S)  # in WAL mode a checkpoint may be making it longer
         raise StateError(
@@ -255,26 +213,46 @@ class SqliteStore:
         buffer.fill(connection.execute(str(compiled), parameters))
         return buffer
 
-    def _columns(self, connection: sqlite3.Connection) -> dict[str, str | None]:
+    def _columns(self, opened: SqliteConnection) -> dict[str, str | None]:
         """Map the fields to the columns of the table as it is now; raise `StateError` if it is not as configured."""
+        connection, description = opened.connection, self._describe(opened)
         schema, name = split_table(self._table)
         # This read takes the lock and notices a changed schema, which the pragmas below would not.
         tables = _names(connection, "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
         present = _names(connection, "SELECT name FROM pragma_table_xinfo(?)", name)
         if not present or (schema is not None and schema.casefold() != "main"):
-            raise missing_table(self._table, self._description(), tables)
-        return find_columns(self._table, present, self._description())
+            raise missing_table(self._table, description, tables)
+        return find_columns(self._table, present, description)
 
-    def _description(self) -> str:
-        empty = self._opened is not None and self._opened.seen.database.size == 0
-        return escape_text(str(self._path)) + (", an empty file of 0 bytes," if empty else "")
+    def _describe(self, opened: SqliteConnection) -> str:
+        return escape_text(str(self._path)) + ("" if opened.seen.database.size else ", an empty file of 0 bytes,")
 
-    def _warn_of_lock(self, rows: int, lock_ms: float) -> None:
-        if self._warned or self._access is not Access.ROLLBACK:
+    def _is_left_alone(self) -> bool:
+        """Tell whether the last to leave has left during the look, so that log and shared memory stayed behind it."""
+        sighting = look(self._path)
+        if sighting.log is None or sighting.shared_memory is None or is_in_use(sighting):
+            return False
+        _log.info("the producer closed the database while it was read, so its log stays", store=self.label)
+        return True
+
+    def _warn_of_path(self, seen: Sighting) -> None:
+        if self._warned_of_path or not (seen.database.is_mount or seen.database.links > 1):
+            return
+        self._warned_of_path = True
+        _log.warning(
+            "only the file of the state database was handed over, not its directory: SQLite's log and journal may lie "
+            "elsewhere, and a file that takes its place may not be seen",
+            store=self.label,
+            is_mount_point=seen.database.is_mount,
+            links=seen.database.links,
+        )
+
+    def _warn_of_lock(self, access: Access, rows: int, lock_ms: float) -> None:
+        if self._warned_of_lock or access is not Access.ROLLBACK:
             return
         if rows <= self._many_rows and lock_ms <= self._long_lock_ms:
             return
-        self._warned = True
+        self._warned_of_lock = True
         _log.warning(
             "the state table is large for rollback-journal mode: each load holds up the producer's commits; "
             "WAL mode (PRAGMA journal_mode=WAL, set by the producer) does not",
@@ -282,10 +260,6 @@ class SqliteStore:
             rows=rows,
             lock_ms=round(lock_ms),
         )
-
-    @property
-    def _access(self) -> Access | None:
-        return None if self._opened is None else self._opened.access
 
 
 def _names(connection: sqlite3.Connection, statement: str, *parameters: str) -> list[str]:
