@@ -24,7 +24,15 @@ from readyfs.errors import StateError
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.changed_rows import read_changes
 from readyfs.state.postgres.connection import PostgresConnection
-from readyfs.state.postgres.facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
+from readyfs.state.postgres.asked import Asker
+from readyfs.state.postgres.facts import (
+    Moment,
+    Relation,
+    find_columns_of,
+    glance_at_server,
+    look_at_server,
+    look_at_table,
+)
 from readyfs.state.postgres.memory import PostgresMemory
 from readyfs.state.postgres.plan import TIMES, plan_table
 from readyfs.state.rows.comparison import CannotPatchError
@@ -67,6 +75,7 @@ class PostgresStore:
         self._memory: PostgresMemory | None = None
         self._seen: Moment | None = None
         self._reason = ""
+        self._asker = Asker(self.label)
         try:
             self._in_transaction(self._look, lock=False)
         except BaseException:
@@ -75,7 +84,10 @@ class PostgresStore:
 
     def probe(self) -> Hashable | None:
         """Return a token that is the same for as long as the server shows the same transactions."""
-        return self._in_transaction(look_at_server, lock=False).token
+        moment = self._with_connection(lambda connection: glance_at_server(connection, self._asker))
+        if moment is None:
+            moment = self._in_transaction(lambda connection: look_at_server(connection, self._asker), lock=False)
+        return moment.token
 
     def load(self) -> StateLoad:
         """Read what changed, or everything, in one transaction."""
@@ -103,7 +115,7 @@ class PostgresStore:
     # ---- within a transaction -------------------------------------------------------------------------------
 
     def _load(self, connection: PostgresConnection) -> tuple[Moment, Callable[[], PostgresMemory] | RowBuffer]:
-        moment = look_at_server(connection)
+        moment = look_at_server(connection, self._asker)
         relations, found = self._look(connection)
         plan = None
         if connection.has_page_ranges:
@@ -119,7 +131,9 @@ class PostgresStore:
                 )
             return moment, self._fetch_rows(connection, relations[0], found)
         known = self._memory
-        if known is not None:
+        if known is not None and not (moment.tells_changes and known.moment.tells_changes):
+            self._say_why("the server does not tell which transactions it shows")
+        elif known is not None:
             try:
                 update = read_changes(connection, plan, known, moment, self._table.ready)
             except CannotPatchError as error:
@@ -137,7 +151,7 @@ class PostgresStore:
             _log.info("the state table is read whole", store=self.label, reason=reason)
 
     def _look(self, connection: PostgresConnection) -> tuple[tuple[Relation, ...], dict[str, str | None]]:
-        relations = look_at_table(connection, self._table, self.label)
+        relations = look_at_table(connection, self._asker, self._table, self.label)
         return relations, find_columns_of(relations, self._table, self.label)
 
     def _fetch_rows(
@@ -171,9 +185,7 @@ class PostgresStore:
             )
         elif self._is_after_crash(seen, now):
             _log.warning("the state store lost its last transactions in a crash", store=self.label)
-        elif (was.timeline and server.timeline and was.timeline > server.timeline) or now.snapshot.lags_behind(
-            seen.snapshot
-        ):
+        elif (was.timeline and server.timeline and was.timeline > server.timeline) or now.lags_behind(seen):
             raise StateError(
                 f"state store {self.label} is behind what was served from it already: a standby that lags, or a server "
                 "that was replaced",
@@ -183,8 +195,9 @@ class PostgresStore:
     def _is_after_crash(self, seen: Moment, now: Moment) -> bool:
         """Tell whether the same primary restarted without transactions that it had shown before they were durable."""
         return (
-            now.snapshot.lags_behind(seen.snapshot)
+            now.lags_behind(seen)
             and (seen.server.timeline, seen.server.database) == (now.server.timeline, now.server.database)
+            and None not in (seen.server.started, now.server.started)
             and seen.server.started != now.server.started
             and seen.flushed is not None
             and now.flushed is not None
@@ -194,21 +207,30 @@ class PostgresStore:
     # ---- connection -----------------------------------------------------------------------------------------
 
     def _in_transaction(self, action: Callable[[PostgresConnection], T], *, lock: bool) -> T:
-        """Run an action in a transaction; once more on a new connection if one that was kept turns out to be dead."""
+        """Run an action in a transaction; `lock` has the table locked for it."""
+
+        def transact(connection: PostgresConnection) -> T:
+            with connection.transaction(self._table.table if lock else None):
+                return action(connection)
+
+        return self._with_connection(transact)
+
+    def _with_connection(self, action: Callable[[PostgresConnection], T]) -> T:
+        """Run an action; once more on a new connection if one that was kept turns out to be dead."""
         was_open, started = self._connection is not None, time.monotonic()
         try:
-            return self._attempt(action, lock=lock)
+            return self._attempt(action)
         except StateError:
             if not was_open or self._connection is not None or time.monotonic() - started > _QUICKLY_S:
                 raise
-        return self._attempt(action, lock=lock)
+        return self._attempt(action)
 
-    def _attempt(self, action: Callable[[PostgresConnection], T], *, lock: bool) -> T:
+    def _attempt(self, action: Callable[[PostgresConnection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = PostgresConnection(self._engine, self._timeout_s)
-            with self._connection.transaction(self._table.table if lock else None):
-                return action(self._connection)
+                self._asker.start_over()
+            return action(self._connection)
         except (SQLAlchemyError, psycopg.Error, OSError, ValueError) as error:
             if self._connection is None or self._connection.is_broken:
                 self._drop()
