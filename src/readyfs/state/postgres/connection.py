@@ -70,7 +70,7 @@ class PostgresConnection:
         return self._connection.closed or self._connection.broken
 
     def look(self, statement: str) -> tuple[bytes | None, ...]:
-        """Return the only row of a statement that has a read-only transaction of its own, cells as the server sent them.
+        """Return the only row of a statement that has a read-only transaction of its own, cells as they were sent.
 
         All of it is one message to the server and one back: nothing that is asked again and again should cost more.
         """
@@ -121,12 +121,12 @@ class PostgresConnection:
                 self._run(_UNDO)
             raise
 
-    def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a statement; text comes as bytes."""
+    def rows(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement, in which `%` is doubled if there are parameters; text comes as bytes."""
         with self._limited():
-            return self._connection.execute(statement.encode(), parameters or None).fetchall()
+            return self._connection.execute(statement.encode(), parameters).fetchall()
 
-    def row(self, statement: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
+    def row(self, statement: str, parameters: Sequence[object] | None = None) -> tuple[Any, ...]:
         """Return the only row of a statement."""
         (row,) = self.rows(statement, parameters)
         return row

@@ -251,12 +251,10 @@ def _moment(cells: Sequence[bytes | None]) -> Moment:
     )
 
 
-def look_at_table(
-    connection: PostgresConnection, asker: Asker, table: StateTable, label: str
-) -> tuple[Relation, ...]:
+def look_at_table(connection: PostgresConnection, asker: Asker, table: StateTable, label: str) -> tuple[Relation, ...]:
     """Return the table and all that inherits from it, itself first; raise `StateError` if there is none."""
-    names = (quote_table(table.table),) * 2
-    (text,) = asker.ask(connection, TABLE_FACTS, _TABLE_SQL, _TABLE_FACT_SQL, names)
+    parameters = (quote_table(table.table),) * 2
+    (text,) = asker.ask(connection, TABLE_FACTS, _TABLE_SQL, _TABLE_FACT_SQL, parameters)
     if text is None:
         names = [name.decode("utf-8", "replace") for (name,) in connection.rows(_TABLES_SQL)]
         raise missing_table(table, label, names)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -22,9 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.state.filters import Filters
+from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.changed_rows import read_changes
 from readyfs.state.postgres.connection import PostgresConnection
-from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.facts import (
     Moment,
     Relation,
@@ -33,14 +33,14 @@ from readyfs.state.postgres.facts import (
     look_at_server,
     look_at_table,
 )
-from readyfs.state.postgres.memory import PostgresMemory
-from readyfs.state.postgres.plan import TIMES, plan_table
+from readyfs.state.postgres.memory import PostgresMemory, with_status
+from readyfs.state.postgres.plan import plan_table
+from readyfs.state.postgres.row_plan import RowPlan, plan_rows
 from readyfs.state.rows.comparison import CannotPatchError
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.table import ready_rows
 from readyfs.state.url import render_label, scrub
 from readyfs.text import escape_text
 
@@ -48,6 +48,9 @@ _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
 
 T = TypeVar("T")
+_Found: TypeAlias = Callable[[], PostgresMemory] | tuple[RowPlan, RowBuffer]
+"""What makes a new memory of what was read; or rows that are not remembered, with the plan by which they were read."""
+
 _log = structlog.get_logger("readyfs.state")
 
 
@@ -94,9 +97,9 @@ class PostgresStore:
         started = time.perf_counter()
         moment, found = self._in_transaction(self._load, lock=True)
         lock_ms = (time.perf_counter() - started) * 1000
-        if isinstance(found, RowBuffer):
+        if isinstance(found, tuple):
             self._memory, self._seen = None, moment
-            return self._load_rows(found, lock_ms)
+            return self._load_rows(*found, lock_ms)
         memory = found()
         self._memory, self._seen = memory, memory.moment
         return StateLoad(
@@ -114,7 +117,7 @@ class PostgresStore:
 
     # ---- within a transaction -------------------------------------------------------------------------------
 
-    def _load(self, connection: PostgresConnection) -> tuple[Moment, Callable[[], PostgresMemory] | RowBuffer]:
+    def _load(self, connection: PostgresConnection) -> tuple[Moment, _Found]:
         moment = look_at_server(connection, self._asker)
         relations, found = self._look(connection)
         plan = None
@@ -129,7 +132,10 @@ class PostgresStore:
                 self._say_why(
                     "a view, a type, row level security or a server before PostgreSQL 14 has it read row by row"
                 )
-            return moment, self._fetch_rows(connection, relations[0], found)
+            rows, buffer = plan_rows(relations[0], found, self._table.ready), RowBuffer()
+            with connection.stream(rows.statement, rows.parameters) as cursor:
+                buffer.fill(cursor)
+            return moment, (rows, buffer)
         known = self._memory
         if known is not None and not (moment.tells_changes and known.moment.tells_changes):
             self._say_why("the server does not tell which transactions it shows")
@@ -154,22 +160,10 @@ class PostgresStore:
         relations = look_at_table(connection, self._asker, self._table, self.label)
         return relations, find_columns_of(relations, self._table, self.label)
 
-    def _fetch_rows(
-        self, connection: PostgresConnection, relation: Relation, found: dict[str, str | None]
-    ) -> RowBuffer:
-        times = {name for name, column in relation.columns.items() if column.type_name in TIMES}
-        # They hold more than Python's times do (infinity, BC), and a driver that meets one fails the whole fetch.
-        as_text = frozenset(field for field in ("logical_date", "updated_at") if found[field] in times)
-        compiled = ready_rows(self._table, found, as_text).compile(dialect=self._engine.dialect)
-        buffer = RowBuffer()
-        with connection.stream(str(compiled), compiled.params) as cursor:
-            buffer.fill(cursor)
-        return buffer
-
-    def _load_rows(self, buffer: RowBuffer, lock_ms: float) -> StateLoad:
+    def _load_rows(self, plan: RowPlan, buffer: RowBuffer, lock_ms: float) -> StateLoad:
         parser = RowParser(self._table.ready, Vocabulary(self._filters))
         for rows in buffer.drain():
-            parser.feed(rows)
+            parser.feed(with_status(list(plan.read(rows)), self._table.ready))
         return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
 
     def _check_history(self, seen: Moment, now: Moment) -> None:
