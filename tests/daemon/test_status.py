@@ -79,6 +79,7 @@ async def scene(inline: None, tmp_path: Path, nursery: trio.Nursery) -> Scene:
         engine_reason="as asked for",
         life=life,
         started_s=boottime_s() - 5.0,
+        listening=None,
     )
     nursery.start_soon(world.refresher.run)
     return Scene(world, engine, life, reporter)
@@ -123,6 +124,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "state_error": None,
         "state_error_since": None,
         "outage_seconds": None,
+        "listen_error": None,
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,

@@ -187,6 +187,12 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
             f"the catalog of {shown} is {old}, though it should be looked at every {interval:g} s",
             f"readyfs refresh {quote(place)} --wait",
         )
+    if trouble := status.get("listen_error"):
+        return warning(
+            name,
+            f"{shown} is not notified of changes, the timer finds them: {escape_text(str(trouble))}",
+            "readyfs config show state state-listen",
+        )
     broken = _number(status, "broken")
     if broken:
         return warning(
