@@ -10,9 +10,11 @@ it may show another table, another server or another time of day, of which no sn
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 import psycopg
@@ -46,6 +48,9 @@ from readyfs.text import escape_text
 
 _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
+
+_FILE_OF_HOME: Final = re.compile(r'"(/[^"]*/\.postgresql/[^"/]+)"')
+"""A file that libpq looks for (PostgreSQL documentation, section 34.19 "SSL Support"), as its messages name it."""
 
 T = TypeVar("T")
 _Found: TypeAlias = Callable[[], PostgresMemory] | tuple[RowPlan, RowBuffer]
@@ -246,4 +251,19 @@ class PostgresStore:
             words = f"table {escape_text(self._table.table)} was locked for {self._timeout_s:g} s"
         else:
             words = scrub(str(cause), self._url) or type(cause).__name__
-        return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
+        return StateError(f"state store {self.label} cannot be read: {words}", _choose_remedy(words))
+
+
+def _choose_remedy(words: str) -> str:
+    """Return what to do about an error; libpq looks for certificates in a home that may be somebody else's."""
+    for path in _FILE_OF_HOME.findall(words):
+        try:
+            Path(path).stat()
+        except PermissionError:
+            return (
+                "this user may not look into that directory: set HOME to one of its own, or have no certificate sent "
+                "with PGSSLCERT=/nonexistent, or with sslcert=/nonexistent in the URL"
+            )
+        except OSError:
+            continue
+    return "check server, URL and rights"
