@@ -19,7 +19,6 @@ from readyfs.state.filters import Filters
 from readyfs.state.postgres.asked import Asker, Fact
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import SERVER_FACTS, TABLE_FACTS, find_columns_of, look_at_table
-from readyfs.state.postgres.memory import with_status
 from readyfs.state.postgres.row_plan import plan_rows
 from readyfs.state.rows.sample import parse_sample
 from readyfs.state.store import StateTable
@@ -128,7 +127,7 @@ class PostgresInspector(DatabaseInspector):
                 connection.close()
         except (SQLAlchemyError, psycopg.Error, OSError, ValueError) as error:
             raise self._refusal(error) from None
-        return parse_sample(with_status(list(plan.read(found)), self._table.ready), filters)
+        return parse_sample(plan.read([*found]), filters)
 
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")

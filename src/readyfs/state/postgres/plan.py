@@ -12,7 +12,7 @@ from typing import Final
 
 from readyfs.partition import render_date
 from readyfs.state.filters import Filters
-from readyfs.state.postgres.cells import is_plain, render_cell, render_ready
+from readyfs.state.postgres.cells import is_plain, render_compact, render_ready, render_text
 from readyfs.state.postgres.facts import Column, Relation
 from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
@@ -83,10 +83,7 @@ class TablePlan:
 
     def _text(self, field: str) -> str:
         column = self.columns[field]
-        if column is None:
-            return "NULL::text"
-        # A count of 7.00 is 7.
-        return f"trim_scale({column.quoted})::text" if column.type_name == "numeric" else render_cell(field, column)
+        return "NULL::text" if column is None else render_compact(field, column)
 
 
 def plan_table(
@@ -137,7 +134,7 @@ def _conditions(
     for field, patterns in wanted:
         column = columns[field]
         if patterns and column is not None and all(map(_is_literal, patterns)):
-            conditions.append(f"{render_cell(field, column)} = ANY (%s)")
+            conditions.append(f"{render_text(column)} = ANY (%s)")
             parameters.append(list(patterns))
         elif patterns:
             is_exact = False

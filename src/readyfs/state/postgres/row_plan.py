@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from readyfs.state.postgres.cells import Reader, choose_reader, render_cell, render_indexed, render_ready
+from readyfs.state.postgres.cells import Reader, choose_reader, render_indexed, render_ready, render_text
 from readyfs.state.postgres.facts import Relation
-from readyfs.state.postgres.plan import CELL_FIELDS
-from readyfs.state.rows.parser import Row
+from readyfs.state.rows.columns import NULL
+from readyfs.state.rows.parser import ROW_FIELDS, Row
 
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """How to read a relation: a statement for its ready rows without their status, and readers of cells by place."""
+    """How to read a relation: a statement for its ready rows as texts, and readers of cells by place.
+
+    Cells stand in the order of `ROW_FIELDS`. The status comes as the word that it was found to be.
+    """
 
     statement: str
     parameters: tuple[object, ...]
     readers: tuple[tuple[int, Reader], ...]
 
-    def read(self, rows: Iterable[Row]) -> Iterator[tuple[object, ...]]:
-        """Yield rows of texts, as the statement gives them, as rows of cells."""
-        for row in rows:
-            cells = list(row)
-            for place, reader in self.readers:
-                text = cells[place]
-                if isinstance(text, bytes):
-                    cells[place] = reader(text)
-            yield tuple(cells)
+    def read(self, rows: list[Row]) -> list[Row]:
+        """Return rows of texts, as the statement gives them, as rows of cells."""
+        if not self.readers:
+            return rows
+        return [self._read(list(row)) for row in rows]
+
+    def _read(self, cells: list[object]) -> Row:
+        for place, reader in self.readers:
+            text = cells[place]
+            if isinstance(text, bytes):
+                cells[place] = reader(text)
+        return cells
 
 
 def plan_rows(relation: Relation, found: Mapping[str, str | None], ready: str) -> RowPlan:
@@ -40,15 +46,21 @@ def plan_rows(relation: Relation, found: Mapping[str, str | None], ready: str) -
     if indexed is not None:
         conditions.insert(0, indexed)
     texts, readers = [], []
-    for place, field in enumerate(CELL_FIELDS):
+    for place, field in enumerate(ROW_FIELDS):
         column = columns[field]
-        texts.append("NULL::text" if column is None else render_cell(field, column))
-        reader = None if column is None else choose_reader(field, column)
-        if reader is not None:
-            readers.append((place, reader))
+        if field == "status":
+            texts.append("%s::text")
+        elif column is None:
+            texts.append("NULL::text")
+        else:
+            # As in a chunk, where this text stands for NULL.
+            texts.append(f"nullif({render_text(column)}, '{NULL.decode()}')")
+            reader = choose_reader(field, column)
+            if reader is not None:
+                readers.append((place, reader))
     where = " AND ".join(condition for condition, _ in conditions)
     return RowPlan(
         f"SELECT {', '.join(texts)} FROM {relation.name} WHERE {where}",
-        tuple(value for _, values in conditions for value in values),
+        (ready, *(value for _, values in conditions for value in values)),
         tuple(readers),
     )

@@ -35,7 +35,7 @@ from readyfs.state.postgres.facts import (
     look_at_server,
     look_at_table,
 )
-from readyfs.state.postgres.memory import PostgresMemory, with_status
+from readyfs.state.postgres.memory import PostgresMemory
 from readyfs.state.postgres.plan import plan_table
 from readyfs.state.postgres.row_plan import RowPlan, plan_rows
 from readyfs.state.rows.comparison import CannotPatchError
@@ -168,7 +168,7 @@ class PostgresStore:
     def _load_rows(self, plan: RowPlan, buffer: RowBuffer, lock_ms: float) -> StateLoad:
         parser = RowParser(self._table.ready, Vocabulary(self._filters))
         for rows in buffer.drain():
-            parser.feed(with_status(list(plan.read(rows)), self._table.ready))
+            parser.feed(plan.read(rows))
         return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
 
     def _check_history(self, seen: Moment, now: Moment) -> None:

@@ -177,13 +177,15 @@ def parse_updated_at(value: object) -> int:
 def parse_record_count(value: object) -> int:
     """Return a count in [0, 2**63) given as an integral number or as digits, `NOT_SET` for NULL."""
     match value:
+        case bytes():
+            count = _digits(value)
         case None:
             return NOT_SET
         case bool():
             raise BadValueError("is a boolean, not a count")
         case int() | Decimal() | float():
             count = _integral(value)
-        case bytes() | bytearray() | memoryview():
+        case bytearray() | memoryview():
             count = _digits(bytes(value))
         case str():
             count = _digits(_encode(value))
@@ -281,14 +283,14 @@ def _parse_timestamp(text: bytes) -> datetime.datetime:
 
 
 def _parse_time_text(text: bytes) -> int:
-    if _BEYOND_CALENDAR.fullmatch(text) is not None:
-        return _EARLIEST_NS if text.endswith(b" BC") else _LATEST_NS
-    if _is_timestamp(text):
+    if _is_timestamp(text) and not text.endswith(b" BC"):
         return _since_epoch(_parse_timestamp(text))
     if _NUMBER.fullmatch(text) is not None:
         return _parse_unix(Decimal(text.decode("ascii")))
     if text in _ENDLESS:
         return _ENDLESS[text]
+    if _BEYOND_CALENDAR.fullmatch(text) is not None:
+        return _EARLIEST_NS if text.endswith(b" BC") else _LATEST_NS
     ordinal = parse_date(text)
     if ordinal is None:
         raise BadValueError("is not a time")
