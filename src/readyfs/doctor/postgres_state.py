@@ -8,6 +8,7 @@ from typing import Final
 from readyfs.doctor.finding import Finding, good, note, warning
 from readyfs.doctor.subject import Subject
 from readyfs.duration import render_duration
+from readyfs.state.postgres.asked import join_losses
 from readyfs.state.postgres.inspector import PostgresInspector, PostgresServer
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text
@@ -89,7 +90,7 @@ def _judge_untold(server: PostgresServer) -> Finding:
     functions = [function for fact in server.untold for function in fact.functions]
     return warning(
         "state-facts",
-        f"the server does not tell all that readyfs asks for: {'; '.join(fact.loss for fact in server.untold)}",
+        f"the server does not tell all that readyfs asks for: {join_losses(server.untold)}",
         f"GRANT EXECUTE ON FUNCTION {', '.join(functions)} TO {escape_text(server.role)};  "
         "-- where the server has them at all",
     )

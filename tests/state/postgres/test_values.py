@@ -251,10 +251,10 @@ def test_run_id_of_any_type_has_one_spelling_or_is_a_bad_row(typed: StateDatabas
 
 
 STATUSES: Final = [
-    ("boolean", "true", ("true", "TRUE", "t", "yes", "y", "on", "1"), ("false", "success", "0", "tru", "")),
-    ("boolean", "false", ("false", "f", "no", "n", "off", "0"), ("true", "1", "success")),
-    ("bit(1)", "1", ("1", "true", "on"), ("0", "false", "success")),
-    ("bit(3)", "101", ("101",), ("1", "true", "5")),
+    ("boolean", "true", ("TRUE", "1"), ("false", "success", "tru", "")),
+    ("boolean", "false", ("off",), ("true",)),
+    ("bit(1)", "1", ("1", "true"), ("0", "success")),
+    ("bit(3)", "101", ("101",), ("1",)),
     ("integer", "1", ("1",), ("01", "success", "true")),
     ("numeric(5, 2)", "1", ("1", "1.00"), ("2", "success", "NaN")),
     ("float8", "1.5", ("1.5",), ("1.50", "success")),

@@ -128,7 +128,12 @@ class Asker:
                 "the server does not tell all that readyfs asks for",
                 store=self._label,
                 functions=[function for fact in missing for function in fact.functions],
-                lost="; ".join(fact.loss for fact in missing),
+                lost=join_losses(missing),
             )
         else:
             _log.info("the server tells again what readyfs asks for", store=self._label)
+
+
+def join_losses(facts: Sequence[Fact]) -> str:
+    """Return what is lost without some facts, each loss once."""
+    return "; ".join(dict.fromkeys(fact.loss for fact in facts))
