@@ -8,7 +8,7 @@ from typing import Final
 from readyfs.doctor.finding import Finding, good, note, warning
 from readyfs.doctor.subject import Subject
 from readyfs.duration import render_duration
-from readyfs.state.postgres.asked import join_losses
+from readyfs.state.postgres.functions import join_losses
 from readyfs.state.postgres.inspector import PostgresInspector, PostgresServer
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text

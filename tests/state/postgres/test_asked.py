@@ -13,7 +13,7 @@ from readyfs.errors import StateError
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.postgres import asked, connection
-from readyfs.state.postgres.facts import SERVER_FACTS, TABLE_FACTS
+from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS
 from readyfs.state.store import StateTable
 from tests.postgres.database import READER, StateDatabase
 from tests.state.comparing import Follower

@@ -1,41 +1,26 @@
-"""Facts that a PostgreSQL server tells by functions, any of which may be missing, forbidden or failing.
+"""Asking a PostgreSQL server for facts, any of which it may withhold (`functions` has them).
 
-Managed and hardened servers take such functions away, and a role that may read the one table has to be enough. So each
-fact has ways to ask for it, best first, and a worst value, which stands where none of them works. All facts are asked
-for in one statement. Only if that fails is each asked for by itself, and the ways that work are remembered. A function
-that is granted later is noticed: everything is tried again on each new connection, and every `RETRY_S`.
+All are asked for in one statement. Only if that fails is each asked for by itself, and the ways that work are
+remembered. A function that is granted later is noticed: everything is tried again on each new connection, and every
+`RETRY_S`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
 import structlog
 
 from readyfs.state.postgres.connection import PostgresConnection, is_of_statement
+from readyfs.state.postgres.functions import Fact, join_losses
 
 RETRY_S: Final = 600.0
 """A function that fails leaves a line in the server's log each time that it is tried."""
 
 _log = structlog.get_logger("readyfs.state")
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One fact: expressions for it, best first, and the expression for its worst value.
-
-    `functions` are what an administrator has to grant, and `loss` is what is lost without, as words for a log line.
-    """
-
-    name: str
-    ways: tuple[str, ...]
-    functions: tuple[str, ...]
-    loss: str
-    worst: str = "NULL"
 
 
 class Asker:
@@ -132,8 +117,3 @@ class Asker:
             )
         else:
             _log.info("the server tells again what readyfs asks for", store=self._label)
-
-
-def join_losses(facts: Sequence[Fact]) -> str:
-    """Return what is lost without some facts, each loss once."""
-    return "; ".join(dict.fromkeys(fact.loss for fact in facts))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,10 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from readyfs.partition import Partition
 from readyfs.state.database.inspector import DatabaseInspector
 from readyfs.state.filters import Filters
-from readyfs.state.postgres.asked import Asker, Fact
-from readyfs.state.postgres.connection import PostgresConnection
-from readyfs.state.postgres.facts import SERVER_FACTS, TABLE_FACTS, find_columns_of, look_at_table
-from readyfs.state.postgres.row_plan import plan_rows
+from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS, Fact
 from readyfs.state.rows.sample import parse_sample
 from readyfs.state.store import StateTable
 from readyfs.state.url import render_label
@@ -115,19 +111,14 @@ class PostgresInspector(DatabaseInspector):
         """See `StateInspector`; read as a mount reads a view, so that no value fails the others."""
         if self._engine.driver != "psycopg":
             return super().sample(filters, rows)
-        label = render_label(self._url)
+        # Only now: the driver is an extra.
+        from readyfs.state.postgres.sample import read_sample
+
         try:
-            connection = PostgresConnection(self._engine, self._timeout_s)
-            try:
-                with connection.transaction(None):
-                    relations = look_at_table(connection, Asker(label), self._table, label)
-                    plan = plan_rows(relations[0], find_columns_of(relations, self._table, label), self._table.ready)
-                    found = connection.rows(f"{plan.statement} LIMIT {rows}", plan.parameters)
-            finally:
-                connection.close()
-        except (SQLAlchemyError, psycopg.Error, OSError, ValueError) as error:
+            found = read_sample(self._engine, self._table, self._timeout_s, rows, render_label(self._url))
+        except (SQLAlchemyError, OSError, ValueError) as error:
             raise self._refusal(error) from None
-        return parse_sample(plan.read([*found]), filters)
+        return parse_sample(found, filters)
 
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")
