@@ -129,6 +129,13 @@ def test_outage_and_staleness_are_in_the_block() -> None:
     assert "STALE: locked" in render_status({**answer, "stale": True})
 
 
+def test_trouble_with_listening_is_in_the_block() -> None:
+    """V3: changes come with the timer only, and the status says why."""
+    answer = {"mountpoint": "/m", "listen_error": "a pooler"}
+    assert "  listening   not notified of changes, the timer finds them: a pooler" in render_status(answer)
+    assert "listening" not in render_status({**answer, "listen_error": None})
+
+
 def test_draining_mount_does_not_look_alive() -> None:
     answer = {
         "mountpoint": "/m",

@@ -8,7 +8,10 @@ from typing import Final
 
 import pytest
 
+from readyfs.doctor.finding import Verdict
+from readyfs.doctor.mounts import look_at_daemons
 from readyfs.errors import ExitCode
+from tests.doctor.subjects import make_subject
 from tests.mount.daemon import Place, mounted, partition, try_to_mount, wait_until
 from tests.postgres.database import StateDatabase
 from tests.postgres.pooler import TransactionPooler
@@ -79,6 +82,10 @@ def test_pooler_that_keeps_notifications_is_no_outage_and_told_of(place: Place, 
             assert "pooler in transaction mode" in str(status["listen_error"])
             assert status["state_error"] is None
             assert not daemon.events("listening for changes of the state")
+            found = list(look_at_daemons(make_subject(mountpoint=daemon.path, runtime_dir=place.runtime_dir)))
+            assert [(one.verdict, "is not notified of changes" in one.summary) for one in found] == [
+                (Verdict.WARNING, True)
+            ]
 
 
 def test_channel_of_a_state_that_cannot_notify_is_a_usage_error(place: Place) -> None:

@@ -144,6 +144,20 @@ def test_row_level_security_is_heeded_without_its_function(postgres: StateDataba
         assert follower.follow().rows == 41
 
 
+def test_other_right_that_is_missing_is_no_missing_function(postgres: StateDatabase) -> None:
+    """V11: it is an outage, and once it is over everything is as it was."""
+    postgres.fill(40)
+    with Follower(postgres.url(), StateTable("public.partition_state")) as follower, capture_logs() as logs:
+        follower.check(patched=False)
+        postgres.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+        with pytest.raises(StateError, match="permission denied for schema public"):
+            follower.follow()
+        postgres.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+        postgres.set_row(A)
+        follower.check(patched=True)
+    assert not [log for log in logs if log["event"] == MISSING]
+
+
 def test_server_that_is_suspended_is_no_server_without_functions(
     postgres: StateDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,11 @@ class Asker:
                 raise
             for fact in facts:
                 self._way[fact.name] = self._find_way(connection, fact, alone, parameters)
-            row = connection.row(self._fill(statement, facts), parameters)
+            try:
+                row = connection.row(self._fill(statement, facts), parameters)
+            except psycopg.Error:
+                self.start_over()  # something else is wrong, and no way was tried fairly
+                raise
         self._tell(facts)
         return row
 
