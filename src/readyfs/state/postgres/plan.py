@@ -17,8 +17,7 @@ from readyfs.state.postgres.facts import Column, Relation
 from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 
-CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
-"""The cells of a row that is read: its status was seen to be ready."""
+_CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
 _TABLE: Final = "r"
 _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
@@ -44,7 +43,7 @@ class TablePlan:
 
     def page_cells(self, leaf: Relation) -> str:
         """Return the statement for the same rows one by one, without their status."""
-        cells = ", ".join(self._text(field) for field in CELL_FIELDS)
+        cells = ", ".join(self._text(field) for field in _CELL_FIELDS)
         return f"SELECT {cells} FROM ONLY {leaf.name} WHERE ctid >= %s::tid AND ctid < %s::tid AND {self.conditions}"
 
     def addressed(self, leaf: Relation) -> str:
@@ -74,7 +73,7 @@ class TablePlan:
         return f"{self._select(leaf)} WHERE ({self._series}) IN ({keys}) AND {self.conditions}"
 
     def _select(self, leaf: Relation) -> str:
-        cells = ", ".join(_concatenate(self._text(field)) for field in CELL_FIELDS)
+        cells = ", ".join(_concatenate(self._text(field)) for field in _CELL_FIELDS)
         return f"SELECT count(*), {cells} FROM ONLY {leaf.name}"
 
     @property
