@@ -143,6 +143,13 @@ def test_baseline_that_cannot_be_written_is_in_the_block() -> None:
     assert "  baseline    cannot be written, so a restart may pass --max-retract by: No space left on device" in text
 
 
+def test_trouble_with_listening_is_in_the_block() -> None:
+    """V3: changes come with the timer only, and the status says why."""
+    answer = {"mountpoint": "/m", "listen_error": "a pooler"}
+    assert "  listening   not notified of changes, the timer finds them: a pooler" in render_status(answer)
+    assert "listening" not in render_status({**answer, "listen_error": None})
+
+
 def test_draining_mount_does_not_look_alive() -> None:
     answer = {
         "mountpoint": "/m",

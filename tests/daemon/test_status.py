@@ -85,6 +85,7 @@ def make_scene(world: World, nursery: trio.Nursery) -> Scene:
         engine_reason="as asked for",
         life=life,
         started_s=boottime_s() - 5.0,
+        listening=None,
     )
     nursery.start_soon(world.refresher.run)
     return Scene(world, engine, life, reporter)
@@ -132,6 +133,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "held_back_fingerprint": None,
         "held_back_partitions": None,
         "baseline_error": None,
+        "listen_error": None,
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,

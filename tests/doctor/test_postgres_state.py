@@ -11,6 +11,8 @@ from readyfs.doctor.examine import choose_checks
 from readyfs.doctor.finding import Finding, Verdict
 from readyfs.doctor.postgres_state import judge_server
 from readyfs.doctor.state import look_at_state
+from readyfs.state.filters import Filters
+from readyfs.state.inspect import open_inspector
 from readyfs.state.postgres.inspector import PostgresServer
 from readyfs.state.store import StateTable
 from tests.doctor.subjects import looked_at, make_subject, the, verdicts
@@ -27,6 +29,7 @@ EVERY = {
     "state-server",
     "state-role",
     "state-row-security",
+    "state-facts",
     "state-standby",
     "state-timeouts",
     "server-clock",
@@ -55,6 +58,28 @@ def test_a_role_that_may_write_is_a_warning_that_the_remedy_mends(postgres: Stat
 def test_row_security_is_a_warning(postgres: StateDatabase) -> None:
     postgres.execute("ALTER TABLE partition_state ENABLE ROW LEVEL SECURITY")
     assert looked_at(postgres.url())["state-row-security"] == "warning"
+
+
+def test_a_function_that_may_not_be_called_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
+    postgres.execute(ROW)
+    functions = "pg_current_wal_lsn(), pg_control_system(), pg_is_in_recovery(), has_table_privilege(oid, text)"
+    postgres.execute(f"REVOKE EXECUTE ON FUNCTION {functions}, row_security_active(oid) FROM PUBLIC")
+    found = named(postgres, "state-facts")
+    assert (found.verdict, "is not refused if it had more transactions" in found.summary) == (Verdict.WARNING, True)
+    others = {**looked_at(postgres.url())}
+    assert others.pop("state-facts") == "warning"
+    assert {name for name, verdict in others.items() if verdict != "ok"} == {"state-role", "state-standby"}
+    postgres.execute(found.remedy)
+    assert looked_at(postgres.url()) == dict.fromkeys(EVERY, "ok")
+
+
+def test_values_that_the_driver_cannot_hold_fail_no_check(postgres: StateDatabase) -> None:
+    """V15: the runs of the other rows are looked at."""
+    postgres.execute("ALTER TABLE partition_state ALTER COLUMN current_run_id TYPE timestamptz USING 'infinity'")
+    postgres.execute(ROW.replace("'r'", "'2024-06-02 04:05:06Z'"))
+    postgres.execute(ROW.replace("'r'", "'infinity'").replace("'c'", "'d'"))
+    inspector = open_inspector(postgres.url(), StateTable(), 5)
+    assert [one.run_id for one in inspector.sample(Filters(), 10)] == [b"2024-06-02T04:05:06.000Z"]
 
 
 def test_a_table_without_a_key_is_a_warning_that_the_remedy_mends(postgres: StateDatabase) -> None:
@@ -145,6 +170,8 @@ def test_a_sound_server_is_fine() -> None:
         ({"is_superuser": True}, "state-role", "warning"),
         ({"may": ("INSERT",)}, "state-role", "warning"),
         ({"hides_rows": True}, "state-row-security", "warning"),
+        ({"may": None}, "state-role", "note"),
+        ({"is_standby": None}, "state-standby", "note"),
         ({"is_standby": True, "replay_lag_s": 100.0}, "state-standby", "note"),
         ({"timeouts_ms": {"idle_session_timeout": 10_000}}, "state-timeouts", "warning"),
         ({"timeouts_ms": {"idle_session_timeout": 60_000}}, "state-timeouts", "ok"),

@@ -8,9 +8,13 @@ from typing import Final
 
 import pytest
 
+from readyfs.doctor.finding import Verdict
+from readyfs.doctor.mounts import look_at_daemons
 from readyfs.errors import ExitCode
+from tests.doctor.subjects import make_subject
 from tests.mount.daemon import Place, mounted, partition, try_to_mount, wait_until
 from tests.postgres.database import StateDatabase
+from tests.postgres.pooler import TransactionPooler
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs" / "operations.md"
 
@@ -61,6 +65,27 @@ def test_what_was_missed_is_made_up_for_when_the_server_is_back(
         unseen = partition(date="2024-06-02")
         own_postgres.publish(place.producer.write_run(unseen, "r1", b"new\n"))
         wait_until(daemon.of(unseen).exists, "what was committed meanwhile is seen")
+
+
+def test_pooler_that_keeps_notifications_is_no_outage_and_told_of(place: Place, postgres: StateDatabase) -> None:
+    """V3: the timer finds what changes, and log, status and doctor say why nothing else does."""
+    postgres.publish(place.producer.write_run(partition(), "r1", b"x\n"))
+    with TransactionPooler(postgres.server.port) as pooler:
+        options = ("--state", postgres.url(port=pooler.port), "--interval", "200ms", "--state-timeout", "500ms")
+        with mounted(place, *options, "--state-listen", "partition_state") as daemon:
+            wait_until(
+                lambda: bool(daemon.events("changes of the state are not notified, the timer finds them")), "it is told"
+            )
+            postgres.publish(place.producer.write_run(partition(), "r2", b"other\n"))
+            wait_until(lambda: daemon.of(partition()).read_bytes() == b"other\n", "the timer finds it")
+            status = daemon.status()
+            assert "pooler in transaction mode" in str(status["listen_error"])
+            assert status["state_error"] is None
+            assert not daemon.events("listening for changes of the state")
+            found = list(look_at_daemons(make_subject(mountpoint=daemon.path, runtime_dir=place.runtime_dir)))
+            assert [(one.verdict, "is not notified of changes" in one.summary) for one in found] == [
+                (Verdict.WARNING, True)
+            ]
 
 
 def test_channel_of_a_state_that_cannot_notify_is_a_usage_error(place: Place) -> None:

@@ -54,6 +54,13 @@ class Proxy:
         for thread in self._threads:
             thread.join()
 
+    def _asked(self, client: socket.socket) -> None:
+        """Take note that a client said something."""
+
+    def _answered(self, client: socket.socket, data: bytes) -> bytes:
+        """Return what a client is given of an answer."""
+        return data
+
     def _accept(self) -> None:
         while True:
             try:
@@ -86,6 +93,10 @@ class Proxy:
                     target.sendall(data[: max(0, limit - forwarded)])
                     self.cuts += 1
                     break
+                if limited:
+                    data = self._answered(target, data)
+                else:
+                    self._asked(source)
                 target.sendall(data)
                 forwarded += len(data)
         except OSError:

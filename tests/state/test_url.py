@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from readyfs.errors import UsageError
-from readyfs.state.url import mask_url, render_label, scrub, sqlite_path
+from readyfs.state.url import mask_url, parse_url, render_label, scrub, sqlite_path
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,21 @@ def test_driver_words_become_one_escaped_line() -> None:
         ("postgresql+psycopg://reader:hunter2@db:5433/pipeline?password=hunter2", "postgresql://db:5433/pipeline"),
         ("postgresql://reader@[::1]/pipeline", "postgresql://[::1]/pipeline"),
         ("postgresql:///pipeline", "postgresql:///pipeline"),
+        ("postgresql:///pipeline?host=/run/postgresql", "postgresql:///pipeline"),
+        ("postgresql://r:p@/pipeline?host=h1:5432&host=h2:5433", "postgresql://h1:5432,h2:5433/pipeline"),
+        ("postgresql://r:p@/pipeline?host=h1,h2&port=5432,5433", "postgresql://h1:5432,h2:5433/pipeline"),
+        ("postgresql://h1,h2/pipeline", "postgresql://h1,h2/pipeline"),
+        ("postgresql://h1,h2:5433/pipeline", "postgresql://h1:5433,h2:5433/pipeline"),
+        ("postgresql://unused/pipeline?host=h1&sslpassword=hunter2", "postgresql://h1/pipeline"),
     ],
 )
 def test_label_holds_no_user_password_or_query(url: str, label: str) -> None:
     assert render_label(sa.make_url(url)) == label
+
+
+def test_hosts_as_libpq_writes_them_are_refused_with_the_form_that_works() -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_url("postgresql://reader:hunter2@h1:5432,h2:5433/pipeline?sslmode=require")
+    message = str(refused.value)
+    assert "postgresql://reader:***@/pipeline?host=h1:5432&host=h2:5433" in message
+    assert "hunter2" not in message

@@ -21,6 +21,7 @@ def render_status(status: Mapping[str, object]) -> str:
         ("state", _state(status)),
         ("held back", _held_back(status)),
         ("baseline", _baseline(status)),
+        ("listening", _listening(status)),
         ("raw", _join(str(status.get("raw", "")), _waiting(status))),
         ("withheld", reasons or "nothing"),
         ("broken", _count(status, "broken", "partition")),
@@ -98,6 +99,11 @@ def _phase(status: Mapping[str, object]) -> tuple[str, str]:
             f"the catalog is older{old or ' than allowed'}",
         )
     return "serving", _join(_count(status, "partitions", "ready partition"), _word(status, "revision", "revision"))
+
+
+def _listening(status: Mapping[str, object]) -> str:
+    trouble = status.get("listen_error")
+    return f"not notified of changes, the timer finds them: {trouble}" if trouble else ""
 
 
 def _waiting(status: Mapping[str, object]) -> str:

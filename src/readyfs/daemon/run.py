@@ -146,7 +146,7 @@ async def _serve(
             if first is not None:
                 served = mount_with_engine(config, store.label, raw, first, freshness)
                 labels = (store.label, raw.label)
-                mount = _build(config, served, labels, loader, first, freshness, guard, wishes, on_ready)
+                mount = _build(config, served, labels, listener, loader, first, freshness, guard, wishes, on_ready)
                 if listener is not None:
                     nursery.start_soon(listener.run, mount.refresher.nudge)
                 exit_code = await mount.run()
@@ -178,6 +178,7 @@ def _build(
     config: Config,
     served: Served,
     labels: tuple[str, str],
+    listener: Listener | None,
     loader: CatalogLoader,
     first: Loaded,
     freshness: Freshness,
@@ -218,6 +219,7 @@ def _build(
         served.engine_reason,
         life,
         boottime_s(),
+        listener,
     )
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)

@@ -27,6 +27,15 @@ from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.xattrs import render_time
 
 
+class Listening(Protocol):
+    """Whether the state says by itself that it changed."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not at this moment, None if it does."""
+        ...
+
+
 class NotificationCounters(Protocol):
     """How many notifications the kernel was sent, and how many of them it refused or met a bug."""
 
@@ -57,6 +66,7 @@ class StatusReporter:
     engine_reason: str
     life: Life
     started_s: float
+    listening: Listening | None
 
     def document(self) -> dict[str, object]:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
@@ -100,6 +110,7 @@ class StatusReporter:
             "held_back_fingerprint": None if held is None else held.fingerprint,
             "held_back_partitions": None if held is None else held.partitions,
             "baseline_error": None if guard is None else guard.keeper.problem,
+            "listen_error": None if self.listening is None else self.listening.trouble,
             # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
             "refreshing_seconds": _round(self.refresher.running_s()),

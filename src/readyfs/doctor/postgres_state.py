@@ -8,6 +8,7 @@ from typing import Final
 from readyfs.doctor.finding import Finding, good, note, warning
 from readyfs.doctor.subject import Subject
 from readyfs.duration import render_duration
+from readyfs.state.postgres.functions import join_losses
 from readyfs.state.postgres.inspector import PostgresInspector, PostgresServer
 from readyfs.state.store import StateTable
 from readyfs.text import escape_text
@@ -34,7 +35,10 @@ def judge_server(server: PostgresServer, table: StateTable, interval_s: float) -
     else:
         yield good("state-server", f"PostgreSQL {escape_text(server.version)}")
     yield from _judge_role(server, table)
-    if server.is_standby:
+    yield _judge_untold(server)
+    if server.is_standby is None:
+        yield note("state-standby", "the server does not tell whether it is a primary or a standby")
+    elif server.is_standby:
         lag = server.replay_lag_s
         late = lag is not None and lag > REPLAY_LATE_S
         since = "" if lag is None else f"; the last change that it replayed is {lag:.0f} s old"
@@ -57,6 +61,8 @@ def _judge_role(server: PostgresServer, table: StateTable) -> Iterator[Finding]:
     )
     if server.is_superuser:
         yield warning("state-role", f"role {role} is a superuser, and readyfs only reads", make)
+    elif server.may is None:
+        yield note("state-role", f"the server does not tell what else role {role} may do in {table.table}")
     elif server.may:
         may = ", ".join(server.may)
         yield warning(
@@ -75,6 +81,19 @@ def _judge_role(server: PostgresServer, table: StateTable) -> Iterator[Finding]:
         )
     else:
         yield good("state-row-security", f"no row is hidden from role {role}")
+
+
+def _judge_untold(server: PostgresServer) -> Finding:
+    """Say which facts a mount asks for in vain, and what is lost with them."""
+    if not server.untold:
+        return good("state-facts", "the server tells all that readyfs asks for")
+    functions = [function for fact in server.untold for function in fact.functions]
+    return warning(
+        "state-facts",
+        f"the server does not tell all that readyfs asks for: {join_losses(server.untold)}",
+        f"GRANT EXECUTE ON FUNCTION {', '.join(functions)} TO {escape_text(server.role)};  "
+        "-- where the server has them at all",
+    )
 
 
 def _judge_timeouts(server: PostgresServer, interval_s: float) -> Iterator[Finding]:

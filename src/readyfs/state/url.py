@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote
@@ -24,6 +25,10 @@ _PASSWORD: Final = re.compile(r"(://[^/?#:@]*:).*(@)", re.DOTALL)
 _SECRET_PAIR: Final = re.compile(
     r"\b(\w*(?:pass|pwd|secret|token|credential)\w*\s*=\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&;,'\"]+)", re.IGNORECASE
 )
+_SEVERAL_HOSTS: Final = re.compile(
+    r"(?P<before>postgres[^:]*://(?:[^@/]*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<after>/[^?]*)?"
+)
+"""The form of libpq's own URLs."""
 _SQLITE_PARAMETERS: Final = frozenset({"uri", "mode", "cache", "immutable", "nolock", "timeout", "check_same_thread"})
 _SQLITE_DRIVERS: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 
@@ -38,6 +43,13 @@ def parse_url(url: str) -> sa.URL:
     try:
         return sa.make_url(url)
     except (ArgumentError, ValueError) as error:
+        several = _SEVERAL_HOSTS.match(mask_url(url))
+        if several is not None:
+            hosts = "&".join(f"host={host}" for host in several["hosts"].split(","))
+            raise UsageError(
+                f"state URL {mask_url(url)}: several hosts with ports are not written there",
+                f"write {several['before']}{several['after'] or '/DATABASE'}?{hosts}",
+            ) from error
         raise UsageError(
             f"state URL {mask_url(url)} cannot be parsed", "write DIALECT://USER:PASSWORD@HOST/DATABASE, or a path"
         ) from error
@@ -92,12 +104,25 @@ def scrub(text: str, url: sa.URL) -> str:
 
 
 def render_label(url: sa.URL) -> str:
-    """Return dialect, host and database: a name that is safe in logs and in the mount table."""
-    host = url.host or ""
-    if ":" in host:
-        host = f"[{host}]"
-    port = f":{url.port}" if url.port else ""
-    return escape_text(f"{url.get_backend_name()}://{host}{port}/{url.database or ''}")
+    """Return dialect, hosts and database: a name that is safe in logs and in the mount table."""
+    hosts = ",".join(f"{host}:{port}" if port else host for host, port in _hosts(url))
+    return escape_text(f"{url.get_backend_name()}://{hosts}/{url.database or ''}")
+
+
+def _hosts(url: sa.URL) -> Iterator[tuple[str, str]]:
+    """Yield hosts with their ports; a query names them in place of what stands before it, as `host:port` or apart."""
+    query = url.normalized_query
+    named = [host for value in query.get("host", ()) for host in value.split(",")] or (url.host or "").split(",")
+    ports = [port for value in query.get("port", ()) for port in value.split(",")] or [str(url.port or "")]
+    for number, host in enumerate(named):
+        port = ports[number] if number < len(ports) else ports[0]
+        if host.startswith("/"):
+            host = ""  # the directory of a socket, which is this machine's
+        elif host.count(":") == 1:
+            host, _, port = host.partition(":")
+        elif ":" in host and not host.startswith("["):
+            host = f"[{host}]"
+        yield host, port
 
 
 def _secrets(url: sa.URL) -> list[str]:

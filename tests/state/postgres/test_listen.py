@@ -15,6 +15,7 @@ from readyfs.state.postgres import listen
 from readyfs.state.postgres.listen import Listener
 from tests.descriptors import open_descriptors
 from tests.postgres.database import READER_PASSWORD, StateDatabase
+from tests.postgres.pooler import TransactionPooler
 from tests.postgres.proxy import Proxy
 
 LISTENING = "listening for changes of the state"
@@ -155,13 +156,35 @@ async def test_replica_is_told_of_and_waited_for(own_postgres: StateDatabase) ->
         assert "during recovery" in logs[0]["cause"]
 
 
+async def test_pooler_that_keeps_notifications_is_told_of(postgres: StateDatabase) -> None:
+    """V3: it takes LISTEN without a word, and nothing is heard; in session mode all is well, which is tried again."""
+    heard = Heard()
+    with capture_logs() as logs, TransactionPooler(postgres.server.port) as pooler:
+        listener = Listener(postgres.url(port=pooler.port), "changes", 0.3)
+        assert "yet" in str(listener.trouble)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.run, heard)
+            await wait_until(lambda: bool(logs))
+            assert "pooler in transaction mode" in str(listener.trouble)
+            assert heard.count == 0
+            pooler.is_passing = True
+            await heard.wait_for(1)
+            assert listener.trouble is None
+            postgres.execute("NOTIFY changes")
+            await heard.wait_for(2)
+            nursery.cancel_scope.cancel()
+    assert [entry["event"] for entry in logs] == [LOST, LISTENING]
+    assert "did not arrive" in logs[0]["cause"]
+    await wait_until(lambda: postgres.sessions() == [])
+
+
 async def test_many_losses_leak_nothing(postgres: StateDatabase) -> None:
     with Proxy(postgres.server.port) as proxy:
         async with listening(postgres.url(port=proxy.port)) as heard:
             proxy.cut()
             await heard.wait_for(2)
             before, threads = len(open_descriptors()), threading.active_count()
-            for cycle in range(100):
+            for cycle in range(50):  # two connections each
                 proxy.cut()
                 await heard.wait_for(3 + cycle)
             await wait_until(lambda: len(postgres.sessions()) == 1)

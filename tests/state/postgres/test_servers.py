@@ -136,6 +136,30 @@ def test_other_server_behind_the_same_name_is_read_anew(primary: StateDatabase, 
         other.drop()
 
 
+def test_other_server_that_does_not_say_who_it_is_is_refused_if_it_is_behind(
+    primary: StateDatabase, postgres: StateDatabase
+) -> None:
+    """V3: what cannot be known has its worst value, so that time does not go back."""
+    other = StateDatabase.create(postgres.server, primary.name)
+    try:
+        other.fill(ROWS)
+        for number in range(50):
+            other.set_row(A, run_id=f"r{number}")
+        for database in (primary, other):
+            database.execute("REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_current_wal_lsn() FROM PUBLIC")
+        with Proxy(other.server.port) as proxy, reading(other, proxy.port) as store:
+            assert run_of(content_of(store.load()), A) == b"r49"
+            proxy.target_port = primary.server.port
+            proxy.cut()
+            with pytest.raises(StateError, match="is behind what was served"):
+                follow_again(store, primary)
+            proxy.target_port = other.server.port
+            proxy.cut()
+            assert run_of(follow_again(store, other), A) == b"r49"
+    finally:
+        other.drop()
+
+
 def test_prepared_transaction_is_found_when_it_commits(postgres_template: PostgresServer) -> None:
     """V3: it outlives its session, and a restart of the server."""
     with postgres_template.copy(max_prepared_transactions="5") as server:

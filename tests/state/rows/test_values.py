@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from readyfs.partition import NOT_SET, render_date
 from readyfs.state.rows.values import (
     BadValueError,
+    OddCell,
     parse_id,
     parse_logical_date,
     parse_record_count,
     parse_schema_version,
+    parse_truth,
     parse_updated_at,
+    quote_value,
     show_value,
 )
 from tests.state.state_files import UPDATED, UPDATED_NS
@@ -164,6 +167,31 @@ def test_updated_at_is_utc_nanoseconds(value: object, expected: int) -> None:
     assert parse_updated_at(value) == expected
 
 
+def test_odd_cell_is_refused_with_what_it_is_and_shown_by_its_text() -> None:
+    cell = OddCell("an array", b"{a,\n}")
+    for parse, meaning in ((parse_id, "an identifier"), (parse_logical_date, "a date"), (parse_updated_at, "a time")):
+        with pytest.raises(BadValueError, match=f"^is an array, not {meaning}$"):
+            parse(cell)
+    assert quote_value(cell) == r"'{a,\n}'"
+
+
+@pytest.mark.parametrize(
+    ("word", "truth"),
+    [
+        ("true", True),
+        ("T", True),
+        ("on", True),
+        ("1", True),
+        ("No", False),
+        ("0", False),
+        ("success", None),
+        ("", None),
+    ],
+)
+def test_word_says_what_a_boolean_is_or_nothing(word: str, truth: bool | None) -> None:
+    assert parse_truth(word) is truth
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -190,6 +218,10 @@ def test_updated_at_that_is_no_time_is_refused(value: object) -> None:
         b"1969-12-31T23:59:59Z",
         b"1900-01-01",
         b"-infinity",
+        b"0044-03-15 BC",
+        b"0044-03-15 04:05:06.789+00 BC",
+        b"-5",
+        b"-0.5",
         datetime.datetime(1, 1, 1, tzinfo=EAST),
         -1,
         -0.5,

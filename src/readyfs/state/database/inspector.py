@@ -119,7 +119,10 @@ class DatabaseInspector:
                 transaction.rollback()
         except (SQLAlchemyError, OSError, ValueError) as error:
             # No chain: a driver's traceback may show the URL.
-            words = scrub(str(getattr(error, "orig", None) or error), self._url) or type(error).__name__
-            raise StateError(
-                f"state store {render_label(self._url)} cannot be looked at: {words}", "check server, URL and rights"
-            ) from None
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: Exception) -> StateError:
+        words = scrub(str(getattr(error, "orig", None) or error), self._url) or type(error).__name__
+        return StateError(
+            f"state store {render_label(self._url)} cannot be looked at: {words}", "check server, URL and rights"
+        )

@@ -45,7 +45,7 @@ def read_changes(
         raise CannotPatchError("rows of the table are not told apart by a key, or filters leave some out")
     if was.server != now.server or was.signature != now.signature:
         raise CannotPatchError("server, table or columns are not those of the last load")
-    horizon = now.snapshot.horizon_since(was.snapshot)
+    horizon = now.horizon_since(was)
     if horizon is None:
         raise CannotPatchError("too many transactions lie between")
     total, addresses = _find_changed(connection, plan, horizon, known.rows)

@@ -6,15 +6,17 @@ Kept open between loads, because logging in costs more than asking whether anyth
 from __future__ import annotations
 
 import math
+import select
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import errors
+from psycopg import errors, pq
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 
@@ -23,6 +25,11 @@ from readyfs.state.rows.parser import Row
 
 GRACE_S: Final = 2.0
 """So much longer than the server is given for a statement is its answer waited for."""
+
+_OF_THE_SERVER: Final = ("08", "25", "40", "53", "55P03", "57")
+"""Errors that say nothing of a statement (SQLSTATE): connection, transaction, resources, locks, time limits."""
+_SAVEPOINT: Final = "SAVEPOINT start"
+_UNDO: Final = "ROLLBACK TO SAVEPOINT start"
 
 
 class _AsBytes(Loader):
@@ -62,6 +69,20 @@ class PostgresConnection:
         """Whether the connection can do nothing any more."""
         return self._connection.closed or self._connection.broken
 
+    def look(self, statement: str) -> tuple[bytes | None, ...]:
+        """Return the only row of a statement that has a read-only transaction of its own, cells as they were sent.
+
+        All of it is one message to the server and one back: nothing that is asked again and again should cost more.
+        """
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {self._limit_ms}"
+        try:
+            results = self._exchange(f"{begin}; {statement}; ROLLBACK")
+        except psycopg.Error:
+            self._roll_back()
+            raise
+        (result,) = (one for one in results if one.status == pq.ExecStatus.TUPLES_OK)
+        return tuple(result.get_value(0, number) for number in range(result.nfields))
+
     @contextmanager
     def transaction(self, table: str | None) -> Iterator[None]:
         """Begin a read-only transaction of one snapshot, and roll it back in the end.
@@ -70,37 +91,48 @@ class PostgresConnection:
         the snapshot is taken: what TRUNCATE and ALTER TABLE leave looks empty to an older snapshot (PostgreSQL
         documentation, section 13.6).
         """
-        limit_ms = math.ceil(self._timeout_s * 1000)
         begin = (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-            f"SET LOCAL statement_timeout = {limit_ms}; SET LOCAL lock_timeout = {max(limit_ms - 100, 1)}; "
+            f"SET LOCAL statement_timeout = {self._limit_ms}; SET LOCAL lock_timeout = {max(self._limit_ms - 100, 1)}; "
             # Compiling takes longer than any of these statements.
-            "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL jit = off"
+            "SET LOCAL jit = off; "
+            # How values are written, whatever the role or the database has set.
+            "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; "
+            "SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; "
+            # What a database in SQL_ASCII holds is not known to be text of any encoding, and is not checked for it.
+            f"SET LOCAL client_encoding = '{self._encoding}'; {_SAVEPOINT}"
         )
-        # What a database in SQL_ASCII holds is not known to be text of any encoding, and is not checked for it.
-        begin += f"; SET LOCAL client_encoding = '{self._encoding}'"
         try:
-            self._run(begin)
-            if table is not None:
-                self._lock(table)
+            if table is None:
+                self._run(begin)
+            else:
+                self._begin_locked(begin, table)
             yield
         finally:
-            # A connection that broke has ended its transaction.
+            self._roll_back()
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Undo what a statement that fails in the body did to the transaction, and let its error pass."""
+        try:
+            yield
+        except psycopg.Error:
             if not self.is_broken:
-                self._run("ROLLBACK")
+                self._run(_UNDO)
+            raise
 
-    def rows(self, statement: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return all rows of a statement; text comes as bytes."""
+    def rows(self, statement: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """Return all rows of a statement, in which `%` is doubled if there are parameters; text comes as bytes."""
         with self._limited():
-            return self._connection.execute(statement.encode(), parameters or None).fetchall()
+            return self._connection.execute(statement.encode(), parameters).fetchall()
 
-    def row(self, statement: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
+    def row(self, statement: str, parameters: Sequence[object] | None = None) -> tuple[Any, ...]:
         """Return the only row of a statement."""
         (row,) = self.rows(statement, parameters)
         return row
 
     @contextmanager
-    def stream(self, statement: str, parameters: Mapping[str, object]) -> Iterator[Cursor]:
+    def stream(self, statement: str, parameters: Sequence[object]) -> Iterator[Cursor]:
         """Run a statement whose rows the server hands over as they are asked for."""
         cursor = self._connection.cursor("rows")
         try:
@@ -116,17 +148,61 @@ class PostgresConnection:
         """Close the connection, broken or not."""
         self._pooled.invalidate()
 
-    def _lock(self, table: str) -> None:
-        self._run("SAVEPOINT start")
+    @property
+    def _limit_ms(self) -> int:
+        return math.ceil(self._timeout_s * 1000)
+
+    def _begin_locked(self, begin: str, table: str) -> None:
         try:
-            self._run(f"LOCK TABLE {quote_table(table)} IN ACCESS SHARE MODE")
+            # The second savepoint is the one that `attempt` returns to: going back to the first would free the lock.
+            self._run(f"{begin}; LOCK TABLE {quote_table(table)} IN ACCESS SHARE MODE; {_SAVEPOINT}")
         except (errors.WrongObjectType, errors.UndefinedTable, errors.InsufficientPrivilege):
             # A view, which is not read in chunks, or something that the next statements explain better.
-            self._run("ROLLBACK TO SAVEPOINT start")
+            self._run(_UNDO)
+
+    def _roll_back(self) -> None:
+        # A connection that broke has ended its transaction.
+        if not self.is_broken:
+            self._run("ROLLBACK")
 
     def _run(self, statements: str) -> None:
-        with self._limited():
-            self._connection.execute(statements.encode())
+        self._exchange(statements)
+
+    def _exchange(self, statements: str) -> list[pq.abc.PGresult]:
+        """Send statements in one message, and return the results of all; raise the error of the first that fails.
+
+        Waits on the socket itself, so that a server which is suspended and heeds no time limit is given up without a
+        thread that watches.
+        """
+        line = self._connection.pgconn
+        deadline = time.monotonic() + self._timeout_s + GRACE_S
+        results: list[pq.abc.PGresult] = []
+        try:
+            line.send_query(statements.encode())
+            while line.flush():
+                self._wait(select.POLLIN | select.POLLOUT, deadline)
+            while True:
+                while line.is_busy():
+                    self._wait(select.POLLIN, deadline)
+                result = line.get_result()
+                if result is None:
+                    break
+                results.append(result)
+        except psycopg.Error:
+            line.finish()
+            raise
+        for result in results:
+            if result.status not in (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK):
+                raise errors.error_from_result(result, encoding="utf-8")
+        return results
+
+    def _wait(self, events: int, deadline: float) -> None:
+        line = self._connection.pgconn
+        poll = select.poll()
+        poll.register(line.socket, events)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise errors.OperationalError(f"the server gave no answer for {self._timeout_s + GRACE_S:g} s")
+        line.consume_input()
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -153,6 +229,11 @@ class _LimitedCursor:
     def fetchmany(self, size: int, /) -> Sequence[Row]:
         with self._limited():
             return self._cursor.fetchmany(size)
+
+
+def is_of_statement(error: psycopg.Error) -> bool:
+    """Tell whether an error is the statement's own, so that another statement may well succeed."""
+    return error.sqlstate is not None and not error.sqlstate.startswith(_OF_THE_SERVER)
 
 
 def quote_table(table: str) -> str:

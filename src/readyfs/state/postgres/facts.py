@@ -9,22 +9,12 @@ from typing import Any, Final
 import orjson
 
 from readyfs.errors import StateError
+from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.connection import PostgresConnection, quote_table
+from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS
 from readyfs.state.postgres.snapshot import Snapshot
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, missing_table
-
-_SERVER_SQL: Final = """
-SELECT pg_current_snapshot()::text,
-    pg_is_in_recovery(),
-    extract(epoch FROM pg_postmaster_start_time())::text,
-    (SELECT oid FROM pg_database WHERE datname = current_database())::text,
-    CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
-        THEN (SELECT system_identifier FROM pg_control_system())::text END,
-    CASE WHEN pg_is_in_recovery() THEN NULL ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END,
-    CASE WHEN pg_is_in_recovery() THEN NULL ELSE (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::text END
-"""
-"""A timeline is the first eight hexadecimal digits of the name of the file that is written to (pg_walfile_name)."""
 
 _TABLE_SQL: Final = """
 WITH RECURSIVE tree(relation) AS (
@@ -32,19 +22,23 @@ WITH RECURSIVE tree(relation) AS (
     UNION
     SELECT inhrelid FROM pg_inherits i JOIN tree ON inhparent = relation
     WHERE to_jsonb(i) ->> 'inhdetachpending' IS DISTINCT FROM 'true'
+), domains(type, base) AS (
+    SELECT oid, typbasetype FROM pg_type WHERE typtype = 'd'
+    UNION ALL
+    SELECT d.type, t.typbasetype FROM domains d JOIN pg_type t ON t.oid = d.base WHERE t.typtype = 'd'
 )
 SELECT json_agg(json_build_object(
-    'oid', c.oid::text, 'kind', c.relkind, 'name', c.oid::regclass::text,
-    'file', pg_relation_filenode(c.oid)::text,
-    'pages', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
-    'guarded', row_security_active(c.oid),
-    'readable', has_table_privilege(c.oid, 'SELECT'),
+    'oid', c.oid::text, 'kind', c.relkind, 'name', c.oid::regclass::text, 'file', c.relfilenode::text,
+    'pages', {pages}, 'guarded', {guarded}, 'readable', {readable},
     'heap', c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap'),
     'columns', (SELECT json_agg(json_build_array(
-            attname, attnum, quote_ident(attname), t.typname, t.typtype,
+            attname, attnum, quote_ident(attname), t.typname, t.typtype, t.typcategory,
+            t.typnamespace = 'pg_catalog'::regnamespace,
             (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
         ) ORDER BY attnum)
-        FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+        FROM pg_attribute
+        LEFT JOIN (domains JOIN pg_type b ON b.oid = domains.base AND b.typtype <> 'd') ON domains.type = atttypid
+        JOIN pg_type t ON t.oid = coalesce(domains.base, atttypid)
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped),
     'keys', (SELECT json_agg(indkey::text) FROM pg_index
         WHERE indrelid = c.oid AND indisunique AND indisvalid AND indimmediate
@@ -54,8 +48,10 @@ FROM tree JOIN pg_class c ON c.oid = relation
 """
 """The table and whatever inherits from it, partitions included; `ONLY` is what keeps these apart.
 
-A partition whose detaching has begun is none any more (pg_inherits.inhdetachpending, from PostgreSQL 14 on).
+A partition whose detaching has begun is none any more (pg_inherits.inhdetachpending, from PostgreSQL 14 on). A domain
+counts as the type that it is made from.
 """
+_TABLE_FACT_SQL: Final = "SELECT {fact} FROM pg_class c WHERE c.oid IN (to_regclass(%s), to_regclass(%s))"
 _TABLES_SQL: Final = """
 SELECT oid::regclass::text FROM pg_class
 WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace NOT IN (
@@ -67,27 +63,31 @@ WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relnamespace NOT IN (
 class Server:
     """Which server answers: cluster, history (timeline), database, and since when it runs; None where not known."""
 
-    is_standby: bool
-    started: str
-    database: str
+    is_standby: bool | None
+    started: str | None
+    database: str | None
     cluster: str | None
     timeline: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: number, quoted name, name and kind of its type (pg_type), and the words if that is an enum."""
+    """One column: number, quoted name, name, kind and category of its type (pg_type), and the words if that is an enum.
+
+    A type that PostgreSQL does not bring has a dot before its name.
+    """
 
     number: int
     quoted: str
     type_name: str
     type_kind: str
+    type_category: str
     words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One table: `file` changes whenever it is written anew; `pages` of it hold rows.
+    """One table: `file` changes whenever it is written anew; `pages` of it hold rows, None if the server does not say.
 
     Row level security may be what makes it `is_guarded`; `is_heap` says that PostgreSQL's own storage holds it.
     """
@@ -95,8 +95,8 @@ class Relation:
     oid: str
     kind: str
     name: str
-    file: str | None
-    pages: int
+    file: str
+    pages: int | None
     is_guarded: bool
     is_readable: bool
     is_heap: bool
@@ -119,32 +119,70 @@ class Moment:
     """
 
     server: Server
-    snapshot: Snapshot
+    snapshot: Snapshot | None
     flushed: int | None
     signature: tuple[object, ...] = ()
 
     @property
+    def tells_changes(self) -> bool:
+        """Whether row versions can be compared with this moment's: by its snapshot, unless numbers are used twice.
+
+        A server that crashed may give numbers of transactions that it lost to others, and its start tells of that.
+        """
+        return self.snapshot is not None and self.server.started is not None
+
+    @property
     def token(self) -> Hashable | None:
-        """What is the same only while the same transactions are seen; None if the snapshot cannot tell."""
-        if self.server.is_standby and self.snapshot.xmin != self.snapshot.xmax:
+        """What is the same only while the same transactions are seen; None if the server cannot tell."""
+        if self.snapshot is None or not self.tells_changes:
+            return None
+        if self.server.is_standby is not False and self.snapshot.xmin != self.snapshot.xmax:
             return None  # a standby does not say which transactions between the two are in progress
         return self.server, self.snapshot
 
+    def lags_behind(self, earlier: Moment) -> bool:
+        """Tell whether transactions are missing that were seen at an earlier moment of the same server."""
+        if self.snapshot is None or earlier.snapshot is None:
+            return False
+        return self.snapshot.lags_behind(earlier.snapshot)
 
-def look_at_server(connection: PostgresConnection) -> Moment:
+    def horizon_since(self, earlier: Moment) -> int | None:
+        """Return the lowest transaction that may have written what only this moment sees; None if that cannot be told.
+
+        See `Snapshot.horizon_since`.
+        """
+        if self.snapshot is None or earlier.snapshot is None:
+            return None
+        return self.snapshot.horizon_since(earlier.snapshot)
+
+
+def look_at_server(connection: PostgresConnection, asker: Asker) -> Moment:
     """Return which server answers, and the snapshot of the open transaction."""
-    snapshot, is_standby, *texts = connection.row(_SERVER_SQL)
-    started, database, cluster, timeline, flushed = (None if text is None else text.decode() for text in texts)
+    names = ", ".join(f"{{{fact.name}}}" for fact in SERVER_FACTS)
+    return _moment(asker.ask(connection, SERVER_FACTS, f"SELECT {names}", "SELECT {fact}"))
+
+
+def glance_at_server(connection: PostgresConnection, asker: Asker) -> Moment | None:
+    """Return the same by a transaction of its own, as cheaply as can be; None if `look_at_server` has to be asked."""
+    found = asker.look(connection, SERVER_FACTS)
+    return None if found is None else _moment(found)
+
+
+def _moment(cells: Sequence[bytes | None]) -> Moment:
+    snapshot, standby, started, database, cluster, timeline, flushed = (
+        None if cell is None else cell.decode() for cell in cells
+    )
     return Moment(
-        Server(is_standby, started or "", database or "", cluster, timeline),
-        Snapshot.parse(snapshot.decode()),
+        Server(None if standby is None else standby in ("t", "true"), started, database, cluster, timeline),
+        None if snapshot is None else Snapshot.parse(snapshot),
         None if flushed is None else int(flushed),
     )
 
 
-def look_at_table(connection: PostgresConnection, table: StateTable, label: str) -> tuple[Relation, ...]:
+def look_at_table(connection: PostgresConnection, asker: Asker, table: StateTable, label: str) -> tuple[Relation, ...]:
     """Return the table and all that inherits from it, itself first; raise `StateError` if there is none."""
-    (text,) = connection.row(_TABLE_SQL, (quote_table(table.table),) * 2)
+    parameters = (quote_table(table.table),) * 2
+    (text,) = asker.ask(connection, TABLE_FACTS, _TABLE_SQL, _TABLE_FACT_SQL, parameters)
     if text is None:
         names = [name.decode("utf-8", "replace") for (name,) in connection.rows(_TABLES_SQL)]
         raise missing_table(table, label, names)
@@ -160,8 +198,8 @@ def look_at_table(connection: PostgresConnection, table: StateTable, label: str)
             one["readable"],
             bool(one["heap"]),
             {
-                name: Column(number, _escape(quoted), type_name, kind, tuple(words or ()))
-                for name, number, quoted, type_name, kind, words in one["columns"] or ()
+                name: Column(number, _escape(quoted), "." * (not ours) + type_name, kind, category, tuple(words or ()))
+                for name, number, quoted, type_name, kind, category, ours, words in one["columns"] or ()
             },
             tuple(frozenset(map(int, key.split())) for key in one["keys"] or ()),
         )

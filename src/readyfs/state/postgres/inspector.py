@@ -10,9 +10,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedIndex
+from sqlalchemy.exc import SQLAlchemyError
 
+from readyfs.partition import Partition
 from readyfs.state.database.inspector import DatabaseInspector
+from readyfs.state.filters import Filters
+from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS, Fact
+from readyfs.state.rows.sample import parse_sample
 from readyfs.state.store import StateTable
+from readyfs.state.url import render_label
 
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "TRUNCATE")
 _TIMEOUTS: Final = (
@@ -27,20 +33,22 @@ _TIMEOUTS: Final = (
 class PostgresServer:
     """What a PostgreSQL server says of itself and of our role; times in ms or s, None where the server has none.
 
-    `clock_ahead_s` is how far its clock is ahead of ours, known to within `round_trip_s`.
+    `clock_ahead_s` is how far its clock is ahead of ours, known to within `round_trip_s`. `untold` are facts that a
+    mount would ask for in vain. What is None here is what the server would not tell.
     """
 
     version: str
     version_number: int
     role: str
     is_superuser: bool
-    may: tuple[str, ...]
+    may: tuple[str, ...] | None
     hides_rows: bool
-    is_standby: bool
+    is_standby: bool | None
     replay_lag_s: float | None
     timeouts_ms: Mapping[str, int]
     clock_ahead_s: float
     round_trip_s: float
+    untold: tuple[Fact, ...] = ()
 
 
 class PostgresInspector(DatabaseInspector):
@@ -57,25 +65,60 @@ class PostgresInspector(DatabaseInspector):
             def ask(sql: str) -> Any:
                 return connection.execute(sa.text(sql), {"name": self._quoted_name()}).scalar()
 
+            def try_to_ask(*ways: str) -> tuple[bool, Any]:
+                """Tell whether one of several ways to ask works, and the answer."""
+                for way in ways:
+                    try:
+                        with connection.begin_nested():
+                            return True, ask(way)
+                    except SQLAlchemyError:
+                        if connection.invalidated:
+                            raise
+                return False, None
+
             before_s = time.time()
             theirs_s = float(ask("SELECT extract(epoch FROM clock_timestamp())"))
             after_s = time.time()
             timeouts = {name: ask(f"SELECT setting FROM pg_settings WHERE name = '{name}'") for name in _TIMEOUTS}
-            is_standby = bool(ask("SELECT pg_is_in_recovery()"))
-            lag = ask("SELECT extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())")
+            _, is_standby = try_to_ask("SELECT pg_is_in_recovery()")
+            _, lag = try_to_ask("SELECT extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())")
+            of_table = "FROM pg_class c WHERE c.oid = to_regclass(:name)"
+            _, hides_rows = try_to_ask(
+                "SELECT row_security_active(to_regclass(:name))", f"SELECT relrowsecurity {of_table}"
+            )
+            rights = {word: try_to_ask(f"SELECT has_table_privilege(to_regclass(:name), '{word}')") for word in _WRITES}
+            asked = [(fact, "") for fact in SERVER_FACTS] + [(fact, of_table) for fact in TABLE_FACTS]
             return PostgresServer(
                 version=str(ask("SHOW server_version")),
                 version_number=int(ask("SHOW server_version_num")),
                 role=str(ask("SELECT current_user")),
                 is_superuser=bool(ask("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")),
-                may=tuple(word for word in _WRITES if ask(f"SELECT has_table_privilege(to_regclass(:name), '{word}')")),
-                hides_rows=bool(ask("SELECT row_security_active(to_regclass(:name))")),
+                may=tuple(word for word, (_, may) in rights.items() if may)
+                if all(told for told, _ in rights.values())
+                else None,
+                hides_rows=bool(hides_rows),
                 is_standby=is_standby,
                 replay_lag_s=float(lag) if is_standby and lag is not None else None,
                 timeouts_ms={name: int(value) for name, value in timeouts.items() if value is not None},
                 clock_ahead_s=theirs_s - (before_s + after_s) / 2,
                 round_trip_s=after_s - before_s,
+                untold=tuple(
+                    fact for fact, where in asked if not try_to_ask(*(f"SELECT {way} {where}" for way in fact.ways))[0]
+                ),
             )
+
+    def sample(self, filters: Filters, rows: int) -> list[Partition]:
+        """See `StateInspector`; read as a mount reads a view, so that no value fails the others."""
+        if self._engine.driver != "psycopg":
+            return super().sample(filters, rows)
+        # Only now: the driver is an extra.
+        from readyfs.state.postgres.sample import read_sample
+
+        try:
+            found = read_sample(self._engine, self._table, self._timeout_s, rows, render_label(self._url))
+        except (SQLAlchemyError, OSError, ValueError) as error:
+            raise self._refusal(error) from None
+        return parse_sample(found, filters)
 
     def _begin(self, connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")

@@ -2,14 +2,17 @@
 
 A notification asks for an ordinary refresh and carries nothing else: what it says is not believed, and one that is
 lost costs no more than the rest of an interval (V3). So its connection is no part of the state store's, and losing it
-is no outage (V11): it is logged once and made again, with pauses that grow. One task of the daemon's loop owns
-everything here; only the connecting happens on a worker thread.
+is no outage (V11): it is logged once and made again, with pauses that grow. That notifications arrive is proven at
+first: one is sent to ourselves, on a second connection, as a producer would. A pooler that gives each transaction
+another session of the server passes on LISTEN and keeps what comes of it. One task of the daemon's loop owns everything
+here; only the connecting happens on a worker thread.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -33,6 +36,8 @@ BURST_S: Final = 0.2
 FIRST_PAUSE_S: Final = 1.0
 MAX_PAUSE_S: Final = 60.0
 JITTER: Final = 0.2
+PROOF_S: Final = 5.0
+"""A notification to ourselves that has not arrived after this, or the time limit if that is less, never will."""
 MAX_NAME_BYTES: Final = 63
 """PostgreSQL cuts longer names (NAMEDATALEN), and then nobody knows who meant whom."""
 
@@ -57,6 +62,12 @@ class Listener:
         self._channel = channel
         self._timeout_s = timeout_s
         self._jitter = jitter
+        self._trouble: str | None = "not connected yet"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why changes are not notified at this moment, None if they are."""
+        return self._trouble
 
     async def run(self, on_change: Callable[[], None]) -> None:
         """Listen until cancelled, through any number of lost connections.
@@ -69,11 +80,13 @@ class Listener:
             began = trio.current_time()
             try:
                 async with self._connection() as connection:
-                    await self._subscribe(connection)
+                    await self._command(connection, "LISTEN", self._channel)
+                    await self._prove(connection)
                     log.info("listening for changes of the state", channel=self._channel)
-                    is_known_lost = False
+                    is_known_lost, self._trouble = False, None
                     await self._pass_on(connection, on_change)
             except _LostError as error:
+                self._trouble = str(error)
                 if not is_known_lost:
                     log.warning("changes of the state are not notified, the timer finds them", cause=str(error))
                 is_known_lost = True
@@ -113,15 +126,36 @@ class Listener:
         limits = {"connect_timeout": seconds, "application_name": _APPLICATION, **_KEEPALIVE}
         return {**limits, **given, "autocommit": True}
 
-    async def _subscribe(self, connection: psycopg.Connection[Any]) -> None:
-        """Say LISTEN and wait for the answer.
+    async def _prove(self, connection: psycopg.Connection[Any]) -> None:
+        """Send a notification to ourselves, on a channel that is nobody else's, and wait until it has arrived."""
+        channel = f"readyfs_{secrets.token_hex(12)}"
+        await self._command(connection, "LISTEN", channel)
+        async with self._connection() as sender:
+            await self._command(sender, "NOTIFY", channel)
+        limit_s = min(self._timeout_s, PROOF_S)
+        with trio.move_on_after(limit_s) as waiting:
+            while True:
+                notification = connection.pgconn.notifies()
+                if notification is None:
+                    await self._receive(connection)
+                elif notification.relname == channel.encode():
+                    break  # what else has come is made up for by the first refresh
+        if waiting.cancelled_caught:
+            raise _LostError(
+                f"a notification to ourselves did not arrive within {limit_s:g} s: a pooler in transaction mode keeps "
+                "them; give --state the server itself, or a pool in session mode"
+            )
+        await self._command(connection, "UNLISTEN", channel)
+
+    async def _command(self, connection: psycopg.Connection[Any], word: str, channel: str) -> None:
+        """Send LISTEN, UNLISTEN or NOTIFY and wait for the answer.
 
         The server may stop answering at any moment, and a thread that waits for it could not be ended: so this and all
         that follows waits on the socket instead.
         """
         from psycopg import pq, sql
 
-        command = sql.SQL("LISTEN {}").format(sql.Identifier(self._channel))
+        command = sql.SQL("{} {}").format(sql.SQL(word), sql.Identifier(channel))
         connection.pgconn.send_query(command.as_bytes(connection))
         with trio.move_on_after(self._timeout_s) as waiting:
             while True:
@@ -132,7 +166,7 @@ class Listener:
                 elif result.status != pq.ExecStatus.COMMAND_OK:
                     raise _LostError(scrub(result.get_error_message(), self._url))
         if waiting.cancelled_caught:
-            raise _LostError(f"no answer to LISTEN for {self._timeout_s:g} s")
+            raise _LostError(f"no answer to {word} for {self._timeout_s:g} s")
 
     async def _pass_on(self, connection: psycopg.Connection[Any], on_change: Callable[[], None]) -> NoReturn:
         """Ask for a refresh now, for what was missed, and at each notification."""

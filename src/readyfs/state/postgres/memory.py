@@ -52,7 +52,7 @@ class PostgresMemory:
         parser = RowParser(ready, vocabulary, odd_rows_kept=MANY_ODD_ROWS + 1)
         total = 0
         for leaf in plan.leaves:
-            for page in range(0, leaf.pages, PAGES):
+            for page in range(0, leaf.pages or 0, PAGES):
                 where = (f"({page},0)", f"({page + PAGES},0)", *plan.parameters)
                 row = connection.row(plan.pages(leaf), where)
                 total += row[0]

@@ -12,6 +12,7 @@ from typing import Final
 
 from readyfs.partition import render_date
 from readyfs.state.filters import Filters
+from readyfs.state.postgres.cells import is_plain, render_compact, render_ready, render_text
 from readyfs.state.postgres.facts import Column, Relation
 from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
@@ -20,11 +21,6 @@ _CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
 _TABLE: Final = "r"
 _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
-_TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", "int8", "uuid"})
-TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
-_EPOCH: Final = "1970-01-01T00:00:00Z"
-_FAR: Final = "2200-01-01"
-_COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ class TablePlan:
 
     def _text(self, field: str) -> str:
         column = self.columns[field]
-        return "NULL::text" if column is None else _render(field, column)
+        return "NULL::text" if column is None else render_compact(field, column)
 
 
 def plan_table(
@@ -101,10 +97,10 @@ def plan_table(
     if any(one.kind not in (_TABLE, _PARTITIONED) or not one.is_readable for one in relations):
         return None
     # Rules of row level security may say anything, and those of a parent do not hold for its children by themselves.
-    if any(one.is_guarded for one in relations) or not all(leaf.is_heap for leaf in leaves):
+    if any(one.is_guarded for one in relations) or not all(leaf.is_heap and leaf.pages is not None for leaf in leaves):
         return None
     columns = {field: None if name is None else root.columns[name] for field, name in found.items()}
-    if not all(column is None or _is_known(field, column) for field, column in columns.items()):
+    if not all(column is None or is_plain(field, column) for field, column in columns.items()):
         return None
     key = {column.number for column in (columns[field] for field in KEY_FIELDS) if column is not None}
     conditions, parameters, is_exact = _conditions(columns, ready, filters)
@@ -120,28 +116,6 @@ def plan_table(
     )
 
 
-def _is_known(field: str, column: Column) -> bool:
-    if field == "updated_at":
-        return column.type_name in _TEXTS | TIMES
-    if field == "logical_date":
-        return column.type_name in _TEXTS | TIMES
-    if field == "record_count":
-        return column.type_name in _TEXTS | {"numeric"}
-    return column.type_name in _TEXTS or column.type_kind == "e"
-
-
-def _render(field: str, column: Column) -> str:
-    if field == "updated_at" and column.type_name in TIMES:
-        # Numbers of seconds so far in the future would be taken for milliseconds, and a number has no sign.
-        name = column.quoted
-        is_near = f"{name} >= '{_EPOCH}' AND {name} < '{_FAR}'"
-        return f"CASE WHEN {is_near} THEN extract(epoch FROM {name})::text ELSE {name}::text END"
-    if column.type_name == "numeric":
-        return f"trim_scale({column.quoted})::text"
-    # Equality by bytes, whatever the database's collation takes for equal.
-    return f'{column.quoted}::text COLLATE "C"' if column.type_name in _COLLATED else f"{column.quoted}::text"
-
-
 def _concatenate(text: str) -> str:
     return f"string_agg(coalesce({text}, '{NULL.decode()}'), '{SEPARATOR.decode()}')"
 
@@ -152,14 +126,14 @@ def _conditions(
     """Return the condition of a ready row with its parameters, and whether it says all that the filters say."""
     status = columns["status"]
     assert status is not None
-    conditions = [f"{_render('status', status)} = %s"]
-    parameters: list[object] = [ready]
+    condition, values = render_ready(status, ready)
+    conditions, parameters = [condition], list(values)
     is_exact = True
     wanted = (("source", filters.sources), ("customer_id", filters.customers), ("query_name", filters.queries))
     for field, patterns in wanted:
         column = columns[field]
         if patterns and column is not None and all(map(_is_literal, patterns)):
-            conditions.append(f"{_render(field, column)} = ANY (%s)")
+            conditions.append(f"{render_text(column)} = ANY (%s)")
             parameters.append(list(patterns))
         elif patterns:
             is_exact = False

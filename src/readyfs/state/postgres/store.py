@@ -10,10 +10,12 @@ it may show another table, another server or another time of day, of which no sn
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Final, TypeVar
+from pathlib import Path
+from typing import Final, TypeAlias, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -22,24 +24,38 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.state.filters import Filters
+from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.changed_rows import read_changes
 from readyfs.state.postgres.connection import PostgresConnection
-from readyfs.state.postgres.facts import Moment, Relation, find_columns_of, look_at_server, look_at_table
+from readyfs.state.postgres.facts import (
+    Moment,
+    Relation,
+    find_columns_of,
+    glance_at_server,
+    look_at_server,
+    look_at_table,
+)
 from readyfs.state.postgres.memory import PostgresMemory
-from readyfs.state.postgres.plan import TIMES, plan_table
+from readyfs.state.postgres.plan import plan_table
+from readyfs.state.postgres.row_plan import RowPlan, plan_rows
 from readyfs.state.rows.comparison import CannotPatchError
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.table import ready_rows
 from readyfs.state.url import render_label, scrub
 from readyfs.text import escape_text
 
 _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
 
+_FILE_OF_HOME: Final = re.compile(r'"(/[^"]*/\.postgresql/[^"/]+)"')
+"""A file that libpq looks for (PostgreSQL documentation, section 34.19 "SSL Support"), as its messages name it."""
+
 T = TypeVar("T")
+_Found: TypeAlias = Callable[[], PostgresMemory] | tuple[RowPlan, RowBuffer]
+"""What makes a new memory of what was read; or rows that are not remembered, with the plan by which they were read."""
+
 _log = structlog.get_logger("readyfs.state")
 
 
@@ -67,6 +83,7 @@ class PostgresStore:
         self._memory: PostgresMemory | None = None
         self._seen: Moment | None = None
         self._reason = ""
+        self._asker = Asker(self.label)
         try:
             self._in_transaction(self._look, lock=False)
         except BaseException:
@@ -75,16 +92,19 @@ class PostgresStore:
 
     def probe(self) -> Hashable | None:
         """Return a token that is the same for as long as the server shows the same transactions."""
-        return self._in_transaction(look_at_server, lock=False).token
+        moment = self._with_connection(lambda connection: glance_at_server(connection, self._asker))
+        if moment is None:
+            moment = self._in_transaction(lambda connection: look_at_server(connection, self._asker), lock=False)
+        return moment.token
 
     def load(self) -> StateLoad:
         """Read what changed, or everything, in one transaction."""
         started = time.perf_counter()
         moment, found = self._in_transaction(self._load, lock=True)
         lock_ms = (time.perf_counter() - started) * 1000
-        if isinstance(found, RowBuffer):
+        if isinstance(found, tuple):
             self._memory, self._seen = None, moment
-            return self._load_rows(found, lock_ms)
+            return self._load_rows(*found, lock_ms)
         memory = found()
         self._memory, self._seen = memory, memory.moment
         return StateLoad(
@@ -102,8 +122,8 @@ class PostgresStore:
 
     # ---- within a transaction -------------------------------------------------------------------------------
 
-    def _load(self, connection: PostgresConnection) -> tuple[Moment, Callable[[], PostgresMemory] | RowBuffer]:
-        moment = look_at_server(connection)
+    def _load(self, connection: PostgresConnection) -> tuple[Moment, _Found]:
+        moment = look_at_server(connection, self._asker)
         relations, found = self._look(connection)
         plan = None
         if connection.has_page_ranges:
@@ -117,9 +137,14 @@ class PostgresStore:
                 self._say_why(
                     "a view, a type, row level security or a server before PostgreSQL 14 has it read row by row"
                 )
-            return moment, self._fetch_rows(connection, relations[0], found)
+            rows, buffer = plan_rows(relations[0], found, self._table.ready), RowBuffer()
+            with connection.stream(rows.statement, rows.parameters) as cursor:
+                buffer.fill(cursor)
+            return moment, (rows, buffer)
         known = self._memory
-        if known is not None:
+        if known is not None and not (moment.tells_changes and known.moment.tells_changes):
+            self._say_why("the server does not tell which transactions it shows")
+        elif known is not None:
             try:
                 update = read_changes(connection, plan, known, moment, self._table.ready)
             except CannotPatchError as error:
@@ -137,25 +162,13 @@ class PostgresStore:
             _log.info("the state table is read whole", store=self.label, reason=reason)
 
     def _look(self, connection: PostgresConnection) -> tuple[tuple[Relation, ...], dict[str, str | None]]:
-        relations = look_at_table(connection, self._table, self.label)
+        relations = look_at_table(connection, self._asker, self._table, self.label)
         return relations, find_columns_of(relations, self._table, self.label)
 
-    def _fetch_rows(
-        self, connection: PostgresConnection, relation: Relation, found: dict[str, str | None]
-    ) -> RowBuffer:
-        times = {name for name, column in relation.columns.items() if column.type_name in TIMES}
-        # They hold more than Python's times do (infinity, BC), and a driver that meets one fails the whole fetch.
-        as_text = frozenset(field for field in ("logical_date", "updated_at") if found[field] in times)
-        compiled = ready_rows(self._table, found, as_text).compile(dialect=self._engine.dialect)
-        buffer = RowBuffer()
-        with connection.stream(str(compiled), compiled.params) as cursor:
-            buffer.fill(cursor)
-        return buffer
-
-    def _load_rows(self, buffer: RowBuffer, lock_ms: float) -> StateLoad:
+    def _load_rows(self, plan: RowPlan, buffer: RowBuffer, lock_ms: float) -> StateLoad:
         parser = RowParser(self._table.ready, Vocabulary(self._filters))
         for rows in buffer.drain():
-            parser.feed(rows)
+            parser.feed(plan.read(rows))
         return StateLoad(None, parser.series(), parser.withheld, parser.rows, lock_ms)
 
     def _check_history(self, seen: Moment, now: Moment) -> None:
@@ -171,9 +184,7 @@ class PostgresStore:
             )
         elif self._is_after_crash(seen, now):
             _log.warning("the state store lost its last transactions in a crash", store=self.label)
-        elif (was.timeline and server.timeline and was.timeline > server.timeline) or now.snapshot.lags_behind(
-            seen.snapshot
-        ):
+        elif (was.timeline and server.timeline and was.timeline > server.timeline) or now.lags_behind(seen):
             raise StateError(
                 f"state store {self.label} is behind what was served from it already: a standby that lags, or a server "
                 "that was replaced",
@@ -183,8 +194,9 @@ class PostgresStore:
     def _is_after_crash(self, seen: Moment, now: Moment) -> bool:
         """Tell whether the same primary restarted without transactions that it had shown before they were durable."""
         return (
-            now.snapshot.lags_behind(seen.snapshot)
+            now.lags_behind(seen)
             and (seen.server.timeline, seen.server.database) == (now.server.timeline, now.server.database)
+            and None not in (seen.server.started, now.server.started)
             and seen.server.started != now.server.started
             and seen.flushed is not None
             and now.flushed is not None
@@ -194,21 +206,30 @@ class PostgresStore:
     # ---- connection -----------------------------------------------------------------------------------------
 
     def _in_transaction(self, action: Callable[[PostgresConnection], T], *, lock: bool) -> T:
-        """Run an action in a transaction; once more on a new connection if one that was kept turns out to be dead."""
+        """Run an action in a transaction; `lock` has the table locked for it."""
+
+        def transact(connection: PostgresConnection) -> T:
+            with connection.transaction(self._table.table if lock else None):
+                return action(connection)
+
+        return self._with_connection(transact)
+
+    def _with_connection(self, action: Callable[[PostgresConnection], T]) -> T:
+        """Run an action; once more on a new connection if one that was kept turns out to be dead."""
         was_open, started = self._connection is not None, time.monotonic()
         try:
-            return self._attempt(action, lock=lock)
+            return self._attempt(action)
         except StateError:
             if not was_open or self._connection is not None or time.monotonic() - started > _QUICKLY_S:
                 raise
-        return self._attempt(action, lock=lock)
+        return self._attempt(action)
 
-    def _attempt(self, action: Callable[[PostgresConnection], T], *, lock: bool) -> T:
+    def _attempt(self, action: Callable[[PostgresConnection], T]) -> T:
         try:
             if self._connection is None:
                 self._connection = PostgresConnection(self._engine, self._timeout_s)
-            with self._connection.transaction(self._table.table if lock else None):
-                return action(self._connection)
+                self._asker.start_over()
+            return action(self._connection)
         except (SQLAlchemyError, psycopg.Error, OSError, ValueError) as error:
             if self._connection is None or self._connection.is_broken:
                 self._drop()
@@ -230,4 +251,19 @@ class PostgresStore:
             words = f"table {escape_text(self._table.table)} was locked for {self._timeout_s:g} s"
         else:
             words = scrub(str(cause), self._url) or type(cause).__name__
-        return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
+        return StateError(f"state store {self.label} cannot be read: {words}", _choose_remedy(words))
+
+
+def _choose_remedy(words: str) -> str:
+    """Return what to do about an error; libpq looks for certificates in a home that may be somebody else's."""
+    for path in _FILE_OF_HOME.findall(words):
+        try:
+            Path(path).stat()
+        except PermissionError:
+            return (
+                "this user may not look into that directory: set HOME to one of its own, or have no certificate sent "
+                "with PGSSLCERT=/nonexistent, or with sslcert=/nonexistent in the URL"
+            )
+        except OSError:
+            continue
+    return "check server, URL and rights"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -34,7 +35,7 @@ _UNIX_UNITS: Final = ((10**11, _SECOND_NS), (10**14, 10**6), (10**17, 10**3))
 """Below each limit a bare number is seconds, milliseconds, microseconds; above all of them nanoseconds."""
 
 _COMPACT_DATE: Final = re.compile(rb"[0-9]{8}")
-_NUMBER: Final = re.compile(rb"[0-9]{1,19}(?:\.[0-9]{1,9})?")
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,19}(?:\.[0-9]{1,9})?")
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _HYPHEN: Final = ord("-")
 _SHOWN_CHARACTERS: Final = 80
@@ -42,6 +43,25 @@ _SHOWN_CHARACTERS: Final = 80
 
 class BadValueError(Exception):
     """The cell means nothing in its column; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class OddCell:
+    """A cell that means nothing in any column, by its type or because no calendar has it: what it is, and its text."""
+
+    kind: str
+    text: bytes
+
+
+_TRUTHS: Final = {
+    **dict.fromkeys(("t", "true", "y", "yes", "on", "1"), True),
+    **dict.fromkeys(("f", "false", "n", "no", "off", "0"), False),
+}
+
+
+def parse_truth(word: str) -> bool | None:
+    """Return what a word says of a boolean, in any case of letters; None for one that says nothing."""
+    return _TRUTHS.get(word.casefold())
 
 
 def show_value(value: object) -> str:
@@ -52,6 +72,8 @@ def show_value(value: object) -> str:
         shown = escape_text(value[: _SHOWN_CHARACTERS * 4])
     elif value is None:
         shown = "NULL"
+    elif isinstance(value, OddCell):
+        shown = escape_text(value.text[: _SHOWN_CHARACTERS * 4])
     elif isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
         shown = f"an integer of {value.bit_length()} bits"
     else:
@@ -61,7 +83,7 @@ def show_value(value: object) -> str:
 
 def quote_value(value: object) -> str:
     """Return a cell as `show_value` does, text in quotes: what is empty or ends in a blank can be seen to."""
-    is_text = isinstance(value, bytes | bytearray | memoryview | str)
+    is_text = isinstance(value, bytes | bytearray | memoryview | str | OddCell)
     return f"'{show_value(value)}'" if is_text else show_value(value)
 
 
@@ -93,7 +115,7 @@ def parse_id(value: object) -> bytes:
         case None:
             raise BadValueError("is NULL")
         case _:
-            raise BadValueError(f"is a {type(value).__name__}, not an identifier")
+            raise BadValueError(f"is {_kind_of(value)}, not an identifier")
 
 
 def parse_logical_date(value: object) -> int:
@@ -120,7 +142,7 @@ def parse_logical_date(value: object) -> int:
         case None:
             raise BadValueError("is NULL")
         case _:
-            raise BadValueError(f"is a {type(value).__name__}, not a date")
+            raise BadValueError(f"is {_kind_of(value)}, not a date")
 
 
 def parse_updated_at(value: object) -> int:
@@ -149,24 +171,26 @@ def parse_updated_at(value: object) -> int:
         case bytearray() | memoryview():
             return _parse_time_text(bytes(value))
         case _:
-            raise BadValueError(f"is a {type(value).__name__}, not a time")
+            raise BadValueError(f"is {_kind_of(value)}, not a time")
 
 
 def parse_record_count(value: object) -> int:
     """Return a count in [0, 2**63) given as an integral number or as digits, `NOT_SET` for NULL."""
     match value:
+        case bytes():
+            count = _digits(value)
         case None:
             return NOT_SET
         case bool():
             raise BadValueError("is a boolean, not a count")
         case int() | Decimal() | float():
             count = _integral(value)
-        case bytes() | bytearray() | memoryview():
+        case bytearray() | memoryview():
             count = _digits(bytes(value))
         case str():
             count = _digits(_encode(value))
         case _:
-            raise BadValueError(f"is a {type(value).__name__}, not a count")
+            raise BadValueError(f"is {_kind_of(value)}, not a count")
     if not 0 <= count < _COUNT_LIMIT:
         raise BadValueError("is negative or does not fit 63 bits")
     return count
@@ -175,6 +199,10 @@ def parse_record_count(value: object) -> int:
 def parse_schema_version(value: object) -> bytes | None:
     """Return the version as an identifier, None for NULL."""
     return None if value is None else parse_id(value)
+
+
+def _kind_of(value: object) -> str:
+    return value.kind if isinstance(value, OddCell) else f"a {type(value).__name__}"
 
 
 def _encode(value: str) -> bytes:
@@ -255,7 +283,7 @@ def _parse_timestamp(text: bytes) -> datetime.datetime:
 
 
 def _parse_time_text(text: bytes) -> int:
-    if _is_timestamp(text):
+    if _is_timestamp(text) and not text.endswith(b" BC"):
         return _since_epoch(_parse_timestamp(text))
     if _NUMBER.fullmatch(text) is not None:
         return _parse_unix(Decimal(text.decode("ascii")))
