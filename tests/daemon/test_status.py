@@ -112,6 +112,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "partitions": 2,
         "withheld": {reason.value: 0 for reason in WithheldReason},
         "ignored_by_spark": 1,
+        "read_as_null": 0,
         "raw_waiting": 0,
         "raw_waiting_longest_seconds": None,
         "broken": 0,

@@ -84,6 +84,7 @@ class StatusReporter:
             "partitions": in_force.catalog.partitions,
             "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
             "ignored_by_spark": latest.report.ignored_by_spark,
+            "read_as_null": latest.report.read_as_null,
             "raw_waiting": len(raw_waits_s),
             "raw_waiting_longest_seconds": _round(max(raw_waits_s, default=None)),
             "broken": broken.total(),

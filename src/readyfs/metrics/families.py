@@ -149,6 +149,13 @@ FAMILIES: Final = (
         "Partitions below a name with a leading dot or underscore, which Spark and pyarrow skip.",
     ),
     Family(
+        "readyfs_read_as_null_partitions",
+        Kind.GAUGE,
+        Unit.COUNT,
+        "read_as_null",
+        "Partitions below a name KEY=__HIVE_DEFAULT_PARTITION__, whose value readers of the Hive layout take for NULL.",
+    ),
+    Family(
         "readyfs_broken_partitions",
         Kind.GAUGE,
         Unit.COUNT,

@@ -99,7 +99,7 @@ class Refresher:
         self._waiters: list[_Waiter] = []
         self._forced = False
         self._reported: frozenset[tuple[str, str]] = frozenset()
-        self._warned_spark = False
+        self._warned_spark = self._warned_null = False
         self._staleness_lock = trio.Lock()
         self._report(first)
 
@@ -275,6 +275,12 @@ class Refresher:
             log.warning(
                 "names that begin with . or _ are served, but Spark and pyarrow skip them when they list",
                 partitions=loaded.report.ignored_by_spark,
+            )
+        if loaded.report.read_as_null and not self._warned_null:
+            self._warned_null = True
+            log.warning(
+                "names KEY=__HIVE_DEFAULT_PARTITION__ are served, but readers of the Hive layout take the value for NULL",
+                partitions=loaded.report.read_as_null,
             )
 
 
