@@ -151,7 +151,7 @@ def test_value_that_hive_readers_take_for_null_is_served_and_counted(place: Plac
         assert (daemon.path / f"customer_id={value.decode()}/q1" / DATE / "payload.jsonl").read_bytes() == b"x\n"
         assert (daemon.count("read_as_null"), daemon.count("ignored_by_spark")) == (1, 0)
         daemon.refresh()
-        assert daemon.log_text().count("take the value for NULL") == 1
+        assert daemon.log_text().count("readers of the Hive layout read NULL") == 1
 
 
 def test_links_in_the_raw_tree_are_never_followed(place: Place, engine: str, tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ class Refresher:
         if loaded.report.read_as_null and not self._warned_null:
             self._warned_null = True
             log.warning(
-                "names KEY=__HIVE_DEFAULT_PARTITION__ are served, but readers of the Hive layout take the value for NULL",
+                "names KEY=__HIVE_DEFAULT_PARTITION__ are served, but readers of the Hive layout read NULL",
                 partitions=loaded.report.read_as_null,
             )
 
