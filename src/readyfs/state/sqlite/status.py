@@ -40,7 +40,7 @@ def compile_statement(statement: sa.ClauseElement) -> tuple[str, tuple[object, .
 
 
 def _says_ready(column: str, ready: str) -> sa.ColumnElement[bool]:
-    """Return the judgement of a single value; the usual case comes first, because it is made of every row of a table."""
+    """Return the judgement of a single value; what is usual comes first, since every row of a table is judged."""
     status = sa.column(column, NullType())
     kind, text = sa.func.typeof(status), sa.cast(status, sa.Text).collate("BINARY")
     number = sa.literal(TRUTHS.get(ready, ready), NullType())
