@@ -12,12 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import Partition
-from readyfs.state.database.sqlalchemy_engine import choose_driver, create_engine
+from readyfs.state.database.columns import MYSQL, look_at_columns
+from readyfs.state.database.plan import DatabasePlan
+from readyfs.state.database.sqlalchemy_engine import MYSQL_SESSION, choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
 from readyfs.state.store import StateTable
-from readyfs.state.table import find_columns, ready_rows, split_table
+from readyfs.state.table import find_columns, split_table
 from readyfs.state.url import render_label, scrub
 
 
@@ -84,11 +86,13 @@ class DatabaseInspector:
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """See `StateInspector`."""
         with self._transaction() as connection:
-            statement = ready_rows(self._table, self._find_columns(connection)).limit(rows)
-            return parse_sample(connection.execute(statement).fetchall(), filters)
+            plan = DatabasePlan.look(connection, self._table, filters, render_label(self._url))
+            return parse_sample(connection.execute(plan.ready().limit(rows)).fetchall(), filters)
 
     def _begin(self, connection: sa.Connection) -> None:
         """Set up a transaction that has just begun."""
+        if self.dialect in MYSQL:
+            connection.exec_driver_sql(MYSQL_SESSION)
 
     def _is_partial(self, _index: ReflectedIndex) -> bool:
         """Tell whether an index leaves rows out."""
@@ -107,8 +111,8 @@ class DatabaseInspector:
         return moment
 
     def _find_columns(self, connection: sa.Connection) -> Columns:
-        names = [column["name"] for column in sa.inspect(connection).get_columns(self._name, self._schema)]
-        return find_columns(self._table, names, render_label(self._url))
+        present = look_at_columns(connection, self._schema, self._name)
+        return find_columns(self._table, list(present), render_label(self._url))
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:

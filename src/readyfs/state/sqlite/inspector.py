@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-
 from readyfs.partition import Partition
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
@@ -19,8 +17,9 @@ from readyfs.state.rows.sample import parse_newest, parse_sample
 from readyfs.state.sqlite.connection import SqliteConnection
 from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.status import compile_statement, is_ready
 from readyfs.state.store import StateTable
-from readyfs.state.table import find_columns, ready_rows, split_table
+from readyfs.state.table import all_rows, find_columns, split_table
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
@@ -99,10 +98,10 @@ class SqliteInspector:
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """See `StateInspector`."""
         with self._connection() as connection:
-            statement = ready_rows(self._table, self._find_columns(connection)).limit(rows)
-            compiled = statement.compile(dialect=SQLiteDialect_pysqlite())
-            values = [compiled.params[key] for key in compiled.positiontup or ()]
-            return parse_sample(connection.execute(str(compiled), values).fetchall(), filters)
+            columns = self._find_columns(connection)
+            assert columns["status"] is not None
+            wanted = all_rows(self._table, columns).where(is_ready(columns["status"], self._table.ready)).limit(rows)
+            return parse_sample(connection.execute(*compile_statement(wanted)).fetchall(), filters)
 
     def files(self) -> SqliteFiles:
         """Return how the state lies on disk."""
