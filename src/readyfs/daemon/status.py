@@ -83,6 +83,7 @@ class StatusReporter:
             "fingerprint": in_force.catalog.fingerprint,
             "partitions": in_force.catalog.partitions,
             "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
+            "nothing_shown": None if latest.emptiness is None else latest.emptiness.cause,
             "ignored_by_spark": latest.report.ignored_by_spark,
             "read_as_null": latest.report.read_as_null,
             "raw_waiting": len(raw_waits_s),
@@ -126,7 +127,9 @@ class StatusReporter:
     def line(self) -> str:
         """Return the state of things in a few words, for the service manager."""
         line = f"serving {self.filesystem.in_force.catalog.partitions} ready partitions"
-        outage = self.refresher.outage
+        outage, emptiness = self.refresher.outage, self.refresher.latest.emptiness
+        if emptiness is not None:
+            line = f"{line}: {emptiness.cause}"
         return line if outage is None else f"{line}; state cannot be read: {outage.cause}"
 
     def render(self) -> bytes:

@@ -25,9 +25,11 @@ from readyfs.state.postgres.inspector import PostgresInspector
 from readyfs.state.rows.parser import KEY_FIELDS
 from readyfs.state.sqlite.inspector import SqliteInspector
 from readyfs.state.store import StateTable
+from readyfs.state.survey import StatusSurvey
 from readyfs.text import escape_text
 
 CLOCK_WRONG_S: Final = 60.0
+SAMPLED_ROWS: Final = 1_000
 
 _ROW_VERSIONED: Final = frozenset({"sqlite", "postgresql"})
 """Databases in which a change is found without a watermark."""
@@ -71,8 +73,12 @@ def _looks(subject: Subject, inspector: StateInspector) -> Iterator[tuple[str, C
         case _:
             pass
     yield "memory", lambda: judge_memory(inspector.count_rows(), available_bytes(subject.places))
-    # The last: without an index it reads the whole table.
+    # The last two: without an index they read the whole table.
     yield "state-clock", lambda: judge_newest(inspector.newest(), time.time_ns())
+    yield (
+        "state-ready",
+        lambda: judge_ready(subject.table, inspector.survey(), bool(inspector.sample(Filters(), SAMPLED_ROWS))),
+    )
 
 
 def judge_columns(columns: Columns) -> Iterator[Finding]:
@@ -140,6 +146,23 @@ def judge_newest(newest_ns: int | None, now_ns: int) -> Iterator[Finding]:
         )
     else:
         yield good("state-clock", f"the newest updated_at is {_render_span(max(-ahead_s, 0))} old")
+
+
+def judge_ready(table: StateTable, survey: StatusSurvey, some_can_be_shown: bool) -> Iterator[Finding]:
+    """Say whether the table has rows of which none would be shown."""
+    if not survey.rows:
+        yield note("state-ready", "the table has no rows yet")
+    elif not survey.ready:
+        yield warning("state-ready", survey.describe(table.ready), "name the word of ready rows with --ready-status")
+    elif not some_can_be_shown:
+        yield warning(
+            "state-ready",
+            f"of {survey.ready:,} ready rows none of the first {SAMPLED_ROWS:,} can be shown: they have no run id, or "
+            "a value that cannot be parsed",
+            "readyfs config check  # names the first of them",
+        )
+    else:
+        yield good("state-ready", f"{survey.ready:,} of {survey.rows:,} rows are ready")
 
 
 def _is_within(columns: Sequence[str], key: Sequence[str]) -> bool:

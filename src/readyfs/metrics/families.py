@@ -142,6 +142,14 @@ FAMILIES: Final = (
         reading=Reading.COUNTS,
     ),
     Family(
+        "readyfs_nothing_shown",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "nothing_shown",
+        "Whether nothing is shown although the state table has rows.",
+        reading=Reading.CAUSE,
+    ),
+    Family(
         "readyfs_ignored_by_spark_partitions",
         Kind.GAUGE,
         Unit.COUNT,

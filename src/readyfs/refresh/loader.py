@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import AmbiguousPathsError
 from readyfs.partition import WithheldReason, WithheldTally
+from readyfs.refresh.emptiness import Emptiness, EmptinessWatch
 from readyfs.state.store import StateStore
 
 T = TypeVar("T")
@@ -21,18 +23,29 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A catalog fresh from the state store; `lock_ms` is how long the read transaction was open."""
+    """A catalog fresh from the state store; `lock_ms` is how long the read transaction was open.
+
+    `emptiness` says why the catalog is empty although the table is not.
+    """
 
     catalog: Catalog
     report: BuildReport
     lock_ms: float
+    emptiness: Emptiness | None = None
 
 
 class CatalogLoader:
     """Reads the state store and builds catalogs. Blocking; called by one thread at a time."""
 
-    def __init__(self, store: StateStore, shape: CatalogShape, wall_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        shape: CatalogShape,
+        wall_ns: Callable[[], int] = time.time_ns,
+        emptiness: EmptinessWatch | None = None,
+    ) -> None:
         self._store = store
+        self._emptiness = emptiness
         self._builder = CatalogBuilder(shape)
         self._wall_ns = wall_ns
         self._token: Hashable | None = None
@@ -83,7 +96,11 @@ class CatalogLoader:
         withheld.merge(report.withheld)
         self._token = load.token
         self._expected = False
-        return Loaded(catalog, replace(report, withheld=withheld), load.lock_ms)
+        emptiness = None
+        if self._emptiness is not None:
+            explain = partial(self._emptiness.explain, catalog.partitions, load.rows, withheld)
+            emptiness = self._inside_store(explain)
+        return Loaded(catalog, replace(report, withheld=withheld), load.lock_ms, emptiness)
 
     def _inside_store(self, call: Callable[[], T]) -> T:
         self.is_busy = True

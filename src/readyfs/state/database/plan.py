@@ -33,6 +33,7 @@ class DatabasePlan:
     columns: dict[str, str | None]
     cells: Mapping[str, sa.ColumnElement[Any]]
     is_ready: sa.ColumnElement[bool]
+    declared_status: str
     wanted: tuple[sa.ColumnElement[bool], ...]
     time_type: sa.DateTime | None
     identity: Hashable
@@ -60,6 +61,7 @@ class DatabasePlan:
             columns=found,
             cells={**_plain_cells(found, columns, dialect), "status": status.text},
             is_ready=status.is_ready,
+            declared_status=columns["status"].declared,
             wanted=tuple(_conditions(found, columns, filters)),
             time_type=time_type if isinstance(time_type, sa.DateTime) else None,
             identity=(created, tuple(found.items()), *((one.declared, one.collation) for one in columns.values())),
