@@ -111,6 +111,7 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "fingerprint": scene.world.fs.in_force.catalog.fingerprint,
         "partitions": 2,
         "withheld": {reason.value: 0 for reason in WithheldReason},
+        "nothing_shown": None,
         "ignored_by_spark": 1,
         "read_as_null": 0,
         "raw_waiting": 0,

@@ -32,6 +32,7 @@ EVERY = {
     "server-clock",
     "memory",
     "state-clock",
+    "state-ready",
 }
 
 

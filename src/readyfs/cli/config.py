@@ -83,8 +83,6 @@ def check(resolution: Resolution) -> ExitCode:
         if empty.is_fault:
             raise NothingReadyError(empty.cause, empty.remedy)
         _warn(f"{empty.cause}; {empty.remedy}")
-    elif not catalog.partitions:
-        _warn("the state table has no rows")
     noun = "partition" if catalog.partitions == 1 else "partitions"
     counts = [f"{reason} {count}" for reason, count in loaded.report.withheld.counts.items() if count]
     withheld = f"; withheld: {', '.join(counts)}" if counts else ""

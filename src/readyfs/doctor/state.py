@@ -18,6 +18,9 @@ from readyfs.doctor.raw import open_subject
 from readyfs.doctor.sqlite_state import look_at_files
 from readyfs.doctor.subject import Subject
 from readyfs.errors import UserError
+from readyfs.state.database.columns import MYSQL
+from readyfs.state.database.inspector import DatabaseInspector
+from readyfs.state.database.position import ServerMoment
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index, StateInspector
 from readyfs.state.open import open_state
@@ -70,6 +73,8 @@ def _looks(subject: Subject, inspector: StateInspector) -> Iterator[tuple[str, C
             yield "state-journal", partial(look_at_files, subject, inspector)
         case PostgresInspector():
             yield "state-server", partial(look_at_server, subject, inspector)
+        case DatabaseInspector() if inspector.dialect in MYSQL:
+            yield "state-position", lambda: judge_position(inspector.position())
         case _:
             pass
     yield "memory", lambda: judge_memory(inspector.count_rows(), available_bytes(subject.places))
@@ -146,6 +151,19 @@ def judge_newest(newest_ns: int | None, now_ns: int) -> Iterator[Finding]:
         )
     else:
         yield good("state-clock", f"the newest updated_at is {_render_span(max(-ahead_s, 0))} old")
+
+
+def judge_position(server: ServerMoment) -> Iterator[Finding]:
+    """Say whether a replica that lags would be recognised."""
+    if server.position:
+        yield good("state-position", f"server {server.label} tells its position: one that lags is not followed back")
+        return
+    yield note(
+        "state-position",
+        f"server {server.label} tells no position: if the address leads to several servers, one that lags takes "
+        "readers back in time",
+        "name one server in the URL, or have all of them write a binary log or follow by GTID",
+    )
 
 
 def judge_ready(table: StateTable, survey: StatusSurvey, some_can_be_shown: bool) -> Iterator[Finding]:

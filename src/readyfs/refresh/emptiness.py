@@ -6,11 +6,11 @@ asked when a catalog turns out to be empty, and not again at each refresh.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from readyfs.clock import boottime_s
 from readyfs.errors import StateError
 from readyfs.partition import WithheldTally
 from readyfs.state.inspect import open_inspector
@@ -34,7 +34,9 @@ class Emptiness:
 class EmptinessWatch:
     """Explains empty catalogs; called by the thread that loads, between two looks of the store."""
 
-    def __init__(self, survey: Callable[[], StatusSurvey], ready: str, now_s: Callable[[], float] = boottime_s) -> None:
+    def __init__(
+        self, survey: Callable[[], StatusSurvey], ready: str, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         """`survey` asks the state table what its status column holds; it raises `StateError` if it cannot."""
         self._survey = survey
         self._ready = ready

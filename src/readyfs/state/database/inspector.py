@@ -16,6 +16,7 @@ from readyfs.errors import StateError
 from readyfs.partition import Partition
 from readyfs.state.database.columns import MYSQL, look_at_columns
 from readyfs.state.database.plan import DatabasePlan
+from readyfs.state.database.position import ServerMoment, look_at_server
 from readyfs.state.database.sqlalchemy_engine import MYSQL_SESSION, choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
@@ -86,6 +87,11 @@ class DatabaseInspector:
             source = sa.table(self._name, cell, schema=self._schema)
             statement = sa.select(self._readable(sa.func.max(cell))).select_from(source)
             return parse_newest(connection.execute(statement).scalar())
+
+    def position(self) -> ServerMoment:
+        """Return which server of MySQL or MariaDB answers, and its position."""
+        with self._transaction() as connection:
+            return look_at_server(connection)
 
     def survey(self) -> StatusSurvey:
         """See `StateInspector`."""

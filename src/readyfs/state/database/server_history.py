@@ -37,8 +37,7 @@ class ServerHistory:
         elif self._seen is not None and now.identity != self._seen.identity and not self._warned:
             self._warned = True
             _log.warning(
-                "the state store is another server than before, and neither tells which of them is ahead: if its "
-                "address leads to several servers, partitions may come, go and fall back to former runs",
+                "the state store is another server than before, and which of them is ahead cannot be told",
                 store=self._label,
                 server=after.label,
                 before=self._seen.label,
