@@ -50,7 +50,8 @@ Watch = Callable[[int, int], None]
 def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -> Report:
     """Check everything; Ctrl-C ends it early with what was found until then. Called on the main thread.
 
-    `on_empty` is called if nothing is ready that the filters want. Raises `StateError`, `RawRootError` and `UsageError`.
+    `on_empty` is called if nothing is ready that the filters want.
+    Raises `StateError`, `RawRootError` and `UsageError`.
     """
     began_s = time.monotonic()
     raw = open_raw(job.raw, job.shape.raw_layout)

@@ -17,7 +17,7 @@ class StatusSurvey:
     """The words in the column with their counts, the most frequent ones, each fit to be shown.
 
     `declared` is the type as the database writes it, empty where it has none. `rows` counts all rows, `ready` those
-    whose status is the ready word, filters left out of account.
+    whose status is the ready word, filters left out of account; both of the first rows alone if it is not `is_whole`.
     """
 
     column: str
@@ -25,6 +25,7 @@ class StatusSurvey:
     rows: int
     ready: int
     words: tuple[tuple[str, int], ...]
+    is_whole: bool = True
 
     def describe(self, ready: str) -> str:
         """Return how many rows are ready, of which type the column is, and which words are there, as one line."""
@@ -33,7 +34,8 @@ class StatusSurvey:
         if others:
             shown.append(f"other words ({others:,})")
         kind = escape_text(self.declared)[:LONGEST_WORD] or "of no declared type"
+        which = "" if self.is_whole else "the first "
         return (
-            f"{self.ready:,} of {self.rows:,} rows are ready: column {escape_text(self.column)} ({kind}) holds "
+            f"{self.ready:,} of {which}{self.rows:,} rows are ready: column {escape_text(self.column)} ({kind}) holds "
             f"{', '.join(shown)}, and --ready-status is '{escape_text(ready)}'"
         )

@@ -10,7 +10,9 @@ import pytest
 
 from readyfs.partition import render_date
 from readyfs.state.sqlite.status import compile_statement, is_ready
+from readyfs.state.sqlite.survey import FIRST_ROWS, survey_status
 from readyfs.state.store import StateTable
+from readyfs.state.survey import StatusSurvey
 from readyfs.state.table import all_rows
 from tests.state.state_files import KEY, UPDATED, load_once
 
@@ -129,3 +131,25 @@ def test_index_of_a_text_status_serves(tmp_path: Path, view: bool) -> None:
         sql, parameters = compile_statement(wanted)
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     assert any("USING INDEX by_status (status=?)" in line[3] for line in plan), plan
+
+
+def test_words_are_counted_for_a_while_and_then_those_of_the_first_rows(tmp_path: Path) -> None:
+    """In rollback-journal mode whoever reads holds up the producer."""
+    with closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.text_factory = bytes
+        connection.execute("CREATE TABLE t (status TEXT COLLATE NOCASE)")
+        assert survey_status(connection, "t", "status", "success").rows == 0
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+        words = "SELECT CASE WHEN i % 3 THEN 'Done' WHEN i % 2 THEN 'done' ELSE 'success' END FROM n"
+        connection.execute(f"INSERT INTO t {numbers} {words}", (FIRST_ROWS + 6,))
+        whole = survey_status(connection, "t", "status", "success")
+        assert whole == StatusSurvey(
+            "status", "TEXT", 100_006, 16_667, (("'Done'", 66_671), ("'done'", 16_668), ("'success'", 16_667))
+        )
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (100_006,), "nothing interrupts any more"
+        with pytest.raises(sqlite3.OperationalError, match="interrupted"):
+            survey_status(connection, "t", "status", "success", limit_s=-1.0)
+        looks = iter([0.0, *[9.0] * 5])
+        first = survey_status(connection, "t", "status", "success", now_s=lambda: next(looks, 9.0))
+    assert (first.rows, first.is_whole) == (FIRST_ROWS, False)
+    assert first.describe("success").startswith("16,666 of the first 100,000 rows are ready: ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +14,15 @@ from readyfs.partition import Partition
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
-from readyfs.state.rows.values import quote_value
 from readyfs.state.sqlite.connection import SqliteConnection
 from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
-from readyfs.state.sqlite.status import compile_statement, is_ready, render_is_ready
+from readyfs.state.sqlite.status import compile_statement, is_ready
+from readyfs.state.sqlite.survey import survey_status
 from readyfs.state.store import StateTable
-from readyfs.state.survey import LISTED_WORDS, LONGEST_WORD, StatusSurvey
+from readyfs.state.survey import StatusSurvey
 from readyfs.state.table import all_rows, find_columns, split_table
 
-_INSTRUCTIONS: Final = 100_000
-"""Of SQLite's own, between two looks at the clock: some milliseconds."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
@@ -105,28 +102,7 @@ class SqliteInspector:
         with self._connection() as connection:
             column = self._find_columns(connection)["status"]
             assert column is not None
-            declared = connection.execute(
-                "SELECT type FROM pragma_table_xinfo(?) WHERE name = ?", [self._name, column]
-            ).fetchone()
-            condition, parameters = render_is_ready(column, self._table.ready)
-            status = _quote(column)
-            # Called every so many instructions; a true answer interrupts the statement.
-            deadline = time.monotonic() + self._timeout_s
-            connection.set_progress_handler(lambda: time.monotonic() > deadline, _INSTRUCTIONS)
-            words = connection.execute(
-                "SELECT kind, word, rows, sum(rows) OVER (), sum(ready) OVER () FROM "
-                f"(SELECT typeof({status}) AS kind, substr(CAST({status} AS TEXT), 1, {LONGEST_WORD + 1}) AS word, "
-                f"count(*) AS rows, total({condition}) AS ready FROM {_quote(self._name)} GROUP BY 1, 2) "
-                f"ORDER BY rows DESC, word LIMIT {LISTED_WORDS}",
-                parameters,
-            ).fetchall()
-        return StatusSurvey(
-            column=column,
-            declared=declared[0].decode("utf-8", "replace") if declared else "",
-            rows=words[0][3] if words else 0,
-            ready=int(words[0][4]) if words else 0,
-            words=tuple((_show(kind, word), rows) for kind, word, rows, _, _ in words),
-        )
+            return survey_status(connection, self._name, column, self._table.ready)
 
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """See `StateInspector`."""
@@ -169,12 +145,6 @@ class SqliteInspector:
                 opened.close()
         except sqlite3.Error as error:
             raise explain(error, self._path, self._timeout_s) from error
-
-
-def _show(kind: bytes, word: bytes | None) -> str:
-    """Return a word of the status column as one would write it: text in quotes, and a number without."""
-    shown = quote_value(word)
-    return f"blob {shown}" if kind == b"blob" else shown.strip("'") if kind in (b"integer", b"real") else shown
 
 
 def _quote(name: str) -> str:
