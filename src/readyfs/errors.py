@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     REFRESH_FAILED = 10
     STUCK = 11
     FOUND = 12
+    NOTHING_READY = 13
 
 
 class ReadyfsError(Exception):
@@ -99,6 +100,12 @@ class RefreshFailedError(UserError):
     """The refresh that was asked for ended in an outage; the last good catalog is still served."""
 
     exit_code = ExitCode.REFRESH_FAILED
+
+
+class NothingReadyError(UserError):
+    """The state table has rows, and a mount would show none of them."""
+
+    exit_code = ExitCode.NOTHING_READY
 
 
 class FilesystemError(ReadyfsError):

@@ -187,11 +187,25 @@ def test_withheld_row_that_would_have_made_a_path_ambiguous_does_not() -> None:
 
 
 def test_names_that_spark_ignores_are_served_and_counted() -> None:
-    """V12: a leading dot or underscore."""
+    """V12: a leading dot or underscore, and the end of a name that Hadoop's shell copies to."""
     rows = [Row(customer=b".c"), Row(query=b"_q"), Row(customer=b"c_"), Row(customer=b".c", date=JUNE_1 + 1)]
-    catalog, found = report(rows)
+    catalog, found = report([*rows, Row(customer=b"c._COPYING_")])
+    assert catalog.partitions == 5
+    assert found.ignored_by_spark == 4
+    assert not found.withheld.counts
+
+
+@pytest.mark.parametrize(
+    ("layout", "counted"), [("customer_id={customer_id}/{query_name}/{logical_date}", 2), (None, 0)]
+)
+def test_values_that_hive_readers_take_for_null_are_served_and_counted(layout: str | None, counted: int) -> None:
+    """V12: only as the value of a name KEY=VALUE; by itself the name begins with an underscore, and is counted so."""
+    null = b"__HIVE_DEFAULT_PARTITION__"
+    rows = [Row(customer=null), Row(customer=null, date=JUNE_1 + 1), Row(customer=b"x" + null), Row(customer=b"c")]
+    catalog, found = report(rows, of=shape() if layout is None else shape(layout))
     assert catalog.partitions == 4
-    assert found.ignored_by_spark == 3
+    assert found.read_as_null == counted
+    assert found.ignored_by_spark == 2 - counted
     assert not found.withheld.counts
 
 

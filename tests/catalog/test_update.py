@@ -37,6 +37,7 @@ def test_catalog_made_from_changes_is_the_one_made_from_all_rows(of: CatalogShap
         assert report.withheld.counts == expected_report.withheld.counts
         assert sorted(report.withheld.examples) == sorted(expected_report.withheld.examples)
         assert report.ignored_by_spark == expected_report.ignored_by_spark
+        assert report.read_as_null == expected_report.read_as_null
         if older is not None:
             assert bool(compare(older, made)) == (contents(older) != contents(made) or _names(older) != _names(made))
         before = rows

@@ -136,7 +136,14 @@ def test_filters_that_leave_nothing_are_warned_of(place: Place) -> None:
     publish(place, 1)
     done = check(place, "--customer", "none")
     assert done.returncode == ExitCode.OK
-    assert "the filters leave no partition" in done.stderr
+    assert "the filters leave none of 1 ready rows" in done.stderr
+
+
+def test_table_without_a_ready_row_is_warned_of(place: Place) -> None:
+    publish(place, 1)
+    done = check(place, "--ready-status", "done")
+    assert done.returncode == ExitCode.OK
+    assert "column status (TEXT) holds 'success' (1), and --ready-status is 'done'" in done.stderr
 
 
 def test_settings_come_from_file_and_environment_as_for_a_mount(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

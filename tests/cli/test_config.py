@@ -182,12 +182,56 @@ def test_one_run_among_those_looked_for_is_enough(run: Run, world: Path) -> None
 def test_check_warns_if_the_filters_leave_nothing(run: Run, world: Path) -> None:
     code, out, err = check(run, world, "--customer", "1")
     assert (code, out.partition(" in ")[0]) == (0, "OK: 0 partitions")
-    assert "the filters leave no partition" in err
+    assert "the filters leave none of 2 ready rows" in err
     connection = sqlite3.connect(world / "state.db")
     connection.execute("DELETE FROM partition_state")
     connection.commit()
     connection.close()
     assert check(run, world)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments", "said"),
+    [
+        (
+            "UPDATE partition_state SET status = upper(status)",
+            (),
+            "0 of 3 rows are ready: column status (TEXT) holds 'SUCCESS' (2), 'FAILED' (1), and --ready-status is "
+            "'success'; name the word of ready rows with --ready-status",
+        ),
+        (
+            "CREATE VIEW seen AS SELECT *, status = 'success' AS ready, x'00' AS bytes FROM partition_state",
+            ("--state-table", "seen", "--column-status", "ready", "--customer", "001"),
+            "0 of 3 rows are ready: column ready (of no declared type) holds 1 (2), 0 (1), and",
+        ),
+        (
+            "CREATE VIEW seen AS SELECT *, x'66' AS said FROM partition_state",
+            ("--state-table", "seen", "--column-status", "said"),
+            "holds blob 'f' (3), and",
+        ),
+        (
+            "UPDATE partition_state SET status = replace(hex(zeroblob(100)), '0', 'w' || char(10)) || rowid",
+            (),
+            "holds 'w\\nw\\nw\\n",
+        ),
+        (
+            "UPDATE partition_state SET current_run_id = NULL",
+            (),
+            "0 of 2 ready rows are shown, all are withheld: no_run_id 2; the first is ads/001/q/2024-06-01: ",
+        ),
+    ],
+)
+def test_check_fails_if_the_table_has_rows_and_none_would_be_shown(
+    run: Run, world: Path, statement: str, arguments: tuple[str, ...], said: str
+) -> None:
+    """V1: "OK: 0 partitions" would pass for a pipeline that has not begun."""
+    connection = sqlite3.connect(world / "state.db")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    code, out, err = check(run, world, *arguments)
+    assert (code, out, err.count("\n")) == (13, "", 1)
+    assert said in err
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ EVERY = {
     "server-clock",
     "memory",
     "state-clock",
+    "state-ready",
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pymysql
 
-from tests.mariadb.server import READER, MariadbServer
+from tests.mariadb.server import READER, READER_PASSWORD, MariadbServer
 
 CREATE_TABLE: Final = """
 CREATE TABLE partition_state(
@@ -48,8 +48,7 @@ class MariadbDatabase:
 
     def url(self, *, dialect: str = "mariadb", password: str | None = None) -> str:
         """Return the state URL."""
-        more = {} if password is None else {"password": password}
-        return self.server.url(self.name, dialect=dialect, **more)
+        return self.server.url(self.name, dialect=dialect, password=READER_PASSWORD if password is None else password)
 
     def connect(self) -> pymysql.Connection[Any]:
         """Return a session that may write, in autocommit; the caller closes it."""

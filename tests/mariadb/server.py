@@ -52,9 +52,10 @@ def find_server() -> str:
 
 
 class MariadbServer:
-    """One server with its directory; gone without a trace after `remove`. Used by one thread."""
+    """One server with its directory and its options; gone without a trace after `remove`. Used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        self._options = options
         self.program = find_server()
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX))
@@ -82,7 +83,7 @@ class MariadbServer:
         )
         with open(self.directory / "log", "wb") as log:
             self._process = subprocess.Popen(
-                [*self._as_user("--pdeathsig", "TERM"), *self._command(), *places, *_OPTIONS],
+                [*self._as_user("--pdeathsig", "TERM"), *self._command(), *places, *_OPTIONS, *self._options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -119,9 +120,11 @@ class MariadbServer:
         """Return what the server logged since its start."""
         return (self.directory / "log").read_text("utf-8", "replace")
 
-    def url(self, database: str, *, dialect: str = "mariadb", password: str = READER_PASSWORD) -> str:
-        """Return a state URL of the role that may read, by way of the loopback port."""
-        return f"{dialect}://{READER}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+    def url(
+        self, database: str, *, dialect: str = "mariadb", password: str = READER_PASSWORD, port: int | None = None
+    ) -> str:
+        """Return a state URL of the role that may read, by way of the loopback port or another one."""
+        return f"{dialect}://{READER}:{quote(password, safe='')}@127.0.0.1:{port or self.port}/{database}"
 
     def connect(self, database: str | None = None) -> pymysql.Connection[Any]:
         """Return a session of `admin`, in autocommit; the caller closes it."""

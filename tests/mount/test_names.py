@@ -142,6 +142,18 @@ def test_names_that_spark_skips_are_served_and_counted(place: Place, engine: str
         assert len(warnings) == 1
 
 
+def test_value_that_hive_readers_take_for_null_is_served_and_counted(place: Place, engine: str) -> None:
+    """V12: as it is, counted in the status, and warned of once."""
+    value, layout = b"__HIVE_DEFAULT_PARTITION__", "customer_id={customer_id}/{query_name}/{logical_date}"
+    write_raw(place, b"s1", value, b"q1", b"x\n")
+    place.insert("s1", value, "q1", DATE, "r1")
+    with mounted(place, "--layout", layout, engine=engine) as daemon:
+        assert (daemon.path / f"customer_id={value.decode()}/q1" / DATE / "payload.jsonl").read_bytes() == b"x\n"
+        assert (daemon.count("read_as_null"), daemon.count("ignored_by_spark")) == (1, 0)
+        daemon.refresh()
+        assert daemon.log_text().count("readers of the Hive layout read NULL") == 1
+
+
 def test_links_in_the_raw_tree_are_never_followed(place: Place, engine: str, tmp_path: Path) -> None:
     """V12: a link anywhere on the way to a run breaks it; a link among its files is not shown."""
     outside = tmp_path / "outside"

@@ -29,6 +29,9 @@ from readyfs.partition import NOT_SET, PartitionKey, SeriesKey, WithheldReason, 
 from readyfs.series_rows import SeriesRows
 from readyfs.text import escape_text
 
+_READ_AS_NULL: Final = b"=__HIVE_DEFAULT_PARTITION__"
+"""The end of a name `KEY=VALUE` by which Hive writes NULL, and by which its readers take the value for NULL."""
+
 _VERDICTS: Final = 100_000
 """So many run ids are remembered as usable or not before that begins anew."""
 
@@ -61,12 +64,14 @@ class CatalogShape:
 class BuildReport:
     """What a build found beside the catalog.
 
-    `ignored_by_spark` counts partitions below a name that begins with `.` or `_`: served, but Spark and pyarrow
-    skip such names when they list a directory (V12).
+    `ignored_by_spark` counts partitions below a name that begins with `.` or `_`, or ends in `._COPYING_`: served, but
+    Spark and pyarrow skip such names when they list a directory (V12). `read_as_null` counts those below a name by
+    which readers of the Hive layout take a value for NULL.
     """
 
     withheld: WithheldTally
     ignored_by_spark: int
+    read_as_null: int = 0
 
 
 class CatalogBuilder:
@@ -81,6 +86,7 @@ class CatalogBuilder:
         self._latest: Catalog | None = None
         self._withheld: dict[SeriesKey, WithheldTally] = {}
         self._ignored_by_spark: dict[SeriesKey, int] = {}
+        self._read_as_null: dict[SeriesKey, int] = {}
         self._ambiguous: dict[Path, DateDirectory] = {}
         self._verdicts: dict[bytes, str | None] = {}
 
@@ -112,6 +118,7 @@ class CatalogBuilder:
     def _build_whole(self, rows: Mapping[SeriesKey, SeriesRows], previous: Catalog | None, stamp_ns: int) -> Catalog:
         self._withheld.clear()
         self._ignored_by_spark.clear()
+        self._read_as_null.clear()
         placed: list[tuple[Path, Series]] = []
         by_key: dict[SeriesKey, Series] = {}
         for key, columns in rows.items():
@@ -160,6 +167,7 @@ class CatalogBuilder:
         """Return where a series lies and what it holds, `before` itself if that is the same; None if nothing."""
         self._withheld.pop(key, None)
         self._ignored_by_spark.pop(key, None)
+        self._read_as_null.pop(key, None)
         if columns is None:
             return None
         tally = WithheldTally()
@@ -180,8 +188,10 @@ class CatalogBuilder:
             self._withheld[key] = tally
         if not len(series) and not series.ambiguous:
             return None
-        if any(name.startswith((b".", b"_")) for name in path):
+        if any(name.startswith((b".", b"_")) or name.endswith(b"._COPYING_") for name in path):
             self._ignored_by_spark[key] = len(series)
+        if any(name.endswith(_READ_AS_NULL) for name in path):
+            self._read_as_null[key] = len(series)
         return path, before if before is not None and before.digest == series.digest else series
 
     def _catalog(self, root: Directory, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
@@ -203,7 +213,7 @@ class CatalogBuilder:
                 path_text = "/".join(escape_text(name) for name in (*path, self._shape.layout.date_name(date)))
                 rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
                 withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
-        return BuildReport(withheld, sum(self._ignored_by_spark.values()))
+        return BuildReport(withheld, sum(self._ignored_by_spark.values()), sum(self._read_as_null.values()))
 
 
 def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKey, rows: SeriesRows, why: str) -> None:

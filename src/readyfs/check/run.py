@@ -50,7 +50,8 @@ Watch = Callable[[int, int], None]
 def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -> Report:
     """Check everything; Ctrl-C ends it early with what was found until then. Called on the main thread.
 
-    `on_empty` is called if filters leave no partition. Raises `StateError`, `RawRootError` and `UsageError`.
+    `on_empty` is called if nothing is ready that the filters want.
+    Raises `StateError`, `RawRootError` and `UsageError`.
     """
     began_s = time.monotonic()
     raw = open_raw(job.raw, job.shape.raw_layout)
@@ -58,7 +59,7 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
     shown = FileFilter(job.shape.files)
     _check_root(raw, job.limits.timeout_s)
     label, plan = _load(job)
-    if not plan.catalog.partitions and job.filters != Filters():
+    if not plan.catalog.partitions and not plan.withheld.total():
         on_empty()
     tally = Tally(job.examples)
     above_runs = job.shape.raw_layout.above_runs

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -78,7 +79,7 @@ def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolu
     for warning in find_warnings(resolution):
         _warn(warning)
     with _progress() as watch:
-        report = run_check(job, watch, _warn_of_filters)
+        report = run_check(job, watch, partial(_warn_if_empty, job))
     click.echo(json.dumps(report.document()) if form == "json" else report.table())
     if report.ending is Ending.INTERRUPTED:
         raise click.Abort
@@ -136,5 +137,11 @@ def _warn(warning: str) -> None:
     click.echo(f"readyfs: warning: {escape_text(warning)}", err=True)
 
 
-def _warn_of_filters() -> None:
-    _warn("the filters leave no partition; compare --source, --customer, --query, --since and --until with the table")
+def _warn_if_empty(job: CheckJob) -> None:
+    """Warn if there is nothing to check although the state table has rows."""
+    from readyfs.partition import WithheldTally
+    from readyfs.refresh.emptiness import watch_emptiness
+
+    watch = watch_emptiness(job.state, job.state_table, job.state_timeout_s)
+    if (empty := watch.explain(0, 0, WithheldTally())) is not None:
+        _warn(f"{empty.cause}; {empty.remedy}")

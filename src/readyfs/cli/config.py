@@ -13,9 +13,8 @@ from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
-from readyfs.errors import ExitCode
+from readyfs.errors import ExitCode, NothingReadyError
 from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
-from readyfs.state.filters import Filters
 from readyfs.text import escape_text
 
 _WIDEST_VALUE: Final = 48
@@ -63,6 +62,7 @@ def check(resolution: Resolution) -> ExitCode:
     from readyfs.catalog.build import CatalogShape
     from readyfs.cli.run_samples import describe_absence
     from readyfs.raw.open import open_raw
+    from readyfs.refresh.emptiness import watch_emptiness
     from readyfs.refresh.loader import CatalogLoader
     from readyfs.state.open import open_state
 
@@ -71,17 +71,18 @@ def check(resolution: Resolution) -> ExitCode:
     state = open_state(config.state, config.table, config.filters, config.state_timeout_s)
     shape = CatalogShape(config.layout, config.raw_layout, config.files, config.required_files)
     try:
-        loaded = CatalogLoader(state, shape).load_first()
+        emptiness = watch_emptiness(config.state, config.table, config.state_timeout_s)
+        loaded = CatalogLoader(state, shape, emptiness=emptiness).load_first()
     finally:
         state.close()
     catalog = loaded.catalog
     absence = describe_absence(catalog, raw, config.raw_layout, config.raw)
     if absence is not None:
         _warn(absence)
-    if not catalog.partitions and config.filters != Filters():
-        _warn(
-            "the filters leave no partition; compare --source, --customer, --query, --since and --until with the table"
-        )
+    if (empty := loaded.emptiness) is not None:
+        if empty.is_fault:
+            raise NothingReadyError(empty.cause, empty.remedy)
+        _warn(f"{empty.cause}; {empty.remedy}")
     noun = "partition" if catalog.partitions == 1 else "partitions"
     counts = [f"{reason} {count}" for reason, count in loaded.report.withheld.counts.items() if count]
     withheld = f"; withheld: {', '.join(counts)}" if counts else ""

@@ -16,6 +16,7 @@ def render_status(status: Mapping[str, object]) -> str:
     reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
     rows = [
         _phase(status),
+        ("nothing", str(status.get("nothing_shown") or "")),
         ("fingerprint", str(status.get("fingerprint", ""))[:16]),
         ("refreshed", _refreshed(status)),
         ("state", _state(status)),

@@ -41,11 +41,11 @@ from readyfs.privileges import Capability, drop_privileges, has_capability
 from readyfs.raw.guard import GuardedRawStore
 from readyfs.raw.open import open_raw
 from readyfs.raw.store import RawStore
+from readyfs.refresh.emptiness import watch_emptiness
 from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.refresher import Refresher
 from readyfs.refresh.retraction_guard import RetractionGuard
 from readyfs.refresh.schedule import Schedule
-from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.postgres.listen import Listener
 from readyfs.state.store import StateStore
@@ -81,7 +81,8 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     if config.state_listen is not None:
         listener = Listener(config.state, config.state_listen, config.state_timeout_s)
     store = open_state(config.state, config.table, config.filters, config.state_timeout_s, config.full_interval_s)
-    loader = CatalogLoader(store, _catalog_shape(config))
+    emptiness = watch_emptiness(config.state, config.table, config.state_timeout_s)
+    loader = CatalogLoader(store, _catalog_shape(config), emptiness=emptiness)
     try:
         prepare_runtime_dir(config.runtime_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
@@ -141,8 +142,9 @@ async def _serve(
             guard = make_guard(config, store.label, freshness)
             if first is not None and guard is not None:
                 await guard.admit_first(first, config.accept)
-            if first is not None and not first.catalog.partitions and config.filters != Filters():
-                log.warning("the filters leave nothing to serve")
+            if first is not None and first.emptiness is not None and config.log_file is not None:
+                # The log says it in the file alone, and whoever gave the command is still there.
+                sys.stderr.write(f"readyfs: warning: {first.emptiness.cause}; {first.emptiness.remedy}\n")
             if first is not None:
                 served = mount_with_engine(config, store.label, raw, first, freshness)
                 labels = (store.label, raw.label)

@@ -94,7 +94,9 @@ class StatusReporter:
             "fingerprint": in_force.catalog.fingerprint,
             "partitions": in_force.catalog.partitions,
             "withheld": {reason.value: latest.report.withheld.counts.get(reason, 0) for reason in WithheldReason},
+            "nothing_shown": None if latest.emptiness is None else latest.emptiness.cause,
             "ignored_by_spark": latest.report.ignored_by_spark,
+            "read_as_null": latest.report.read_as_null,
             "raw_waiting": len(raw_waits_s),
             "raw_waiting_longest_seconds": _round(max(raw_waits_s, default=None)),
             "broken": broken.total(),
@@ -143,8 +145,10 @@ class StatusReporter:
         line = f"serving {self.filesystem.in_force.catalog.partitions} ready partitions"
         if (outage := self.refresher.outage) is not None:
             return f"{line}; state cannot be read: {outage.cause}"
-        held = self.refresher.held_back
-        return line if held is None else f"{line}; held back: {held.cause}"
+        if (held := self.refresher.held_back) is not None:
+            return f"{line}; held back: {held.cause}"
+        emptiness = self.refresher.latest.emptiness
+        return line if emptiness is None else f"{line}: {emptiness.cause}"
 
     def render(self) -> bytes:
         """Return the document as indented JSON with a final newline; the mount point escaped if it is not UTF-8."""

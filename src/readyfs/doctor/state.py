@@ -18,6 +18,9 @@ from readyfs.doctor.raw import open_subject
 from readyfs.doctor.sqlite_state import look_at_files
 from readyfs.doctor.subject import Subject
 from readyfs.errors import UserError
+from readyfs.state.database.columns import MYSQL
+from readyfs.state.database.inspector import DatabaseInspector
+from readyfs.state.database.position import ServerMoment
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index, StateInspector
 from readyfs.state.open import open_state
@@ -25,9 +28,11 @@ from readyfs.state.postgres.inspector import PostgresInspector
 from readyfs.state.rows.parser import KEY_FIELDS
 from readyfs.state.sqlite.inspector import SqliteInspector
 from readyfs.state.store import StateTable
+from readyfs.state.survey import StatusSurvey
 from readyfs.text import escape_text
 
 CLOCK_WRONG_S: Final = 60.0
+SAMPLED_ROWS: Final = 1_000
 
 _ROW_VERSIONED: Final = frozenset({"sqlite", "postgresql"})
 """Databases in which a change is found without a watermark."""
@@ -68,11 +73,17 @@ def _looks(subject: Subject, inspector: StateInspector) -> Iterator[tuple[str, C
             yield "state-journal", partial(look_at_files, subject, inspector)
         case PostgresInspector():
             yield "state-server", partial(look_at_server, subject, inspector)
+        case DatabaseInspector() if inspector.dialect in MYSQL:
+            yield "state-position", lambda: judge_position(inspector.position())
         case _:
             pass
     yield "memory", lambda: judge_memory(inspector.count_rows(), available_bytes(subject.places))
-    # The last: without an index it reads the whole table.
+    # The last two: without an index they read the whole table.
     yield "state-clock", lambda: judge_newest(inspector.newest(), time.time_ns())
+    yield (
+        "state-ready",
+        lambda: judge_ready(subject.table, inspector.survey(), bool(inspector.sample(Filters(), SAMPLED_ROWS))),
+    )
 
 
 def judge_columns(columns: Columns) -> Iterator[Finding]:
@@ -140,6 +151,36 @@ def judge_newest(newest_ns: int | None, now_ns: int) -> Iterator[Finding]:
         )
     else:
         yield good("state-clock", f"the newest updated_at is {_render_span(max(-ahead_s, 0))} old")
+
+
+def judge_position(server: ServerMoment) -> Iterator[Finding]:
+    """Say whether a replica that lags would be recognised."""
+    if server.position:
+        yield good("state-position", f"server {server.label} tells its position: one that lags is not followed back")
+        return
+    yield note(
+        "state-position",
+        f"server {server.label} tells no position: if the address leads to several servers, one that lags takes "
+        "readers back in time",
+        "name one server in the URL, or have all of them write a binary log or follow by GTID",
+    )
+
+
+def judge_ready(table: StateTable, survey: StatusSurvey, some_can_be_shown: bool) -> Iterator[Finding]:
+    """Say whether the table has rows of which none would be shown."""
+    if not survey.rows:
+        yield note("state-ready", "the table has no rows yet")
+    elif not survey.ready:
+        yield warning("state-ready", survey.describe(table.ready), "name the word of ready rows with --ready-status")
+    elif not some_can_be_shown:
+        yield warning(
+            "state-ready",
+            f"of {survey.ready:,} ready rows none of the first {SAMPLED_ROWS:,} can be shown: they have no run id, or "
+            "a value that cannot be parsed",
+            "readyfs config check  # names the first of them",
+        )
+    else:
+        yield good("state-ready", f"{survey.ready:,} of {survey.rows:,} rows are ready")
 
 
 def _is_within(columns: Sequence[str], key: Sequence[str]) -> bool:

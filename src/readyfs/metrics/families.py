@@ -142,11 +142,26 @@ FAMILIES: Final = (
         reading=Reading.COUNTS,
     ),
     Family(
+        "readyfs_nothing_shown",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "nothing_shown",
+        "Whether nothing is shown although the state table has rows.",
+        reading=Reading.CAUSE,
+    ),
+    Family(
         "readyfs_ignored_by_spark_partitions",
         Kind.GAUGE,
         Unit.COUNT,
         "ignored_by_spark",
         "Partitions below a name with a leading dot or underscore, which Spark and pyarrow skip.",
+    ),
+    Family(
+        "readyfs_read_as_null_partitions",
+        Kind.GAUGE,
+        Unit.COUNT,
+        "read_as_null",
+        "Partitions below a name KEY=__HIVE_DEFAULT_PARTITION__, whose value readers of the Hive layout take for NULL.",
     ),
     Family(
         "readyfs_broken_partitions",

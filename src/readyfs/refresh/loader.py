@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import AmbiguousPathsError
 from readyfs.partition import WithheldReason, WithheldTally
+from readyfs.refresh.emptiness import Emptiness, EmptinessWatch
 from readyfs.state.store import StateStore
 
 T = TypeVar("T")
@@ -21,19 +23,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A catalog fresh from the state store; `lock_ms` and `left_log` are as in `StateLoad`."""
+    """A catalog fresh from the state store; `lock_ms` and `left_log` are as in `StateLoad`.
+
+    `emptiness` says why the catalog is empty although the table is not.
+    """
 
     catalog: Catalog
     report: BuildReport
     lock_ms: float
     left_log: bool = False
+    emptiness: Emptiness | None = None
 
 
 class CatalogLoader:
     """Reads the state store and builds catalogs. Blocking; called by one thread at a time."""
 
-    def __init__(self, store: StateStore, shape: CatalogShape, wall_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        store: StateStore,
+        shape: CatalogShape,
+        wall_ns: Callable[[], int] = time.time_ns,
+        emptiness: EmptinessWatch | None = None,
+    ) -> None:
         self._store = store
+        self._emptiness = emptiness
         self._builder = CatalogBuilder(shape)
         self._wall_ns = wall_ns
         self._token: Hashable | None = None
@@ -89,7 +102,11 @@ class CatalogLoader:
         withheld.merge(report.withheld)
         self._token = load.token
         self._expected = False
-        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), load.lock_ms, load.left_log)
+        emptiness = None
+        if self._emptiness is not None:
+            explain = partial(self._emptiness.explain, catalog.partitions, load.rows, withheld)
+            emptiness = self._inside_store(explain)
+        return Loaded(catalog, replace(report, withheld=withheld), load.lock_ms, load.left_log, emptiness)
 
     def _inside_store(self, call: Callable[[], T]) -> T:
         self.is_busy = True

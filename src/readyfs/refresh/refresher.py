@@ -122,7 +122,8 @@ class Refresher:
         self._waiters: list[_Waiter] = []
         self._forced = False
         self._reported: frozenset[tuple[str, str]] = frozenset()
-        self._warned_spark = False
+        self._said_empty: str | None = None
+        self._warned_spark = self._warned_null = False
         self._staleness_lock = trio.Lock()
         self._report(first)
 
@@ -337,11 +338,23 @@ class Refresher:
             if (example.reason, example.subject) not in self._reported:
                 log.warning("row is withheld", reason=example.reason.value, row=example.subject, detail=example.detail)
         self._reported = frozenset((example.reason, example.subject) for example in examples)
+        cause = None if loaded.emptiness is None else loaded.emptiness.cause
+        if cause is not None and (
+            self._said_empty is None or _without_numbers(cause) != _without_numbers(self._said_empty)
+        ):
+            log.warning("nothing is shown, although the state table has rows", cause=cause)
+        self._said_empty = cause
         if loaded.report.ignored_by_spark and not self._warned_spark:
             self._warned_spark = True
             log.warning(
                 "names that begin with . or _ are served, but Spark and pyarrow skip them when they list",
                 partitions=loaded.report.ignored_by_spark,
+            )
+        if loaded.report.read_as_null and not self._warned_null:
+            self._warned_null = True
+            log.warning(
+                "names KEY=__HIVE_DEFAULT_PARTITION__ are served, but readers of the Hive layout read NULL",
+                partitions=loaded.report.read_as_null,
             )
 
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from readyfs.partition import Partition
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
+from readyfs.state.survey import StatusSurvey
 from readyfs.state.url import parse_url, sqlite_path
 
 Columns: TypeAlias = dict[str, str | None]
@@ -46,6 +47,9 @@ class StateInspector(Protocol):
 
     def newest(self) -> int | None:
         """Return the newest `updated_at` in nanoseconds since the epoch, None without one that can be read."""
+
+    def survey(self) -> StatusSurvey:
+        """Return what the status column holds, of all rows; it reads the whole column, within the time limit."""
 
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """Return the ready partitions among so many ready rows, those that pass the filters and can be parsed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -71,34 +71,30 @@ def ready_rows(
 
     The comparison of the status is the database's: the parser repeats it exactly.
     """
-    return all_rows(table, columns, as_text).where(is_ready(table, columns))
-
-
-def is_ready(table: StateTable, columns: dict[str, str | None]) -> sa.ColumnElement[bool]:
-    """Return the condition of a ready row."""
     assert columns["status"] is not None
+    cells: dict[str, sa.ColumnElement[Any]] = {
+        field: sa.cast(sa.column(columns[field] or "", NullType()), sa.Text).label(f"text_{field}") for field in as_text
+    }
     ready = sa.bindparam("ready", table.ready, type_=NullType())
-    return sa.column(columns["status"], NullType()) == ready
+    return all_rows(table, columns, cells).where(sa.column(columns["status"], NullType()) == ready)
 
 
 def all_rows(
-    table: StateTable, columns: dict[str, str | None], as_text: frozenset[str] = frozenset()
+    table: StateTable, columns: dict[str, str | None], cells: Mapping[str, sa.ColumnElement[Any]] | None = None
 ) -> sa.Select[Any]:
     """Return the statement that selects all rows, cells in the order of `ROW_FIELDS`.
 
-    Columns have no type, so that no cell is converted on its way; those named in `as_text` are cast to text by the
-    database. An absent column is selected as NULL.
+    Columns have no type, so that no cell is converted on its way; `cells` holds those that are to be read in another
+    form. An absent column is selected as NULL.
     """
     schema, name = split_table(table)
     untyped = {column: sa.column(column, NullType()) for column in columns.values() if column is not None}
     source = sa.table(name, *untyped.values(), schema=schema)
-    cells: list[sa.ColumnElement[Any]] = []
+    selected: list[sa.ColumnElement[Any]] = []
     for field in ROW_FIELDS:
         column = columns[field]
         if column is None:
-            cells.append(sa.null().label(f"absent_{field}"))
-        elif field in as_text:
-            cells.append(sa.cast(untyped[column], sa.Text).label(f"text_{field}"))
+            selected.append(sa.null().label(f"absent_{field}"))
         else:
-            cells.append(untyped[column])
-    return sa.select(*cells).select_from(source)
+            selected.append(untyped[column] if cells is None else cells.get(field, untyped[column]))
+    return sa.select(*selected).select_from(source)

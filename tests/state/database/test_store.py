@@ -114,3 +114,17 @@ def test_error_while_fetching_is_an_outage(state_file: Path) -> None:
             writer.execute("DROP VIEW partition_state")
             writer.execute("ALTER TABLE away RENAME TO partition_state")
         assert store.load().rows == 1
+
+
+def test_blanks_that_fill_a_column_of_fixed_width_are_no_part_of_a_value(tmp_path: Path) -> None:
+    """As servers that pad CHAR(n) hand it over; a view of it says the same, and so do filters."""
+    path = tmp_path / "state.db"
+    create_table(path, columns=[column.replace("TEXT", "CHAR(12)") for column in CONTRACT_COLUMNS])
+    padded = {name: f"{value!s:12}" for name, value in contract_row().items() if name in ("source", "customer_id")}
+    insert(path, contract_row(**padded, status="success     ", current_run_id="r1          "))
+    insert(path, contract_row(customer_id="other"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE VIEW seen AS SELECT * FROM partition_state")
+    for name in ("partition_state", "seen"):
+        with closing(store_of(path, StateTable(name, ready="success     "))) as store:
+            assert {key: rows.run_ids for key, rows in store.load().series.items()} == {KEY: (b"r1",)}

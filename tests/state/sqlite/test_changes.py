@@ -26,7 +26,7 @@ COLUMNS = (
 )
 TABLE = f"CREATE TABLE partition_state ({COLUMNS}, UNIQUE (source, customer_id, query_name, logical_date))"
 NOW = "2024-06-02T05:00:00.123456+00:00"
-READY = "SELECT count(*) FROM partition_state WHERE status = 'success' COLLATE BINARY"
+READY = "SELECT count(*) FROM partition_state WHERE CAST(status AS TEXT) = 'success' COLLATE BINARY"
 ROWS = 600
 """Several chunks."""
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import CHAR
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.errors import StateError
 from readyfs.partition import Partition
-from readyfs.state.database.sqlalchemy_engine import choose_driver, create_engine
+from readyfs.state.database.columns import MYSQL, look_at_columns
+from readyfs.state.database.plan import DatabasePlan
+from readyfs.state.database.position import ServerMoment, look_at_server
+from readyfs.state.database.sqlalchemy_engine import MYSQL_SESSION, choose_driver, create_engine
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import Columns, Index
 from readyfs.state.rows.sample import parse_newest, parse_sample
+from readyfs.state.rows.values import quote_value
 from readyfs.state.store import StateTable
-from readyfs.state.table import find_columns, ready_rows, split_table
+from readyfs.state.survey import LISTED_WORDS, LONGEST_WORD, StatusSurvey
+from readyfs.state.table import find_columns, split_table
 from readyfs.state.url import render_label, scrub
 
 
@@ -81,14 +88,60 @@ class DatabaseInspector:
             statement = sa.select(self._readable(sa.func.max(cell))).select_from(source)
             return parse_newest(connection.execute(statement).scalar())
 
+    def position(self) -> ServerMoment:
+        """Return which server of MySQL or MariaDB answers, and its position."""
+        with self._transaction() as connection:
+            return look_at_server(connection)
+
+    def survey(self) -> StatusSurvey:
+        """See `StateInspector`."""
+        with self._transaction() as connection:
+            plan = DatabasePlan.look(connection, self._table, Filters(), render_label(self._url))
+            column = plan.columns["status"]
+            assert column is not None
+            text = self._exact(plan.cells["status"])
+            is_ready = text == sa.bindparam("ready", self._table.ready, type_=sa.String())
+            words = (
+                sa.select(
+                    sa.func.substr(text, 1, LONGEST_WORD + 1).label("word"),
+                    sa.func.count().label("counted"),
+                    sa.func.sum(sa.case((is_ready, 1), else_=0)).label("ready"),
+                )
+                .select_from(sa.table(self._name, schema=self._schema))
+                .group_by(sa.text("word"))
+                .subquery()
+            )
+            totals = (sa.func.sum(words.c.counted).over(), sa.func.sum(words.c.ready).over())
+            statement = sa.select(words.c.word, words.c.counted, *totals).order_by(words.c.counted.desc(), words.c.word)
+            found = connection.execute(statement.limit(LISTED_WORDS)).fetchall()
+        return StatusSurvey(
+            column=column,
+            declared=plan.declared_status,
+            rows=int(found[0][2]) if found else 0,
+            ready=int(found[0][3]) if found else 0,
+            words=tuple((quote_value(word), int(rows)) for word, rows, _, _ in found),
+        )
+
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """See `StateInspector`."""
         with self._transaction() as connection:
-            statement = ready_rows(self._table, self._find_columns(connection)).limit(rows)
-            return parse_sample(connection.execute(statement).fetchall(), filters)
+            plan = DatabasePlan.look(connection, self._table, filters, render_label(self._url))
+            return parse_sample(connection.execute(plan.ready().limit(rows)).fetchall(), filters)
 
     def _begin(self, connection: sa.Connection) -> None:
         """Set up a transaction that has just begun."""
+        if self.dialect in MYSQL:
+            connection.exec_driver_sql(MYSQL_SESSION)
+            limit = f"max_statement_time = {self._timeout_s:g}"
+            if not getattr(connection.dialect, "is_mariadb", False):
+                limit = f"max_execution_time = {math.ceil(self._timeout_s * 1000)}"
+            connection.exec_driver_sql(f"SET SESSION {limit}")
+
+    def _exact(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """Return text so that it is compared and grouped letter by letter."""
+        if self.dialect in MYSQL:
+            return sa.cast(text, CHAR(charset="utf8mb4")).collate("utf8mb4_bin")
+        return sa.cast(text, sa.Text)
 
     def _is_partial(self, _index: ReflectedIndex) -> bool:
         """Tell whether an index leaves rows out."""
@@ -107,8 +160,8 @@ class DatabaseInspector:
         return moment
 
     def _find_columns(self, connection: sa.Connection) -> Columns:
-        names = [column["name"] for column in sa.inspect(connection).get_columns(self._name, self._schema)]
-        return find_columns(self._table, names, render_label(self._url))
+        present = look_at_columns(connection, self._schema, self._name)
+        return find_columns(self._table, list(present), render_label(self._url))
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.types import NullType
 
+from readyfs.state.database.columns import MYSQL, Column, look_at_columns
+from readyfs.state.database.status import StatusColumn
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
-from readyfs.state.table import all_rows, find_columns, is_ready, missing_table, split_table
+from readyfs.state.table import all_rows, find_columns, missing_table, split_table
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
-_IDENTITY: Final = sa.text(
-    "SELECT @@hostname, @@port, @@server_id, create_time FROM information_schema.tables "
+_CREATED: Final = sa.text(
+    "SELECT create_time FROM information_schema.tables "
     "WHERE table_schema = coalesce(:schema, database()) AND table_name = :name"
 )
-"""MySQL's and MariaDB's: another server, or another table under the same name."""
+"""MySQL's and MariaDB's: another table under the same name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,9 @@ class DatabasePlan:
 
     table: StateTable
     columns: dict[str, str | None]
-    as_text: frozenset[str]
+    cells: Mapping[str, sa.ColumnElement[Any]]
+    is_ready: sa.ColumnElement[bool]
+    declared_status: str
     wanted: tuple[sa.ColumnElement[bool], ...]
     time_type: sa.DateTime | None
     identity: Hashable
@@ -38,40 +42,40 @@ class DatabasePlan:
     def look(cls, connection: sa.Connection, table: StateTable, filters: Filters, label: str) -> DatabasePlan:
         """Look at the table; raise `StateError` if it is not as configured."""
         schema, name = split_table(table)
-        inspector = sa.inspect(connection)
-        try:
-            types = {column["name"]: column["type"] for column in inspector.get_columns(name, schema)}
-        except NoSuchTableError:
-            present = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
-            raise missing_table(table, label, present) from None
-        found = find_columns(table, list(types), label)
+        present = look_at_columns(connection, schema, name)
+        if not present:
+            inspector = sa.inspect(connection)
+            names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
+            raise missing_table(table, label, names)
+        found = find_columns(table, list(present), label)
+        columns = {field: present[column] for field, column in found.items() if column is not None}
         dialect = connection.dialect.name
-        times = {
-            field for field, column in found.items() if column and isinstance(types[column], sa.Date | sa.DateTime)
-        }
-        time_type = types.get(found["updated_at"] or "")
-        server: tuple[object, ...] = ()
-        if dialect in ("mysql", "mariadb"):
-            server = tuple(map(tuple, connection.execute(_IDENTITY, {"schema": schema, "name": name})))
+        time_type = columns["updated_at"].kind if "updated_at" in columns else None
+        created: tuple[object, ...] = ()
+        if dialect in MYSQL:
+            created = tuple(map(tuple, connection.execute(_CREATED, {"schema": schema, "name": name})))
+        assert found["status"] is not None
+        status = StatusColumn.of(found["status"], columns["status"], dialect, table.ready)
         return cls(
             table=table,
             columns=found,
-            # PostgreSQL's times hold more than Python's (infinity, BC), and a driver that meets one fails the fetch.
-            as_text=frozenset(times & {"logical_date", "updated_at"}) if dialect == "postgresql" else frozenset(),
-            wanted=tuple(_conditions(found, types, filters)),
+            cells={**_plain_cells(found, columns, dialect), "status": status.text},
+            is_ready=status.is_ready,
+            declared_status=columns["status"].declared,
+            wanted=tuple(_conditions(found, columns, filters)),
             time_type=time_type if isinstance(time_type, sa.DateTime) else None,
-            identity=(server, *((field, column, repr(types.get(column or ""))) for field, column in found.items())),
+            identity=(created, tuple(found.items()), *((one.declared, one.collation) for one in columns.values())),
         )
 
     def ready(self) -> sa.Select[Any]:
         """Return the statement for the ready rows, cells in the order of `ROW_FIELDS`."""
-        return all_rows(self.table, self.columns, self.as_text).where(is_ready(self.table, self.columns), *self.wanted)
+        return self._rows().where(self.is_ready, *self.wanted)
 
     def count(self) -> sa.Select[Any]:
         """Return the statement that counts the ready rows."""
         schema, name = split_table(self.table)
         source = sa.table(name, schema=schema)
-        return sa.select(sa.func.count()).select_from(source).where(is_ready(self.table, self.columns), *self.wanted)
+        return sa.select(sa.func.count()).select_from(source).where(self.is_ready, *self.wanted)
 
     def since(self, moment_ns: int) -> sa.Select[Any]:
         """Return the statement for the rows of any status with an `updated_at` of that moment or later."""
@@ -82,22 +86,42 @@ class DatabasePlan:
         if not self.time_type.timezone:
             moment = moment.replace(tzinfo=None)
         later = sa.column(column, self.time_type) >= sa.bindparam("since", moment, type_=self.time_type)
-        return all_rows(self.table, self.columns, self.as_text).where(later, *self.wanted)
+        return self._rows().where(later, *self.wanted)
+
+    def _rows(self) -> sa.Select[Any]:
+        return all_rows(self.table, self.columns, self.cells)
+
+
+def _plain_cells(
+    names: Mapping[str, str | None], columns: Mapping[str, Column], dialect: str
+) -> dict[str, sa.ColumnElement[Any]]:
+    """Return the cells that have to be read in another form than as they are."""
+    cells: dict[str, sa.ColumnElement[Any]] = {}
+    for field, column in columns.items():
+        name = names[field]
+        assert name is not None
+        is_time = field in ("logical_date", "updated_at") and isinstance(column.kind, sa.Date | sa.DateTime)
+        if dialect == "postgresql" and is_time:
+            # PostgreSQL's times hold more than Python's (infinity, BC), and a driver that meets one fails the fetch.
+            cells[field] = sa.cast(sa.column(name, NullType()), sa.Text).label(f"text_{field}")
+        elif dialect not in MYSQL and isinstance(column.kind, sa.CHAR | sa.NCHAR):
+            # What fills CHAR(n) up is no part of the value. With `MYSQL_SESSION` those servers take it off themselves.
+            cells[field] = sa.func.rtrim(sa.column(name, NullType())).label(f"trimmed_{field}")
+    return cells
 
 
 def _conditions(
-    columns: Mapping[str, str | None], types: Mapping[str, sa.types.TypeEngine[Any]], filters: Filters
+    names: Mapping[str, str | None], columns: Mapping[str, Column], filters: Filters
 ) -> Iterator[sa.ColumnElement[bool]]:
     """Yield what of the filters the database can judge; it may let more rows pass than the filters, and never fewer."""
     wanted = (("source", filters.sources), ("customer_id", filters.customers), ("query_name", filters.queries))
     for field, patterns in wanted:
-        column = columns[field] or ""
-        is_text = isinstance(types[column], sa.String) and not isinstance(types[column], sa.Enum)
+        column, kind = names[field] or "", columns[field].kind
+        is_text = isinstance(kind, sa.String) and not isinstance(kind, sa.Enum)
         if patterns and is_text and not any(set("*?[") & set(pattern) for pattern in patterns):
             yield sa.column(column, sa.String).in_(patterns)
-    column = columns["logical_date"] or ""
-    if isinstance(types[column], sa.Date):
-        date = sa.column(column, sa.Date)
+    if isinstance(columns["logical_date"].kind, sa.Date):
+        date = sa.column(names["logical_date"] or "", sa.Date)
         if filters.since is not None:
             yield date >= datetime.date.fromordinal(filters.since)
         if filters.until is not None:

@@ -22,6 +22,9 @@ from readyfs.text import escape_text
 _DRIVERS: Final = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
 """The drivers that our extras install; SQLAlchemy 2.0 would look for psycopg2 and MySQLdb."""
 
+MYSQL_SESSION: Final = "SET time_zone = '+00:00', sql_mode = replace(@@SESSION.sql_mode, 'PAD_CHAR_TO_FULL_LENGTH', '')"
+"""Has MySQL and MariaDB show TIMESTAMP columns in UTC, and CHAR(n) without the blanks that fill it up."""
+
 _PACKAGES: Final = {
     "psycopg": "psycopg[binary]",
     "psycopg2": "psycopg2-binary",

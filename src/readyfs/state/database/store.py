@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,7 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from readyfs.clock import boottime_s
 from readyfs.errors import StateError
 from readyfs.state.database.plan import DatabasePlan
-from readyfs.state.database.sqlalchemy_engine import create_engine
+from readyfs.state.database.position import ServerMoment, look_at_server
+from readyfs.state.database.server_history import ServerHistory
+from readyfs.state.database.sqlalchemy_engine import MYSQL_SESSION, create_engine
 from readyfs.state.database.watermark import Changes, Remembered
 from readyfs.state.filters import Filters
 from readyfs.state.rows.comparison import CannotPatchError
@@ -68,7 +71,8 @@ class DatabaseStore:
         self._known: Remembered | None = None
         self._whole_at_s = 0.0
         self._obstacle: str | None = None
-        with self._transaction() as connection:
+        self._history = ServerHistory(self.label)
+        with self._transaction() as (connection, _):
             DatabasePlan.look(connection, table, filters, self.label)
 
     def probe(self) -> Hashable | None:
@@ -80,9 +84,11 @@ class DatabaseStore:
         now_s, now_ns = self._now_s(), self._wall_ns()
         known = self._known if now_s - self._whole_at_s < self._full_interval_s else None
         changes, buffer = None, RowBuffer()
-        with self._transaction() as connection:
+        with self._transaction() as (connection, before):
             started = time.perf_counter()
             plan = DatabasePlan.look(connection, self._table, self._filters, self.label)
+            if before is not None:
+                plan = replace(plan, identity=(before.identity, plan.identity))
             if known is not None:
                 try:
                     changes = self._read_changes(connection, plan, known, now_ns)
@@ -90,6 +96,8 @@ class DatabaseStore:
                     _log.debug("the state table is read whole", store=self.label, reason=str(reason))
             if changes is None:
                 _fill(buffer, connection, plan.ready())
+            if before is not None:
+                self._history.follow(before, look_at_server(connection))
         lock_ms = (time.perf_counter() - started) * 1000
         if changes is not None:
             known = changes.finish(plan)
@@ -129,8 +137,11 @@ class DatabaseStore:
         self._obstacle = obstacle
 
     @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """Open a connection and a transaction that is rolled back; any failure of the driver becomes an outage."""
+    def _transaction(self) -> Iterator[tuple[sa.Connection, ServerMoment | None]]:
+        """Open a connection and a transaction that is rolled back; any failure of the driver becomes an outage.
+
+        With it goes how far the server had come before, None for a database that we cannot ask.
+        """
         dialect = self._engine.dialect
         options: dict[str, object] = {}
         if dialect.name in _ISOLATION:
@@ -141,15 +152,15 @@ class DatabaseStore:
             with self._engine.connect() as connection:
                 connection.execution_options(**options)
                 with connection.begin() as transaction:
-                    self._set_up(connection)
-                    yield connection
+                    yield connection, self._set_up(connection)
                     transaction.rollback()
         except (SQLAlchemyError, OSError, ValueError, RuntimeError) as error:
             # A ValueError is a driver that cannot decode a cell, a RuntimeError one that lacks what a password needs.
             # No chain: a driver's traceback may show the URL.
             raise self._outage(error) from None
 
-    def _set_up(self, connection: sa.Connection) -> None:
+    def _set_up(self, connection: sa.Connection) -> ServerMoment | None:
+        before = None
         match self._engine.dialect.name:
             case "postgresql":
                 # By statement and not by connection option: poolers such as PgBouncer refuse those.
@@ -157,11 +168,12 @@ class DatabaseStore:
                 connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")
                 connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO, YMD'")
             case "mysql" | "mariadb":
-                # TIMESTAMP columns are shown in the session's time zone.
-                connection.exec_driver_sql("SET time_zone = '+00:00'")
+                connection.exec_driver_sql(MYSQL_SESSION)
+                before = look_at_server(connection)
                 connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             case _:
                 pass
+        return before
 
     def _outage(self, error: Exception) -> StateError:
         cause = getattr(error, "orig", None) or error

@@ -13,6 +13,7 @@ from readyfs.partition import SeriesKey, WithheldExample, WithheldReason, Withhe
 from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.columns import Chunk, UnusualError, add_chunk, split_rows
 from readyfs.state.rows.records import Records
+from readyfs.state.rows.status import says_ready
 from readyfs.state.rows.values import (
     BadValueError,
     parse_id,
@@ -114,7 +115,7 @@ class RowParser:
         first, last = self._vocabulary.first_date, self._vocabulary.last_date
         for row in rows:
             source, customer, query, date, status, run, updated, count, version = row
-            if status != self._ready and not self._is_ready(status):
+            if status != self._ready and not says_ready(status, self._ready):
                 continue
             try:
                 series = numbers[
@@ -139,15 +140,6 @@ class RowParser:
                 continue
             self.rows += 1
             self._records.add(series, ordinal, runs[run_id], updated_at_ns, record_count, versions[schema_version])
-
-    def _is_ready(self, status: object) -> bool:
-        # The database compared by its own collation, which may ignore case.
-        try:
-            word = parse_id(status)
-        except BadValueError:
-            return False
-        # Servers give CHAR(n) with the blanks that fill it up; SQLite, whose text comes as bytes, has no such type.
-        return word == self._ready or (isinstance(status, str) and word.rstrip(b" ") == self._ready)
 
     def _withhold(self, reason: WithheldReason, row: Row, detail: str) -> None:
         self.rows += 1

@@ -15,6 +15,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
 from readyfs.state.sqlite.errors import is_refused
+from readyfs.state.sqlite.status import render_is_ready
 
 CHUNK_BITS: Final = 7
 """128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
@@ -30,7 +31,7 @@ class ChunkPlan:
     next_row: str
     columns: str
     cells: str
-    ready: str
+    ready: tuple[object, ...]
 
     @property
     def signature(self) -> str:
@@ -58,7 +59,7 @@ class ChunkPlan:
         while row[0] is not None:
             number = row[0] >> CHUNK_BITS
             first, last = number << CHUNK_BITS, ((number + 1) << CHUNK_BITS) - 1
-            parameters = (first, last, self.ready, self.ready)
+            parameters = (first, last, *self.ready)
             rows, reals, *columns = connection.execute(self.columns, parameters).fetchone()
             if rows:
                 chunk = Chunk(rows, *columns)
@@ -98,11 +99,9 @@ def plan_chunks(
         if not is_refused(error):
             raise
         return None  # a table without row numbers (WITHOUT ROWID)
-    where = (
-        # In brackets the comparison cannot make SQLite prefer an index of the status over the row numbers.
-        f"FROM {table} WHERE {rowid} BETWEEN ? AND ? "
-        f"AND ({_quote(columns['status'])} = ?) IS 1 AND CAST({_quote(columns['status'])} AS TEXT) = ? COLLATE BINARY"
-    )
+    assert columns["status"] is not None
+    is_ready, parameters = render_is_ready(columns["status"], ready)
+    where = f"FROM {table} WHERE {rowid} BETWEEN ? AND ? AND {is_ready}"
     fields = [columns[field] for field in ROW_FIELDS if field != "status"]
     null, separator = NULL.decode("ascii"), SEPARATOR.decode("ascii")
     texts = [f"group_concat(ifnull({_quote(field)}, '{null}'), '{separator}')" for field in fields]
@@ -112,7 +111,7 @@ def plan_chunks(
         f"SELECT min({rowid}) FROM {table} WHERE {rowid} >= ?",
         f"SELECT count(*), total({' OR '.join(reals) or '0'}), {', '.join(texts)} {where}",
         f"SELECT {', '.join(_quote(columns[field]) for field in ROW_FIELDS)} {where}",
-        ready,
+        parameters,
     )
 
 

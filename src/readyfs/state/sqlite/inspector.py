@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-
 from readyfs.errors import StateError
 from readyfs.partition import Partition
 from readyfs.state.filters import Filters
@@ -21,9 +19,12 @@ from readyfs.state.sqlite.connection import MovedError, SqliteConnection, connec
 from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
 from readyfs.state.sqlite.pairing import Pairing
+from readyfs.state.sqlite.status import compile_statement, is_ready
+from readyfs.state.sqlite.survey import survey_status
 from readyfs.state.sqlite.version import read_version
 from readyfs.state.store import StateTable
-from readyfs.state.table import find_columns, ready_rows, split_table
+from readyfs.state.survey import StatusSurvey
+from readyfs.state.table import all_rows, find_columns, split_table
 from readyfs.text import escape_text
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
@@ -104,13 +105,20 @@ class SqliteInspector:
             statement = f"SELECT max({_quote(column)}) FROM {_quote(self._name)}"
             return parse_newest(connection.execute(statement).fetchone()[0])
 
+    def survey(self) -> StatusSurvey:
+        """See `StateInspector`."""
+        with self._connection() as connection:
+            column = self._find_columns(connection)["status"]
+            assert column is not None
+            return survey_status(connection, self._name, column, self._table.ready)
+
     def sample(self, filters: Filters, rows: int) -> list[Partition]:
         """See `StateInspector`."""
         with self._connection() as connection:
-            statement = ready_rows(self._table, self._find_columns(connection)).limit(rows)
-            compiled = statement.compile(dialect=SQLiteDialect_pysqlite())
-            values = [compiled.params[key] for key in compiled.positiontup or ()]
-            return parse_sample(connection.execute(str(compiled), values).fetchall(), filters)
+            columns = self._find_columns(connection)
+            assert columns["status"] is not None
+            wanted = all_rows(self._table, columns).where(is_ready(columns["status"], self._table.ready)).limit(rows)
+            return parse_sample(connection.execute(*compile_statement(wanted)).fetchall(), filters)
 
     def files(self) -> SqliteFiles:
         """Return how the state lies on disk."""

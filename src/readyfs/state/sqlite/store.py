@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import structlog
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from readyfs.errors import StateError
 from readyfs.partition import SeriesKey, WithheldTally
@@ -28,9 +27,10 @@ from readyfs.state.sqlite.connection import MovedError, SqliteConnection, connec
 from readyfs.state.sqlite.errors import explain, is_locked, log_elsewhere
 from readyfs.state.sqlite.file import Access, Sighting, look
 from readyfs.state.sqlite.pairing import Pairing
+from readyfs.state.sqlite.status import compile_statement, is_ready
 from readyfs.state.sqlite.version import Version, is_in_use, read_version
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.table import find_columns, missing_table, ready_rows, split_table
+from readyfs.state.table import all_rows, find_columns, missing_table, split_table
 from readyfs.text import escape_text
 
 MANY_ROWS: Final = 2_000_000
@@ -207,10 +207,10 @@ class SqliteStore:
         )
 
     def _read_rows(self, connection: sqlite3.Connection, columns: dict[str, str | None]) -> RowBuffer:
-        compiled = ready_rows(self._table, columns).compile(dialect=SQLiteDialect_pysqlite())
-        parameters = [compiled.params[key] for key in compiled.positiontup or ()]
+        assert columns["status"] is not None
+        wanted = is_ready(columns["status"], self._table.ready)
         buffer = RowBuffer()
-        buffer.fill(connection.execute(str(compiled), parameters))
+        buffer.fill(connection.execute(*compile_statement(all_rows(self._table, columns).where(wanted))))
         return buffer
 
     def _columns(self, opened: SqliteConnection) -> dict[str, str | None]:
