@@ -24,7 +24,7 @@ from readyfs.state.sqlite.store import MANY_ROWS
 from tests.doctor.subjects import looked_at, make_subject, the, verdicts
 from tests.state.state_files import execute, held_by_another_process
 
-FINE = {"state", "state-columns", "state-key", "state-journal", "memory", "state-clock"}
+FINE = {"state", "state-columns", "state-key", "state-ready", "state-journal", "memory", "state-clock"}
 
 
 @pytest.mark.parametrize("mode", ["DELETE", "TRUNCATE", "PERSIST", "WAL"])
