@@ -42,13 +42,11 @@ class Asker:
         """Return the facts by a transaction of its own, in one message; None if that does not work any more."""
         self._age()
         try:
-            found = connection.look(f"SELECT {', '.join(map(self._expression, facts))}")
+            return connection.look(f"SELECT {', '.join(map(self._expression, facts))}")
         except psycopg.Error as error:
             if connection.is_broken or not is_of_statement(error):
                 raise
             return None
-        self._tell(facts)
-        return found
 
     def ask(
         self,

@@ -11,7 +11,7 @@ import orjson
 from readyfs.errors import StateError
 from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.connection import PostgresConnection, quote_table
-from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS
+from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS, TOKEN_FACTS
 from readyfs.state.postgres.snapshot import Snapshot
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, missing_table
@@ -133,12 +133,16 @@ class Moment:
 
     @property
     def token(self) -> Hashable | None:
-        """What is the same only while the same transactions are seen; None if the server cannot tell."""
+        """What is the same only while the same transactions are seen; None if the server cannot tell.
+
+        Another server has another start, to the microsecond. Whatever makes another database of the same name ends
+        transactions.
+        """
         if self.snapshot is None or not self.tells_changes:
             return None
         if self.server.is_standby is not False and self.snapshot.xmin != self.snapshot.xmax:
             return None  # a standby does not say which transactions between the two are in progress
-        return self.server, self.snapshot
+        return self.server.is_standby, self.server.started, self.snapshot
 
     def lags_behind(self, earlier: Moment) -> bool:
         """Tell whether transactions are missing that were seen at an earlier moment of the same server."""
@@ -159,22 +163,30 @@ class Moment:
 def look_at_server(connection: PostgresConnection, asker: Asker) -> Moment:
     """Return which server answers, and the snapshot of the open transaction."""
     names = ", ".join(f"{{{fact.name}}}" for fact in SERVER_FACTS)
-    return _moment(asker.ask(connection, SERVER_FACTS, f"SELECT {names}", "SELECT {fact}"))
+    return _moment(*asker.ask(connection, SERVER_FACTS, f"SELECT {names}", "SELECT {fact}"))
 
 
 def glance_at_server(connection: PostgresConnection, asker: Asker) -> Moment | None:
-    """Return the same by a transaction of its own, as cheaply as can be; None if `look_at_server` has to be asked."""
-    found = asker.look(connection, SERVER_FACTS)
-    return None if found is None else _moment(found)
+    """Return a moment that has a token and no more, as cheaply as can be; None if `look_at_server` has to be asked."""
+    found = asker.look(connection, TOKEN_FACTS)
+    return None if found is None else _moment(*found)
 
 
-def _moment(cells: Sequence[bytes | None]) -> Moment:
-    snapshot, standby, started, database, cluster, timeline, flushed = (
-        None if cell is None else cell.decode() for cell in cells
+def _moment(
+    snapshot: bytes | None,
+    standby: bytes | None,
+    started: bytes | None,
+    database: bytes | None = None,
+    cluster: bytes | None = None,
+    timeline: bytes | None = None,
+    flushed: bytes | None = None,
+) -> Moment:
+    start, name, system, history = (
+        None if cell is None else cell.decode() for cell in (started, database, cluster, timeline)
     )
     return Moment(
-        Server(None if standby is None else standby in ("t", "true"), started, database, cluster, timeline),
-        None if snapshot is None else Snapshot.parse(snapshot),
+        Server(None if standby is None else standby == b"true", start, name, system, history),
+        None if snapshot is None else Snapshot.parse(snapshot.decode()),
         None if flushed is None else int(flushed),
     )
 

@@ -35,7 +35,7 @@ _TIMELINE: Final = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 """The first eight hexadecimal digits of the name of the file that is written to (pg_walfile_name)."""
 _FLUSHED: Final = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::text"
 
-SERVER_FACTS: Final = (
+TOKEN_FACTS: Final = (
     Fact(
         "snapshot",
         ("pg_current_snapshot()::text", "txid_current_snapshot()::text"),
@@ -54,6 +54,10 @@ SERVER_FACTS: Final = (
         ("pg_postmaster_start_time()",),
         "each refresh reads the whole table",
     ),
+)
+"""What tells whether anything can have changed."""
+SERVER_FACTS: Final = (
+    *TOKEN_FACTS,
     Fact(
         "database",
         ("(SELECT oid FROM pg_database WHERE datname = current_database())::text",),
