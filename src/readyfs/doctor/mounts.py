@@ -204,7 +204,7 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
         return warning(
             name,
             f"{shown} is not notified of changes, the timer finds them: {escape_text(str(trouble))}",
-            "readyfs config show state state-listen",
+            "readyfs config show | grep state  # which server it is, and which channel",
         )
     broken = _number(status, "broken")
     if broken:
