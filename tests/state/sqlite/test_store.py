@@ -15,6 +15,7 @@ from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite import store as sqlite_store
+from readyfs.state.sqlite.connection import SqliteConnection
 from readyfs.state.sqlite.store import SqliteStore
 from readyfs.state.sqlite.version import Version, read_version
 from readyfs.state.store import StateTable
@@ -27,6 +28,7 @@ from tests.state.state_files import (
     UPDATED_NS,
     contract_row,
     create_table,
+    execute,
     insert,
     listing,
     load_once,
@@ -415,3 +417,23 @@ def test_file_that_ends_within_a_page_is_damaged_and_not_shorter(tmp_path: Path,
         os.truncate(path, size - 2048)
         with pytest.raises(StateError, match="ends in the middle of a page"):
             store.load()
+
+
+def test_file_of_other_pages_that_takes_the_place_during_a_read_is_not_taken_for_a_torn_one(
+    state_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V11."""
+    other = state_file.with_name("other.db")
+    create_table(other, keyed=True)
+    execute(other, "PRAGMA page_size=512", "VACUUM")
+    assert other.stat().st_size % 4096
+    with opened(state_file) as store:
+        find_columns = SqliteStore._columns
+
+        def replace_first(store: SqliteStore, opened: SqliteConnection) -> dict[str, str | None]:
+            if other.exists():
+                other.rename(state_file)
+            return find_columns(store, opened)
+
+        monkeypatch.setattr(SqliteStore, "_columns", replace_first)
+        assert store.load().rows == 0
