@@ -12,6 +12,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.errors import StateError
+from readyfs.state.sqlite import file as sqlite_file
+from readyfs.state.sqlite.stamp import stamp
 from readyfs.state.sqlite.store import LONE_LOOKS
 from tests.state.state_files import (
     KEY,
@@ -21,6 +23,7 @@ from tests.state.state_files import (
     execute,
     held_by_another_process,
     insert,
+    load_once,
     opened,
     settle,
 )
@@ -124,3 +127,13 @@ def test_mounted_file_that_is_replaced_where_it_comes_from_is_an_outage(tmp_path
                     action()
     finally:
         subprocess.run(["umount", guest], check=True, timeout=10)
+
+
+def test_file_that_is_replaced_while_it_is_looked_at_is_not_taken_for_a_deleted_one(
+    wal_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V11: found by its name, and without one a moment later."""
+    stale = iter([stamp(str(wal_file))._replace(inode=1, links=0)])
+    monkeypatch.setattr(sqlite_file, "stamp", lambda path: next(stale, None) or stamp(path))
+    assert load_once(wal_file).rows == 1
+    assert next(stale, None) is None

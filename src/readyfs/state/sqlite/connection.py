@@ -63,6 +63,8 @@ def _begin(path: Path, header_file: int, pairing: Pairing, guard: Guard, deadlin
         except sqlite3.Error as error:
             if not is_locked(error) or time.monotonic() >= deadline:
                 raise
+        except OSError as error:
+            raise unreadable(path, error) from error
         # A writer that waits for readers to go lets no new one in. The guard is a reader's lock to it.
         guard.release()
         time.sleep(LOCK_POLL_S)

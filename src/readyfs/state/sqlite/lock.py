@@ -15,6 +15,7 @@ import fcntl
 import os
 import struct
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,6 +55,7 @@ class Guard:
         self._descriptor = descriptor
         self._path = path
         self._timeout_s = timeout_s
+        self._is_held = False
 
     def take(self, deadline: float) -> None:
         """Take it; raise `StateError` if it cannot be had by then (`time.monotonic`), or locks do not work here."""
@@ -61,10 +63,15 @@ class Guard:
             if time.monotonic() >= deadline:
                 raise locked_error(self._path, self._timeout_s)
             time.sleep(LOCK_POLL_S)
+        self._is_held = True
 
     def release(self) -> None:
-        """Let go of it."""
-        fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, _GUARD))
+        """Let go of it, if it is held."""
+        if not self._is_held:
+            return
+        self._is_held = False
+        with suppress(OSError):  # where locks just stopped working; it goes with the descriptor
+            fcntl.fcntl(self._descriptor, fcntl.F_OFD_SETLK, _request(fcntl.F_UNLCK, _GUARD))
 
     def _try(self) -> bool:
         try:
