@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import sqlalchemy as sa
+
 from readyfs.partition import parse_date
+from readyfs.state.database.sqlalchemy_engine import choose_driver
+from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
 from readyfs.state.inspect import open_inspector
 from readyfs.state.store import StateTable
@@ -49,7 +55,39 @@ def test_words_of_a_boolean_in_postgresql_are_counted(postgres: StateDatabase) -
     )
     inspector = open_inspector(postgres.url(), StateTable(status="is_ready"), 5)
     assert inspector.survey() == StatusSurvey("is_ready", "BOOLEAN", 3, 0, (("'true'", 2), ("'false'", 1)))
-    assert open_inspector(postgres.url(), StateTable(status="is_ready", ready="true"), 5).survey().ready == 2
+    for word, count in (("true", 2), ("Yes", 2), ("0", 1), ("done", 0)):
+        assert open_inspector(postgres.url(), StateTable(status="is_ready", ready=word), 5).survey().ready == count
+
+
+def test_statuses_of_every_type_of_postgresql_are_read_by_any_driver(postgres: StateDatabase) -> None:
+    """V1: the words are those of the store that reads PostgreSQL by itself."""
+    values = {
+        "boolean": ("'true'", "yes"),
+        "bit(1)": ("'1'", "true"),
+        "bit(3)": ("'101'", "101"),
+        "jsonb": ("'\"done\"'", "done"),
+        "json": ("'\"done\"'", '"done"'),
+        "numeric(5,2)": ("1.50", "1.5"),
+        "float8": ("0.5", "0.5"),
+        "int": ("7", "7"),
+        "bytea": ("'done'", "done"),
+        "char(9)": ("'done'", "done"),
+        "text[]": ("'{done}'", "{done}"),
+        "date": ("'2024-06-01'", "2024-06-01"),
+    }
+    added = ", ".join(f"ADD s{number} {kind}" for number, kind in enumerate(values))
+    postgres.execute(f"ALTER TABLE partition_state {added}")
+    names, cells = ", ".join(f"s{n}" for n in range(len(values))), ", ".join(cell for cell, _ in values.values())
+    postgres.execute(
+        "INSERT INTO partition_state(source, customer_id, query_name, logical_date, status, current_run_id, "
+        f"updated_at, {names}) VALUES ('s', 'c', 'q', '2024-06-01', 'done', 'r', now(), {cells})"
+    )
+    for number, (kind, (_, word)) in enumerate(values.items()):
+        for ready, expected in ((word, 1), ("success", 0)):
+            table = StateTable(status=f"s{number}", ready=ready)
+            with closing(DatabaseStore(choose_driver(sa.make_url(postgres.url())), table, Filters(), 5)) as store:
+                assert store.load().rows == expected, (kind, ready)
+            assert open_inspector(postgres.url(), table, 5).survey().ready == expected, (kind, ready)
 
 
 def test_doctor_says_what_a_mariadb_cannot_tell_and_that_nothing_is_ready(mariadb: MariadbDatabase) -> None:

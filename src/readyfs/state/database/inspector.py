@@ -99,8 +99,10 @@ class DatabaseInspector:
             plan = DatabasePlan.look(connection, self._table, Filters(), render_label(self._url))
             column = plan.columns["status"]
             assert column is not None
-            text = self._exact(plan.cells["status"])
-            is_ready = text == sa.bindparam("ready", self._table.ready, type_=sa.String())
+            text = self._exact(plan.status)
+            is_ready = sa.and_(
+                plan.is_ready, self._exact(plan.cells["status"].element) == sa.literal(self._table.ready)
+            )
             words = (
                 sa.select(
                     sa.func.substr(text, 1, LONGEST_WORD + 1).label("word"),

@@ -33,6 +33,7 @@ class DatabasePlan:
     columns: dict[str, str | None]
     cells: Mapping[str, sa.ColumnElement[Any]]
     is_ready: sa.ColumnElement[bool]
+    status: sa.ColumnElement[Any]
     declared_status: str
     wanted: tuple[sa.ColumnElement[bool], ...]
     time_type: sa.DateTime | None
@@ -59,7 +60,8 @@ class DatabasePlan:
         return cls(
             table=table,
             columns=found,
-            cells={**_plain_cells(found, columns, dialect), "status": status.text},
+            cells={**_plain_cells(found, columns, dialect), "status": status.cell},
+            status=status.text,
             is_ready=status.is_ready,
             declared_status=columns["status"].declared,
             wanted=tuple(_conditions(found, columns, filters)),

@@ -9,21 +9,25 @@ from typing import Final
 
 from readyfs.state.rows.values import BadValueError, parse_id
 
-TRUTHS: Final = {"true": "1", "false": "0"}
-"""Words for what a column without a type of its own for it holds as a number."""
-_TRUTHS: Final = {word.encode(): number.encode() for word, number in TRUTHS.items()}
+_TRUTHS: Final = {
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), "1"),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), "0"),
+}
+
+
+def number_of_truth(word: str) -> str:
+    """Return `1` or `0` for a word that says so of a boolean, in any case of letters; any other word as it is."""
+    return _TRUTHS.get(word.casefold(), word)
 
 
 def says_ready(status: object, ready: bytes) -> bool:
     """Tell whether a status cell is the ready word: text letter by letter, numbers and truths by their usual words."""
     match status:
-        case bool():
-            return _TRUTHS.get(ready, ready) == (b"1" if status else b"0")
-        case int():
-            return _TRUTHS.get(ready, ready) == b"%d" % status
-        case float():
+        case bool() | int() | float():
+            wanted = number_of_truth(ready.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+            if isinstance(status, int):
+                return wanted == b"%d" % status
             # Without digits that are rounding; a whole number is also written with `.0`.
-            wanted = _TRUTHS.get(ready, ready)
             return b"%.15g" % status in (wanted, wanted.removesuffix(b".0"), wanted.replace(b".0e", b"e"))
     try:
         word = parse_id(status)

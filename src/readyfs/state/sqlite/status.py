@@ -3,7 +3,7 @@
 A value keeps its storage class whatever column it is in, and a view or an expression shows it without the affinity that
 the table's column has (sqlite.org/datatype3.html, sections 3 and 4.2). So `status = '1'` finds the number 1 in a table
 and not in a view of it. Here the storage class decides: text letter by letter, a blob by its bytes, numbers as they are
-written, 1 and 0 also as `true` and `false`, which are SQLite's own words for them.
+written, 1 and 0 also by the words for booleans, as which SQLite has them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.types import NullType
 
-from readyfs.state.rows.status import TRUTHS
+from readyfs.state.rows.status import number_of_truth
 
 
 def is_ready(column: str, ready: str) -> sa.ColumnElement[bool]:
     """Return the condition of a ready row, for which an index of the status serves."""
     status = sa.column(column, NullType())
     # Whatever affinity the column has, it turns one of these into what it holds; what is found too much is judged next.
-    candidates = (ready, _encode(ready), _parse_number(TRUTHS.get(ready, ready)))
+    candidates = (ready, _encode(ready), _parse_number(number_of_truth(ready)))
     likely = sa.or_(*(status == sa.literal(one, NullType()) for one in candidates if one is not None))
     return sa.and_(likely, _says_ready(column, ready))
 
@@ -43,7 +43,7 @@ def _says_ready(column: str, ready: str) -> sa.ColumnElement[bool]:
     """Return the judgement of a single value; what is usual comes first, since every row of a table is judged."""
     status = sa.column(column, NullType())
     kind, text = sa.func.typeof(status), sa.cast(status, sa.Text).collate("BINARY")
-    number = sa.literal(TRUTHS.get(ready, ready), NullType())
+    number = sa.literal(number_of_truth(ready), NullType())
     return sa.or_(
         text == sa.literal(ready, NullType()),
         # As text a number with a fraction always has a decimal point, be it `1.0`.
