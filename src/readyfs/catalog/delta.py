@@ -9,7 +9,7 @@ from operator import ne
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Meaning, Path
-from readyfs.partition import Partition
+from readyfs.partition import ChangedDates, Partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,19 @@ class Delta:
         return bool(self.directories)
 
 
-def compare(old: Catalog, new: Catalog, is_known: Callable[[Partition], bool] = lambda partition: False) -> Delta:
+def compare(
+    old: Catalog,
+    new: Catalog,
+    is_known: Callable[[Partition], bool] = lambda partition: False,
+    changed: ChangedDates | None = None,
+) -> Delta:
     """Return what changed from `old` to `new`; both must have the same layout.
 
-    `is_known` tells whether anything is remembered of a partition's run.
+    `is_known` tells whether anything is remembered of a partition's run. `changed` names the dates that may differ,
+    None stands for all of them.
     """
     delta = Delta()
-    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known)):
+    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known, changed)):
         delta.directories.append(change)
     return delta
 
@@ -62,6 +68,7 @@ class _Comparison:
     delta: Delta
     catalog: Catalog
     is_known: Callable[[Partition], bool]
+    changed: ChangedDates | None
 
 
 def _compare_directories(
@@ -94,7 +101,7 @@ def _compare_dates(
     delta, is_known = comparison.delta, comparison.is_known
     changed: list[int] = []
     touched: list[Partition] = []
-    for date, was, now in _differing(old, new):
+    for date, was, now in _differing(old, new, comparison.changed):
         if isinstance(was, Partition) and isinstance(now, Partition):
             if was.run_id == now.run_id and was.key == now.key:
                 touched.append(now)
@@ -115,11 +122,16 @@ def _compare_dates(
     return DirectoryChange(path, tuple(map(comparison.catalog.layout.date_name, sorted(changed))), tuple(touched))
 
 
-def _differing(old: Directory | None, new: Directory | None) -> Iterator[tuple[int, Meaning | None, Meaning | None]]:
+def _differing(
+    old: Directory | None, new: Directory | None, changed: ChangedDates | None
+) -> Iterator[tuple[int, Meaning | None, Meaning | None]]:
     """Yield each date that means something else, with what it meant and what it means."""
     if isinstance(old, DateDirectory) and isinstance(new, DateDirectory) and _is_plain(old, new):
         (was,), (now,) = old.series, new.series
-        yield from ((date, was.find(date), now.find(date)) for date in _differing_dates(was, now))
+        for date in _differing_dates(was, now) if changed is None else changed.get(now.key, ()):
+            one, other = was.find(date), now.find(date)
+            if one != other:
+                yield date, one, other
         return
     before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
     after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
@@ -83,7 +83,7 @@ class CatalogLoader:
         withheld.merge(report.withheld)
         self._token = load.token
         self._expected = False
-        return Loaded(catalog, BuildReport(withheld, report.ignored_by_spark), load.lock_ms)
+        return Loaded(catalog, replace(report, withheld=withheld), load.lock_ms)
 
     def _inside_store(self, call: Callable[[], T]) -> T:
         self.is_busy = True

@@ -200,7 +200,8 @@ class Refresher:
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
-        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known)
+        changed = loaded.report.changed
+        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known, changed)
         self._fs.publish(loaded.catalog)
         await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta

@@ -132,7 +132,7 @@ def _finish(comparison: _VersionComparison, known: PostgresMemory, moment: Momen
         withheld,
         known.vocabulary,
         True,
-        frozenset(comparison.replaced),
+        comparison.changed,
     )
 
 

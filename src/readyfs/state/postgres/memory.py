@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldExample, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.connection import PostgresConnection
@@ -26,7 +26,7 @@ class PostgresMemory:
     """The ready rows as of a moment.
 
     `rows` counts them; `odd` are the rows that are ready and withheld, by what stands in their key columns; `changed`
-    are the series that differ from the memory before, None for all.
+    are the dates that differ from the memory before, None for all.
     """
 
     moment: Moment
@@ -36,7 +36,7 @@ class PostgresMemory:
     withheld: WithheldTally
     vocabulary: Vocabulary
     can_patch: bool
-    changed: frozenset[SeriesKey] | None
+    changed: ChangedDates | None
 
     @property
     def odd_rows(self) -> int:
