@@ -93,7 +93,7 @@ def _hash_rows(rows: SeriesRows, versions: tuple[bytes | None, ...], begin: int,
         little_endian(rows.record_counts[begin:end]),
         little_endian(array("I", map(len, run_ids))),
         *run_ids,
-        little_endian(array("I", map(len, texts))),
+        little_endian(array("I", (len(texts), *map(len, texts)))),
         *texts,
     )
     return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, person=_KIND).digest()

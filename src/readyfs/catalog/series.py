@@ -82,8 +82,9 @@ def patch_series(before: Series, rows: SeriesRows, changed: Collection[int]) -> 
         if place < len(rows) and rows.dates[place] == date:
             came.append(rows.schema_versions[place])
             newest_ns = max(newest_ns, rows.updated_at_ns[place])
-    known = before.schema_versions
-    versions = known if len(known) == 1 and came.count(known[0]) == len(came) else _shortened(rows.schema_versions)
+    versions = before.schema_versions
+    if versions is not rows.schema_versions and (len(versions) != 1 or came.count(versions[0]) != len(came)):
+        versions = _shortened(rows.schema_versions)
     if newest_ns < before.newest_ns:
         # Another row may have been the newest, and still be.
         were = (before.updated_at_ns[place] for place in map(before.place, changed) if place >= 0)

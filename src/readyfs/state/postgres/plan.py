@@ -24,6 +24,7 @@ _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "name", "int2", "int4", 
 TIMES: Final = frozenset({"timestamptz", "timestamp", "date"})
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 _FAR: Final = "2200-01-01"
+_BARE: Final = frozenset({"text", "varchar"})
 _COLLATED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 
 
@@ -60,21 +61,48 @@ class TablePlan:
         where = f"ctid = ANY (%s::tid[]) AND ({self.conditions}) IS NOT TRUE"
         return f"SELECT count(*), {keys} FROM ONLY {leaf.name} WHERE {where}"
 
-    def changed(self, leaf: Relation) -> str:
-        """Return the statement that counts the ready rows and lists the addresses of versions since a horizon."""
-        return (
-            f"SELECT count(*) FILTER (WHERE {self.conditions}), "
-            f"array_agg(ctid) FILTER (WHERE age(xmin) <= age(%s::xid))::text FROM ONLY {leaf.name}"
-        )
+    def changed_by(self, leaf: Relation) -> str:
+        """Return the statement that counts all rows and lists the addresses of those versions that are new.
+
+        Its parameter is an array of the transactions that may have written these. Nothing but the headers of rows is
+        looked at, and nothing keeps a server from doing it with several processes.
+        """
+        return self._changed(leaf, "xmin = ANY (%s::xid[])")
+
+    def changed_since(self, leaf: Relation) -> str:
+        """Return the same for any number of transactions: its parameter is the horizon from which on they are new."""
+        return self._changed(leaf, "age(xmin) <= age(%s::xid)")
+
+    def ready(self, leaf: Relation) -> str:
+        """Return the statement that counts the ready rows."""
+        return f"SELECT count(*) FROM ONLY {leaf.name} WHERE {self.conditions}"
 
     def counts(self, leaf: Relation) -> str:
-        """Return the statement that counts the ready rows of each series."""
-        return f"SELECT {self._series}, count(*) FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
+        """Return the statement that counts the ready rows of each series, with sums over their days.
+
+        They are those of the days' ordinals and of their squares, NULL where dates are of a type that has no days.
+        """
+        date, sums = self.columns["logical_date"], "NULL, NULL"
+        if date is not None and date.type_name == "date":
+            # Ordinals of Python's dates; no infinite one has any, and none with such a date is ever served.
+            day = f"CASE WHEN isfinite({date.quoted}) THEN ({date.quoted} - '0001-01-01'::date + 1)::int8 END"
+            sums = f"sum({day})::text, sum({day} * {day})::text"
+        return f"SELECT {self._series}, count(*), {sums} FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
 
     def of_series(self, leaf: Relation) -> str:
         """Return the statement for the ready rows of some series: parameters three arrays, of the parts of keys."""
-        keys = "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])"
-        return f"{self._select(leaf)} WHERE ({self._series}) IN ({keys}) AND {self.conditions}"
+        wanted = [f'"wanted {field}"' for field in KEY_FIELDS[:3]]
+        # Compared as they are, texts can be found by an index; what a collation finds too much is noticed.
+        same = " AND ".join(f"{self._key(field)} = {name}" for field, name in zip(KEY_FIELDS[:3], wanted, strict=True))
+        keys = f"unnest(%s::text[], %s::text[], %s::text[]) AS wanted ({', '.join(wanted)})"
+        return f"{self._select(leaf)} JOIN {keys} ON {same} WHERE {self.conditions}"
+
+    def _changed(self, leaf: Relation, is_new: str) -> str:
+        return f"SELECT count(*), array_agg(ctid) FILTER (WHERE {is_new})::text FROM ONLY {leaf.name}"
+
+    def _key(self, field: str) -> str:
+        column = self.columns[field]
+        return column.quoted if column is not None and column.type_name in _BARE else self._text(field)
 
     def _select(self, leaf: Relation) -> str:
         cells = ", ".join(_concatenate(self._text(field)) for field in _CELL_FIELDS)

@@ -37,6 +37,8 @@ class Comparison:
 
     `rows` counts the rows that can be served, `odd` has those that are ready and withheld, both as found so far.
     `replaced` are the series that differ, with the rows that they have now; `changed` are the dates at which they do.
+    `unremembered` are the dates that came and were not among the rows remembered, whatever they are now, and `unready`
+    those that came and are not ready now.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Comparison:
         self.odd: dict[RawKey, WithheldExample] = dict(odd)
         self.replaced: dict[SeriesKey, SeriesRows] = {}
         self.changed: defaultdict[SeriesKey, set[int]] = defaultdict(set)
+        self.unready: dict[SeriesKey, set[int]] = {}
+        self.unremembered: dict[SeriesKey, set[int]] = {}
         self._series = series
         self._ready = ready
         self._gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
@@ -86,8 +90,16 @@ class Comparison:
         fresh = self.take_series(self.parser)
         for key in fresh.keys() | self._gone.keys():
             before, came = self.current(key), fresh.get(key, NO_ROWS)
-            gone = {date for date in self._gone[key].difference(came.dates) if before.holds(date)}
             differing = before.differing(came)
+            unready = self._gone[key].difference(came.dates)
+            gone = {date for date in unready if before.holds(date)}
+            strange = (unready - gone).union(
+                date for date in map(came.dates.__getitem__, differing) if not before.holds(date)
+            )
+            if strange:
+                self.unremembered[key] = strange
+            if unready:
+                self.unready[key] = unready
             if gone or differing:
                 self._patch(key, came if len(differing) == len(came) else came.take(differing), gone)
 
@@ -118,9 +130,13 @@ class Comparison:
         self.changed[key].update(rows.dates, gone)
 
     def check(self, total: int) -> None:
-        """Raise `CannotPatchError` if the ready rows are not as many, or what was taken cannot be told apart."""
+        """Raise `CannotPatchError` if the ready rows are not as many, or their number proves nothing."""
         if self.rows + len(self.odd) != total:
             raise CannotPatchError("the number of rows does not follow from what changed")
+        self.check_keys()
+
+    def check_keys(self) -> None:
+        """Raise `CannotPatchError` if what was taken cannot be told apart, so that a number of rows proves nothing."""
         if len(self.odd) > MANY_ODD_ROWS:
             raise CannotPatchError("too many rows are withheld")
         if has_null_keys(self.odd):
