@@ -6,6 +6,9 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress, count
+from operator import ne
 from typing import Any, TypeAlias, TypeVar
 
 Row: TypeAlias = tuple[int, bytes, int, int, bytes | None]
@@ -62,23 +65,20 @@ class SeriesRows:
 
     def differing(self, rows: SeriesRows) -> list[int]:
         """Return the positions of those of the rows that are not among these sorted ones, equal in every column."""
-        dates, run_ids, times = self.dates, self.run_ids, self.updated_at_ns
-        counts, versions = self.record_counts, self.schema_versions
-        size = len(dates)
-        columns = (rows.dates, rows.run_ids, rows.updated_at_ns, rows.record_counts, rows.schema_versions)
-        found: list[int] = []
-        for index, (date, run_id, time_ns, count, version) in enumerate(zip(*columns, strict=True)):
-            place = bisect_left(dates, date)
-            if (
-                place == size
-                or dates[place] != date
-                or run_ids[place] != run_id
-                or times[place] != time_ns
-                or counts[place] != count
-                or versions[place] != version
-            ):
-                found.append(index)
-        return found
+        size = len(self.dates)
+        if not size:
+            return list(range(len(rows)))
+        # Column by column: a loop over the rows takes three times as long. Past the end stands another date.
+        places = [min(place, size - 1) for place in map(partial(bisect_left, self.dates), rows.dates)]
+        found: set[int] = set()
+        for mine, theirs in zip(self._columns(), rows._columns(), strict=True):
+            held, asked = list(map(mine.__getitem__, places)), list(theirs)
+            if held != asked:
+                found.update(compress(count(), map(ne, held, asked)))
+        return sorted(found)
+
+    def _columns(self) -> tuple[Sequence[Any], ...]:
+        return self.dates, self.run_ids, self.updated_at_ns, self.record_counts, self.schema_versions
 
     def patched(self, rows: SeriesRows, gone: Set[int]) -> SeriesRows:
         """Return these rows with others in place of those of the same dates, and without the dates that are gone.

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.catalog.series import build_series, hash_parts
+from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.series import build_series
 from readyfs.partition import NOT_SET, SeriesKey
 from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import JUNE_1, Row, as_series

@@ -168,8 +168,7 @@ class CatalogBuilder:
             return None
         if before.ambiguous or key in self._withheld or key in self._ignored_by_spark:
             return None
-        came = columns.take([place for place in map(columns.place, changed) if place >= 0])
-        if not self._are_usable(came.run_ids):
+        if not self._are_usable(columns.run_ids[place] for place in map(columns.place, changed) if place >= 0):
             return None
         series = patch_series(before, columns, changed)
         return self._shape.layout.directory_of(key), before if before.digest == series.digest else series

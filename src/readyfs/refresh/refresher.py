@@ -170,8 +170,6 @@ class Refresher:
                 self._asking_since = None
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
-            if force:  # what was asked for is still owed
-                self._loader.expect_change()
             return self._enter_outage(error.message, began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
             log.exception("refresh failed unexpectedly")

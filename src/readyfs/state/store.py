@@ -70,7 +70,8 @@ class StateStore(Protocol):
     def load(self) -> StateLoad:
         """Return every ready row as of one transaction; raise `StateError` while the store cannot be read.
 
-        The mapping of the result belongs to the store and holds until the next load.
+        What the store remembers is then what it was before. The mapping of the result belongs to the store and holds
+        until the next load.
         """
 
     def start_over(self) -> None:
