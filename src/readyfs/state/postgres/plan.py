@@ -92,17 +92,22 @@ class TablePlan:
     def of_series(self, leaf: Relation) -> str:
         """Return the statement for the ready rows of some series: parameters three arrays, of the parts of keys."""
         wanted = [f'"wanted {field}"' for field in KEY_FIELDS[:3]]
-        # Compared as they are, texts can be found by an index; what a collation finds too much is noticed.
-        same = " AND ".join(f"{self._key(field)} = {name}" for field, name in zip(KEY_FIELDS[:3], wanted, strict=True))
+        # Compared as they are, texts can be found by an index; their collation may find more.
+        same = " AND ".join(
+            f"{text} = {name}"
+            for field, name in zip(KEY_FIELDS[:3], wanted, strict=True)
+            for text in self._texts(field)
+        )
         keys = f"unnest(%s::text[], %s::text[], %s::text[]) AS wanted ({', '.join(wanted)})"
         return f"{self._select(leaf)} JOIN {keys} ON {same} WHERE {self.conditions}"
 
     def _changed(self, leaf: Relation, is_new: str) -> str:
         return f"SELECT count(*), array_agg(ctid) FILTER (WHERE {is_new})::text FROM ONLY {leaf.name}"
 
-    def _key(self, field: str) -> str:
+    def _texts(self, field: str) -> tuple[str, ...]:
         column = self.columns[field]
-        return column.quoted if column is not None and column.type_name in _BARE else self._text(field)
+        bare = (column.quoted,) if column is not None and column.type_name in _BARE else ()
+        return (*bare, self._text(field))
 
     def _select(self, leaf: Relation) -> str:
         cells = ", ".join(_concatenate(self._text(field)) for field in _CELL_FIELDS)
