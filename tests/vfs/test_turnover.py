@@ -94,7 +94,7 @@ def test_all_runs_are_begun_anew_before_the_kernel_is_told_of_one(place: Place) 
         place.inode(b"c", row.query, DAY_1, PAYLOAD)
     before = place.fs.in_force.catalog
     catalog = build([TOUCHED, other._replace(updated_at_ns=7_000)], before)
-    plan = place.fs.plan_invalidations(compare(before, catalog, place.fs.is_known))
+    plan = place.fs.plan_invalidations(compare(before, catalog, place.fs.is_known, known=place.fs.known_series()))
     next(plan)
     for row in (ROW, other):
         with pytest.raises(WouldBlockError):

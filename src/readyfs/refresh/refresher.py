@@ -198,8 +198,10 @@ class Refresher:
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
-        changed = loaded.report.changed
-        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known, changed)
+        changed, fs = loaded.report.changed, self._fs
+        delta = await trio.to_thread.run_sync(
+            lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
+        )
         self._fs.publish(loaded.catalog)
         await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta
