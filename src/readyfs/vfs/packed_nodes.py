@@ -102,7 +102,9 @@ class PackedNodes(Generic[N]):
         integers, references = self._pack(node)
         row, width, span = shard.slots[slot], shard.width, shard.span
         shard.integers[row * width - self.integers : row * width] = array("q", integers)
+        self._note(shard.references[row * span - span : row * span], -1)
         shard.references[row * span - span : row * span] = references
+        self._note(references, 1)
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
