@@ -118,7 +118,7 @@ class Changes:
             vocabulary=self._comparison.vocabulary,
             newest_ns=self._newest_ns,
             obstacle=None,
-            changed=self._comparison.changed,
+            changed=self._comparison.changed_dates(),
         )
 
     def _take_gone(self, row: Row) -> None:

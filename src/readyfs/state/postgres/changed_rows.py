@@ -172,7 +172,7 @@ def _finish(
         withheld,
         known.vocabulary,
         True,
-        comparison.changed,
+        comparison.changed_dates(),
         table_rows,
         unready,
     )

@@ -7,11 +7,12 @@ database gives, and how it proves that nothing else changed, is theirs. The valu
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Set
 from typing import Final
 
-from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldExample, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.parser import RawKey, RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
@@ -144,6 +145,10 @@ class Comparison:
         if self.vocabulary.dates.has_synonyms:
             # The count proves nothing then: one row came where another one was served, and a third one went.
             raise CannotPatchError("two texts mean one date")
+
+    def changed_dates(self) -> ChangedDates:
+        """Return the dates at which series differ, in a form that may be kept."""
+        return {key: array("i", sorted(dates)) for key, dates in self.changed.items()}
 
     def finish(self) -> WithheldTally:
         """Patch what is remembered, in place; return the tally of what is withheld."""
