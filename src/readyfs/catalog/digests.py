@@ -26,11 +26,8 @@ _KIND: Final = b"block"
 
 def hash_parts(kind: bytes, parts: Iterable[bytes]) -> bytes:
     """Hash byte strings so that no two different sequences feed the hash the same bytes."""
-    digest = blake2b(digest_size=DIGEST_BYTES, person=kind)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "little"))
-        digest.update(part)
-    return digest.digest()
+    text = b"".join([piece for part in parts for piece in (len(part).to_bytes(4, "little"), part)])
+    return blake2b(text, digest_size=DIGEST_BYTES, person=kind).digest()
 
 
 def little_endian(values: array[int]) -> bytes:

@@ -20,8 +20,8 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.comparison import NULL_IN_KEY, CannotPatchError, Comparison
 from readyfs.state.rows.values import BadValueError
 
-ADDRESSES: Final = 10_000
-"""So many rows are read by address at a time."""
+ADDRESSES: Final = 2_500
+"""So many rows are read by address at a time. More would keep the interpreter from readers while they are parsed."""
 FEW_CHANGES: Final = 10_000
 MANY_CHANGES: Final = 0.2
 """Where more than this share of the rows changed, reading all of them is quicker."""
