@@ -80,13 +80,13 @@ class TablePlan:
     def counts(self, leaf: Relation) -> str:
         """Return the statement that counts the ready rows of each series, with sums over their days.
 
-        They are those of the days' ordinals and of their squares, NULL where dates are of a type that has no days.
+        They are those of the days since 0001-01-01 and of their squares, NULL where dates are of a type without days.
         """
         date, sums = self.columns["logical_date"], "NULL, NULL"
         if date is not None and date.type_name == "date":
-            # Ordinals of Python's dates; no infinite one has any, and none with such a date is ever served.
-            day = f"CASE WHEN isfinite({date.quoted}) THEN ({date.quoted} - '0001-01-01'::date + 1)::int8 END"
-            sums = f"sum({day})::text, sum({day} * {day})::text"
+            # No infinite date is that of a row that is served.
+            day, served = f"({date.quoted} - '0001-01-01'::date)", f"FILTER (WHERE isfinite({date.quoted}))"
+            sums = f"(sum({day}) {served})::text, (sum({day}::int8 * {day}) {served})::text"
         return f"SELECT {self._series}, count(*), {sums} FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
 
     def of_series(self, leaf: Relation) -> str:

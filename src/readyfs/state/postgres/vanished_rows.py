@@ -31,13 +31,13 @@ def take_vanished(connection: PostgresConnection, plan: TablePlan, comparison: C
     counts: Counter[tuple[Any, ...]] = Counter()
     days: Counter[tuple[Any, ...]] = Counter()
     squares: Counter[tuple[Any, ...]] = Counter()
-    has_days = True
+    without_days: set[tuple[Any, ...]] = set()
     for leaf in plan.leaves:
         for *parts, count, sum_of_days, sum_of_squares in connection.rows(plan.counts(leaf), plan.parameters):
             series = tuple(parts)
             counts[series] += count
             if sum_of_days is None or sum_of_squares is None:
-                has_days = False
+                without_days.add(series)
             else:
                 days[series] += int(sum_of_days)
                 squares[series] += int(sum_of_squares)
@@ -52,7 +52,7 @@ def take_vanished(connection: PostgresConnection, plan: TablePlan, comparison: C
         gone = None
         if not counts[key]:
             gone = set(rows.dates)
-        elif has_days and not odd[key]:
+        elif key not in without_days and not odd[key]:
             gone = _find_missing(rows, missing, days[key], squares[key])
         if gone is None or odd[key]:
             unclear.append(key)
@@ -64,12 +64,12 @@ def take_vanished(connection: PostgresConnection, plan: TablePlan, comparison: C
 
 def _find_missing(rows: SeriesRows, missing: int, sum_of_days: int, sum_of_squares: int) -> set[int] | None:
     """Return which dates are missing if there are one or two, from the sums over all others; None if there are more."""
-    dates = rows.dates
-    gone_sum = sum(dates) - sum_of_days
+    days = [date - 1 for date in rows.dates]
+    gone_sum = sum(days) - sum_of_days
     if missing == 1:
         found = {gone_sum}
     elif missing == 2:
-        gone_squares = sum(map(mul, dates, dates)) - sum_of_squares
+        gone_squares = sum(map(mul, days, days)) - sum_of_squares
         # Of two numbers the sum and the sum of squares are known, so their difference is: its square is this.
         square = 2 * gone_squares - gone_sum * gone_sum
         difference = isqrt(max(square, 0))
@@ -78,9 +78,10 @@ def _find_missing(rows: SeriesRows, missing: int, sum_of_days: int, sum_of_squar
             raise CannotPatchError("the days of the rows do not follow from what changed")
     else:
         return None
-    if not all(map(rows.holds, found)):
+    gone = {day + 1 for day in found}
+    if not all(map(rows.holds, gone)):
         raise CannotPatchError("the days of the rows do not follow from what changed")
-    return found
+    return gone
 
 
 def _reread(connection: PostgresConnection, plan: TablePlan, comparison: Comparison, keys: list[SeriesKey]) -> None:
