@@ -26,6 +26,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import say
 from benchmarks.private_mounts import enter_private_mounts
 from benchmarks.report import record
+from benchmarks.state.changes import CHANGES
 from benchmarks.state.generate import RefusalError, generate
 from benchmarks.state.measure import LIST, WORKS, Build, StateMeasurement, state_measurement
 from benchmarks.state.report import StateReport
@@ -86,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "--stores", type=partial(words_of, list(TITLES)), default=list(TITLES), metavar="STORES", help=", ".join(TITLES)
     )
+    kinds = [change.key for change in CHANGES]
+    measured.add_argument(
+        "--changes", type=partial(words_of, kinds), default=kinds, metavar="KINDS", help=", ".join(kinds)
+    )
     measured.add_argument(
         "--sizes", type=_sizes, metavar="N,...", help="ready partitions; 10,000,000 need 10 GB of disk"
     )
@@ -137,7 +142,7 @@ def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
         stoppable(),
         workspace(options.directory) as base,
         closing(Stores(base)) as stores,
-        state_measurement(builds, base, options.only, rounds, is_quick=options.quick) as measurement,
+        state_measurement(builds, base, options.only, options.changes, rounds, is_quick=options.quick) as measurement,
     ):
         report.machine.update(describe_machine(base))
         for size in sizes if set(options.only) - {LIST} else ():

@@ -59,6 +59,7 @@ class StateMeasurement:
     builds: Sequence[Build]
     base: Path
     works: Sequence[str]
+    changes: Sequence[str]
     rounds: int
     idle_s: float
     quiet_s: float
@@ -194,7 +195,7 @@ class _Measuring:
     def _measure_changes(self) -> None:
         first = (self._real[-1] + 1) if self._real else 0
         changer = Changer(self.store, self.shape, first)
-        changes = [change for change in CHANGES if change.fits(self.shape, first)]
+        changes = [one for one in CHANGES if one.key in self.whole.changes and one.fits(self.shape, first)]
         with self._all_mounted() as all_mounted:
             for number in range(self.whole.rounds):
                 for one in turn(all_mounted, number):
@@ -367,11 +368,17 @@ class _MountedBuild:
 
 @contextmanager
 def state_measurement(
-    builds: Sequence[Build], base: Path, works: Sequence[str], rounds: int, *, is_quick: bool
+    builds: Sequence[Build],
+    base: Path,
+    works: Sequence[str],
+    changes: Sequence[str],
+    rounds: int,
+    *,
+    is_quick: bool,
 ) -> Iterator[StateMeasurement]:
     """Yield a measurement; the quick form waits for nothing to settle."""
     idle_s, quiet_s, files = (0.05, 0.3, 20) if is_quick else (0.5, 3.0, 500)
-    with closing(StateMeasurement(builds, base, works, rounds, idle_s, quiet_s, files)) as measurement:
+    with closing(StateMeasurement(builds, base, works, changes, rounds, idle_s, quiet_s, files)) as measurement:
         yield measurement
 
 
