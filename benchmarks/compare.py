@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument(
-        "--other", type=_build, required=True, metavar="PYTHON", help="the interpreter of the other build's environment"
+        "--other", type=other_build, required=True, metavar="PYTHON", help="the interpreter of the other build"
     )
     parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="9")
     parser.add_argument("--partitions", type=positive, default=3000, metavar="N", help="of two files each; 3,000")
@@ -78,8 +78,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _build(text: str) -> str:
-    """Return an interpreter that has another readyfs than ours."""
+def other_build(text: str) -> str:
+    """Return an interpreter that has another readyfs than ours, for a parser of arguments."""
     command = [text, "-c", "import readyfs; print(readyfs.__file__)"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)

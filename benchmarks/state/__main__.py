@@ -1,6 +1,7 @@
 """Generates large state tables, and measures what they cost; `make bench-state` runs `measure`.
 
-Leaves no mount, no process, no server and no file behind.
+Another build can be measured beside this one: it is named by the interpreter of its environment. Leaves no mount, no
+process, no server and no file behind.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from typing import Final
 
 import psycopg
 
+from benchmarks.compare import other_build
 from benchmarks.daemons import BenchmarkError
 from benchmarks.machine import describe_machine
 from benchmarks.measure import say
 from benchmarks.private_mounts import enter_private_mounts
 from benchmarks.report import record
+from benchmarks.state.changes import CHANGES
 from benchmarks.state.generate import RefusalError, generate
-from benchmarks.state.measure import LIST, WORKS, StateMeasurement, state_measurement
+from benchmarks.state.measure import LIST, WORKS, Build, StateMeasurement, state_measurement
 from benchmarks.state.report import StateReport
 from benchmarks.state.results import StateResults
 from benchmarks.state.shape import DATES, QUERIES, UNREADY_PERCENT, Shape, usual_shape
@@ -84,10 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument(
         "--stores", type=partial(words_of, list(TITLES)), default=list(TITLES), metavar="STORES", help=", ".join(TITLES)
     )
+    kinds = [change.key for change in CHANGES]
+    measured.add_argument(
+        "--changes", type=partial(words_of, kinds), default=kinds, metavar="KINDS", help=", ".join(kinds)
+    )
     measured.add_argument(
         "--sizes", type=_sizes, metavar="N,...", help="ready partitions; 10,000,000 need 10 GB of disk"
     )
     measured.add_argument("--rounds", type=positive, metavar="N", help=f"{_ROUNDS}")
+    measured.add_argument(
+        "--other", type=other_build, metavar="PYTHON", help="measure this interpreter's build beside this one, in turns"
+    )
     return parser
 
 
@@ -106,7 +116,9 @@ def _generate(options: argparse.Namespace) -> None:
 def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     rounds = options.rounds or (1 if options.quick else _ROUNDS)
-    results = StateResults()
+    builds = [Build(sys.executable, results := StateResults())]
+    if options.other:
+        builds.append(Build(options.other, StateResults()))
     began = time.monotonic()
     words = [word for word in argv if word not in ("measure", "--record")]
     report = StateReport(
@@ -117,6 +129,7 @@ def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
         is_quick=options.quick,
         elapsed_s=0.0,
         results=results,
+        other=builds[1].results if options.other else None,
     )
 
     def keep() -> None:
@@ -129,7 +142,7 @@ def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
         stoppable(),
         workspace(options.directory) as base,
         closing(Stores(base)) as stores,
-        state_measurement(results, base, options.only, rounds, is_quick=options.quick) as measurement,
+        state_measurement(builds, base, options.only, options.changes, rounds, is_quick=options.quick) as measurement,
     ):
         report.machine.update(describe_machine(base))
         for size in sizes if set(options.only) - {LIST} else ():

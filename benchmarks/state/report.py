@@ -18,6 +18,7 @@ from benchmarks.state.results import METRICS, THEMES, Metric, StateResults
 from benchmarks.state.stores import TITLES
 from benchmarks.tables import markdown_table
 
+_BESIDE: Final = ("", "of", "size", "other", "this", "this / other", "of a round")
 _LINEAR: Final = 0.8
 _CONSTANT: Final = 0.2
 _COLOURS: Final = dict(zip(TITLES, (COLOURS[5], COLOURS[3], COLOURS[6]), strict=True))
@@ -34,6 +35,8 @@ class StateReport:
     is_quick: bool
     elapsed_s: float
     results: StateResults
+    other: StateResults | None = None
+    """What was measured of another build in the same rounds."""
 
     def as_json(self) -> bytes:
         """Return everything that was measured, in base units."""
@@ -47,16 +50,8 @@ class StateReport:
             "elapsed_s": round(self.elapsed_s),
             "missing": results.missing,
             "failures": results.failures,
-            "figures": {
-                metric: {
-                    store: {
-                        str(size): {"value": results.value(metric, store, size), "rounds": rounds}
-                        for size, rounds in by_size.items()
-                    }
-                    for store, by_size in by_store.items()
-                }
-                for metric, by_store in results.figures.items()
-            },
+            "figures": _figures(results),
+            **({} if self.other is None else {"other": _figures(self.other)}),
             "bars": [
                 {"wanted": bar.wanted, "store": store, "met": finding.is_met, "found": finding.figure}
                 for bar, store, finding in verdicts(results)
@@ -93,6 +88,11 @@ class StateReport:
         if judged:
             yield from ("", "### What is asked, and what was found", "")
             yield from markdown_table(("asked", "of", "found", "verdict"), judged)
+        if self.other is not None:
+            yield from ("", "### Beside the other build", "")
+            yield from markdown_table(
+                ("", "of", "size", "other", "this", "this / other", "of a round"), list(self._beside())
+            )
         for theme, title in THEMES.items():
             metrics = self._metrics(theme)
             if metrics:
@@ -134,6 +134,24 @@ class StateReport:
         low, high = _show(min(rounds) / metric.scale), _show(max(rounds) / metric.scale)
         return shown if low == high else f"{shown} ({low} to {high})"
 
+    def _beside(self) -> Iterator[tuple[str, ...]]:
+        """Compare both builds: what counts of all rounds, and the lowest and highest ratio of one."""
+        assert self.other is not None
+        for metric in METRICS:
+            for size in self.results.sizes(metric.key):
+                for store in TITLES:
+                    value = self.results.value(metric.key, store, size)
+                    other = self.other.value(metric.key, store, size)
+                    if value is None or not other:
+                        continue
+                    rounds = (one.rounds(metric.key, store, size) for one in (self.results, self.other))
+                    ratios = [this / that for this, that in zip(*rounds, strict=False) if that]
+                    yield (
+                        f"{THEMES[metric.theme]}: {metric.title}{f', {metric.unit}' if metric.unit else ''}",
+                        *(TITLES[store], f"{size:,}", _show(other / metric.scale), _show(value / metric.scale)),
+                        *(f"{value / other:.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "-"),
+                    )
+
     def _growth(self) -> Iterator[tuple[str, ...]]:
         """Compare the two largest sizes: the exponent of the growth between them, and its slope."""
         for metric in METRICS:
@@ -163,6 +181,19 @@ class StateReport:
             return None
         limit = limit_of(metric.key)
         return Panel(metric.title, metric.unit, curves, None if limit is None else limit / metric.scale)
+
+
+def _figures(results: StateResults) -> dict[str, object]:
+    return {
+        metric: {
+            store: {
+                str(size): {"value": results.value(metric, store, size), "rounds": rounds}
+                for size, rounds in by_size.items()
+            }
+            for store, by_size in by_store.items()
+        }
+        for metric, by_store in results.figures.items()
+    }
 
 
 _PROGRAMS: Final = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -38,6 +38,10 @@ class PartitionKey(NamedTuple):
         """Return the key as one escaped line, for logs and messages."""
         parts = (*self.series, render_date(self.date))
         return "/".join(escape_text(part) for part in parts)
+
+
+ChangedDates: TypeAlias = Mapping[SeriesKey, Collection[int]]
+"""Which dates of which series may mean something else than they did."""
 
 
 class Partition(NamedTuple):

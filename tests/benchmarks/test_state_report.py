@@ -95,6 +95,19 @@ def test_plots_show_every_point_with_its_value() -> None:
     assert "SQLite, rollback journal, 1,000,000: 50 s" in said
 
 
+def test_another_build_is_shown_beside_this_one() -> None:
+    this, other = results("ready-s", n1000000=3.0), results("ready-s", n1000000=6.0)
+    this.note("ready-s", "sqlite", 1_000_000, 5.0)
+    other.note("ready-s", "sqlite", 1_000_000, 10.0)
+    both = report(this)
+    both.other = other
+    assert (
+        "| From start to ready: ready after, s | SQLite, rollback journal | 1,000,000 | 8 | 4 | 0.50 | 0.50 to 0.50 |"
+        in both.as_markdown({})
+    )
+    assert json.loads(both.as_json())["other"]["ready-s"]["sqlite"]["1000000"]["rounds"] == [6.0, 10.0]
+
+
 def test_json_holds_every_round_and_every_verdict() -> None:
     found = results("ready-s", n1000000=3.0)
     found.note("ready-s", "sqlite", 1_000_000, 5.0)

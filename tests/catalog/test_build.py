@@ -328,31 +328,34 @@ def test_fingerprint_is_a_merkle_hash_that_anyone_can_compute() -> None:
         text = b"".join(struct.pack("<I", len(part)) + part for part in parts)
         return hashlib.blake2b(text, digest_size=16, person=kind).digest()
 
-    rows = [Row(date=JUNE_1 + 1, run=b"run2", schema_version=None, record_count=NOT_SET), Row(), Row(customer=b"\xff")]
+    def block_of(text: bytes) -> bytes:
+        return hashlib.blake2b(text, digest_size=16, person=b"block").digest()
+
+    # A block holds the dates that are equal but for their lowest six bits.
+    later = JUNE_1 // 64 * 64 + 64
+    rows = [
+        Row(date=JUNE_1 + 1, run=b"run2", schema_version=None, record_count=NOT_SET),
+        Row(),
+        Row(date=later),
+        Row(customer=b"\xff"),
+    ]
     of = shape(files=("a*", "b"), required=("a", "b"))
-    two = hash_of(
-        b"series",
-        *(b"s", b"c", b"q"),
-        struct.pack("<2i", JUNE_1, JUNE_1 + 1),
-        struct.pack("<2q", 1_000, 1_000),
-        struct.pack("<2q", 7, -1),
-        b"r1run2",
-        struct.pack("<2I", 2, 4),
-        b"",
-        *(b"=v1", b""),
+    two = block_of(
+        struct.pack("<I2i2q2q2I", 2, JUNE_1, JUNE_1 + 1, 1_000, 1_000, 7, -1, 2, 4)
+        + b"r1run2"
+        + struct.pack("<3I", 2, 3, 0)
+        + b"=v1"
     )
-    one = hash_of(
-        b"series",
-        *(b"s", b"\xff", b"q"),
-        struct.pack("<i", JUNE_1),
-        struct.pack("<q", 1_000),
-        struct.pack("<q", 7),
-        b"r1",
-        struct.pack("<I", 2),
-        b"",
-        b"=v1",
+
+    def one(date: int) -> bytes:
+        # A schema version that all rows of a block share stands there once.
+        return block_of(struct.pack("<IiqqI", 1, date, 1_000, 7, 2) + b"r1" + struct.pack("<2I", 1, 3) + b"=v1")
+
+    series = (
+        hash_of(b"series", b"s", b"c", b"q", b"", two + one(later)),
+        hash_of(b"series", b"s", b"\xff", b"q", b"", one(JUNE_1)),
     )
-    customers = [hash_of(b"branch", b"q", hash_of(b"dates", series)) for series in (two, one)]
+    customers = [hash_of(b"branch", b"q", hash_of(b"dates", digest)) for digest in series]
     root = hash_of(b"branch", b"c/\xff", b"".join(customers))
     settings = (
         of.layout.template.encode(),

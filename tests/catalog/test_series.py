@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.catalog.series import build_series, hash_parts
+from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.series import build_series, patch_series
 from readyfs.partition import NOT_SET, SeriesKey
 from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import JUNE_1, Row, as_series
@@ -56,3 +57,40 @@ def test_digest_is_the_same_on_a_machine_of_the_other_byte_order(monkeypatch: py
     there = build_series(KEY, swapped)
     assert there.digest != here.digest  # it swapped what was in the native order
     assert list(there.dates) == list(here.dates)  # and only while hashing
+
+
+SPREAD_ROWS = st.dictionaries(
+    st.integers(1, 400),  # some seven blocks
+    st.tuples(
+        st.sampled_from([b"r1", b"r2", b""]),
+        st.sampled_from([NOT_SET, 3, 9]),
+        st.sampled_from([NOT_SET, 0, 7]),
+        st.sampled_from([None, b"", b"v1"]),
+    ),
+    max_size=12,
+)
+
+
+@given(SPREAD_ROWS, SPREAD_ROWS, st.sets(st.integers(1, 400), max_size=3))
+def test_series_that_is_patched_is_the_one_that_is_made_of_all_rows(
+    old: dict[int, tuple[bytes, int, int, bytes | None]],
+    changes: dict[int, tuple[bytes, int, int, bytes | None]],
+    gone: set[int],
+) -> None:
+    """V4: its digest, too, whichever blocks come, go or change."""
+
+    def rows_of(rows: dict[int, tuple[bytes, int, int, bytes | None]]) -> SeriesRows:
+        return SeriesRows.of((date, *rows[date]) for date in sorted(rows))
+
+    before = rows_of(old)
+    now = {date: row for date, row in (old | changes).items() if date not in gone or date in changes}
+    after = before.patched(rows_of(changes), gone - changes.keys())
+    if not now:
+        return
+    made = build_series(KEY, rows_of(now))
+    patched = patch_series(build_series(KEY, before), after, changes.keys() | gone)
+    assert patched.digest == made.digest
+    assert patched.newest_ns == made.newest_ns
+    assert list(patched.blocks.numbers) == list(made.blocks.numbers)
+    assert [patched.find(date) for date in now] == [made.find(date) for date in now]
+    assert len(patched) == len(made)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.delta import compare
 from readyfs.catalog.tree import Catalog, Path
-from readyfs.partition import SeriesKey
+from readyfs.partition import ChangedDates, SeriesKey
 from readyfs.series_rows import SeriesRows
 from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, contents, model, shape, times
 
@@ -25,7 +27,7 @@ def test_catalog_made_from_changes_is_the_one_made_from_all_rows(of: CatalogShap
     for step, rows in enumerate(states):
         now_ns = NOW_NS + step
         series = as_series(rows)
-        changed = None if not step else {row.series for row in set(before) ^ set(rows)} | _counts_differ(before, rows)
+        changed = _changed(before, rows) if step else None
         older = made
         expected, expected_report = whole.build(series, expected, now_ns)
         made, report = stepwise.build(series, made, now_ns, changed)
@@ -40,6 +42,7 @@ def test_catalog_made_from_changes_is_the_one_made_from_all_rows(of: CatalogShap
         assert report.read_as_null == expected_report.read_as_null
         if older is not None:
             assert bool(compare(older, made)) == (contents(older) != contents(made) or _names(older) != _names(made))
+            assert compare(older, made, changed=report.changed) == compare(older, made)
         before = rows
 
 
@@ -47,8 +50,12 @@ def _names(catalog: Catalog) -> set[Path]:
     return set(times(catalog))
 
 
-def _counts_differ(before: list[Row], after: list[Row]) -> set[SeriesKey]:
-    return {row.series for row in (*before, *after) if before.count(row) != after.count(row)}
+def _changed(before: list[Row], after: list[Row]) -> dict[SeriesKey, set[int]]:
+    changed: dict[SeriesKey, set[int]] = defaultdict(set)
+    for row in (*before, *after):
+        if before.count(row) != after.count(row):
+            changed[row.series].add(row.date)
+    return changed
 
 
 def test_what_did_not_change_is_shared() -> None:
@@ -56,7 +63,7 @@ def test_what_did_not_change_is_shared() -> None:
     builder = CatalogBuilder(shape())
     first, _ = builder.build(as_series(rows), None, NOW_NS)
     rows[0] = rows[0]._replace(run=b"r2")
-    second, _ = builder.build(as_series(rows), first, NOW_NS + 1, {rows[0].series})
+    second, _ = builder.build(as_series(rows), first, NOW_NS + 1, {rows[0].series: {JUNE_1}})
     assert second.directory((b"c1",)) is first.directory((b"c1",))
     assert second.directory((b"c0", b"q1")) is first.directory((b"c0", b"q1"))
     assert second.directory((b"c0", b"q0")) is not first.directory((b"c0", b"q0"))
@@ -66,8 +73,11 @@ def test_changes_to_another_catalog_than_the_last_are_not_trusted() -> None:
     builder = CatalogBuilder(shape())
     first, _ = builder.build(as_series([Row()]), None, NOW_NS)
     lost = [Row(customer=b"c2")]
-    builder.build(as_series(lost), first, NOW_NS + 1, {Row().series, lost[0].series})  # never put into force
-    again, _ = builder.build(as_series([*lost, Row(customer=b"c3")]), first, NOW_NS + 2, {Row(customer=b"c3").series})
+    gone_and_came = {Row().series: [JUNE_1], lost[0].series: [JUNE_1]}
+    builder.build(as_series(lost), first, NOW_NS + 1, gone_and_came)  # never put into force
+    changed = {Row(customer=b"c3").series: [JUNE_1]}
+    again, report = builder.build(as_series([*lost, Row(customer=b"c3")]), first, NOW_NS + 2, changed)
+    assert report.changed is None
     assert set(contents(again)) == {((b"c2", b"q"), JUNE_1), ((b"c3", b"q"), JUNE_1)}
 
 
@@ -90,17 +100,18 @@ def test_patched_rows_are_those_of_a_dictionary_that_was_updated(
 
 
 @given(DAYS, DAYS)
-def test_rows_include_others_only_if_each_is_there_and_equal(
+def test_rows_differ_from_others_where_these_are_not_there_or_not_equal(
     held: list[tuple[int, bytes, int, int, bytes]], asked: list[tuple[int, bytes, int, int, bytes]]
 ) -> None:
-    assert SeriesRows.of(held).includes(SeriesRows.of(asked)) == (set(asked) <= set(held))
-    assert SeriesRows.of(held).includes(SeriesRows.of(held))
+    differing = SeriesRows.of(held).differing(SeriesRows.of(asked))
+    assert [asked[index] for index in differing] == [row for row in asked if row not in held]
 
 
 def test_changes_that_nobody_can_see_leave_the_catalog_itself_in_force() -> None:
     """What begins with the catalog in force can then go on from it, in proportion to what changed."""
     builder = CatalogBuilder(shape())
     first, _ = builder.build(as_series([Row()]), None, NOW_NS)
-    for changed in ({Row().series}, {Row(customer=b"unknown").series}, set(), None):
+    some: ChangedDates = {Row().series: [JUNE_1], Row(customer=b"unknown").series: [JUNE_1]}
+    for changed in (some, {}, None):
         again, _ = builder.build(as_series([Row()]), first, NOW_NS + 1, changed)
         assert again is first

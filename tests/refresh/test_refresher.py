@@ -546,6 +546,20 @@ async def test_forced_load_that_failed_is_still_owed(autojump_clock: MockClock, 
     assert running.partitions == 2
 
 
+async def test_what_the_store_knows_outlives_an_outage(autojump_clock: MockClock, running: World) -> None:
+    """Only a store that may believe what is in no catalog has to read everything again."""
+    running.store.failure = OUTAGE
+    assert (await running.refresher.refresh()).error is not None
+    running.store.failure = None
+    assert (await running.refresher.refresh()).error is None
+    assert running.store.forgotten == 0
+    running.store.failure = ZeroDivisionError("bug")
+    await running.refresher.refresh()
+    running.store.failure = None
+    await running.refresher.refresh()
+    assert running.store.forgotten == 1
+
+
 async def test_unexpected_exception_is_an_outage_and_the_next_attempt_loads_anew(
     autojump_clock: MockClock, running: World
 ) -> None:

@@ -60,12 +60,12 @@ class Follower:
         if load.changed is None:
             self.held = contents_of(load.series)
         else:
-            for key in load.changed:
-                rows = load.series.get(key)
-                if rows is None:
-                    self.held.pop(key, None)
-                else:
-                    self.held[key] = rows_of(rows)
+            for key, dates in load.changed.items():
+                rows = rows_of(load.series.get(key, SeriesRows.of(())))
+                left = [row for row in self.held.pop(key, ()) if row[0] not in dates]
+                left += [row for row in rows if row[0] in dates]
+                if left:
+                    self.held[key] = sorted(left, key=repr)
         return load
 
     def check(self, *, patched: bool | None = None) -> StateLoad:

@@ -145,7 +145,7 @@ class Place:
         """Put a catalog of exactly these rows into force."""
         before = self.fs.in_force.catalog
         catalog = build(rows, before)
-        delta = compare(before, catalog, self.fs.is_known)
+        delta = compare(before, catalog, self.fs.is_known, known=self.fs.known_series())
         self.fs.publish(catalog)
         plan = [*self.fs.plan_invalidations(delta)]
         self.told = [one for one in plan if not isinstance(self.fs.inodes.peek(one.directory), AboveNode)]

@@ -158,6 +158,11 @@ class TableMachine(RuleBasedStateMachine):
                 assert node is None or expected is None or content(node) == content(expected)
                 assert self.table.lookups(inode) == self.counts[inode]
 
+    @invariant()
+    def series_are_known_of_which_a_run_is_held(self) -> None:
+        held = any(isinstance(node, DateNode) and node.partition is not None for node in self.nodes.values())
+        assert self.table.holds_run_of(partition().key.series) == held
+
 
 TestTable = TableMachine.TestCase
 TestTable.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)

@@ -94,7 +94,7 @@ def test_all_runs_are_begun_anew_before_the_kernel_is_told_of_one(place: Place) 
         place.inode(b"c", row.query, DAY_1, PAYLOAD)
     before = place.fs.in_force.catalog
     catalog = build([TOUCHED, other._replace(updated_at_ns=7_000)], before)
-    plan = place.fs.plan_invalidations(compare(before, catalog, place.fs.is_known))
+    plan = place.fs.plan_invalidations(compare(before, catalog, place.fs.is_known, known=place.fs.known_series()))
     next(plan)
     for row in (ROW, other):
         with pytest.raises(WouldBlockError):
@@ -275,3 +275,17 @@ def test_damage_is_forgotten_with_a_touch(place: Place) -> None:
     assert place.fs.broken_partitions() == 0
     assert place.read(*DAY, PAYLOAD) == b"w"
     assert date_inode(ROW.partition) == place.day()
+
+
+def test_series_is_known_as_long_as_one_of_its_runs_is(place: Place) -> None:
+    place.serve(ROW)
+    assert ROW.series not in place.fs.known_series()
+    known = walk(place, PAYLOAD)
+    assert ROW.series in place.fs.known_series()
+    assert place.fs.is_known(ROW.partition)
+    assert Row(query=b"q2").series not in place.fs.known_series()
+    place.fs.forget(known)
+    assert ROW.series in place.fs.known_series(), "what it was sealed with is kept"
+    place.publish(Row(query=b"q2"))
+    place.publish(Row(query=b"q2", run=b"r2"))
+    assert ROW.series not in place.fs.known_series()

@@ -8,13 +8,14 @@ above them.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
-from readyfs.catalog.series import Series, build_series, hash_parts
+from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.series import Series, build_series, patch_series
 from readyfs.catalog.tree import (
     Branch,
     Catalog,
@@ -25,7 +26,7 @@ from readyfs.catalog.tree import (
     find_directory,
 )
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
-from readyfs.partition import NOT_SET, PartitionKey, SeriesKey, WithheldReason, WithheldTally
+from readyfs.partition import NOT_SET, ChangedDates, PartitionKey, SeriesKey, WithheldReason, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.text import escape_text
 
@@ -66,12 +67,14 @@ class BuildReport:
 
     `ignored_by_spark` counts partitions below a name that begins with `.` or `_`, or ends in `._COPYING_`: served, but
     Spark and pyarrow skip such names when they list a directory (V12). `read_as_null` counts those below a name by
-    which readers of the Hive layout take a value for NULL.
+    which readers of the Hive layout take a value for NULL. `changed` are the dates at which
+    the catalog may differ from the one that it was made from, None for all.
     """
 
     withheld: WithheldTally
     ignored_by_spark: int
     read_as_null: int = 0
+    changed: ChangedDates | None = None
 
 
 class CatalogBuilder:
@@ -95,11 +98,11 @@ class CatalogBuilder:
         rows: Mapping[SeriesKey, SeriesRows],
         previous: Catalog | None,
         now_ns: int,
-        changed: Collection[SeriesKey] | None = None,
+        changed: ChangedDates | None = None,
     ) -> tuple[Catalog, BuildReport]:
         """Build the catalog of all rows; return it with what had to be withheld for its name or path.
 
-        `now_ns` is wall-clock time in nanoseconds since the epoch. `changed` names the series that may differ from the
+        `now_ns` is wall-clock time in nanoseconds since the epoch. `changed` names the dates that may differ from the
         build before, None stands for all of them; it is heeded if that build made `previous`. If nothing that a reader
         can see differs, the result is `previous`.
         """
@@ -107,13 +110,14 @@ class CatalogBuilder:
             self._verdicts.clear()
         stamp_ns = now_ns if previous is None else max(now_ns, previous.stamp_ns + 1)
         if changed is None or previous is None or previous is not self._latest:
+            changed = None
             catalog = self._build_whole(rows, previous, stamp_ns)
         else:
             catalog = self._build_changed(rows, previous, stamp_ns, changed)
         if previous is not None and catalog.root is previous.root:
             catalog = previous  # it stays in force, and the next build begins with it
         self._latest = catalog
-        return catalog, self._report()
+        return catalog, self._report(changed)
 
     def _build_whole(self, rows: Mapping[SeriesKey, SeriesRows], previous: Catalog | None, stamp_ns: int) -> Catalog:
         self._withheld.clear()
@@ -137,13 +141,13 @@ class CatalogBuilder:
         rows: Mapping[SeriesKey, SeriesRows],
         previous: Catalog,
         stamp_ns: int,
-        changed: Collection[SeriesKey],
+        changed: ChangedDates,
     ) -> Catalog:
         by_key = dict(previous.by_key)
         edits: dict[Path, dict[SeriesKey, Series | None]] = {}
-        for key in changed:
+        for key, dates in changed.items():
             before = by_key.get(key)
-            found = self._place(key, rows.get(key), before)
+            found = self._patch(key, rows.get(key), before, dates) or self._place(key, rows.get(key), before)
             if found is not None and found[1] is not before:
                 path, by_key[key] = found
                 edits.setdefault(path, {})[key] = found[1]
@@ -162,6 +166,19 @@ class CatalogBuilder:
             else:
                 self._ambiguous.pop(path, None)
         return self._catalog(root, by_key, stamp_ns)
+
+    def _patch(
+        self, key: SeriesKey, columns: SeriesRows | None, before: Series | None, changed: Collection[int]
+    ) -> tuple[Path, Series] | None:
+        """Do what `_place` does, in proportion to the dates that changed; None if something is withheld or new."""
+        if columns is None or before is None or not len(columns) or not columns.is_ordered:
+            return None
+        if before.ambiguous or any(key in kept for kept in (self._withheld, self._ignored_by_spark, self._read_as_null)):
+            return None
+        if not self._are_usable(columns.run_ids[place] for place in map(columns.place, changed) if place >= 0):
+            return None
+        series = patch_series(before, columns, changed)
+        return self._shape.layout.directory_of(key), before if before.digest == series.digest else series
 
     def _place(self, key: SeriesKey, columns: SeriesRows | None, before: Series | None) -> tuple[Path, Series] | None:
         """Return where a series lies and what it holds, `before` itself if that is the same; None if nothing."""
@@ -183,7 +200,7 @@ class CatalogBuilder:
             _withhold_series(tally, WithheldReason.UNUSABLE_RAW_PATH, key, columns, str(error))
             self._withheld[key] = tally
             return None
-        series = build_series(key, _usable_runs(key, columns, self._shape.raw_layout, self._verdicts, tally))
+        series = build_series(key, self._usable_runs(key, columns, tally))
         if tally.counts:
             self._withheld[key] = tally
         if not len(series) and not series.ambiguous:
@@ -193,6 +210,31 @@ class CatalogBuilder:
         if any(name.endswith(_READ_AS_NULL) for name in path):
             self._read_as_null[key] = len(series)
         return path, before if before is not None and before.digest == series.digest else series
+
+    def _are_usable(self, run_ids: Iterable[bytes]) -> bool:
+        """Tell whether each run id can be a raw path, and remember the verdicts."""
+        distinct = set(run_ids)
+        for run_id in distinct.difference(self._verdicts):
+            try:
+                self._shape.raw_layout.check_run_id(run_id)
+            except UnusableNameError as error:
+                self._verdicts[run_id] = str(error)
+            else:
+                self._verdicts[run_id] = None
+        return not any(map(self._verdicts.__getitem__, distinct))
+
+    def _usable_runs(self, key: SeriesKey, rows: SeriesRows, tally: WithheldTally) -> SeriesRows:
+        """Return the rows whose run id can be a raw path."""
+        if self._are_usable(rows.run_ids):
+            return rows
+        usable: list[int] = []
+        for index, run_id in enumerate(rows.run_ids):
+            why = self._verdicts[run_id]
+            if why is None:
+                usable.append(index)
+            else:
+                tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, rows.dates[index])), why)
+        return rows.take(usable)
 
     def _catalog(self, root: Directory, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
         return Catalog(
@@ -204,7 +246,7 @@ class CatalogBuilder:
             by_key=by_key,
         )
 
-    def _report(self) -> BuildReport:
+    def _report(self, changed: ChangedDates | None) -> BuildReport:
         withheld = WithheldTally()
         for tally in self._withheld.values():
             withheld.merge(tally)
@@ -213,35 +255,13 @@ class CatalogBuilder:
                 path_text = "/".join(escape_text(name) for name in (*path, self._shape.layout.date_name(date)))
                 rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
                 withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
-        return BuildReport(withheld, sum(self._ignored_by_spark.values()), sum(self._read_as_null.values()))
+        marked = sum(self._ignored_by_spark.values()), sum(self._read_as_null.values())
+        return BuildReport(withheld, *marked, changed)
 
 
 def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKey, rows: SeriesRows, why: str) -> None:
     for date in rows.dates:
         tally.add(reason, str(PartitionKey(key, date)), why)
-
-
-def _usable_runs(
-    key: SeriesKey, rows: SeriesRows, raw: RawLayout, known: dict[bytes, str | None], tally: WithheldTally
-) -> SeriesRows:
-    """Return the rows whose run id can be a raw path; `known` remembers the verdict of each run id."""
-    for run_id in set(rows.run_ids).difference(known):
-        try:
-            raw.check_run_id(run_id)
-        except UnusableNameError as error:
-            known[run_id] = str(error)
-        else:
-            known[run_id] = None
-    if not any(map(known.__getitem__, rows.run_ids)):
-        return rows
-    usable: list[int] = []
-    for index, run_id in enumerate(rows.run_ids):
-        why = known[run_id]
-        if why is None:
-            usable.append(index)
-        else:
-            tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, rows.dates[index])), why)
-    return rows.take(usable)
 
 
 def _build_directory(

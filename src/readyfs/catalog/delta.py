@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import compress, count, cycle
 from operator import ne
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Meaning, Path
-from readyfs.partition import Partition
+from readyfs.partition import ChangedDates, Partition, SeriesKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,20 @@ class Delta:
         return bool(self.directories)
 
 
-def compare(old: Catalog, new: Catalog, is_known: Callable[[Partition], bool] = lambda partition: False) -> Delta:
+def compare(
+    old: Catalog,
+    new: Catalog,
+    is_known: Callable[[Partition], bool] = lambda partition: False,
+    changed: ChangedDates | None = None,
+    known: Container[SeriesKey] | None = None,
+) -> Delta:
     """Return what changed from `old` to `new`; both must have the same layout.
 
-    `is_known` tells whether anything is remembered of a partition's run.
+    `is_known` tells whether anything is remembered of a partition's run; it can be so only in series that are `known`.
+    `changed` names the dates that may differ. For both, None stands for all.
     """
     delta = Delta()
-    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known)):
+    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known, changed, known)):
         delta.directories.append(change)
     return delta
 
@@ -62,6 +69,15 @@ class _Comparison:
     delta: Delta
     catalog: Catalog
     is_known: Callable[[Partition], bool]
+    changed: ChangedDates | None
+    known: Container[SeriesKey] | None
+
+    def follow(self, was: Meaning | None, now: Meaning | None) -> None:
+        """Note the runs that departed and returned, as far as they are known."""
+        if isinstance(was, Partition) and self.is_known(was):
+            self.delta.departed.append(was)
+        if isinstance(now, Partition) and self.is_known(now):
+            self.delta.returned.append(now)
 
 
 def _compare_directories(
@@ -91,41 +107,61 @@ def _compare_directories(
 def _compare_dates(
     path: Path, old: Directory | None, new: Directory | None, comparison: _Comparison
 ) -> DirectoryChange | None:
-    delta, is_known = comparison.delta, comparison.is_known
+    delta = comparison.delta
     changed: list[int] = []
     touched: list[Partition] = []
-    for date, was, now in _differing(old, new):
-        if isinstance(was, Partition) and isinstance(now, Partition):
-            if was.run_id == now.run_id and was.key == now.key:
-                touched.append(now)
+    if isinstance(old, DateDirectory) and isinstance(new, DateDirectory) and _is_plain(old, new):
+        changed, touched = _compare_series(old.series[0], new.series[0], comparison)
+    else:
+        before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
+        after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}
+        for date in before.keys() | after.keys():
+            was, now = before.get(date), after.get(date)
+            if was == now:
                 continue
-            delta.switched += 1
-        elif isinstance(now, Partition):
-            delta.appeared += 1
-        elif isinstance(was, Partition):
-            delta.retracted += 1
-        if isinstance(was, Partition) and is_known(was):
-            delta.departed.append(was)
-        if isinstance(now, Partition) and is_known(now):
-            delta.returned.append(now)
-        changed.append(date)
+            if isinstance(was, Partition) and isinstance(now, Partition):
+                if was.run_id == now.run_id and was.key == now.key:
+                    touched.append(now)
+                    continue
+                delta.switched += 1
+            elif isinstance(now, Partition):
+                delta.appeared += 1
+            elif isinstance(was, Partition):
+                delta.retracted += 1
+            comparison.follow(was, now)
+            changed.append(date)
     delta.touched += len(touched)
     if not changed and not touched:
         return None
     return DirectoryChange(path, tuple(map(comparison.catalog.layout.date_name, sorted(changed))), tuple(touched))
 
 
-def _differing(old: Directory | None, new: Directory | None) -> Iterator[tuple[int, Meaning | None, Meaning | None]]:
-    """Yield each date that means something else, with what it meant and what it means."""
-    if isinstance(old, DateDirectory) and isinstance(new, DateDirectory) and _is_plain(old, new):
-        (was,), (now,) = old.series, new.series
-        yield from ((date, was.find(date), now.find(date)) for date in _differing_dates(was, now))
-        return
-    before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
-    after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}
-    for date in before.keys() | after.keys():
-        if before.get(date) != after.get(date):
-            yield date, before.get(date), after.get(date)
+def _compare_series(was: Series, now: Series, comparison: _Comparison) -> tuple[list[int], list[Partition]]:
+    """Do the same for one series; a partition is made only where somebody remembers one of the series."""
+    delta = comparison.delta
+    is_followed = comparison.known is None or now.key in comparison.known
+    dates = _differing_dates(was, now) if comparison.changed is None else comparison.changed.get(now.key, ())
+    changed: list[int] = []
+    touched: list[Partition] = []
+    for date in dates:
+        before, after = was.place(date), now.place(date)
+        if before < 0 and after < 0:
+            continue
+        if before < 0:
+            delta.appeared += 1
+        elif after < 0:
+            delta.retracted += 1
+        elif was.run_ids[before] != now.run_ids[after]:
+            delta.switched += 1
+        else:
+            partition = now.at(after)
+            if partition != was.at(before):
+                touched.append(partition)
+            continue
+        if is_followed:
+            comparison.follow(None if before < 0 else was.at(before), None if after < 0 else now.at(after))
+        changed.append(date)
+    return changed, touched
 
 
 def _is_plain(old: DateDirectory, new: DateDirectory) -> bool:

@@ -6,34 +6,24 @@ two series with the same digest are the same content under the same key.
 
 from __future__ import annotations
 
-import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
-from hashlib import blake2b
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import ge
-from typing import Final
 
+from readyfs.catalog.digests import Blocks, hash_parts, little_endian
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 from readyfs.series_rows import SeriesRows
-
-DIGEST_BYTES: Final = 16
-
-
-def hash_parts(kind: bytes, parts: Iterable[bytes]) -> bytes:
-    """Hash byte strings so that no two different sequences feed the hash the same bytes."""
-    digest = blake2b(digest_size=DIGEST_BYTES, person=kind)
-    for part in parts:
-        digest.update(len(part).to_bytes(4, "little"))
-        digest.update(part)
-    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """The ready partitions of one series; `ambiguous` holds the dates that two of its own rows claim."""
+    """The ready partitions of one series; `ambiguous` holds the dates that two of its own rows claim.
+
+    `blocks` has what the digest is made of, so that a change costs the hash of few rows.
+    """
 
     key: SeriesKey
     dates: array[int]
@@ -43,6 +33,7 @@ class Series:
     schema_versions: tuple[bytes | None, ...]
     ambiguous: tuple[int, ...]
     newest_ns: int
+    blocks: Blocks
     digest: bytes
 
     def __len__(self) -> int:
@@ -50,10 +41,13 @@ class Series:
 
     def find(self, date: int) -> Partition | None:
         """Return the ready partition of a date, or None."""
-        index = bisect_left(self.dates, date)
-        if index == len(self.dates) or self.dates[index] != date:
-            return None
-        return self.at(index)
+        place = self.place(date)
+        return None if place < 0 else self.at(place)
+
+    def place(self, date: int) -> int:
+        """Return the position of a date, -1 if it is not ready."""
+        place = bisect_left(self.dates, date)
+        return place if place < len(self.dates) and self.dates[place] == date else -1
 
     def at(self, index: int) -> Partition:
         """Return the partition at a position of the sorted dates."""
@@ -69,11 +63,43 @@ class Series:
 def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
     """Sort the rows of one series, set apart the dates that stand twice, and hash the result."""
     ambiguous: tuple[int, ...] = ()
-    if any(map(ge, rows.dates, rows.dates[1:])):
+    if not rows.is_ordered and any(map(ge, rows.dates, islice(rows.dates, 1, None))):
         rows, ambiguous = _sorted_unique(rows)
-    versions = rows.schema_versions
-    if len(set(versions)) == 1:
-        versions = versions[:1]
+    versions = _shortened(rows.schema_versions)
+    newest_ns = max(rows.updated_at_ns, default=NOT_SET)
+    return _series(key, rows, versions, ambiguous, newest_ns, Blocks.of(rows, versions))
+
+
+def patch_series(before: Series, rows: SeriesRows, changed: Collection[int]) -> Series:
+    """Return what `build_series` does for ordered rows that differ from those of `before` at no other dates.
+
+    There must be rows, and nothing ambiguous before.
+    """
+    newest_ns = NOT_SET
+    came: list[bytes | None] = []
+    for date in changed:
+        place = bisect_left(rows.dates, date)
+        if place < len(rows) and rows.dates[place] == date:
+            came.append(rows.schema_versions[place])
+            newest_ns = max(newest_ns, rows.updated_at_ns[place])
+    versions = before.schema_versions
+    if versions is not rows.schema_versions and (len(versions) != 1 or came.count(versions[0]) != len(came)):
+        versions = _shortened(rows.schema_versions)
+    if newest_ns < before.newest_ns:
+        # Another row may have been the newest, and still be.
+        were = (before.updated_at_ns[place] for place in map(before.place, changed) if place >= 0)
+        newest_ns = max(rows.updated_at_ns) if before.newest_ns in were else before.newest_ns
+    return _series(before.key, rows, versions, (), newest_ns, before.blocks.patched(rows, versions, changed))
+
+
+def _series(
+    key: SeriesKey,
+    rows: SeriesRows,
+    versions: tuple[bytes | None, ...],
+    ambiguous: tuple[int, ...],
+    newest_ns: int,
+    blocks: Blocks,
+) -> Series:
     return Series(
         key=key,
         dates=rows.dates,
@@ -82,25 +108,17 @@ def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
         record_counts=rows.record_counts,
         schema_versions=versions,
         ambiguous=ambiguous,
-        newest_ns=max(rows.updated_at_ns, default=NOT_SET),
-        digest=_digest(key, rows, versions, ambiguous),
+        newest_ns=newest_ns,
+        blocks=blocks,
+        digest=hash_parts(b"series", (*key, little_endian(array("i", ambiguous)), blocks.digests)),
     )
+
+
+def _shortened(versions: tuple[bytes | None, ...]) -> tuple[bytes | None, ...]:
+    return versions[:1] if len(set(versions)) == 1 else versions
 
 
 def _sorted_unique(rows: SeriesRows) -> tuple[SeriesRows, tuple[int, ...]]:
     order = sorted(range(len(rows)), key=rows.dates.__getitem__)
     twice = {rows.dates[a] for a, b in pairwise(order) if rows.dates[a] == rows.dates[b]}
     return rows.take([index for index in order if rows.dates[index] not in twice]), tuple(sorted(twice))
-
-
-def _digest(key: SeriesKey, rows: SeriesRows, versions: tuple[bytes | None, ...], ambiguous: tuple[int, ...]) -> bytes:
-    def column(values: array[int]) -> bytes:
-        if sys.byteorder == "big":  # the fingerprint is the same on every machine
-            values = array(values.typecode, values)
-            values.byteswap()
-        return values.tobytes()
-
-    columns = (column(rows.dates), column(rows.updated_at_ns), column(rows.record_counts))
-    runs = (b"".join(rows.run_ids), column(array("I", map(len, rows.run_ids))))
-    schemas = (b"" if version is None else b"=" + version for version in versions)
-    return hash_parts(b"series", (*key, *columns, *runs, column(array("i", ambiguous)), *schemas))

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from readyfs.catalog.build import BuildReport, CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import AmbiguousPathsError
+from readyfs.errors import AmbiguousPathsError, StateError
 from readyfs.partition import WithheldReason, WithheldTally
 from readyfs.refresh.emptiness import Emptiness, EmptinessWatch
 from readyfs.state.store import StateStore
@@ -86,16 +86,17 @@ class CatalogLoader:
         self._token = None
         self._expected = True
 
-    def owe_load(self) -> None:
-        """Make the next `load_if_changed` load, whatever the probe says: one that was asked for failed."""
-        self._token = None
-
     def _load(self, previous: Catalog | None) -> Loaded:
         if self._expected:
             self._store.start_over()
-        load = self._inside_store(self._store.load)
         # Until the catalog stands: what the store believes to be known by now may be in none.
-        self._expected = True
+        expected, self._expected = self._expected, True
+        try:
+            load = self._inside_store(self._store.load)
+        except StateError:
+            # The load is still owed, and the store knows what it knew: only what changed since need be read.
+            self._token, self._expected = None, expected
+            raise
         catalog, report = self._builder.build(load.series, previous, self._wall_ns(), load.changed)
         withheld = WithheldTally()
         withheld.merge(load.withheld)

@@ -222,8 +222,6 @@ class Refresher:
                 return await self._hold_back(guard, began)
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
-            if force:  # what was asked for is still owed
-                self._loader.owe_load()
             return self._enter_outage(error.message, began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
             log.exception("refresh failed unexpectedly")
@@ -268,7 +266,10 @@ class Refresher:
         self._report(loaded)
         if loaded.catalog.fingerprint == previous.fingerprint:
             return Delta()
-        delta = await trio.to_thread.run_sync(compare, previous, loaded.catalog, self._fs.is_known)
+        changed, fs = loaded.report.changed, self._fs
+        delta = await trio.to_thread.run_sync(
+            lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
+        )
         self._fs.publish(loaded.catalog)
         await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldTally
 from readyfs.series_rows import SeriesRows
 
 
@@ -35,7 +35,7 @@ class StateLoad:
     """The ready rows of the table as of one transaction.
 
     `token` is what `probe` would have answered just before the transaction began, so that a later change is never
-    missed. `changed` names the series that may differ from the load before; None stands for all of them. `rows` counts
+    missed. `changed` names the dates that may differ from the load before; None stands for all of them. `rows` counts
     the ready rows that passed the filters, withheld ones included. `lock_ms` is how long the transaction was open,
     which in SQLite's rollback-journal mode is how long the producer could not commit. `left_log` tells that a producer
     closed a SQLite database meanwhile, and so could not move its log into it.
@@ -46,7 +46,7 @@ class StateLoad:
     withheld: WithheldTally
     rows: int
     lock_ms: float
-    changed: Collection[SeriesKey] | None = None
+    changed: ChangedDates | None = None
     left_log: bool = False
 
 
@@ -73,7 +73,8 @@ class StateStore(Protocol):
     def load(self) -> StateLoad:
         """Return every ready row as of one transaction; raise `StateError` while the store cannot be read.
 
-        The mapping of the result belongs to the store and holds until the next load.
+        What the store remembers is then what it was before. The mapping of the result belongs to the store and holds
+        until the next load.
         """
 
     def start_over(self) -> None:

@@ -43,7 +43,7 @@ from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
-from readyfs.vfs.turnover import Turnover
+from readyfs.vfs.turnover import KnownSeries, Turnover
 from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
 
 
@@ -120,6 +120,10 @@ class Filesystem:
     def is_known(self, partition: Partition) -> bool:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
         return self._turnover.is_known(partition)
+
+    def known_series(self) -> KnownSeries:
+        """Return the series in which there may be a partition that is known."""
+        return self._turnover.known_series()
 
     def _let_go(self, runs: frozenset[RunKey]) -> None:
         kept = self._descriptors.let_go(runs)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import structlog
 
 from readyfs.errors import BrokenRunError, StaleHandleError
+from readyfs.partition import SeriesKey
 from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
@@ -34,9 +35,10 @@ class InodeTable:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._dates = DateNodes()
         # Those of which there are the most come first.
         self._packed: dict[type[Node], PackedNodes[Any]] = {
-            DateNode: DateNodes(),
+            DateNode: self._dates,
             AboveNode: AboveNodes(),
             BrokenNode: BrokenNodes(),
         }
@@ -62,6 +64,10 @@ class InodeTable:
             return node
         with self._lock:
             return self._find(inode)
+
+    def holds_run_of(self, series: SeriesKey) -> bool:
+        """Whether the kernel holds the date directory of any run of a series."""
+        return self._dates.holds_run_of(series)
 
     def raw_nodes(self) -> list[RawNode]:
         """Return every file and directory below runs that the kernel holds."""

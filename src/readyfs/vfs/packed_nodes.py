@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from readyfs.partition import NOT_SET, Partition, PartitionKey
+from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 from readyfs.vfs.inode_number import InodeNumber, NodeKind
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
 from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
@@ -82,6 +82,7 @@ class PackedNodes(Generic[N]):
                 return False
             shard.add(slot, (inode, 1, *integers), references)
             self.length += 1
+            self._note(references, 1)
             return True
         row = shard.slots[slot] - 1
         first, base = row * shard.width + 1, row * shard.span
@@ -101,7 +102,9 @@ class PackedNodes(Generic[N]):
         integers, references = self._pack(node)
         row, width, span = shard.slots[slot], shard.width, shard.span
         shard.integers[row * width - self.integers : row * width] = array("q", integers)
+        self._note(shard.references[row * span - span : row * span], -1)
         shard.references[row * span - span : row * span] = references
+        self._note(references, 1)
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
@@ -115,11 +118,16 @@ class PackedNodes(Generic[N]):
             shard.integers[counted] = left
             return True
         self.length -= 1
+        first = (shard.slots[slot] - 1) * shard.span
+        self._note(shard.references[first : first + shard.span], -1)
         if len(shard) == 1:
             self._shards[at] = None
         else:
             shard.remove(slot)
         return True
+
+    def _note(self, references: Sequence[Any], change: int) -> None:
+        """Take notice of a row that came (1) or went (-1)."""
 
     @abstractmethod
     def _pack(self, node: N) -> tuple[tuple[int, ...], tuple[Any, ...]]:
@@ -146,6 +154,23 @@ class DateNodes(PackedNodes[DateNode]):
     """The date and its row of the state table; where no row is, because the path is ambiguous, that stands for it."""
 
     integers, references, identity = 3, 4, _Identity(1, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_series: dict[SeriesKey, int] = {}
+
+    def holds_run_of(self, series: SeriesKey) -> bool:
+        """Whether any of the nodes is of a run of the series. Needs no lock."""
+        return series in self._by_series
+
+    def _note(self, references: Sequence[Any], change: int) -> None:
+        series, run_id, *_ = references
+        if run_id is not None:
+            count = self._by_series.get(series, 0) + change
+            if count:
+                self._by_series[series] = count
+            else:
+                del self._by_series[series]
 
     def _pack(self, node: DateNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
         return _pack_date(node)

@@ -28,7 +28,7 @@ import structlog
 
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
-from readyfs.partition import Partition, PartitionKey, RunKey, run_of
+from readyfs.partition import Partition, PartitionKey, RunKey, SeriesKey, run_of
 from readyfs.raw.store import EntryKind, RawEntry, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
@@ -163,6 +163,12 @@ class Runs:
         run = run_of(partition)
         with self._lock:
             return run in self._sealed or run in self._damage or run in self._begun or run in self._looking
+
+    def known_series(self) -> set[SeriesKey]:
+        """Return the series of all runs of which `is_known` would say so."""
+        with self._lock:
+            runs = [*self._sealed, *self._damage, *self._begun, *self._looking]
+        return {key.series for key, _ in runs}
 
     @property
     def has_pushed_out(self) -> bool:

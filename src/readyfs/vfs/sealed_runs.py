@@ -6,6 +6,7 @@ Used by `runs` alone, whose lock guards it.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 
 from readyfs.partition import RunKey
@@ -30,6 +31,9 @@ class SealedRuns:
 
     def __contains__(self, run: RunKey) -> bool:
         return run in self._runs
+
+    def __iter__(self) -> Iterator[RunKey]:
+        return iter(self._runs)
 
     def __len__(self) -> int:
         return len(self._runs)

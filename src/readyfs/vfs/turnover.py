@@ -10,15 +10,28 @@ Used by the refresh alone, one at a time, on a thread that serves no request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
-from readyfs.partition import NOT_SET, Partition, RunKey, run_of
+from readyfs.partition import NOT_SET, Partition, RunKey, SeriesKey, run_of
 from readyfs.vfs.inode_number import InodeNumber, NodeKind, date_inode, raw_inode
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import parent_inode
 from readyfs.vfs.runs import Runs
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSeries:
+    """The series of which anything is remembered of a run, here or by the kernel."""
+
+    runs: Set[SeriesKey]
+    inodes: InodeTable
+
+    def __contains__(self, series: object) -> bool:
+        assert isinstance(series, SeriesKey)
+        return series in self.runs or self.inodes.holds_run_of(series)
 
 
 class Turnover:
@@ -34,6 +47,10 @@ class Turnover:
     def is_known(self, partition: Partition) -> bool:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
         return self._runs.is_known(partition) or self._inodes.peek(date_inode(partition)) is not None
+
+    def known_series(self) -> KnownSeries:
+        """Return the series of all partitions that `is_known` may say so of."""
+        return KnownSeries(self._runs.known_series(), self._inodes)
 
     def _may_be_looked_at(self, partition: Partition) -> bool:
         """Whether the run was looked at: of one that was not, the kernel has nothing below its directory."""

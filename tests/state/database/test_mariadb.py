@@ -103,7 +103,7 @@ def test_url_without_a_driver_finds_the_one_that_is_installed(mariadb: MariadbDa
 
 def test_quiet_table_has_no_change(reader: Reader) -> None:
     load = reader.load()
-    assert load.changed == frozenset()
+    assert load.changed == {}
     assert load.rows == 2
 
 
@@ -113,7 +113,7 @@ def test_rows_that_came_changed_and_went_are_found_at_once(reader: Reader, maria
     assert reader.dates(whole=False) == ["2024-05-01", "2024-06-01", "2024-06-03"]
     mariadb.put("2024-05-01", "2024-06-02 05:02:00", current_run_id="another")
     load = reader.load()
-    assert load.changed == {KEY}
+    assert set(load.changed or ()) == {KEY}
     assert load.series[KEY].run_ids == (b"another", RUN.encode(), RUN.encode())
     mariadb.put("2024-06-01", "2024-06-02 05:03:00", status="failed")
     assert reader.dates(whole=False) == ["2024-05-01", "2024-06-03"]
@@ -125,11 +125,11 @@ def test_row_that_becomes_bad_is_withheld_and_one_that_is_mended_is_served(
     """V15."""
     mariadb.put("2024-06-01", "2024-06-02 05:01:00", current_run_id=None)
     load = reader.load()
-    assert load.changed == {KEY}
+    assert set(load.changed or ()) == {KEY}
     assert (load.withheld.counts, load.rows) == ({WithheldReason.NO_RUN_ID: 1}, 2)
     mariadb.put("2024-06-01", "2024-06-02 05:02:00")
     load = reader.load()
-    assert load.changed == {KEY}
+    assert set(load.changed or ()) == {KEY}
     assert (load.withheld.counts, load.rows) == ({}, 2)
 
 
@@ -154,7 +154,7 @@ def test_late_commit_within_the_overlap_is_found_at_once(reader: Reader, mariadb
         assert reader.dates(whole=False) == ["2024-05-01", "2024-06-01", "2024-06-03"]
         cursor.execute("COMMIT")
     load = reader.load()
-    assert load.changed == {KEY}
+    assert set(load.changed or ()) == {KEY}
     assert load.series[KEY].run_ids[0] == b"late"
 
 
@@ -169,7 +169,7 @@ def test_row_from_the_future_does_not_hide_what_comes_after_it(
     assert (reader.load().changed is None) == whole
     mariadb.put("2024-05-01", "2024-06-03 07:33:30", current_run_id="after")
     load = reader.load()
-    assert load.changed == {KEY}
+    assert set(load.changed or ()) == {KEY}
     assert load.series[KEY].run_ids[0] == b"after"
 
 
@@ -187,7 +187,7 @@ def test_change_that_a_watermark_cannot_see_waits_for_the_full_comparison(
     """V3: its bound."""
     statement, values = change
     mariadb.execute(statement, *values)
-    assert reader.load().changed == frozenset()
+    assert reader.load().changed == {}
     reader.wait_full_interval()
     load = reader.load()
     assert load.changed is None

@@ -56,6 +56,10 @@ def delete(customer: int = 0, day: int = 1) -> str:
     return f"DELETE FROM partition_state WHERE {KEY.format(customer, day)}"
 
 
+def several(customer: int, *days: int) -> str:
+    return ";".join(delete(customer, day) for day in days)
+
+
 def fill(database: StateDatabase) -> None:
     database.execute(FILL.format("partition_state"))
 
@@ -78,6 +82,27 @@ HISTORIES = {
     ],
     "attributes only": [update("record_count = 5"), update("schema_version = NULL"), update("record_count = NULL")],
     "deleted": [delete(), delete(1), delete(2, 10), "DELETE FROM partition_state WHERE customer_id = 'c1'"],
+    "several of a series deleted": [
+        several(0, 1, 2),
+        several(0, 3, 4, 5) + ";" + several(1, 1, 2),
+        several(1, 3) + ";" + several(2, 1, 2, 3, 4, 5, 6) + ";" + update("current_run_id = 'x'", 1, 4),
+        several(2, 7, 8) + ";" + row("c2", "2024-02-01") + ";" + several(0, 6, 7, 8, 9, 10),
+    ],
+    "not ready come, become ready and vanish": [
+        row("c0", "2024-02-01", "pending") + ";" + row("c9", "2024-02-01", "pending"),
+        update("status = 'failed'") + ";" + row("c0", "2024-02-02", "pending"),
+        "UPDATE partition_state SET status = 'success' WHERE status = 'pending' AND customer_id = 'c0'",
+        "DELETE FROM partition_state WHERE status = 'pending';" + row("c0", "2024-02-03"),
+        update("status = 'success'") + ";" + delete(1),
+        "DELETE FROM partition_state WHERE logical_date >= '2024-02-02'",
+    ],
+    "one that is not ready makes room for one that vanished": [
+        row("c9", "2024-02-01", "pending"),
+        "UPDATE partition_state SET status = 'success' WHERE status = 'pending';" + delete(),
+        row("c9", "2024-02-02", "pending") + ";" + delete(1),
+        "DELETE FROM partition_state WHERE status = 'pending';" + row("c9", "2024-02-02", "pending"),
+        row("c9", "2024-02-03") + ";" + delete(2),
+    ],
     "deleted and inserted again": [delete() + ";" + row("c0", "2024-01-01"), delete(), row("c0", "2024-01-01")],
     "one deleted and one inserted": [
         delete() + ";" + row("c0", "2024-02-01"),
@@ -656,6 +681,7 @@ def test_types_of_columns_make_no_difference(postgres: StateDatabase, types: dic
             update("status = 'SUCCESS'", 2, 1) + ";" + delete(2, 2),
             update("customer_id = 'C2'", 2, 3) + ";" + delete(2, 4),
             update("status = 'pending'", 0, 2) + ";" + row("c7", "2024-01-01"),
+            several(0, 3, 4) + ";" + several(1, 2, 3, 4),
         ):
             postgres.execute(step)
             follower.check(patched="record_count" not in types or types["record_count"] != "double precision")

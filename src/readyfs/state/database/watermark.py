@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldExample, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.filters import Filters
@@ -33,7 +33,7 @@ class Remembered:
     """The ready rows of a table as of one load.
 
     `newest_ns` is the newest `updated_at` seen, None for none. `obstacle` says why the next load has to be whole, if it
-    has to. `changed` are the series that differ from the load before, None for all.
+    has to. `changed` are the dates that differ from the load before, None for all.
     """
 
     plan: DatabasePlan
@@ -44,7 +44,7 @@ class Remembered:
     vocabulary: Vocabulary
     newest_ns: int | None
     obstacle: str | None
-    changed: frozenset[SeriesKey] | None
+    changed: ChangedDates | None
 
     @classmethod
     def of(
@@ -118,7 +118,7 @@ class Changes:
             vocabulary=self._comparison.vocabulary,
             newest_ns=self._newest_ns,
             obstacle=None,
-            changed=frozenset(self._comparison.replaced),
+            changed=self._comparison.changed_dates(),
         )
 
     def _take_gone(self, row: Row) -> None:

@@ -1,33 +1,36 @@
 """The rows of a PostgreSQL table that changed: found by their versions, read, and compared with what was known.
 
-Costs are in proportion to what changed. The comparison itself, value by value, is the same for other databases: see
-`rows.comparison`.
+Costs are in proportion to what changed, but for one look of the server at the headers of all rows. The comparison
+itself, value by value, is the same for other databases: see `rows.comparison`. Rows that vanished leave no version: see
+`vanished_rows`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from readyfs.partition import SeriesKey
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import Moment, Relation
-from readyfs.state.postgres.memory import PostgresMemory, feed
+from readyfs.state.postgres.memory import PostgresMemory, UnreadyKey, feed
 from readyfs.state.postgres.plan import TablePlan
-from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
-from readyfs.state.rows.comparison import NO_ROWS, NULL_IN_KEY, CannotPatchError, Comparison
+from readyfs.state.postgres.vanished_rows import take_vanished
+from readyfs.state.rows.columns import NULL, SEPARATOR
+from readyfs.state.rows.comparison import NULL_IN_KEY, CannotPatchError, Comparison
 from readyfs.state.rows.values import BadValueError
 
-ADDRESSES: Final = 10_000
-"""So many rows are read by address at a time."""
+ADDRESSES: Final = 2_500
+"""So many rows are read by address at a time. More would keep the interpreter from readers while they are parsed."""
 FEW_CHANGES: Final = 10_000
 MANY_CHANGES: Final = 0.2
 """Where more than this share of the rows changed, reading all of them is quicker."""
-SERIES_AT_A_TIME: Final = 100
-MANY_SERIES: Final = 2_000
-"""Where rows vanished from more series than this, reading everything is quicker."""
+LISTED: Final = 50_000
+"""So many transactions are listed at most, for all partitions of a table together; a horizon costs a server more."""
+MANY_UNREADY: Final = 20_000
+"""Of more rows than this that are not ready it is not remembered that they are there."""
+_FIRST_NORMAL: Final = 3
+"""FirstNormalTransactionId of PostgreSQL's access/transam.h: lower numbers are no transaction's."""
 
 _Key: TypeAlias = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -45,10 +48,7 @@ def read_changes(
         raise CannotPatchError("rows of the table are not told apart by a key, or filters leave some out")
     if was.server != now.server or was.signature != now.signature:
         raise CannotPatchError("server, table or columns are not those of the last load")
-    horizon = now.horizon_since(was)
-    if horizon is None:
-        raise CannotPatchError("too many transactions lie between")
-    total, addresses = _find_changed(connection, plan, horizon, known.rows)
+    table_rows, addresses = _find_changed(connection, plan, was, now, known.rows)
     comparison = _VersionComparison(known.series, known.rows, known.odd, known.vocabulary, ready)
     for leaf, size, batch in addresses:
         ready_rows = connection.row(plan.addressed(leaf), (batch, *plan.parameters))
@@ -56,21 +56,28 @@ def read_changes(
         if ready_rows[0] < size:
             comparison.take_unready(connection.row(plan.unready(leaf), (batch, *plan.parameters)))
     comparison.compare()
-    if comparison.rows + len(comparison.odd) != total:
-        _reread_vanished(connection, plan, comparison)
-    comparison.check(total)
-    return partial(_finish, comparison, known, now)
+    unready = _account_for_all(connection, plan, known, comparison, table_rows)
+    return partial(_finish, comparison, known, now, table_rows, unready)
 
 
 def _find_changed(
-    connection: PostgresConnection, plan: TablePlan, horizon: int, rows: int
+    connection: PostgresConnection, plan: TablePlan, was: Moment, now: Moment, rows: int
 ) -> tuple[int, list[tuple[Relation, int, str]]]:
-    """Return how many rows are ready, and the addresses of the versions that are new, in batches with their sizes."""
-    total, changed = 0, 0
+    """Return how many rows there are, and the addresses of the versions that are new, in batches with their sizes."""
+    horizon = now.horizon_since(was)
+    if horizon is None or now.snapshot is None or was.snapshot is None:
+        raise CannotPatchError("too many transactions lie between")
+    statement, parameter = plan.changed_since, str(horizon)
+    written = now.snapshot.written_since(was.snapshot)
+    if len(written) * len(plan.leaves) <= LISTED:
+        numbers = (number % 2**32 for number in written)
+        statement = plan.changed_by
+        parameter = "{" + ",".join(str(number) for number in numbers if number >= _FIRST_NORMAL) + "}"
+    table_rows, changed = 0, 0
     batches: list[tuple[Relation, int, str]] = []
     for leaf in plan.leaves:
-        count, text = connection.row(plan.changed(leaf), (*plan.parameters, str(horizon)))
-        total += count
+        count, text = connection.row(statement(leaf), (parameter,))
+        table_rows += count
         found = text.decode("ascii").strip('{}"').split('","') if text else []
         changed += len(found)
         for start in range(0, len(found), ADDRESSES):
@@ -78,11 +85,51 @@ def _find_changed(
             batches.append((leaf, len(batch), '{"' + '","'.join(batch) + '"}'))
     if changed > max(FEW_CHANGES, MANY_CHANGES * rows):
         raise CannotPatchError("most of the table changed")
-    return total, batches
+    return table_rows, batches
+
+
+def _account_for_all(
+    connection: PostgresConnection,
+    plan: TablePlan,
+    known: PostgresMemory,
+    comparison: _VersionComparison,
+    table_rows: int,
+) -> frozenset[UnreadyKey]:
+    """Make sure that no row vanished unnoticed; return which rows are known to be there and not to be ready.
+
+    Every row that there is was there before or has a new version. So there are at most as many as before, and as many
+    more as there are new versions of rows that were not known. If there are just so many, none is gone.
+    """
+    came = {(key, date) for key, dates in comparison.unremembered.items() for date in dates}
+    unready = {(key, date) for key, dates in comparison.unready.items() for date in dates}
+    limit = None
+    if known.table_rows is not None and not comparison.odd and not known.odd and comparison.are_keys_known:
+        limit = known.table_rows + len(came - known.unready)
+    if limit == table_rows:
+        comparison.check_keys()
+        changed = comparison.changed
+        kept = {one for one in known.unready if one[1] not in changed.get(one[0], ())}
+        return _few(kept | unready)
+    if limit is not None and table_rows > limit:
+        raise CannotPatchError("there are more rows than those that were there or came")
+    # Rows that came may have been there before, not ready; only if none came is it certain that some went.
+    if limit is None or came:
+        total = sum(connection.row(plan.ready(leaf), plan.parameters)[0] for leaf in plan.leaves)
+        if comparison.rows + len(comparison.odd) == total:
+            comparison.check(total)
+            return _few(unready)
+    comparison.check(take_vanished(connection, plan, comparison))
+    return _few(unready)
+
+
+def _few(unready: set[UnreadyKey]) -> frozenset[UnreadyKey]:
+    return frozenset(unready) if len(unready) <= MANY_UNREADY else frozenset()
 
 
 class _VersionComparison(Comparison):
-    """Takes chunks of new row versions."""
+    """Takes chunks of new row versions; `are_keys_known` tells whether the key of each could be understood."""
+
+    are_keys_known = True
 
     def take_ready(self, row: tuple[Any, ...]) -> None:
         """Take new versions that are ready, as a chunk."""
@@ -106,23 +153,16 @@ class _VersionComparison(Comparison):
             try:
                 self.take_gone((source, customer, query), self.vocabulary.dates[date])
             except BadValueError:
-                continue  # it was never served
-
-    def reread(self, keys: list[SeriesKey], row: tuple[Any, ...]) -> None:
-        """Take all rows of these series anew."""
-        wanted = set(keys)
-        self.odd = {key: example for key, example in self.odd.items() if key[:3] not in wanted}
-        parser = self.new_parser()
-        if not feed(parser, row):
-            raise CannotPatchError("a value holds the separator")
-        fresh = self.take_series(parser)
-        for key in keys:
-            self.replace(key, fresh.pop(key, NO_ROWS))
-        if fresh:
-            raise CannotPatchError("rows came that were not asked for")
+                self.are_keys_known = False  # it was never served
 
 
-def _finish(comparison: _VersionComparison, known: PostgresMemory, moment: Moment) -> PostgresMemory:
+def _finish(
+    comparison: _VersionComparison,
+    known: PostgresMemory,
+    moment: Moment,
+    table_rows: int,
+    unready: frozenset[UnreadyKey],
+) -> PostgresMemory:
     withheld = comparison.finish()
     return PostgresMemory(
         moment,
@@ -132,7 +172,9 @@ def _finish(comparison: _VersionComparison, known: PostgresMemory, moment: Momen
         withheld,
         known.vocabulary,
         True,
-        frozenset(comparison.replaced),
+        comparison.changed_dates(),
+        table_rows,
+        unready,
     )
 
 
@@ -140,39 +182,3 @@ def _raw_keys(columns: tuple[bytes, ...] | list[bytes]) -> Iterator[_Key]:
     cells = ([None if value == NULL else value for value in column.split(SEPARATOR)] for column in columns)
     sources, customers, queries, dates = cells
     return zip(sources, customers, queries, dates, strict=True)
-
-
-def _reread_vanished(connection: PostgresConnection, plan: TablePlan, comparison: _VersionComparison) -> None:
-    """Find the series that hold more rows than the table does, and read these anew."""
-    counts: Counter[tuple[Any, ...]] = Counter()
-    for leaf in plan.leaves:
-        for *key, count in connection.rows(plan.counts(leaf), plan.parameters):
-            counts[tuple(key)] += count
-    odd: Counter[tuple[Any, ...]] = Counter(key[:3] for key in comparison.odd)
-    keys = comparison.known_keys() | counts.keys() | odd.keys()
-    differing = [
-        SeriesKey(*key) for key in keys if len(comparison.current(SeriesKey(*key))) + odd[key] != counts.get(key, 0)
-    ]
-    if len(differing) > MANY_SERIES:
-        raise CannotPatchError("rows vanished from too many series")
-    for start in range(0, len(differing), SERIES_AT_A_TIME):
-        batch = differing[start : start + SERIES_AT_A_TIME]
-        rows = [connection.row(plan.of_series(leaf), (*_columns_of(batch), *plan.parameters)) for leaf in plan.leaves]
-        comparison.reread(batch, _joined(rows))
-
-
-def _columns_of(keys: list[SeriesKey]) -> Iterator[list[str]]:
-    try:
-        for column in zip(*keys, strict=True):
-            yield [part.decode() for part in column]
-    except (UnicodeDecodeError, AttributeError) as error:
-        raise CannotPatchError("a key is no text") from error
-
-
-def _joined(rows: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """Return chunks of several relations as one."""
-    full = [row for row in rows if row[0]]
-    if not full:
-        return (0, *(b"" for _ in Chunk._fields[1:]))
-    columns = zip(*(row[1:] for row in full), strict=True)
-    return (sum(row[0] for row in full), *map(SEPARATOR.join, columns))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from readyfs.partition import SeriesKey, WithheldExample, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldExample, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.postgres.connection import PostgresConnection
@@ -21,12 +21,17 @@ PAGES: Final = 256
 """So many pages are read at a time: some 15,000 rows, 2 MB of text."""
 
 
+UnreadyKey: TypeAlias = tuple[SeriesKey, int]
+"""Series and date of a row that is not ready."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresMemory:
     """The ready rows as of a moment.
 
     `rows` counts them; `odd` are the rows that are ready and withheld, by what stands in their key columns; `changed`
-    are the series that differ from the memory before, None for all.
+    are the dates that differ from the memory before, None for all. `table_rows` counts all rows of the table, ready or
+    not, once that is known; of those that are not ready, `unready` are some that are known to be there.
     """
 
     moment: Moment
@@ -36,7 +41,9 @@ class PostgresMemory:
     withheld: WithheldTally
     vocabulary: Vocabulary
     can_patch: bool
-    changed: frozenset[SeriesKey] | None
+    changed: ChangedDates | None
+    table_rows: int | None = None
+    unready: frozenset[UnreadyKey] = frozenset()
 
     @property
     def odd_rows(self) -> int:

@@ -21,6 +21,8 @@ _CELL_FIELDS: Final = tuple(field for field in ROW_FIELDS if field != "status")
 _TABLE: Final = "r"
 _PARTITIONED: Final = "p"
 """Kinds of relations (pg_class.relkind): the rows of a partitioned table are in its partitions."""
+_BARE: Final = frozenset({"text", "varchar"})
+"""Types that are compared with texts as they are, so that an index serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,53 @@ class TablePlan:
         where = f"ctid = ANY (%s::tid[]) AND ({self.conditions}) IS NOT TRUE"
         return f"SELECT count(*), {keys} FROM ONLY {leaf.name} WHERE {where}"
 
-    def changed(self, leaf: Relation) -> str:
-        """Return the statement that counts the ready rows and lists the addresses of versions since a horizon."""
-        return (
-            f"SELECT count(*) FILTER (WHERE {self.conditions}), "
-            f"array_agg(ctid) FILTER (WHERE age(xmin) <= age(%s::xid))::text FROM ONLY {leaf.name}"
-        )
+    def changed_by(self, leaf: Relation) -> str:
+        """Return the statement that counts all rows and lists the addresses of those versions that are new.
+
+        Its parameter is an array of the transactions that may have written these. Nothing but the headers of rows is
+        looked at, and nothing keeps a server from doing it with several processes.
+        """
+        return self._changed(leaf, "xmin = ANY (%s::xid[])")
+
+    def changed_since(self, leaf: Relation) -> str:
+        """Return the same for any number of transactions: its parameter is the horizon from which on they are new."""
+        return self._changed(leaf, "age(xmin) <= age(%s::xid)")
+
+    def ready(self, leaf: Relation) -> str:
+        """Return the statement that counts the ready rows."""
+        return f"SELECT count(*) FROM ONLY {leaf.name} WHERE {self.conditions}"
 
     def counts(self, leaf: Relation) -> str:
-        """Return the statement that counts the ready rows of each series."""
-        return f"SELECT {self._series}, count(*) FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
+        """Return the statement that counts the ready rows of each series, with sums over their days.
+
+        They are those of the days since 0001-01-01 and of their squares, NULL where dates are of a type without days.
+        """
+        date, sums = self.columns["logical_date"], "NULL, NULL"
+        if date is not None and date.type_name == "date":
+            # No infinite date is that of a row that is served.
+            day, served = f"({date.quoted} - '0001-01-01'::date)", f"FILTER (WHERE isfinite({date.quoted}))"
+            sums = f"(sum({day}) {served})::text, (sum({day}::int8 * {day}) {served})::text"
+        return f"SELECT {self._series}, count(*), {sums} FROM ONLY {leaf.name} WHERE {self.conditions} GROUP BY 1, 2, 3"
 
     def of_series(self, leaf: Relation) -> str:
         """Return the statement for the ready rows of some series: parameters three arrays, of the parts of keys."""
-        keys = "SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])"
-        return f"{self._select(leaf)} WHERE ({self._series}) IN ({keys}) AND {self.conditions}"
+        wanted = [f'"wanted {field}"' for field in KEY_FIELDS[:3]]
+        # Compared as they are, texts can be found by an index; their collation may find more.
+        same = " AND ".join(
+            f"{text} = {name}"
+            for field, name in zip(KEY_FIELDS[:3], wanted, strict=True)
+            for text in self._texts(field)
+        )
+        keys = f"unnest(%s::text[], %s::text[], %s::text[]) AS wanted ({', '.join(wanted)})"
+        return f"{self._select(leaf)} JOIN {keys} ON {same} WHERE {self.conditions}"
+
+    def _changed(self, leaf: Relation, is_new: str) -> str:
+        return f"SELECT count(*), array_agg(ctid) FILTER (WHERE {is_new})::text FROM ONLY {leaf.name}"
+
+    def _texts(self, field: str) -> tuple[str, ...]:
+        column = self.columns[field]
+        bare = (column.quoted,) if column is not None and column.type_name in _BARE else ()
+        return (*bare, self._text(field))
 
     def _select(self, leaf: Relation) -> str:
         cells = ", ".join(_concatenate(self._text(field)) for field in _CELL_FIELDS)

@@ -11,6 +11,8 @@ ID and Snapshot Information", 25.1.5 "Preventing Transaction ID Wraparound Failu
   above a horizon are those whose age is at most the horizon's, as long as fewer than 2**31 transactions lie between;
   half of that is allowed, because `age` counts from a moment after the snapshot.
   An old frozen version may be taken for a new one by this (it is read again, no more), never the reverse.
+- It is below the later snapshot's `xmax`, from which on that one sees nothing. So where few numbers lie between, these
+  are all that can have written it, subtransactions included, which take their numbers from the same row.
 - No snapshot of one history sees less than an earlier one. One that does is of a server that lags behind.
 """
 
@@ -40,6 +42,10 @@ class Snapshot:
     def lags_behind(self, earlier: Snapshot) -> bool:
         """Tell whether this snapshot misses transactions that an earlier one saw."""
         return self.xmin < earlier.xmin or self.xmax < earlier.xmax
+
+    def written_since(self, earlier: Snapshot) -> range:
+        """Return all transactions that may have written what only this one sees, as 64 bits."""
+        return range(earlier.xmin, self.xmax)
 
     def horizon_since(self, earlier: Snapshot) -> int | None:
         """Return the lowest transaction that may have written what only this one sees, as 32 bits.

@@ -90,10 +90,10 @@ class Records:
             schema_versions = _repeat(names[versions[0]], len(versions))
         else:
             schema_versions = tuple([names[version] for version in versions])
-        rows = SeriesRows(
-            dates, tuple([runs[head & _RUN_MASK] for head in heads]), columns[1::4], columns[2::4], schema_versions
-        )
-        if all(map(lt, dates, islice(dates, 1, None))):
+        is_ordered = all(map(lt, dates, islice(dates, 1, None)))
+        run_ids = tuple([runs[head & _RUN_MASK] for head in heads])
+        rows = SeriesRows(dates, run_ids, columns[1::4], columns[2::4], schema_versions, is_ordered)
+        if is_ordered:
             return rows
         rows = rows.take(sorted(range(len(dates)), key=dates.__getitem__))
         self.has_duplicates = self.has_duplicates or any(map(eq, rows.dates, islice(rows.dates, 1, None)))

@@ -10,11 +10,11 @@ import marshal
 import zlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.rows.columns import Chunk
@@ -84,10 +84,10 @@ class ChunkMemory:
             return None
         return PackedChunk(number, digest, zlib.compress(data, 1))
 
-    def update(self, changed: Iterable[PackedChunk], present: Iterable[int]) -> frozenset[SeriesKey] | None:
+    def update(self, changed: Iterable[PackedChunk], present: Iterable[int]) -> ChangedDates | None:
         """Take in chunks that changed; `present` are the numbers of all that there are now.
 
-        Returns the series that changed, None if nothing was known before. Raises `NotPatchableError`, after which
+        Returns the dates that changed, None if nothing was known before. Raises `NotPatchableError`, after which
         everything must be forgotten.
         """
         self._vocabulary.prune()
@@ -118,7 +118,7 @@ class ChunkMemory:
             raise NotPatchableError
         return self._patch(series, went, came)
 
-    def _patch(self, series: dict[SeriesKey, SeriesRows], went: set[int], came: set[int]) -> frozenset[SeriesKey]:
+    def _patch(self, series: dict[SeriesKey, SeriesRows], went: set[int], came: set[int]) -> ChangedDates:
         """Put the rows of `series` in place of those that stand there, and take away those that left their chunks."""
         keys = self._vocabulary.series.keys_by_number
         for member in came - went:
@@ -128,19 +128,21 @@ class ChunkMemory:
         gone: defaultdict[SeriesKey, set[int]] = defaultdict(set)
         for member in went - came:
             gone[keys[member >> 32]].add(member & 0xFFFFFFFF)
-        changed: set[SeriesKey] = set()
+        changed: dict[SeriesKey, Collection[int]] = {}
         for key in series.keys() | gone.keys():
             held, read = self.series.get(key, _NO_ROWS), series.get(key, _NO_ROWS)
             # Most rows of a chunk that changed did not.
-            if key not in gone and held.includes(read):
+            differing = held.differing(read)
+            if key not in gone and not differing:
                 continue
-            changed.add(key)
-            rows = held.patched(read, gone.get(key, frozenset()))
+            came_or_changed = read.take(differing)
+            changed[key] = {*came_or_changed.dates, *gone.get(key, ())}
+            rows = held.patched(came_or_changed, gone.get(key, frozenset()))
             if len(rows):
                 self.series[key] = rows
             else:
                 self.series.pop(key, None)
-        return frozenset(changed)
+        return changed
 
     def _note_withheld(self, number: int, tally: WithheldTally) -> None:
         if tally.counts:

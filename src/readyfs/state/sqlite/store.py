@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 import structlog
 
 from readyfs.errors import StateError
-from readyfs.partition import SeriesKey, WithheldTally
+from readyfs.partition import ChangedDates, SeriesKey, WithheldTally
 from readyfs.series_rows import SeriesRows
 from readyfs.state.filters import Filters
 from readyfs.state.rows.fetch import RowBuffer
@@ -105,7 +105,7 @@ class SqliteStore:
             raise log_elsewhere(self._path)
         access, lock_ms, found = self._attempt(self._read)
         left_log = access is Access.WAL and version.in_use and self._is_left_alone()
-        changed: frozenset[SeriesKey] | None = None
+        changed: ChangedDates | None = None
         series: Mapping[SeriesKey, SeriesRows]
         if isinstance(found, RowBuffer):
             series, withheld, rows = self._parse(found)
