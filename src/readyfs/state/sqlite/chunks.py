@@ -13,7 +13,7 @@ from typing import Final
 
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
-from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
+from readyfs.state.sqlite.chunk_memory import ChunkMemory, PackedChunk
 from readyfs.state.sqlite.errors import is_refused
 from readyfs.state.sqlite.reals import may_hold_reals
 
@@ -51,15 +51,20 @@ class ChunkPlan:
         changed: list[PackedChunk] = []
         present: list[int] = []
         count = 0
-        for number, rows, content in self._contents(connection):
-            count += rows
+        for number, parameters, chunk in self._chunks(connection):
+            count += chunk.rows
             present.append(number)
-            packed = memory.pack(number, content)
+            has_reals = self._has_reals(connection, chunk, parameters)
+            packed = None if has_reals else memory.pack(number, chunk)
+            # What is equal to a chunk that could be split can be split, too.
+            if has_reals or (packed is not None and not chunk.is_splittable):
+                packed = memory.pack(number, connection.execute(self.cells, parameters).fetchall())
             if packed is not None:
                 changed.append(packed)
         return changed, present, count
 
-    def _contents(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, Content]]:
+    def _chunks(self, connection: sqlite3.Connection) -> Iterator[tuple[int, tuple[object, ...], Chunk]]:
+        """Yield the number of each chunk that has ready rows, the parameters for its statements, and its columns."""
         row = connection.execute(self.next_row, (-(2**63),)).fetchone()
         while row[0] is not None:
             number = row[0] >> CHUNK_BITS
@@ -67,10 +72,7 @@ class ChunkPlan:
             parameters = (first, last, self.ready, self.ready)
             chunk = Chunk(*connection.execute(self.columns, parameters).fetchone())
             if chunk.rows:
-                if chunk.is_splittable and not self._has_reals(connection, chunk, parameters):
-                    yield number, chunk.rows, chunk
-                else:
-                    yield number, chunk.rows, connection.execute(self.cells, parameters).fetchall()
+                yield number, parameters, chunk
             if last == 2**63 - 1:
                 return
             # Row numbers without a gap need not be looked for.
