@@ -82,6 +82,15 @@ def test_values_between_equal_ends_are_not_taken_for_them(place: int, values: tu
     assert parse(rows, Filters(), quickly=True) == parse(rows, Filters(), quickly=False)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"), [*((5, time) for time in TIMES), *((6, count) for count in (None, *COUNTS))]
+)
+def test_value_alone_gives_what_the_parser_gives(place: int, value: bytes | None) -> None:
+    """A chunk of nothing else, where no neighbour shows that the value is unusual."""
+    rows = [(*PLAIN[:place], value, *PLAIN[place + 1 :])] * 2
+    assert parse(rows, Filters(), quickly=True) == parse(rows, Filters(), quickly=False)
+
+
 @given(
     st.lists(st.tuples(*COLUMNS), min_size=1, max_size=6),
     st.sampled_from([Filters(), Filters(sources=("s",), since=738_673), Filters(customers=("none",))]),
