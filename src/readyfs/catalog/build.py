@@ -173,7 +173,9 @@ class CatalogBuilder:
         """Do what `_place` does, in proportion to the dates that changed; None if something is withheld or new."""
         if columns is None or before is None or not len(columns) or not columns.is_ordered:
             return None
-        if before.ambiguous or any(key in kept for kept in (self._withheld, self._ignored_by_spark, self._read_as_null)):
+        if before.ambiguous or any(
+            key in kept for kept in (self._withheld, self._ignored_by_spark, self._read_as_null)
+        ):
             return None
         if not self._are_usable(columns.run_ids[place] for place in map(columns.place, changed) if place >= 0):
             return None

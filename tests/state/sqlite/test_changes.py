@@ -249,8 +249,9 @@ def test_history_is_followed_by_its_changes(tmp_path: Path, history: str, wal: b
         f"BEGIN INSERT INTO base VALUES ({', '.join('new.' + name for name in COLUMNS.split(', '))}); END; "
         "CREATE TRIGGER two INSTEAD OF DELETE ON partition_state BEGIN DELETE FROM base WHERE "
         "customer_id = old.customer_id AND query_name = old.query_name AND logical_date = old.logical_date; END",
-        "CREATE TABLE partition_state (source TEXT, customer_id INTEGER, query_name TEXT, logical_date DATE, "
-        "status VARCHAR(9), current_run_id TEXT, schema_version REAL, record_count REAL, updated_at TIMESTAMP, "
+        "CREATE TABLE partition_state (source TEXT NOT NULL, customer_id INTEGER NOT NULL, query_name TEXT NOT NULL, "
+        "logical_date DATE NOT NULL, status VARCHAR(9) NOT NULL, current_run_id TEXT, schema_version REAL, "
+        "record_count REAL, updated_at TIMESTAMP NOT NULL, "
         "UNIQUE (source, customer_id, query_name, logical_date))",
     ],
     ids=[

@@ -5,7 +5,6 @@ A `RowParser` lives for one load and runs after the transaction has ended, so it
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
@@ -92,20 +91,25 @@ class RowParser:
         """Whether a partition stands twice; known once `series` was called."""
         return self._records.has_duplicates
 
-    def take_members(self) -> array[int]:
-        """Return the rows collected since the last call, each as the number of its series << 32 | date."""
-        return self._records.take_members()
-
     def take_withheld(self) -> WithheldTally:
         """Return what was withheld since the last call."""
         withheld, self.withheld = self.withheld, WithheldTally()
         return withheld
 
-    def feed_chunk(self, chunk: Chunk) -> None:
-        """Take a splittable chunk of rows whose status was already seen to be ready."""
+    def try_chunk(self, chunk: Chunk) -> bool:
+        """Take a splittable chunk of rows that are known to be ready, if each is plain; return False if it took none.
+
+        None of what is taken in this way is withheld.
+        """
         try:
             self.rows += add_chunk(chunk, self._vocabulary, self._records)
         except UnusualError:
+            return False
+        return True
+
+    def feed_chunk(self, chunk: Chunk) -> None:
+        """Take a splittable chunk of rows whose status was already seen to be ready."""
+        if not self.try_chunk(chunk):
             self.feed(split_rows(chunk, self._ready))
 
     def feed(self, rows: Iterable[Row]) -> None:

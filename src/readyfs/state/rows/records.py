@@ -7,11 +7,11 @@ columns and frees it on the way.
 from __future__ import annotations
 
 from array import array
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
-from operator import eq, iadd, itemgetter, lt
+from operator import eq, iadd, lt
 from struct import Struct
 from typing import Final
 
@@ -19,28 +19,21 @@ from readyfs.partition import SeriesKey
 from readyfs.series_rows import SeriesRows
 from readyfs.state.rows.vocabulary import Vocabulary
 
-_RECORD: Final = Struct("=4q")
-_BYTES: Final = Struct(f"{_RECORD.size}s")
-_RUN_BITS: Final = 40
-_RUN_MASK: Final = (1 << _RUN_BITS) - 1
+_RECORD: Final = Struct("=iiqqi4x")
+"""Date, number of the run, `updated_at`, record count, number of the version; `_seal` knows where each of them lies."""
 
 
 class Records:
-    """Rows by the number of their series; `members` lists them all as series << 32 | date.
-
-    `has_duplicates` tells, once drained, whether a partition stands twice.
-    """
+    """Rows by the number of their series; `has_duplicates` tells, once drained, whether a partition stands twice."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._buffers: dict[int, bytearray] = {}
-        self.members = array("q")
+        self._buffers: defaultdict[int, bytearray] = defaultdict(bytearray)
         self.has_duplicates = False
 
     def add(self, series: int, date: int, run: int, updated_at_ns: int, record_count: int, version: int) -> None:
         """Add one row: the numbers of its series, run and version, and its values."""
-        self._buffer(series).extend(_RECORD.pack(date << _RUN_BITS | run, updated_at_ns, record_count, version))
-        self.members.append(series << 32 | date)
+        self._buffers[series].extend(_RECORD.pack(date, run, updated_at_ns, record_count, version))
 
     def add_columns(
         self,
@@ -51,48 +44,29 @@ class Records:
         record_counts: Sequence[int],
         versions: Sequence[int],
     ) -> None:
-        """Add many rows at once; raise OverflowError if a value does not fit, and add none of them then."""
-        packed = array("q", bytes(_RECORD.size * len(series)))
-        packed[0::4] = array("q", [date << _RUN_BITS | run for date, run in zip(dates, runs, strict=True)])
-        packed[1::4] = array("q", updated_at_ns)
-        packed[2::4] = array("q", record_counts)
-        packed[3::4] = array("q", versions)
-        for number in set(series).difference(self._buffers):
-            self._buffers[number] = bytearray()
-        records = map(itemgetter(0), _BYTES.iter_unpack(packed))
+        """Add many rows at once; raise `struct.error` if a value does not fit, and add none of them then."""
+        records = list(map(_RECORD.pack, dates, runs, updated_at_ns, record_counts, versions))
         # Appends each record to the buffer of its series, without a line of Python for a row.
         deque(map(iadd, map(self._buffers.__getitem__, series), records), maxlen=0)
-        self.members.extend([number << 32 | date for number, date in zip(series, dates, strict=True)])
-
-    def take_members(self) -> array[int]:
-        """Return the rows that were added since the last call."""
-        members, self.members = self.members, array("q")
-        return members
 
     def drain(self) -> Iterator[tuple[SeriesKey, SeriesRows]]:
         """Yield each series with its rows sorted by date, in the order in which they came, and free its buffer."""
         for number in tuple(self._buffers):
             yield self._vocabulary.series.keys_by_number[number], self._seal(self._buffers.pop(number))
 
-    def _buffer(self, series: int) -> bytearray:
-        buffer = self._buffers.get(series)
-        if buffer is None:
-            buffer = self._buffers[series] = bytearray()
-        return buffer
-
     def _seal(self, buffer: bytearray) -> SeriesRows:
-        columns = array("q")
-        columns.frombytes(buffer)
-        heads, versions = columns[0::4].tolist(), columns[3::4]
-        dates = array("i", [head >> _RUN_BITS for head in heads])
+        words, long_words = array("i"), array("q")
+        words.frombytes(buffer)
+        long_words.frombytes(buffer)
+        dates, versions = words[0::8], words[6::8]
         runs, names = self._vocabulary.runs.by_number, self._vocabulary.versions.by_number
         if len(set(versions)) == 1:
             schema_versions = _repeat(names[versions[0]], len(versions))
         else:
-            schema_versions = tuple([names[version] for version in versions])
+            schema_versions = tuple(map(names.__getitem__, versions))
         is_ordered = all(map(lt, dates, islice(dates, 1, None)))
-        run_ids = tuple([runs[head & _RUN_MASK] for head in heads])
-        rows = SeriesRows(dates, run_ids, columns[1::4], columns[2::4], schema_versions, is_ordered)
+        run_ids = tuple(map(runs.__getitem__, words[1::8]))
+        rows = SeriesRows(dates, run_ids, long_words[1::4], long_words[2::4], schema_versions, is_ordered)
         if is_ordered:
             return rows
         rows = rows.take(sorted(range(len(dates)), key=dates.__getitem__))

@@ -1,4 +1,4 @@
-"""Numbers for the values that repeat in a state table: series, runs, schema versions, and the texts of dates.
+"""Numbers for the values that repeat in a state table: series, runs, schema versions, dates and minutes.
 
 Kept by a store from load to load and by a parser for one load. Looking a value up is one dictionary access, which a
 whole column of values does without a line of Python in between.
@@ -6,6 +6,7 @@ whole column of values does without a line of Python in between.
 
 from __future__ import annotations
 
+import datetime
 from typing import Final, Generic, TypeVar
 
 from readyfs.partition import SeriesKey
@@ -14,6 +15,11 @@ from readyfs.state.rows.values import parse_logical_date
 
 KEPT: Final = 1_000_000
 """So many values are remembered of a kind before that begins anew."""
+KEPT_MINUTES: Final = 100_000
+"""Those of two months. They are quick to find anew."""
+
+_EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
+_MINUTE_NS: Final = 60 * 1_000_000_000
 
 V = TypeVar("V")
 
@@ -49,6 +55,22 @@ class DateOrdinals(dict[bytes, int]):
         return ordinal
 
 
+class Minutes(dict[int, int]):
+    """Nanoseconds since the epoch at the beginning of a minute, by its digits as a number after a 1.
+
+    2024-06-02 05:07 is 1202406020507. Raises ValueError for digits that are no minute of the calendar.
+    """
+
+    def __missing__(self, digits: int) -> int:
+        day, minute = divmod(digits - 10**12, 10_000)
+        hour, minute = divmod(minute, 100)
+        if hour > 23 or minute > 59:
+            raise ValueError("no minute of a day")
+        ordinal = datetime.date(day // 10_000, day // 100 % 100, day % 100).toordinal()
+        value = self[digits] = ((ordinal - _EPOCH_DAY) * 1440 + hour * 60 + minute) * _MINUTE_NS
+        return value
+
+
 class SeriesNumbers(dict[tuple[bytes, bytes, bytes], int]):
     """Numbers of the series, and whether the filters want them."""
 
@@ -75,6 +97,7 @@ class Vocabulary:
         self.admits_all = filters == Filters()
         self.series = SeriesNumbers(filters)
         self.dates = DateOrdinals()
+        self.minutes = Minutes()
         self.runs: Numbers[bytes] = Numbers()
         self.versions: Numbers[bytes | None] = Numbers()
 
@@ -86,3 +109,5 @@ class Vocabulary:
             self.versions = Numbers()
         if len(self.dates) > KEPT:
             self.dates = DateOrdinals()
+        if len(self.minutes) > KEPT_MINUTES:
+            self.minutes = Minutes()

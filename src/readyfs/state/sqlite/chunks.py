@@ -13,8 +13,9 @@ from typing import Final
 
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
-from readyfs.state.sqlite.chunk_memory import ChunkMemory, Content, PackedChunk
+from readyfs.state.sqlite.chunk_memory import ChunkMemory, PackedChunk
 from readyfs.state.sqlite.errors import is_refused
+from readyfs.state.sqlite.reals import may_hold_reals
 from readyfs.state.sqlite.status import render_is_ready
 
 CHUNK_BITS: Final = 7
@@ -26,12 +27,17 @@ _ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
 
 @dataclass(frozen=True, slots=True)
 class ChunkPlan:
-    """The statements that read one table in chunks; `signature` stands for what they read."""
+    """The statements that read one table in chunks; `signature` stands for what they read.
+
+    `untyped` are the places of those columns of a `Chunk` that may hold floating-point numbers.
+    """
 
     next_row: str
     columns: str
+    reals: str
     cells: str
     ready: tuple[object, ...]
+    untyped: tuple[int, ...]
 
     @property
     def signature(self) -> str:
@@ -46,30 +52,39 @@ class ChunkPlan:
         changed: list[PackedChunk] = []
         present: list[int] = []
         count = 0
-        for number, rows, content in self._contents(connection):
-            count += rows
+        for number, parameters, chunk in self._chunks(connection):
+            count += chunk.rows
             present.append(number)
-            packed = memory.pack(number, content)
+            has_reals = self._has_reals(connection, chunk, parameters)
+            packed = None if has_reals else memory.pack(number, chunk)
+            # What is equal to a chunk that could be split can be split, too.
+            if has_reals or (packed is not None and not chunk.is_splittable):
+                packed = memory.pack(number, connection.execute(self.cells, parameters).fetchall())
             if packed is not None:
                 changed.append(packed)
         return changed, present, count
 
-    def _contents(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, Content]]:
+    def _chunks(self, connection: sqlite3.Connection) -> Iterator[tuple[int, tuple[object, ...], Chunk]]:
+        """Yield the number of each chunk that has ready rows, the parameters for its statements, and its columns."""
         row = connection.execute(self.next_row, (-(2**63),)).fetchone()
         while row[0] is not None:
             number = row[0] >> CHUNK_BITS
             first, last = number << CHUNK_BITS, ((number + 1) << CHUNK_BITS) - 1
             parameters = (first, last, *self.ready)
-            rows, reals, *columns = connection.execute(self.columns, parameters).fetchone()
-            if rows:
-                chunk = Chunk(rows, *columns)
-                if not reals and chunk.is_splittable:
-                    yield number, rows, chunk
-                else:
-                    yield number, rows, connection.execute(self.cells, parameters).fetchall()
+            chunk = Chunk(*connection.execute(self.columns, parameters).fetchone())
+            if chunk.rows:
+                yield number, parameters, chunk
             if last == 2**63 - 1:
                 return
-            row = connection.execute(self.next_row, (last + 1,)).fetchone()
+            # Row numbers without a gap need not be looked for.
+            row = (last + 1,) if chunk.rows else connection.execute(self.next_row, (last + 1,)).fetchone()
+
+    def _has_reals(self, connection: sqlite3.Connection, chunk: Chunk, parameters: tuple[object, ...]) -> bool:
+        rows, *columns = chunk
+        if not any(may_hold_reals(columns[place], rows) for place in self.untyped):
+            return False
+        (count,) = connection.execute(self.reals, parameters).fetchone()
+        return bool(count)
 
 
 def plan_chunks(
@@ -84,11 +99,13 @@ def plan_chunks(
     kind = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
     if kind is None or kind[0].lstrip()[:14].upper() == b"CREATE VIRTUAL":
         return None
-    types = {
-        column.decode("utf-8", "surrogateescape"): declared.decode("utf-8", "replace").upper()
-        for column, declared in connection.execute("SELECT name, type FROM pragma_table_xinfo(?)", (name,))
+    described = {
+        column.decode("utf-8", "surrogateescape"): (declared.decode("utf-8", "replace").upper(), bool(not_null))
+        for column, declared, not_null in connection.execute(
+            'SELECT name, type, "notnull" FROM pragma_table_xinfo(?)', (name,)
+        )
     }
-    taken = {column.casefold() for column in types}
+    taken = {column.casefold() for column in described}
     rowid = next((one for one in _ROWID_NAMES if one not in taken), None)
     if rowid is None or not _has_unique_key(connection, name, columns):
         return None
@@ -103,16 +120,24 @@ def plan_chunks(
     is_ready, parameters = render_is_ready(columns["status"], ready)
     where = f"FROM {table} WHERE {rowid} BETWEEN ? AND ? AND {is_ready}"
     fields = [columns[field] for field in ROW_FIELDS if field != "status"]
-    null, separator = NULL.decode("ascii"), SEPARATOR.decode("ascii")
-    texts = [f"group_concat(ifnull({_quote(field)}, '{null}'), '{separator}')" for field in fields]
+    texts = [_concatenate(field, never_null=field is not None and described[field][1]) for field in fields]
+    untyped = [one for one in fields if one is not None and not _is_text(described[one][0])]
     # As text they lose digits.
-    reals = [f"typeof({_quote(one)}) = 'real'" for one in fields if one is not None and not _is_text(types[one])]
+    reals = " OR ".join(f"typeof({_quote(one)}) = 'real'" for one in untyped)
     return ChunkPlan(
-        f"SELECT min({rowid}) FROM {table} WHERE {rowid} >= ?",
-        f"SELECT count(*), total({' OR '.join(reals) or '0'}), {', '.join(texts)} {where}",
-        f"SELECT {', '.join(_quote(columns[field]) for field in ROW_FIELDS)} {where}",
-        parameters,
+        next_row=f"SELECT min({rowid}) FROM {table} WHERE {rowid} >= ?",
+        columns=f"SELECT count(*), {', '.join(texts)} {where}",
+        reals=f"SELECT total({reals or '0'}) {where}",
+        cells=f"SELECT {', '.join(_quote(columns[field]) for field in ROW_FIELDS)} {where}",
+        ready=parameters,
+        untyped=tuple(place for place, one in enumerate(fields) if one in untyped),
     )
+
+
+def _concatenate(column: str | None, *, never_null: bool) -> str:
+    """Return the expression that makes one text of a column."""
+    value = _quote(column) if never_null else f"ifnull({_quote(column)}, '{NULL.decode('ascii')}')"
+    return f"group_concat({value}, '{SEPARATOR.decode('ascii')}')"
 
 
 def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[str, str | None]) -> bool:
