@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from readyfs.partition import parse_date
 from readyfs.state.database.sqlalchemy_engine import choose_driver
 from readyfs.state.database.store import DatabaseStore
 from readyfs.state.filters import Filters
+from readyfs.state.open import open_state
 from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.store import StateTable
 from readyfs.state.url import parse_url
@@ -271,6 +272,34 @@ def test_history_is_followed_by_its_changes(postgres: StateDatabase, history: st
         for step in HISTORIES[history]:
             postgres.execute(step)
         follower.check()
+
+
+def test_refresh_reads_what_changed_and_takes_no_row_apart_to_count(
+    postgres: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V3: a change costs the rows that changed, and one or two deletions of a series no row at all."""
+    asked: list[str] = []
+    rows = PostgresConnection.rows
+
+    def note(
+        connection: PostgresConnection, statement: str, parameters: Sequence[object] = ()
+    ) -> list[tuple[Any, ...]]:
+        asked.append(statement)
+        return rows(connection, statement, parameters)
+
+    fill(postgres)
+    with closing(open_state(postgres.url(), StateTable(), Filters(), 10)) as store:
+        store.load()
+        postgres.execute(update("current_run_id = 'x'"))
+        store.load()  # from now on it is known how many rows there are
+        monkeypatch.setattr(PostgresConnection, "rows", note)
+        postgres.execute(update("current_run_id = 'y'"))
+        assert store.load().rows == 30
+        assert [statement for statement in asked if "status" in statement and "ctid = ANY" not in statement] == []
+        asked.clear()
+        postgres.execute(several(0, 1, 2) + ";" + delete(1))
+        assert store.load().rows == 27
+        assert [statement for statement in asked if "string_agg" in statement] == []
 
 
 @pytest.mark.parametrize("history", REWRITES)
