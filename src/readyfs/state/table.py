@@ -64,21 +64,6 @@ def find_columns(table: StateTable, present: Sequence[str], store: str) -> dict[
     return columns
 
 
-def ready_rows(
-    table: StateTable, columns: dict[str, str | None], as_text: frozenset[str] = frozenset()
-) -> sa.Select[Any]:
-    """Return the statement that selects the ready rows; see `all_rows`.
-
-    The comparison of the status is the database's: the parser repeats it exactly.
-    """
-    assert columns["status"] is not None
-    cells: dict[str, sa.ColumnElement[Any]] = {
-        field: sa.cast(sa.column(columns[field] or "", NullType()), sa.Text).label(f"text_{field}") for field in as_text
-    }
-    ready = sa.bindparam("ready", table.ready, type_=NullType())
-    return all_rows(table, columns, cells).where(sa.column(columns["status"], NullType()) == ready)
-
-
 def all_rows(
     table: StateTable, columns: dict[str, str | None], cells: Mapping[str, sa.ColumnElement[Any]] | None = None
 ) -> sa.Select[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from readyfs.state.filters import Filters
+from tests.mount.daemon import wait_until
 from tests.state.state_files import create_table, opened
 
 FILL = """
@@ -42,7 +43,6 @@ def test_producer_keeps_committing_while_many_rows_are_loaded_again_and_again(tm
         connection.execute("PRAGMA synchronous=OFF")
         connection.execute(FILL, [rows])
         connection.commit()
-    commits = []
     # Rows that no one wants are fetched under the lock all the same, and cost little after it.
     with opened(path, filters=Filters(sources=("none",)), timeout_s=30) as store:
         with subprocess.Popen(
@@ -52,9 +52,8 @@ def test_producer_keeps_committing_while_many_rows_are_loaded_again_and_again(tm
             assert producer.stdout.readline() == "ready\n"
             for _ in range(3):
                 token = store.load().token
-                commits.append(store.probe() != token)
+                wait_until(lambda was=token: store.probe() != was, "a commit after a load")  # type: ignore[misc]
             output, _ = producer.communicate("stop\n", timeout=30)
         assert producer.returncode == 0
     count = int(output)
-    assert commits == [True] * 3
     assert count >= 3

@@ -5,19 +5,13 @@ The database judges first. Here its verdict is repeated exactly, because a colla
 
 from __future__ import annotations
 
-from typing import Final
-
-from readyfs.state.rows.values import BadValueError, parse_id
-
-_TRUTHS: Final = {
-    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), "1"),
-    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), "0"),
-}
+from readyfs.state.rows.values import BadValueError, parse_id, parse_truth
 
 
 def number_of_truth(word: str) -> str:
     """Return `1` or `0` for a word that says so of a boolean, in any case of letters; any other word as it is."""
-    return _TRUTHS.get(word.casefold(), word)
+    truth = parse_truth(word)
+    return word if truth is None else str(int(truth))
 
 
 def says_ready(status: object, ready: bytes) -> bool:
