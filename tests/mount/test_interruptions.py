@@ -127,6 +127,7 @@ def test_stop_does_not_wait_for_a_locked_state_store(place: Place, engine: str) 
     with running(place, "--interval", "50ms", "--state-timeout", "1h", engine=engine) as daemon:
         writer = lock_state(place.state)
         try:
+            daemon.client.refresh(wait=False)  # one that was asked for reads, although nothing was committed
             wait_until(
                 lambda: float(str(daemon.status()["refreshing_seconds"] or 0)) > 0.3, "a refresh waits for the lock"
             )
