@@ -169,10 +169,12 @@ async def test_outage_is_shown_with_its_age_and_cause(autojump_clock: MockClock,
     with capture_logs():
         await trio.sleep(59.0)
         document = scene.reporter.document()
-        assert document["state_error"] == "the disk is gone"
+        assert document["state_error"] == "the disk is gone; bring it back"
         assert str(document["state_error_since"]).endswith("+00:00")
         assert (document["age_seconds"], document["stale"]) == (59.0, False)
-        assert scene.reporter.line() == "serving 2 ready partitions; state cannot be read: the disk is gone"
+        assert (
+            scene.reporter.line() == "serving 2 ready partitions; state cannot be read: the disk is gone; bring it back"
+        )
         await trio.sleep(2.0)
         assert scene.reporter.document()["stale"] is True
         scene.world.store.failure = None

@@ -170,6 +170,15 @@ def test_a_daemon_is_fresh_until_its_state_is_gone(world: Place) -> None:
         assert (found.verdict, "the state is unreadable" in found.summary) == (Verdict.PROBLEM, True)
 
 
+def test_a_mount_that_shows_nothing_of_a_full_table_is_a_warning_without_any_settings(world: Place) -> None:
+    world.insert("ads", "001", "q", "2024-06-01", "r1")
+    world.change("UPDATE partition_state SET status = 'SUCCESS'")
+    with running(world) as daemon:
+        found = the("daemon", look_at_daemons(make_subject(mountpoint=daemon.path, runtime_dir=world.runtime_dir)))
+    assert found.verdict is Verdict.WARNING
+    assert "0 of 1 rows are ready: column status" in found.summary
+
+
 def test_a_daemon_that_does_not_answer_is_a_problem(world: Place) -> None:
     with running(world) as daemon:
         os.kill(daemon.pid, signal.SIGSTOP)

@@ -110,6 +110,7 @@ def test_a_log_that_is_kept_elsewhere_is_a_problem(state: Path, tmp_path: Path) 
     with held_by_another_process(state, "SELECT * FROM partition_state"):
         found = the("state-handed-over", look_at_state(make_subject(state=link)))
         assert (found.verdict, "its log is not here" in found.summary) == (Verdict.PROBLEM, True)
+        assert "nobody has" not in the("state-journal", look_at_state(make_subject(state=link))).summary
     found = the("state-handed-over", look_at_state(make_subject(state=link)))
     assert (found.verdict, "has 2 names" in found.summary) == (Verdict.WARNING, True)
 

@@ -440,11 +440,11 @@ async def test_last_good_catalog_is_served_during_an_outage(autojump_clock: Mock
     running.store.commit(Row(run=b"r2"))
     running.store.failure = OUTAGE
     outcome = await running.refresher.refresh()
-    assert outcome.error == "the disk is gone"
+    assert outcome.error == "the disk is gone; bring it back"
     assert not outcome.changed
     assert running.fs.in_force is before
     assert running.refresher.outage is not None
-    assert running.refresher.outage.cause == "the disk is gone"
+    assert running.refresher.outage.cause == "the disk is gone; bring it back"
 
 
 async def test_outage_is_one_line_on_entering_and_one_on_leaving(autojump_clock: MockClock, running: World) -> None:
@@ -458,7 +458,7 @@ async def test_outage_is_one_line_on_entering_and_one_on_leaving(autojump_clock:
         ("warning", "state cannot be read, serving the last good catalog"),
         ("info", "state can be read again"),
     ]
-    assert logs[0]["cause"] == "the disk is gone"
+    assert logs[0]["cause"] == "the disk is gone; bring it back"
     assert logs[1]["outage_seconds"] == pytest.approx(130.0)
     assert running.refresher.outage is None
 
@@ -471,7 +471,7 @@ async def test_cause_of_an_outage_is_that_of_the_latest_attempt(autojump_clock: 
     running.store.failure = StateError("the table is gone", "make it")
     await running.refresher.refresh()
     assert running.refresher.outage is not None
-    assert running.refresher.outage.cause == "the table is gone"
+    assert running.refresher.outage.cause == "the table is gone; make it"
     assert running.refresher.outage.failures == 2
     assert running.refresher.outage.since_s == since_s
 

@@ -188,7 +188,7 @@ async def test_outage_while_held_back_is_told_and_does_not_end_it(
         await world.refresher.refresh()
         now = world.refresher.interruption
         assert since is not None and now is not None
-        assert (now.cause, now.since_s) == ("the disk is gone", since.since_s)
+        assert (now.cause, now.since_s) == ("the disk is gone; bring it back", since.since_s)
         world.store.failure = None
         await trio.sleep(200.0)
     assert world.partitions == 10

@@ -83,6 +83,11 @@ def check(resolution: Resolution) -> ExitCode:
         if empty.is_fault:
             raise NothingReadyError(empty.cause, empty.remedy)
         _warn(f"{empty.cause}; {empty.remedy}")
+    elif not catalog.partitions:
+        _warn(
+            f"no row of {config.table.table} is to be seen: it is empty, or row level security hides its rows from "
+            "this user; readyfs doctor says which"
+        )
     noun = "partition" if catalog.partitions == 1 else "partitions"
     counts = [f"{reason} {count}" for reason, count in loaded.report.withheld.counts.items() if count]
     withheld = f"; withheld: {', '.join(counts)}" if counts else ""

@@ -204,7 +204,13 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
         return warning(
             name,
             f"{shown} is not notified of changes, the timer finds them: {escape_text(str(trouble))}",
-            "readyfs config show | grep state  # which server it is, and which channel",
+            "readyfs config show --config FILE | grep state  # which server it is, and which channel",
+        )
+    if cause := status.get("nothing_shown"):
+        return warning(
+            name,
+            f"{shown} shows nothing, although the state table has rows: {escape_text(str(cause))}",
+            "readyfs config check --config FILE  # the settings of the mount; it says what to do",
         )
     broken = _number(status, "broken")
     if broken:

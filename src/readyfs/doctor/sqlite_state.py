@@ -53,7 +53,7 @@ def judge_journal(files: SqliteFiles, rows: int, mount: Mount | None) -> Iterato
         else:
             yield good("state-journal", f"rollback journal, about {rows:,} rows")
     else:
-        rest = " (nobody has it open)" if files.access is Access.WAL_AT_REST else ""
+        rest = " (nobody has it open)" if files.access is Access.WAL_AT_REST and not files.is_held else ""
         yield good("state-journal", f"WAL mode{rest}, about {rows:,} rows: readers hold up nobody")
     if os.geteuid() != 0 and os.access(path, os.W_OK):
         yield note(

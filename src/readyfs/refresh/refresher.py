@@ -222,7 +222,7 @@ class Refresher:
                 return await self._hold_back(guard, began)
             delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
         except StateError as error:
-            return self._enter_outage(error.message, began)
+            return self._enter_outage(str(error), began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
             log.exception("refresh failed unexpectedly")
             self._loader.expect_change()
