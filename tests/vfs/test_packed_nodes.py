@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.vfs.inode_number import InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, above_node, broken_node, date_node
+from readyfs.vfs.packed_nodes import DateNodes
 from readyfs.vfs.packed_rows import SHARDS, PackedShard
 from tests.catalog.rows import Row
 
@@ -224,3 +227,23 @@ def test_directories_take_no_object_each() -> None:
     assert sys.getallocatedblocks() - before < 10 * SHARDS
     table.forget((node.inode, 1) for node in nodes)
     assert sys.getallocatedblocks() - before < SHARDS / 10
+
+
+class WatchedDates(DateNodes):
+    """Looks after each step whether a run of the series is held, as a refresh may on its own thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[bool] = []
+
+    def _note(self, references: Sequence[Any], change: int) -> None:
+        super()._note(references, change)
+        self.seen.append(self.holds_run_of(references[0]))
+
+
+def test_series_of_a_node_is_held_while_its_row_is_replaced() -> None:
+    """V10: a refresh that asks just then must not miss a run that was written again."""
+    nodes = WatchedDates()
+    nodes.count(date_node(ABOVE, 738_000, partition()), lambda inode, held_by: True)
+    nodes.update(date_node(ABOVE, 738_000, partition(record_count=6)))
+    assert all(nodes.seen)

@@ -102,9 +102,10 @@ class PackedNodes(Generic[N]):
         integers, references = self._pack(node)
         row, width, span = shard.slots[slot], shard.width, shard.span
         shard.integers[row * width - self.integers : row * width] = array("q", integers)
-        self._note(shard.references[row * span - span : row * span], -1)
+        former = shard.references[row * span - span : row * span]
+        self._note(references, 1)  # first, lest its series be missed by whoever asks without the lock
         shard.references[row * span - span : row * span] = references
-        self._note(references, 1)
+        self._note(former, -1)
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -822,6 +824,40 @@ def test_crash_that_takes_back_transactions_is_no_outage(own_postgres: StateData
         ]
         own_postgres.execute(update("current_run_id = 'x'"))
         follower.check(patched=True)
+
+
+def test_crash_of_one_process_takes_back_transactions_without_a_new_start(own_postgres: StateDatabase) -> None:
+    """V3: the server recovers and goes on as the same one, and gives the numbers that it lost to others."""
+    server = own_postgres.server
+    server.configure(wal_writer_delay="10s", wal_writer_flush_after="0", bgwriter_lru_maxpages="0")
+    server.stop()
+    server.start()
+    with following(own_postgres) as follower:
+        own_postgres.execute("CHECKPOINT")
+        with own_postgres.connect() as writer:
+            writer.execute("SET synchronous_commit = off")
+            writer.execute(row("lost", "2024-01-01"))
+            follower.check()
+            os.kill(writer.info.backend_pid, signal.SIGKILL)
+            until(lambda: has_recovered(own_postgres))
+        own_postgres.execute(row("other", "2024-01-01"))
+        follower.check(patched=False)
+        assert [key.customer_id for key in follower.held] == [b"other"]
+
+
+def has_recovered(database: StateDatabase) -> bool:
+    try:
+        with database.connect() as session:
+            return session.execute("SELECT count(*) FROM partition_state").fetchone() == (0,)
+    except psycopg.Error:
+        return False
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_server_that_was_set_back_is_an_outage(own_postgres: StateDatabase) -> None:

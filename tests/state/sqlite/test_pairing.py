@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,21 @@ def test_log_that_is_made_after_the_replacement_is_its_own(
             producer.communicate(timeout=30)
         replace(wal_file, other)
         with held_by_another_process(wal_file, "UPDATE partition_state SET current_run_id = 'newer'"):
+            assert store.load().series[KEY].run_ids == (b"newer",)
+
+
+def test_database_whose_mode_is_changed_after_it_was_replaced_is_read_again_after_a_checkpoint(wal_file: Path) -> None:
+    """V11: it looks as if it had been put in place after its log, so the outage names both, and what ends this one."""
+    other = make_other(wal_file)
+    with opened(wal_file) as store:
+        store.load()
+        other.rename(wal_file)
+        with held_by_another_process(wal_file, "UPDATE partition_state SET current_run_id = 'newer'"):
+            time.sleep(0.02)  # clocks of files tick
+            wal_file.chmod(0o640)
+            with pytest.raises(StateError, match=r"or else its owner, mode or links changed .* next checkpoint"):
+                store.load()
+            run_sql(wal_file, "PRAGMA wal_checkpoint")
             assert store.load().series[KEY].run_ids == (b"newer",)
 
 

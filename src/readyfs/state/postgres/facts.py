@@ -127,7 +127,8 @@ class Moment:
     def tells_changes(self) -> bool:
         """Whether row versions can be compared with this moment's: by its snapshot, unless numbers are used twice.
 
-        A server that crashed may give numbers of transactions that it lost to others, and its start tells of that.
+        A server that crashed may give numbers of transactions that it lost to others. Its start tells of that, with
+        which goes when it last recovered without being started anew.
         """
         return self.snapshot is not None and self.server.started is not None
 

@@ -35,6 +35,10 @@ _TIMELINE: Final = "left(pg_walfile_name(pg_current_wal_lsn()), 8)"
 """The first eight hexadecimal digits of the name of the file that is written to (pg_walfile_name)."""
 _FLUSHED: Final = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::text"
 
+_STARTED: Final = "extract(epoch FROM pg_postmaster_start_time())"
+_RECOVERED: Final = "coalesce('/' || extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()), '')"
+"""A process that crashes has the server recover without being started anew, and statistics are reset then."""
+
 TOKEN_FACTS: Final = (
     Fact(
         "snapshot",
@@ -50,7 +54,7 @@ TOKEN_FACTS: Final = (
     ),
     Fact(
         "started",
-        ("extract(epoch FROM pg_postmaster_start_time())::text", "extract(epoch FROM pg_conf_load_time())::text"),
+        (f"{_STARTED}::text || {_RECOVERED}", f"{_STARTED}::text", "extract(epoch FROM pg_conf_load_time())::text"),
         ("pg_postmaster_start_time()",),
         "each refresh reads the whole table",
     ),

@@ -27,18 +27,20 @@ class Pairing:
             raise foreign_log(path, "the database is not in WAL mode")
         if log_page_size not in (None, header.page_size):
             raise foreign_log(path, f"pages of {header.page_size} bytes, and of {log_page_size} in the log")
-        if self._seen is not None and self._is_of_former(self._seen, sighting):
+        seen, database, log = self._seen, sighting.database, sighting.log
+        if seen is None or seen.database.identity == database.identity:
+            return
+        if seen.log is not None and seen.log.identity == log.identity:
             raise foreign_log(path, "the database was replaced, and the log stayed")
+        # Both are new. A file that was put in place after the log was made, and not written to since, came later. A
+        # change of its owner, mode or links looks the same.
+        if database.mtime_ns < log.birth_ns < database.ctime_ns:
+            raise foreign_log(
+                path,
+                "the database was put in place after the log was made, or else its owner, mode or links changed then, "
+                "which ends with the producer's next checkpoint",
+            )
 
     def note(self, sighting: Sighting) -> None:
         """Remember files that were read together."""
         self._seen = sighting
-
-    def _is_of_former(self, seen: Sighting, now: Sighting) -> bool:
-        assert now.log is not None
-        if now.database.identity == seen.database.identity:
-            return False
-        if seen.log is not None and seen.log.identity == now.log.identity:
-            return True
-        # Both are new. A file that was put in place after the log was made, and not written to since, came later.
-        return now.database.mtime_ns < now.log.birth_ns < now.database.ctime_ns
