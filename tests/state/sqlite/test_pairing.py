@@ -115,7 +115,9 @@ def test_database_whose_mode_is_changed_after_it_was_replaced_is_read_again_afte
         with held_by_another_process(wal_file, "UPDATE partition_state SET current_run_id = 'newer'"):
             time.sleep(0.02)  # clocks of files tick
             wal_file.chmod(0o640)
-            with pytest.raises(StateError, match=r"or else its owner, mode or links changed .* next checkpoint"):
+            with pytest.raises(
+                StateError, match=r"may not belong together.* owner, mode or links .*if not, .*wal_checkpoint"
+            ):
                 store.load()
             run_sql(wal_file, "PRAGMA wal_checkpoint")
             assert store.load().series[KEY].run_ids == (b"newer",)

@@ -100,6 +100,20 @@ def foreign_log(path: Path, reason: str) -> StateError:
     )
 
 
+def doubtful_log(path: Path) -> StateError:
+    """Return the outage of a database that may have been put beside a log that was there already.
+
+    A log that is the database's own may hold the only copy of commits, so nobody is told to remove it unseen.
+    """
+    name = escape_text(os.fspath(path))
+    return StateError(
+        f"state database {name} and the -wal beside it may not belong together: the database was put in place after "
+        "the log was made, or else its owner, mode or links changed then",
+        f"if it was replaced, close whatever has it open, then remove {name}-wal and {name}-shm; if not, have the "
+        "producer run PRAGMA wal_checkpoint",
+    )
+
+
 def log_elsewhere(path: Path) -> StateError:
     """Return the outage of a WAL database that somebody has open whose log is not beside this path."""
     return StateError(

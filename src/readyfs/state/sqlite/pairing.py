@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from readyfs.state.sqlite.errors import foreign_log
+from readyfs.state.sqlite.errors import doubtful_log, foreign_log
 from readyfs.state.sqlite.file import Sighting
 from readyfs.state.sqlite.header import DatabaseHeader
 
@@ -35,11 +35,7 @@ class Pairing:
         # Both are new. A file that was put in place after the log was made, and not written to since, came later. A
         # change of its owner, mode or links looks the same.
         if database.mtime_ns < log.birth_ns < database.ctime_ns:
-            raise foreign_log(
-                path,
-                "the database was put in place after the log was made, or else its owner, mode or links changed then, "
-                "which ends with the producer's next checkpoint",
-            )
+            raise doubtful_log(path)
 
     def note(self, sighting: Sighting) -> None:
         """Remember files that were read together."""
