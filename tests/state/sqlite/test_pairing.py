@@ -24,7 +24,7 @@ from tests.state.state_files import (
 )
 
 SET_RUN = "UPDATE partition_state SET current_run_id = 'log'"
-FOREIGN = r"and the -wal beside it do not belong together: .*close whatever has it open"
+FOREIGN = r"and the -wal beside it (do|may) not belong together: .*close whatever has it open"
 
 
 def make_other(path: Path, *, wal: bool = True, page_size: int = 4096) -> Path:
@@ -58,7 +58,7 @@ def test_database_that_is_replaced_while_its_log_stays_is_an_outage_until_the_lo
             assert listing(wal_file.parent) == before
             producer.communicate(timeout=30)
         # SQLite neither moves the log into a file that was replaced, nor deletes it.
-        with pytest.raises(StateError, match=r"then remove .*state\.db-wal and .*state\.db-shm$"):
+        with pytest.raises(StateError, match=r"then remove .*state\.db-wal and .*state\.db-shm"):
             store.load()
         for suffix in ("-wal", "-shm"):
             wal_file.with_name(wal_file.name + suffix).unlink()
