@@ -141,7 +141,7 @@ class SqliteStore:
             try:
                 with connected(self._path, self._timeout_s, self._pairing) as opened:
                     result = action(opened)
-                    self._pairing.note(opened.seen)
+                    self._pairing.note(opened.seen, opened.checkpointed)
                     return result
             except MovedError:
                 pass
