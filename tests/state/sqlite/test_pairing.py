@@ -155,3 +155,15 @@ def test_producer_that_closes_during_a_read_is_told_of(wal_file: Path, monkeypat
         assert set(listing(wal_file.parent)) == {"state.db"}
         load = store.load()
         assert (load.rows, load.series[KEY].run_ids) == (2, (b"log",))
+
+
+def test_producer_that_comes_and_goes_during_a_read_is_told_of(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V8: nobody had the database open when the read began."""
+    with opened(wal_file) as store:
+        with monkeypatch.context() as patch:
+            after_each_read(patch, lambda: run_sql(wal_file, SET_RUN))
+            assert store.load().left_log
+        assert set(listing(wal_file.parent)) == {"state.db", "state.db-wal", "state.db-shm"}
+        load = store.load()
+        assert load.series[KEY].run_ids == (b"log",)
+        assert not load.left_log, "counted once"
