@@ -615,6 +615,23 @@ def test_rules_that_hide_rows_are_heeded_at_each_load(postgres: StateDatabase) -
         assert sum(map(len, follower.held.values())) == 10
 
 
+@pytest.mark.parametrize(
+    ("granted", "reason"),
+    [("SELECT", "GRANT SELECT on them as well"), (f"SELECT ({COLUMNS})", "rights to single columns")],
+    ids=["table", "columns"],
+)
+def test_log_says_which_rights_have_a_table_read_whole(postgres: StateDatabase, granted: str, reason: str) -> None:
+    """V3: nothing is missed, at the price of a whole load at each look."""
+    postgres.execute(PARTITIONS)
+    postgres.execute(f"GRANT {granted} ON partition_state TO {READER}")
+    fill(postgres)
+    with capture_logs() as logs, following(postgres) as follower:
+        postgres.execute(update("current_run_id = 'x'"))
+        follower.check()
+    (said,) = (line["reason"] for line in logs if line["event"] == "the state table is read whole")
+    assert reason in said
+
+
 def test_rights_to_columns_are_enough(postgres: StateDatabase) -> None:
     """V8: whoever may read nothing but the columns that are needed."""
     fill(postgres)

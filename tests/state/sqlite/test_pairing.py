@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,39 @@ def test_at_start_other_pages_or_another_journal_mode_tell(
             load_once(wal_file)
 
 
+def test_database_that_is_written_over_while_its_log_stays_is_an_outage_until_the_log_is_removed(
+    wal_file: Path,
+) -> None:
+    """V4, V11: `cp` over the file leaves its inode number as it was."""
+    other = make_other(wal_file)
+    with opened(wal_file) as store:
+        with held_by_another_process(wal_file, SET_RUN) as producer:
+            store.load()
+            shutil.copyfile(other, wal_file)
+            for _ in range(2):
+                with pytest.raises(StateError, match=FOREIGN):
+                    store.load()
+            producer.kill()
+            producer.communicate(timeout=30)
+        with pytest.raises(StateError, match="the database was written over, and the log stayed"):
+            store.load()
+        for suffix in ("-wal", "-shm"):
+            wal_file.with_name(wal_file.name + suffix).unlink()
+        assert store.load().series[KEY].run_ids == (b"new",)
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_checkpoint_between_two_loads_is_no_other_database(wal_file: Path, mode: str) -> None:
+    """V3: it writes to the database, too."""
+    with opened(wal_file) as store, held_by_another_process(wal_file, SET_RUN):
+        store.load()
+        run_sql(wal_file, "CREATE TABLE other(one)", f"PRAGMA wal_checkpoint({mode})")
+        os.utime(wal_file)
+        assert store.load().series[KEY].run_ids == (b"log",)
+        os.utime(wal_file)
+        assert store.load().series[KEY].run_ids == (b"log",)
+
+
 def replace_closed(path: Path, other: Path) -> None:
     other.rename(path)
 
@@ -138,3 +173,15 @@ def test_producer_that_closes_during_a_read_is_told_of(wal_file: Path, monkeypat
         assert set(listing(wal_file.parent)) == {"state.db"}
         load = store.load()
         assert (load.rows, load.series[KEY].run_ids) == (2, (b"log",))
+
+
+def test_producer_that_comes_and_goes_during_a_read_is_told_of(wal_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """V8: nobody had the database open when the read began."""
+    with opened(wal_file) as store:
+        with monkeypatch.context() as patch:
+            after_each_read(patch, lambda: run_sql(wal_file, SET_RUN))
+            assert store.load().left_log
+        assert set(listing(wal_file.parent)) == {"state.db", "state.db-wal", "state.db-shm"}
+        load = store.load()
+        assert load.series[KEY].run_ids == (b"log",)
+        assert not load.left_log, "counted once"

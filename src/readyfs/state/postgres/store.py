@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
@@ -134,9 +134,7 @@ class PostgresStore:
             self._check_history(self._seen, moment)
         if plan is None:
             if self._seen is not None:  # the first load is whole anyway
-                self._say_why(
-                    "a view, a type, row level security or a server before PostgreSQL 14 has it read row by row"
-                )
+                self._say_why(_reason_for_rows(relations))
             rows, buffer = plan_rows(relations[0], found, self._table.ready), RowBuffer()
             with connection.stream(rows.statement, rows.parameters) as cursor:
                 buffer.fill(cursor)
@@ -252,6 +250,16 @@ class PostgresStore:
         else:
             words = scrub(str(cause), self._url) or type(cause).__name__
         return StateError(f"state store {self.label} cannot be read: {words}", _choose_remedy(words))
+
+
+def _reason_for_rows(relations: Sequence[Relation]) -> str:
+    """Return why a table is read row by row."""
+    if relations[0].is_readable and not all(one.is_readable for one in relations):
+        return "the role may read the table and not each of its partitions: GRANT SELECT on them as well"
+    return (
+        "a view, a type, row level security, rights to single columns or a server before PostgreSQL 14 has it read row "
+        "by row"
+    )
 
 
 def _choose_remedy(words: str) -> str:

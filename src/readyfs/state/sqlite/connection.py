@@ -16,9 +16,9 @@ from pathlib import Path
 from readyfs.state.sqlite.descriptors import DESCRIPTORS
 from readyfs.state.sqlite.errors import is_locked, unrecovered
 from readyfs.state.sqlite.file import Access, Sighting, choose_access, look, may_recover, render_uri, unreadable
-from readyfs.state.sqlite.header import read_header, read_log_page_size
+from readyfs.state.sqlite.header import read_checkpoints, read_header, read_log_page_size, read_trace
 from readyfs.state.sqlite.lock import LOCK_POLL_S, Guard
-from readyfs.state.sqlite.pairing import Pairing
+from readyfs.state.sqlite.pairing import Checkpointed, Pairing
 
 
 class MovedError(Exception):
@@ -32,6 +32,7 @@ class SqliteConnection:
     connection: sqlite3.Connection
     access: Access
     seen: Sighting
+    checkpointed: Checkpointed | None
 
 
 @contextmanager
@@ -80,7 +81,8 @@ def _connect(path: Path, header_file: int, pairing: Pairing) -> SqliteConnection
     if not _is_open(header_file, seen):
         raise MovedError
     header = read_header(header_file)
-    pairing.check(path, seen, header, _log_page_size(seen))
+    checkpointed = _read_checkpointed(header_file, seen)
+    pairing.check(path, seen, header, _log_page_size(seen), checkpointed)
     access = choose_access(header, seen)
     if access is Access.WAL_UNRECOVERED and not may_recover(seen):
         raise unrecovered(path)
@@ -98,7 +100,7 @@ def _connect(path: Path, header_file: int, pairing: Pairing) -> SqliteConnection
     except BaseException:
         connection.close()
         raise
-    return SqliteConnection(connection, access, seen)
+    return SqliteConnection(connection, access, seen, checkpointed)
 
 
 def _open(path: str) -> AbstractContextManager[int]:
@@ -120,3 +122,18 @@ def _log_page_size(seen: Sighting) -> int | None:
         return None
     with _open(f"{seen.path}-wal") as log:
         return read_log_page_size(log)
+
+
+def _read_checkpointed(header_file: int, seen: Sighting) -> Checkpointed | None:
+    """Return what checkpoints made of the database, None if that cannot be told now."""
+    if seen.log is None or seen.shared_memory is None:
+        return None
+    try:
+        with DESCRIPTORS.opened(f"{seen.path}-shm") as memory:
+            progress = read_checkpoints(memory)
+            trace = read_trace(header_file)
+            if progress is None or read_checkpoints(memory) != progress:
+                return None
+    except FileNotFoundError:
+        return None  # whoever had it open just left
+    return Checkpointed((seen.database.identity, seen.shared_memory.identity), progress, trace)

@@ -20,6 +20,13 @@ _LOG_MAGIC: Final = (0x377F0682, 0x377F0683)
 _INDEX_SIZE: Final = 48
 """WalIndexHdr; it stands twice at the beginning of the shared memory, and a writer changes one after the other."""
 
+_SALTS: Final = slice(32, 40)
+_BACKFILLED: Final = slice(96, 100)
+_BACKFILL_ATTEMPTED: Final = slice(128, 132)
+_CHECKPOINTS_SIZE: Final = 136
+"""WalIndexHdr, twice, and WalCkptInfo: how much of the log a checkpoint moved into the database, or set out to move."""
+_WHOLE_HEADER_SIZE: Final = 100
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseHeader:
@@ -51,3 +58,16 @@ def read_index(descriptor: int) -> bytes | None:
     data = os.pread(descriptor, 2 * _INDEX_SIZE, 0)
     first, second = data[:_INDEX_SIZE], data[_INDEX_SIZE:]
     return first if first == second and len(first) == _INDEX_SIZE else None
+
+
+def read_checkpoints(descriptor: int) -> bytes | None:
+    """Read from shared memory what moves with each checkpoint, before it first writes; None while one is under way."""
+    data = os.pread(descriptor, _CHECKPOINTS_SIZE, 0)
+    if len(data) < _CHECKPOINTS_SIZE or data[_BACKFILLED] != data[_BACKFILL_ATTEMPTED]:
+        return None
+    return data[_SALTS] + data[_BACKFILLED]
+
+
+def read_trace(descriptor: int) -> tuple[int, bytes]:
+    """Read by which a database in WAL mode can be told from another that was written over it: size and header."""
+    return os.fstat(descriptor).st_size, os.pread(descriptor, _WHOLE_HEADER_SIZE, 0)

@@ -104,7 +104,8 @@ class SqliteStore:
         if self._lone_looks >= LONE_LOOKS:
             raise log_elsewhere(self._path)
         access, lock_ms, found = self._attempt(self._read)
-        left_log = access is Access.WAL and version.in_use and self._is_left_alone()
+        # One that lay here alone before was left by somebody else, or counted.
+        left_log = (version.in_use or version.token.log is None) and self._is_left_alone()
         changed: ChangedDates | None = None
         series: Mapping[SeriesKey, SeriesRows]
         if isinstance(found, RowBuffer):
@@ -141,7 +142,7 @@ class SqliteStore:
             try:
                 with connected(self._path, self._timeout_s, self._pairing) as opened:
                     result = action(opened)
-                    self._pairing.note(opened.seen)
+                    self._pairing.note(opened.seen, opened.checkpointed)
                     return result
             except MovedError:
                 pass
