@@ -83,6 +83,18 @@ def test_log_elsewhere_is_an_outage_from_the_third_look_until_its_owner_is_gone(
         assert store.load().series[KEY].run_ids == (b"other",)
 
 
+def test_log_elsewhere_is_an_outage_at_the_first_load_where_only_the_file_was_handed_over(
+    wal_file: Path, handed: Path
+) -> None:
+    """V3, V11: a mount does not come up on what somebody else's log has changed."""
+    settle(wal_file)
+    with (
+        held_by_another_process(wal_file, SET_RUN),
+        pytest.raises(StateError, match=r"somebody has it open whose log is not here"),
+    ):
+        load_once(handed)
+
+
 def test_other_readers_of_this_kind_are_not_taken_for_somebody_with_a_log(wal_file: Path) -> None:
     """V11: two mounts of one state."""
     settle(wal_file)

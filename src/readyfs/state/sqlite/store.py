@@ -44,6 +44,7 @@ LONG_LOCK_MS: Final = 2500.0
 
 _TRIES: Final = 5
 _TORN_PAUSE_S: Final = 0.005
+_LONE_PAUSE_S: Final = 0.05
 
 T = TypeVar("T")
 _log = structlog.get_logger("readyfs.state")
@@ -101,6 +102,10 @@ class SqliteStore:
         """Read every ready row in one transaction, and take in those that changed."""
         # It is from before the transaction: what is committed in between is read, and is found changed next time.
         version = self._look()
+        # Where only the file was handed over, a log is likely to be elsewhere: nothing is shown before that is certain.
+        while version.held and self._lone_looks < LONE_LOOKS and _is_handed_over(look(self._path)):
+            time.sleep(_LONE_PAUSE_S)
+            version = self._look()
         if self._lone_looks >= LONE_LOOKS:
             raise log_elsewhere(self._path)
         access, lock_ms, found = self._attempt(self._read)
@@ -237,7 +242,7 @@ class SqliteStore:
         return True
 
     def _warn_of_path(self, seen: Sighting) -> None:
-        if self._warned_of_path or not (seen.database.is_mount or seen.database.links > 1):
+        if self._warned_of_path or not _is_handed_over(seen):
             return
         self._warned_of_path = True
         _log.warning(
@@ -261,6 +266,11 @@ class SqliteStore:
             rows=rows,
             lock_ms=round(lock_ms),
         )
+
+
+def _is_handed_over(seen: Sighting) -> bool:
+    """Tell whether the file may be here without its directory: by a mount of its own, or under another name."""
+    return seen.database.is_mount or seen.database.links > 1
 
 
 def _names(connection: sqlite3.Connection, statement: str, *parameters: str) -> list[str]:
