@@ -35,7 +35,7 @@ from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
 from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.refresher import Refresher
-from readyfs.state.rows.parser import RowParser
+from readyfs.state.rows import parser
 from readyfs.state.sqlite import store as sqlite
 from readyfs.vfs import inode_number, nodes
 from readyfs.vfs.attributes import Presentation
@@ -68,14 +68,13 @@ def status_filter_dropped() -> None:
     def without_status(plan_chunks: Any) -> Any:
         def plan_all(*args: Any) -> Any:
             plan = plan_chunks(*args)
-            everything = " AND ? IS NOT NULL AND ? IS NOT NULL"
-            columns, cells = (text.partition(" AND (")[0] + everything for text in (plan.columns, plan.cells))
-            return dataclasses.replace(plan, columns=columns, cells=cells)
+            columns, reals, cells = (text.partition(" AND (")[0] for text in (plan.columns, plan.reals, plan.cells))
+            return dataclasses.replace(plan, columns=columns, reals=reals, cells=cells, ready=())
 
         return plan_all
 
     replace(sqlite, "plan_chunks", without_status)
-    replace(RowParser, "_is_ready", lambda _: lambda self, status: True)
+    replace(parser, "says_ready", lambda _: lambda status, ready: True)
 
 
 @bug

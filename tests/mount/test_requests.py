@@ -34,8 +34,9 @@ def sends(daemon: Daemon, **expected: int) -> Iterator[None]:
         assert isinstance(requests, dict)
         return Counter(requests)
 
-    # The kernel sends a file's RELEASE after close(2) has returned.
-    wait_until(lambda: daemon.count("open_handles") == 0, "what was closed before is released")
+    if not daemon.traits.kernel_opens:
+        # The kernel sends a file's RELEASE after close(2) has returned.
+        wait_until(lambda: daemon.count("open_handles") == 0, "what was closed before is released")
     before = sent()
     yield
     wait_until(lambda: (sent() - before).total() >= sum(expected.values()), "the requests were sent")
@@ -91,6 +92,9 @@ def test_second_read_of_a_file_asks_for_no_bytes(ready: Place, engine: str) -> N
         assert walk_and_stat(daemon.path)
         first, other = daemon.of(partition()), daemon.of(partition(date="2024-06-02"))
         assert read(first) == PAYLOAD  # after this the kernel knows which requests are unsupported
+        if not daemon.traits.kernel_reads:
+            # A request is counted once it is answered, when whoever sent it may be further already.
+            wait_until(lambda: daemon.requests("read") > 0, "the first read was counted")
         opened = {} if daemon.traits.kernel_opens else {"open": 1, "release": 1}
         with sends(daemon, **opened):
             assert read(first) == PAYLOAD
