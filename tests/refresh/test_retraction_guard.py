@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from structlog.testing import capture_logs
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from readyfs.errors import ExitCode, StateError
 from readyfs.partition import WithheldReason
@@ -157,6 +157,26 @@ async def test_held_back_state_is_an_outage_with_its_reason_and_one_line_each_wa
     assert logs[0]["accept"] == f"readyfs refresh /mnt/ready --accept {logs[0]['fingerprint']}"
     assert (logs[1]["reason"], logs[1]["held_seconds"]) == ("within the limit again", 240.0)
     assert world.refresher.tally.outcomes == {"held_back": 4, "changed": 1}
+
+
+async def test_status_says_held_back_until_the_next_catalog_is_told_to_the_kernel(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: MockClock, inline: None
+) -> None:
+    """V11: whoever sees no cause any more reads the catalog that came after."""
+    world = start(tmp_path, nursery)
+    world.store.commit(*rows(1))
+    await world.refresher.refresh()
+    before = world.refresher.latest
+    world.store.commit(*rows(10, run=b"r2"))
+    world.kernel.gate, outcomes = trio.Event(), world.outcomes
+    world.refresher.trigger()
+    await wait_all_tasks_blocked()
+    assert world.outcomes == outcomes
+    assert (world.refresher.interruption is None, world.refresher.latest is before) == (False, True)
+    world.kernel.gate.set()
+    await wait_all_tasks_blocked()
+    assert world.refresher.interruption is None
+    assert world.refresher.latest.catalog is world.fs.in_force.catalog
 
 
 async def test_held_back_state_grows_too_old(

@@ -218,9 +218,17 @@ class Refresher:
                 self._asking_since = None
             if loaded is not None:
                 self.tally.loaded(loaded.lock_ms, left_log=loaded.left_log)
-            if guard is not None and self._is_held_back(guard, previous, loaded, accepted):
-                return await self._hold_back(guard, began)
-            delta = Delta() if loaded is None else await self._put_into_force(previous, loaded)
+            if loaded is None:
+                if guard is not None and guard.held is not None:
+                    return await self._hold_back(guard, began)  # the state is as it was when it was held back
+                delta = Delta()
+            else:
+                release = None if guard is None else guard.judge(previous, loaded, accepted)
+                if guard is not None and release is None:
+                    return await self._hold_back(guard, began)
+                delta = await self._put_into_force(previous, loaded)
+                if guard is not None and release is not None:
+                    guard.release(release)
         except StateError as error:
             return self._enter_outage(str(error), began)
         except Exception as error:  # a bug must not end the mount: it is an outage, and the next attempt loads anew
@@ -246,13 +254,6 @@ class Refresher:
             await guard.save(self._fs.in_force.catalog.partitions)
         return Outcome(delta, self.last_duration_ms, self._fs.in_force.catalog.fingerprint)
 
-    def _is_held_back(
-        self, guard: RetractionGuard, previous: Catalog, loaded: Loaded | None, accepted: Collection[str]
-    ) -> bool:
-        if loaded is None:
-            return guard.held is not None  # the state is as it was when it was held back
-        return guard.holds_back(previous, loaded, accepted)
-
     async def _hold_back(self, guard: RetractionGuard, began: float) -> Outcome:
         """Leave everything as it is: the age goes on, and the next look comes after the interval."""
         self._leave_outage()
@@ -262,16 +263,17 @@ class Refresher:
         return Outcome(Delta(), (trio.current_time() - began) * 1000.0, held.fingerprint, held_back=held)
 
     async def _put_into_force(self, previous: Catalog, loaded: Loaded) -> Delta:
+        delta = Delta()
+        if loaded.catalog.fingerprint != previous.fingerprint:
+            changed, fs = loaded.report.changed, self._fs
+            delta = await trio.to_thread.run_sync(
+                lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
+            )
+            fs.publish(loaded.catalog)
+            await self._notifications.invalidate(fs.plan_invalidations(delta))
+        # Only now: the status must not say of what is shown what is true of the next catalog.
         self.latest = loaded
         self._report(loaded)
-        if loaded.catalog.fingerprint == previous.fingerprint:
-            return Delta()
-        changed, fs = loaded.report.changed, self._fs
-        delta = await trio.to_thread.run_sync(
-            lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
-        )
-        self._fs.publish(loaded.catalog)
-        await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta
 
     # ---- outages and age (V11) ------------------------------------------------------------------------------

@@ -154,19 +154,19 @@ class RetractionGuard:
 
     # ---- while mounted --------------------------------------------------------------------------------------
 
-    def holds_back(self, in_force: Catalog, loaded: Loaded, accepted: Collection[str]) -> bool:
-        """Tell whether a catalog that was just loaded must not be put into force; `held` is what is held back then."""
+    def judge(self, in_force: Catalog, loaded: Loaded, accepted: Collection[str]) -> Release | None:
+        """Return why a catalog that was just loaded may be put into force, or None if it is `held` back now.
+
+        Once it is in force, `release` is to be called with the reason: until then, what is shown is the one before.
+        """
         new = loaded.catalog
         if not self._exceeds(in_force.partitions, new):
-            self._release(Release.WITHIN_LIMIT)
-            return False
+            return Release.WITHIN_LIMIT
         now_s, held = self._now_s(), self.held
         if new.fingerprint in accepted:
-            self._release(Release.ACCEPTED)
-            return False
+            return Release.ACCEPTED
         if held is not None and held.fingerprint == new.fingerprint and self._is_due(held.seen_s):
-            self._release(Release.UNCHANGED)
-            return False
+            return Release.UNCHANGED
         self.held = HeldBack(
             new.fingerprint,
             new.partitions,
@@ -182,7 +182,17 @@ class RetractionGuard:
                 fingerprint=new.fingerprint,
                 accept=self.accept_command(new.fingerprint),
             )
-        return True
+        return None
+
+    def release(self, reason: Release) -> None:
+        """Note that the catalog which may be shown is in force, so that none is held back."""
+        held, self.held = self.held, None
+        if held is not None:
+            log.info(
+                "no catalog is held back any more",
+                reason=str(reason),
+                held_seconds=round(self._now_s() - held.since_s, 1),
+            )
 
     @property
     def is_due(self) -> bool:
@@ -199,15 +209,6 @@ class RetractionGuard:
         if held is not None and self._limit.after_s is not None:
             sighting = Sighting(held.fingerprint, self._identity.boot_id, held.seen_s)
         await self.keeper.save(self._baseline(shown, sighting))
-
-    def _release(self, reason: Release) -> None:
-        held, self.held = self.held, None
-        if held is not None:
-            log.info(
-                "no catalog is held back any more",
-                reason=str(reason),
-                held_seconds=round(self._now_s() - held.since_s, 1),
-            )
 
     # ---- both -----------------------------------------------------------------------------------------------
 
