@@ -1,13 +1,13 @@
-"""The ready rows of one series in columns: what state stores hand over and compare, and catalogs are built of."""
+"""Rows in parallel columns: the compact form in which all rows are kept."""
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress, count
+from itertools import compress, count, cycle
 from operator import ne
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,23 +19,18 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeriesRows:
-    """The ready rows of one series in parallel columns, never changed once made.
-
-    Integers are `NOT_SET` for NULL. Dates are sorted where a state store hands them over; one may stand twice, and
-    making sense of that is the catalog's business. `is_ordered` says that the dates are known to be sorted, each once.
-    """
+class Columns:
+    """Rows of one series, never changed once made; `schema_versions` may be one value for all of them."""
 
     dates: array[int]
     run_ids: tuple[bytes, ...]
     updated_at_ns: array[int]
     record_counts: array[int]
     schema_versions: tuple[bytes | None, ...]
-    is_ordered: bool = False
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> SeriesRows:
-        """Return rows of (date, run id, updated_at in ns, record count, schema version) as columns."""
+    def of(cls, rows: Iterable[Row]) -> Columns:
+        """Return rows as columns."""
         dates, run_ids, updated_at_ns, record_counts, schema_versions = tuple(zip(*rows, strict=True)) or ((),) * 5
         return cls(
             array("i", dates), run_ids, array("q", updated_at_ns), array("q", record_counts), tuple(schema_versions)
@@ -44,14 +39,52 @@ class SeriesRows:
     def __len__(self) -> int:
         return len(self.dates)
 
-    def take(self, indexes: Sequence[int]) -> SeriesRows:
+    def __iter__(self) -> Iterator[Row]:
+        versions = self.schema_versions
+        every = cycle(versions) if len(versions) == 1 else versions
+        return zip(self.dates, self.run_ids, self.updated_at_ns, self.record_counts, every, strict=False)
+
+    def row(self, index: int) -> Row:
+        """Return the row at a position."""
+        versions = self.schema_versions
+        return (
+            self.dates[index],
+            self.run_ids[index],
+            self.updated_at_ns[index],
+            self.record_counts[index],
+            versions[index if len(versions) > 1 else 0],
+        )
+
+    def versions(self, begin: int, end: int) -> tuple[bytes | None, ...]:
+        """Return the schema versions between two positions, one for each row."""
+        versions = self.schema_versions
+        return versions[begin:end] if len(versions) == len(self.dates) else versions * (end - begin)
+
+    def cut(self, begin: int, end: int) -> Columns:
+        """Return a copy of the rows between two positions."""
+        return Columns(
+            self.dates[begin:end],
+            self.run_ids[begin:end],
+            self.updated_at_ns[begin:end],
+            self.record_counts[begin:end],
+            self.versions(begin, end),
+        )
+
+    def compact(self) -> Columns:
+        """Return the same rows, with one schema version if it is the same for all."""
+        if len(self.schema_versions) == 1 or len(set(self.schema_versions)) != 1:
+            return self
+        version = self.schema_versions[:1]
+        return Columns(self.dates, self.run_ids, self.updated_at_ns, self.record_counts, version)
+
+    def take(self, indexes: Sequence[int]) -> Columns:
         """Return the rows at these positions, in this order."""
-        return SeriesRows(
+        return Columns(
             array("i", map(self.dates.__getitem__, indexes)),
             tuple(map(self.run_ids.__getitem__, indexes)),
             array("q", map(self.updated_at_ns.__getitem__, indexes)),
             array("q", map(self.record_counts.__getitem__, indexes)),
-            tuple(map(self.schema_versions.__getitem__, indexes)),
+            tuple(map(self.versions(0, len(self)).__getitem__, indexes)),
         )
 
     def place(self, date: int) -> int:
@@ -59,11 +92,7 @@ class SeriesRows:
         place = bisect_left(self.dates, date)
         return place if place < len(self.dates) and self.dates[place] == date else -1
 
-    def holds(self, date: int) -> bool:
-        """Tell whether a date is among the sorted dates."""
-        return self.place(date) >= 0
-
-    def differing(self, rows: SeriesRows) -> list[int]:
+    def differing(self, rows: Columns) -> list[int]:
         """Return the positions of those of the rows that are not among these sorted ones, equal in every column."""
         size = len(self.dates)
         if not size:
@@ -71,46 +100,21 @@ class SeriesRows:
         # Column by column: a loop over the rows takes three times as long. Past the end stands another date.
         places = [min(place, size - 1) for place in map(partial(bisect_left, self.dates), rows.dates)]
         found: set[int] = set()
-        for mine, theirs in zip(self._columns(), rows._columns(), strict=True):
+        for mine, theirs in zip(self._whole(), rows._whole(), strict=True):
             held, asked = list(map(mine.__getitem__, places)), list(theirs)
             if held != asked:
                 found.update(compress(count(), map(ne, held, asked)))
         return sorted(found)
 
-    def _columns(self) -> tuple[Sequence[Any], ...]:
-        return self.dates, self.run_ids, self.updated_at_ns, self.record_counts, self.schema_versions
+    def _whole(self) -> tuple[Sequence[Any], ...]:
+        versions = self.versions(0, len(self))
+        return self.dates, self.run_ids, self.updated_at_ns, self.record_counts, versions
 
-    def patched(self, rows: SeriesRows, gone: Set[int]) -> SeriesRows:
+    def patched(self, rows: Columns, gone: Set[int]) -> Columns:
         """Return these rows with others in place of those of the same dates, and without the dates that are gone.
 
-        Both must be sorted and without duplicates; so is the result. Columns that stay as they were are shared.
+        Both must be sorted and without duplicates; so is the result.
         """
-        places = [bisect_left(self.dates, date) for date in rows.dates]
-        size = len(self.dates)
-        if not gone and all(
-            place < size and self.dates[place] == date for place, date in zip(places, rows.dates, strict=True)
-        ):
-            return self._with(places, rows)
-        return self._spliced(rows, gone)
-
-    def _with(self, places: Sequence[int], rows: SeriesRows) -> SeriesRows:
-        run_ids, versions = list(self.run_ids), self.schema_versions
-        updated_at_ns, record_counts = self.updated_at_ns[:], self.record_counts
-        for index, place in enumerate(places):
-            run_ids[place] = rows.run_ids[index]
-            updated_at_ns[place] = rows.updated_at_ns[index]
-        if any(record_counts[place] != rows.record_counts[index] for index, place in enumerate(places)):
-            record_counts = record_counts[:]
-            for index, place in enumerate(places):
-                record_counts[place] = rows.record_counts[index]
-        if any(versions[place] != rows.schema_versions[index] for index, place in enumerate(places)):
-            changed = list(versions)
-            for index, place in enumerate(places):
-                changed[place] = rows.schema_versions[index]
-            versions = tuple(changed)
-        return SeriesRows(self.dates, tuple(run_ids), updated_at_ns, record_counts, versions, True)
-
-    def _spliced(self, rows: SeriesRows, gone: Set[int]) -> SeriesRows:
         came = {date: index for index, date in enumerate(rows.dates)}
         # What is kept of the old rows, as ranges, and which new row follows each.
         pieces: list[tuple[int, int, int | None]] = []
@@ -120,13 +124,12 @@ class SeriesRows:
             pieces.append((begin, place, came.get(date)))
             begin = place + (place < size and self.dates[place] == date)
         pieces.append((begin, size, None))
-        return SeriesRows(
+        return Columns(
             _splice(array("i"), self.dates, rows.dates, pieces),
             tuple(_splice([], self.run_ids, rows.run_ids, pieces)),
             _splice(array("q"), self.updated_at_ns, rows.updated_at_ns, pieces),
             _splice(array("q"), self.record_counts, rows.record_counts, pieces),
-            tuple(_splice([], self.schema_versions, rows.schema_versions, pieces)),
-            True,
+            tuple(_splice([], self.versions(0, size), rows.versions(0, len(rows)), pieces)),
         )
 
 
