@@ -329,7 +329,7 @@ def _build_dates(series: tuple[Series, ...], before: Directory | None, first: bo
     if before.digest == digest:
         return before
     same_entries = len(before.series) == len(series) and all(
-        old.key == new.key and old.ambiguous == new.ambiguous and old.has_runs_of(new)
+        old.key == new.key and old.ambiguous == new.ambiguous and new.has_runs_of(old)
         for old, new in zip(before.series, series, strict=True)
     )
     return DateDirectory(series, digest, before.changed_ns if same_entries else stamp_ns, newest_ns)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise, zip_longest
+from itertools import islice, pairwise
 from operator import ge
 
 from readyfs.catalog.digests import hash_parts
@@ -85,9 +85,11 @@ class Series:
             index -= block.size
         raise IndexError(index)
 
-    def partitions_from(self, index: int) -> Iterator[Partition]:
-        """Yield the partitions from a position of the sorted dates on."""
-        return map(self.partition, rows_from(self.blocks, index))
+    def meanings_from(self, index: int) -> Iterator[tuple[int, Partition]]:
+        """Yield each date with its partition, from a position of the sorted dates on."""
+        key = self.key
+        for date, run_id, updated_at_ns, record_count, schema_version in rows_from(self.blocks, index):
+            yield date, Partition(PartitionKey(key, date), run_id, updated_at_ns, record_count, schema_version)
 
     def partition(self, row: Row) -> Partition:
         """Return the partition of one of the rows."""
@@ -96,15 +98,9 @@ class Series:
 
     def has_runs_of(self, other: Series) -> bool:
         """Tell whether both have the same dates, each with the same run id."""
-        for mine, theirs in zip_longest(self.blocks, other.blocks):
-            if mine is theirs:
-                continue
-            if mine is None or theirs is None or len(mine) != len(theirs):
-                return False
-            ours, others = mine.columns(), theirs.columns()
-            if ours.dates != others.dates or ours.run_ids != others.run_ids:
-                return False
-        return True
+        return len(self.blocks) == len(other.blocks) and all(
+            mine is theirs or mine.has_runs_of(theirs) for mine, theirs in zip(self.blocks, other.blocks, strict=True)
+        )
 
 
 def build_series(key: SeriesKey, rows: SeriesRows, before: Series | None = None) -> Series:

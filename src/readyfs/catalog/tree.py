@@ -75,7 +75,7 @@ class DateDirectory:
         """Yield each visible date in order with what it stands for, from a position on."""
         if len(self.series) == 1 and not self.ambiguous:
             (series,) = self.series
-            yield from ((partition.key.date, partition) for partition in series.partitions_from(index))
+            yield from series.meanings_from(index)
             return
         for date in self.dates[index:]:
             meaning = self.find(date)
@@ -100,9 +100,9 @@ class DateDirectory:
     def meanings(self) -> Iterator[tuple[int, Meaning]]:
         """Yield each visible date with what it stands for; in order only within one series."""
         for series in self.series:
-            for partition in series.partitions_from(0):
-                if partition.key.date not in self.ambiguous:
-                    yield partition.key.date, partition
+            for date, partition in series.meanings_from(0):
+                if date not in self.ambiguous:
+                    yield date, partition
         for date in self.ambiguous:
             yield date, AMBIGUOUS
 

@@ -15,8 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain
-from operator import attrgetter
+from itertools import chain, islice
+from operator import attrgetter, is_
 from typing import Final
 
 from readyfs.series_rows.columns import Columns, Row
@@ -27,6 +27,7 @@ BLOCK_BITS: Final = 6
 _PATCH_ROWS: Final = 16
 """With more rows than these in place of others, or between them, a block gets columns of its own."""
 _KIND: Final = b"block"
+_NOTHING: Final = Columns.of(())
 _number: Final = attrgetter("number")
 _digest: Final = attrgetter("digest")
 
@@ -55,15 +56,18 @@ class Block:
 
     def columns(self) -> Columns:
         """Return the rows."""
-        rows = self.base.cut(self.begin, self.end)
-        return rows if self.patch is None else rows.patched(self.patch, frozenset())
+        if self.patch is None:
+            return self.base.cut(self.begin, self.end)
+        return self.base.with_rows(self.patch, self.begin, self.end)
 
     def row(self, date: int) -> Row | None:
         """Return the row of a date, or None."""
-        if self.patch is not None:
-            place = self.patch.place(date)
-            if place >= 0:
-                return self.patch.row(place)
+        patch = self.patch
+        if patch is not None:
+            dates = patch.dates
+            place = bisect_left(dates, date)
+            if place < len(dates) and dates[place] == date:
+                return patch.row(place)
         dates, end = self.base.dates, self.end
         place = bisect_left(dates, date, self.begin, end)
         return self.base.row(place) if place < end and dates[place] == date else None
@@ -72,27 +76,31 @@ class Block:
         """Return the row at a position of the sorted dates."""
         return self.base.row(self.begin + index) if self.patch is None else self.columns().row(index)
 
+    def has_runs_of(self, other: Block) -> bool:
+        """Tell whether both have the same dates, each with the same run id."""
+        if self.size != other.size:
+            return False
+        for date, run_id, *_ in self.patch or ():  # what differs stands here most often
+            row = other.row(date)
+            if row is None or row[1] != run_id:
+                return False
+        mine, theirs = self.columns(), other.columns()
+        return mine.dates == theirs.dates and mine.run_ids == theirs.run_ids
+
     def patched(self, rows: Columns, gone: Set[int]) -> Block | None:
         """Return the block with these rows in place of those of the same dates, and without the dates that are gone.
 
         None if nothing is left. The rows must be sorted and none of them may be gone.
         """
-        now = self.columns().patched(rows, gone)
-        size = len(now)
-        if not size:
-            return None
-        patch = rows if self.patch is None else self.patch.patched(rows, gone)
-        if len(patch) > _PATCH_ROWS or not gone.isdisjoint(self.base.dates[self.begin : self.end]):
+        patch = rows if self.patch is None else self.patch.with_rows(rows, 0, len(self.patch))
+        now = self.base.with_rows(patch, self.begin, self.end)
+        if gone:
+            now = now.without(gone)
+            return _alone(self.number, now) if now else None
+        if len(patch) > _PATCH_ROWS:
             return _alone(self.number, now)
-        return Block(
-            self.number,
-            _hash_rows(now, 0, size),
-            size,
-            self.base,
-            self.begin,
-            self.end,
-            patch.compact() if patch else None,
-        )
+        size = len(now)
+        return Block(self.number, _hash_rows(now, 0, size), size, self.base, self.begin, self.end, patch.compact())
 
     def alone(self) -> Block:
         """Return the block with columns of its own."""
@@ -120,43 +128,34 @@ def patch_blocks(blocks: Blocks, rows: Columns, gone: Set[int]) -> Blocks:
     for number in {date >> BLOCK_BITS for date in chain(rows.dates, gone)}:
         begin = bisect_left(rows.dates, number << BLOCK_BITS)
         end = bisect_left(rows.dates, (number + 1) << BLOCK_BITS, begin)
-        came = rows.cut(begin, end)
+        came = rows if end - begin == len(rows) else rows.cut(begin, end)
         place = bisect_left(now, number, key=_number)
         if place == len(now) or now[place].number != number:
             if came:
                 now.insert(place, _alone(number, came))
             continue
-        block = now[place].patched(came, {date for date in gone if date >> BLOCK_BITS == number})
+        block = now[place].patched(came, {date for date in gone if date >> BLOCK_BITS == number} if gone else gone)
         is_loose = is_loose or block is None or block.base is not now[place].base
         now[place : place + 1] = [] if block is None else [block]
     return tuple(_tidied(now) if is_loose else now)
 
 
-def find_block(blocks: Blocks, date: int) -> Block | None:
-    """Return the block of a date, or None if no date of that block has a row."""
+def find_row(blocks: Blocks, date: int) -> Row | None:
+    """Return the row of a date, or None."""
     number = date >> BLOCK_BITS
-    if not blocks:
-        return None
-    place = number - blocks[0].number  # there, if no block is missing
+    place = number - blocks[0].number if blocks else 0  # it is there if none is missing
     if not 0 <= place < len(blocks) or blocks[place].number != number:
         place = bisect_left(blocks, number, key=_number)
         if place == len(blocks) or blocks[place].number != number:
             return None
-    return blocks[place]
-
-
-def find_row(blocks: Blocks, date: int) -> Row | None:
-    """Return the row of a date, or None."""
-    block = find_block(blocks, date)
-    return None if block is None else block.row(date)
+    return blocks[place].row(date)
 
 
 def rows_from(blocks: Blocks, index: int) -> Iterator[Row]:
     """Yield the rows from a position of the sorted dates on."""
     for block in blocks:
         if index < block.size:
-            columns = block.columns()
-            yield from (columns.row(place) for place in range(index, block.size)) if index else columns
+            yield from islice(block.columns(), index, None)
             index = 0
         else:
             index -= block.size
@@ -164,10 +163,9 @@ def rows_from(blocks: Blocks, index: int) -> Iterator[Row]:
 
 def join_blocks(blocks: Blocks) -> Columns:
     """Return all rows; where blocks are all of the columns that they share, these columns."""
-    if blocks:
-        base = blocks[0].base
-        if len(base) == sum(block.size for block in blocks if block.base is base and block.patch is None):
-            return base
+    base = blocks[0].base if blocks else _NOTHING
+    if all(block.base is base and block.patch is None for block in blocks) and len(base) == sum(map(len, blocks)):
+        return base
     parts = [block.columns() for block in blocks]
     dates, updated_at_ns, record_counts = array("i"), array("q"), array("q")
     for part in parts:
@@ -185,6 +183,8 @@ def join_blocks(blocks: Blocks) -> Columns:
 
 def share_blocks(blocks: Blocks, known: Blocks) -> Blocks:
     """Return equal blocks, and where one is known already that one."""
+    if any(map(is_, blocks, known)):
+        return blocks  # they come from the same ones, and share what they can
     by_digest = dict(zip(map(_digest, known), known, strict=True))
     return tuple([by_digest.get(block.digest, block) for block in blocks])
 

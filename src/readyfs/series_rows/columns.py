@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import compress, count, cycle
 from operator import ne
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 Row: TypeAlias = tuple[int, bytes, int, int, bytes | None]
 """Date, run id, `updated_at` in nanoseconds, record count and schema version of one ready row."""
-
-C = TypeVar("C", bound="array[Any] | list[Any]")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,32 +107,30 @@ class Columns:
         versions = self.versions(0, len(self))
         return self.dates, self.run_ids, self.updated_at_ns, self.record_counts, versions
 
-    def patched(self, rows: Columns, gone: Set[int]) -> Columns:
-        """Return these rows with others in place of those of the same dates, and without the dates that are gone.
+    def with_rows(self, rows: Columns, begin: int, end: int) -> Columns:
+        """Return a copy of the rows between two positions, with others in place of those of the same dates.
 
         Both must be sorted and without duplicates; so is the result.
         """
-        came = {date: index for index, date in enumerate(rows.dates)}
-        # What is kept of the old rows, as ranges, and which new row follows each.
-        pieces: list[tuple[int, int, int | None]] = []
-        begin, size = 0, len(self.dates)
-        for date in sorted(gone | came.keys()):
-            place = bisect_left(self.dates, date, begin)
-            pieces.append((begin, place, came.get(date)))
-            begin = place + (place < size and self.dates[place] == date)
-        pieces.append((begin, size, None))
-        return Columns(
-            _splice(array("i"), self.dates, rows.dates, pieces),
-            tuple(_splice([], self.run_ids, rows.run_ids, pieces)),
-            _splice(array("q"), self.updated_at_ns, rows.updated_at_ns, pieces),
-            _splice(array("q"), self.record_counts, rows.record_counts, pieces),
-            tuple(_splice([], self.versions(0, size), rows.versions(0, len(rows)), pieces)),
-        )
+        dates, run_ids = self.dates[begin:end], list(self.run_ids[begin:end])
+        updated_at_ns, record_counts = self.updated_at_ns[begin:end], self.record_counts[begin:end]
+        versions = list(self.versions(begin, end))
+        place = 0
+        for date, run_id, updated_ns, record_count, version in rows:
+            place = bisect_left(dates, date, place)
+            if place == len(dates) or dates[place] != date:
+                dates.insert(place, date)
+                run_ids.insert(place, run_id)
+                updated_at_ns.insert(place, updated_ns)
+                record_counts.insert(place, record_count)
+                versions.insert(place, version)
+                continue
+            run_ids[place] = run_id
+            updated_at_ns[place] = updated_ns
+            record_counts[place] = record_count
+            versions[place] = version
+        return Columns(dates, tuple(run_ids), updated_at_ns, record_counts, tuple(versions))
 
-
-def _splice(into: C, kept: Sequence[V], new: Sequence[V], pieces: Sequence[tuple[int, int, int | None]]) -> C:
-    for begin, end, index in pieces:
-        into.extend(kept[begin:end])
-        if index is not None:
-            into.append(new[index])
-    return into
+    def without(self, gone: Set[int]) -> Columns:
+        """Return the rows but for those of the dates that are gone."""
+        return self.take([index for index, date in enumerate(self.dates) if date not in gone])
