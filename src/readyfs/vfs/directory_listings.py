@@ -7,12 +7,11 @@ below them `may_block` says whether the raw store may be asked.
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
 from typing import assert_never
 
-from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory
+from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory, PartitionDirectory
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleHandleError, WouldBlockError
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.catalogs import Catalogs
@@ -59,7 +58,6 @@ class DirectoryListings:
 
     def _list_above(self, node: AboveNode, stamp: int | None) -> Listing:
         in_force = self._catalogs.in_force
-        layout = in_force.catalog.layout
         current = in_force.catalog.directory(node.path) or NOTHING
         directory: Directory | None = current
         if stamp is not None and current.stamp != stamp:
@@ -81,14 +79,14 @@ class DirectoryListings:
                         yield name, above_entry((*node.path, name), children[name].changed_ns, timeout_s())
 
                 return Listing(directory.stamp, lambda: children, branches_from)
-            case DateDirectory():
-                dates, date_entry = directory, self._entries.date_entry
+            case DateDirectory() | PartitionDirectory():
+                listed, date_entry = directory, self._entries.date_entry
 
                 def dates_from(start: int) -> Iterator[tuple[bytes, Entry]]:
-                    for date, meaning in dates.meanings_from(start):
-                        yield layout.date_name(date), date_entry(node.path, date, meaning, timeout_s())
+                    for found in listed.entries_from(start):
+                        yield found.name, date_entry(node.path, found, timeout_s())
 
-                return Listing(directory.stamp, lambda: map(layout.date_name, dates.dates), dates_from)
+                return Listing(directory.stamp, directory.names, dates_from)
             case _:
                 assert_never(directory)
 
@@ -127,11 +125,10 @@ class DirectoryListings:
     def _look_at_next(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
         directory = self._catalogs.in_force.catalog.directory(date.above)
-        if not isinstance(directory, DateDirectory):
+        if date.partition is None or not isinstance(directory, DateDirectory | PartitionDirectory):
             return
-        dates = directory.dates
-        index = bisect_left(dates, date.date)
-        ahead = dates[index + 1 : index + 1 + look_ahead.window(date.above, index)]
-        found = (directory.find(one) for one in ahead)
+        index = directory.index_of(date.partition.key)
+        window = look_ahead.window(date.above, index)
+        found = (entry.meaning for entry in islice(directory.entries_from(index + 1), window))
         until_s = time.monotonic() + BUDGET_S
         look_ahead.advance(self._runs.look_ahead(found, until_s))

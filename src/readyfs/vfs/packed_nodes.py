@@ -200,7 +200,7 @@ class BrokenNodes(PackedNodes[BrokenNode]):
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
     partition = node.partition
     if partition is None:
-        return (node.date, NOT_SET, NOT_SET), (node.above, None, node.above, None)
+        return (node.date, NOT_SET, NOT_SET), ((*node.above, node.name), None, node.above, None)
     (series, date), run_id, updated_at_ns, record_count, schema_version = partition
     return (date, updated_at_ns, record_count), (series, run_id, node.above, schema_version)
 
@@ -209,7 +209,7 @@ def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode
     date, updated_at_ns, record_count = integers
     series, run_id, above, schema_version = references
     if run_id is None:
-        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None)
+        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, series[-1])
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
     return DateNode(inode, NodeKind.DATE, above, date, partition)
 

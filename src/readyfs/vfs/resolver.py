@@ -6,7 +6,7 @@ there is. Below it `runs` is asked, and `may_block` says whether it may go to th
 
 from __future__ import annotations
 
-from readyfs.catalog.tree import Branch, DateDirectory
+from readyfs.catalog.tree import Branch, DateDirectory, PartitionDirectory
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError
 from readyfs.layout import CONTROL_NAME
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
@@ -47,17 +47,15 @@ class Resolver:
             if name == CONTROL_NAME:
                 return self._entries.control_directory_entry()
             self._freshness.refuse_if_stale()
-        catalog = self._catalogs.in_force.catalog
-        directory = catalog.directory(parent.path)
+        directory = self._catalogs.in_force.catalog.directory(parent.path)
         match directory:
             case Branch() if name in directory.children:
                 changed_ns = directory.children[name].changed_ns
                 return self._entries.above_entry((*parent.path, name), changed_ns, self._presentation.name_timeout_s)
-            case DateDirectory():
-                date = catalog.layout.parse_date_name(name)
-                meaning = directory.find(date) if date is not None else None
-                if date is not None and meaning is not None:
-                    return self._entries.date_entry(parent.path, date, meaning, self._presentation.name_timeout_s)
+            case DateDirectory() | PartitionDirectory():
+                found = directory.entry(name)
+                if found is not None:
+                    return self._entries.date_entry(parent.path, found, self._presentation.name_timeout_s)
         if not parent.path and self._freshness.can_go_stale:
             # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
             return NegativeEntry(0.0)
