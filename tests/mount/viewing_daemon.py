@@ -30,7 +30,7 @@ ORDERS: Final = "VIEWS_TO_TEST"
 
 
 class Orders(threading.Thread):
-    """Carries out orders: each is an empty file, whose name says what to do with which view, and goes when it is done."""
+    """Carries out orders: each is an empty file, whose name says what to do with which view. It goes once it is done."""
 
     def __init__(self, directory: Path, views: ViewsInMemory, fs: Filesystem, notifications: Notifications) -> None:
         super().__init__(daemon=True)
@@ -67,7 +67,8 @@ def install() -> None:
     def viewing(self: Filesystem, catalog: Catalog, *args: Any, **kwargs: Any) -> None:
         views = kept[self] = ViewsInMemory()
         views.add(catalog, time.time_ns())
-        init(self, catalog, *args, views=views, **kwargs)
+        kwargs["views"] = views
+        init(self, catalog, *args, **kwargs)
         if ORDERS in os.environ:
             Orders(Path(os.environ[ORDERS]), views, self, made[-1]).start()
 
