@@ -95,9 +95,11 @@ def _parser() -> argparse.ArgumentParser:
         "--sizes", type=_sizes, metavar="N,...", help="ready partitions; 10,000,000 need 10 GB of disk"
     )
     measured.add_argument("--rounds", type=positive, metavar="N", help=f"{_ROUNDS}")
-    measured.add_argument(
+    beside = measured.add_mutually_exclusive_group()
+    beside.add_argument(
         "--other", type=other_build, metavar="PYTHON", help="measure this interpreter's build beside this one, in turns"
     )
+    beside.add_argument("--layout", metavar="LAYOUT", help="measure this layout beside the layout plain, in turns")
     return parser
 
 
@@ -116,9 +118,9 @@ def _generate(options: argparse.Namespace) -> None:
 def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
     sizes = options.sizes or (QUICK_SIZES if options.quick else SIZES)
     rounds = options.rounds or (1 if options.quick else _ROUNDS)
-    builds = [Build(sys.executable, results := StateResults())]
-    if options.other:
-        builds.append(Build(options.other, StateResults()))
+    builds = [Build(sys.executable, results := StateResults(), options.layout)]
+    if options.other or options.layout:
+        builds.append(Build(options.other or sys.executable, StateResults()))
     began = time.monotonic()
     words = [word for word in argv if word not in ("measure", "--record")]
     report = StateReport(
@@ -129,7 +131,7 @@ def _measure(options: argparse.Namespace, argv: Sequence[str]) -> int:
         is_quick=options.quick,
         elapsed_s=0.0,
         results=results,
-        other=builds[1].results if options.other else None,
+        other=builds[1].results if builds[1:] else None,
     )
 
     def keep() -> None:

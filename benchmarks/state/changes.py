@@ -12,6 +12,7 @@ from typing import Final
 from benchmarks.state.generate import RefusalError
 from benchmarks.state.shape import Shape
 from benchmarks.state.stores import Store
+from readyfs.demo.producer import LogicalPartition
 
 
 class Where(StrEnum):
@@ -72,26 +73,26 @@ class Changer:
     _turn: int = 0
     _deleted: tuple[int, ...] = ()
 
-    def prepare(self, change: Change) -> tuple[str | None, Callable[[], None], Callable[[], None] | None]:
-        """Return a path that will show it, what commits it, and what mends the table where later turns would not."""
+    def prepare(self, change: Change) -> tuple[LogicalPartition | None, Callable[[], None], Callable[[], None] | None]:
+        """Return a partition that will show it, what commits it, and what mends the table where later turns do not."""
         self._turn += 1
         turn, positions = f"turn-{self._turn}", self._choose(change)
         keys = [self.shape.key(position) for position in positions]
-        path = keys[-1].path if keys else None
+        last = keys[-1] if keys else None
 
         match change.act:
             case Act.NOTHING:
                 return None, lambda: None, None
             case Act.SWITCH:
-                return path, lambda: self.store.switch(keys, turn), None
+                return last, lambda: self.store.switch(keys, turn), None
             case Act.RETRY:
-                return path, lambda: self.store.requeue(keys), lambda: self.store.switch(keys, turn)
+                return last, lambda: self.store.requeue(keys), lambda: self.store.switch(keys, turn)
             case Act.DELETE:
                 self._deleted = tuple(positions)
-                return path, lambda: self.store.delete(keys), None
+                return last, lambda: self.store.delete(keys), None
             case Act.RETURN:
                 self._deleted = ()
-                return path, lambda: self.store.insert([self.shape.row(position) for position in positions]), None
+                return last, lambda: self.store.insert([self.shape.row(position) for position in positions]), None
 
     def _choose(self, change: Change) -> Sequence[int]:
         if change.act is Act.RETURN:

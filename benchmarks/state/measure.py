@@ -28,6 +28,9 @@ from benchmarks.work.timing import Timing
 from benchmarks.work.view import View
 from benchmarks.workers import Workers, end_group, start_work
 from benchmarks.works import Work
+from readyfs.demo.producer import LogicalPartition
+from readyfs.layout import MountLayout
+from readyfs.partition import SeriesKey, parse_date
 
 READY, QUIET, CHANGED, FIND, LIST = "ready", "quiet", "changes", "find", "list"
 WORKS: Final = (READY, QUIET, CHANGED, FIND, LIST)
@@ -43,10 +46,19 @@ _WATCH_PATIENCE_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One build of readyfs, named by the interpreter of its environment, and what was measured of it."""
+    """One build of readyfs, named by the interpreter of its environment, its layout, and what was measured of it."""
 
     python: str
     results: StateResults
+    layout: str | None = None
+
+    def path_of(self, partition: LogicalPartition) -> str:
+        """Return the path of a partition below the mount."""
+        key = SeriesKey(*(value.encode() for value in partition[:3]))
+        date = parse_date(partition.logical_date.encode())
+        assert date is not None
+        layout = MountLayout.parse() if self.layout is None else MountLayout.parse(self.layout)
+        return os.fsdecode(b"/".join(layout.path_of(key, date)))
 
 
 @dataclass(slots=True)
@@ -133,6 +145,7 @@ class _Measuring:
         settings = (
             *("--state", self.store.url, "--raw", str(self.raw), "--interval", interval),
             *("--state-timeout", f"{PATIENCE_S:.0f}s"),
+            *(("--layout", build.layout) if build.layout is not None else ()),
         )
         with serving(self.whole.base, settings, patience_s=PATIENCE_S, python=build.python) as (path, daemon):
             if READY in self.whole.works and self.is_usual:
@@ -218,8 +231,9 @@ class _Measuring:
 
         The other builds take the change in afterwards, so that the next is one change for them, too.
         """
-        path, commit, mend = changer.prepare(change)
-        watch = start_work(None, "watch", f"{one.mounted.view.top}/{path}") if path else None
+        shown, commit, mend = changer.prepare(change)
+        path = f"{one.mounted.view.top}/{one.build.path_of(shown)}" if shown is not None else None
+        watch = start_work(None, "watch", path) if path is not None else None
         try:
             if watch:
                 read_line(watch)
@@ -244,11 +258,11 @@ class _Measuring:
 
     def _measure_lookups(self, changer: Changer, changes: Sequence[Change], one: _MountedBuild) -> None:
         """The same changes again while a client looks up names that the kernel does not know."""
-        top, random = one.mounted.view.top, Random(11)
+        top, path_of, random = one.mounted.view.top, one.build.path_of, Random(11)
         positions = random.sample(range(self.shape.rows), min(self.shape.rows, _NAMES_TO_STAT))
         choices = {
-            "stat": [f"{top}/{self.shape.key(position).path}" for position in positions],
-            "open": [f"{top}/{self.shape.key(position).path}/payload.jsonl" for position in self._real],
+            "stat": [f"{top}/{path_of(self.shape.key(position))}" for position in positions],
+            "open": [f"{top}/{path_of(self.shape.key(position))}/payload.jsonl" for position in self._real],
         }
         windows: dict[str, list[Window]] = {}
         with probing(one.mounted, choices, self.whole.base / "plan.json", "stat") as probe:

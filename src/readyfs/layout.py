@@ -1,23 +1,32 @@
 """Path templates: where a partition stands below the mount point, and where its run lies below the raw root.
 
-A template is a relative path whose components hold at most one `{field}` each, with literal text around it. One
-field a component keeps the map injective: from the name one can tell the value. `MountLayout` escapes values the
-way Hive and Spark do (V12); `RawLayout` uses them verbatim unless told otherwise. Pure functions of text: no I/O.
+A template is a relative path whose components hold at most one `{field}` each, or parts of the date, with literal text
+around them. That keeps the map injective: from the names one can tell the values, and `MountLayout.read` does.
+`MountLayout` escapes values the way Hive and Spark do (V12); `RawLayout` uses them verbatim unless told otherwise. Pure
+functions of text: no I/O.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, NamedTuple, Self
+from typing import Final, Self, TypeAlias
+from urllib.parse import unquote_to_bytes
 
 from readyfs.errors import UsageError
-from readyfs.partition import Partition, SeriesKey, parse_date, render_date
+from readyfs.partition import Partition, SeriesKey, parse_date
+from readyfs.template import DATE_FIELDS, DATE_PARTS, Component, DateComponent, parse_component
 from readyfs.text import escape_text
 
-DEFAULT_MOUNT_LAYOUT: Final = "{customer_id}/{query_name}/{logical_date}"
+DEFAULT_MOUNT_LAYOUT: Final = "plain"
+NAMED_LAYOUTS: Final[Mapping[str, str]] = {
+    "plain": "{customer_id}/{query_name}/{logical_date}",
+    "hive": "customer_id={customer_id}/query_name={query_name}/logical_date={logical_date}",
+    "by-date": "{logical_date}/{customer_id}/{query_name}",
+}
+"""The mount layouts that have a name."""
 DEFAULT_RAW_LAYOUT: Final = (
     "{source}/customer_id={customer_id}/query_name={query_name}/logical_date={logical_date}/run_id={run_id}"
 )
@@ -28,14 +37,14 @@ MAX_NAME_BYTES: Final = 255
 """NAME_MAX of Linux (limits.h)."""
 
 _SERIES_FIELDS: Final = ("source", "customer_id", "query_name")
-_SHORTEST: Final[dict[str | None, bytes]] = {None: b"", "logical_date": b"YYYY-MM-DD"}
-_TEMPLATE_PART: Final = re.compile(r"([^{}]*)(?:\{([a-z_]+)\}([^{}]*))?")
 
 # What Hive's FileUtils.escapePathName escapes; Spark and pyarrow decode the same set.
 _HIVE_SPECIAL: Final = bytes(sorted({*range(0x20), 0x7F, *b"\"#%'*/:=?\\{}[]^"}))
 _HIVE_ESCAPES: Final = {byte: f"%{byte:02X}".encode() for byte in _HIVE_SPECIAL}
 _HIVE_PATTERN: Final = re.compile(b"[" + re.escape(_HIVE_SPECIAL) + b"]")
 _WHOLE_NAME_ESCAPES: Final = frozenset({b".", b"..", CONTROL_NAME})
+
+_Components: TypeAlias = tuple[Component | DateComponent, ...]
 
 
 class UnusableNameError(Exception):
@@ -54,47 +63,48 @@ def hive_escape(value: bytes) -> bytes:
     return _HIVE_PATTERN.sub(lambda match: _HIVE_ESCAPES[match.group()[0]], value)
 
 
-class _Component(NamedTuple):
-    prefix: bytes
-    field: str | None
-    suffix: bytes
-
-    def around(self, name: bytes) -> bytes:
-        return self.prefix + name + self.suffix
-
-
-def _parse_template(
-    template: str, what: str, allowed: Sequence[str], required: Sequence[str]
-) -> tuple[_Component, ...]:
+def _parse_template(template: str, what: str, allowed: Sequence[str], remedy: str) -> _Components:
     def refuse(problem: str) -> UsageError:
-        fields = ", ".join(f"{{{name}}}" for name in allowed)
-        return UsageError(
-            f"{what} {template!r}: {problem}", f"use a relative path of the fields {fields}, one a component"
-        )
+        return UsageError(f"{what} {template!r}: {problem}", remedy)
 
-    components: list[_Component] = []
+    components: list[Component | DateComponent] = []
+    used: list[str] = []
     for part in template.split("/"):
-        match = _TEMPLATE_PART.fullmatch(part)
-        if match is None:
-            raise refuse(f"component {part!r} is not literal text with at most one {{field}}")
-        prefix, field, suffix = match.group(1), match.group(2), match.group(3) or ""
         if part in ("", ".", ".."):
             raise refuse(f"component {part!r} is not a name")
         if not part.isprintable():
             raise refuse(f"component {escape_text(part)!r} holds a control character")
-        if field is not None and field not in allowed:
-            raise refuse(f"unknown field {{{field}}}")
-        component = _Component(prefix.encode(), field, suffix.encode())
-        if len(component.around(_SHORTEST.get(field, b"x"))) > MAX_NAME_BYTES:
+        try:
+            component = parse_component(part)
+        except ValueError as error:
+            raise refuse(f"component {part!r}: {error}") from None
+        if component is None:
+            raise refuse(f"component {part!r} is not literal text with at most one {{field}}")
+        if isinstance(component, DateComponent):
+            fields, shortest = component.fields, component.name_of(1)
+        else:
+            fields = (component.field,) if component.field is not None else ()
+            shortest = component.around(b"x" if fields else b"")
+        for field in fields:
+            if field not in allowed:
+                raise refuse(f"unknown field {{{field}}}")
+            if field in used:
+                raise refuse(f"field {{{field}}} stands twice")
+        if len(shortest) > MAX_NAME_BYTES:
             raise refuse(f"component {part!r} makes names of more than {MAX_NAME_BYTES} bytes")
         components.append(component)
-    used = [component.field for component in components if component.field is not None]
-    for name in used:
-        if used.count(name) > 1:
-            raise refuse(f"field {{{name}}} stands twice")
-    for name in required:
-        if name not in used:
+        used.extend(fields)
+    parts = [part for part in DATE_PARTS if part in used]
+    if parts and "logical_date" in used:
+        raise refuse(f"the date stands twice, in {{logical_date}} and in {{{parts[0]}}}")
+    for name in allowed:
+        if name == "source" or name in used or name in DATE_PARTS:
+            continue
+        if name != "logical_date" or not parts:
             raise refuse(f"field {{{name}}} is missing")
+        for part in DATE_PARTS:
+            if part not in parts:
+                raise refuse(f"the date is not complete, {{{part}}} is missing")
     return tuple(components)
 
 
@@ -106,59 +116,139 @@ def _check_length(name: bytes, field: str | None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class MountLayout:
-    """The template of paths below the mount point; its last component is the date."""
+    """The template of paths below the mount point.
+
+    Where the last component holds the whole date, the directories above it are `above`, and each holds the dates of a
+    series. In any other layout a path must be read back to tell whose partition it is.
+    """
 
     template: str
-    above: tuple[_Component, ...]
-    date: _Component
+    components: _Components
+    has_date_last: bool
+    """Whether the last component tells the whole date, and no other anything of it."""
+    shows_source: bool
+    """Whether the source is part of the path, so that two sources can never claim one path."""
 
     @classmethod
-    def parse(cls, template: str = DEFAULT_MOUNT_LAYOUT) -> Self:
-        """Parse a template; raise `UsageError` naming the component that is wrong."""
-        fields = (*_SERIES_FIELDS, "logical_date")
-        components = _parse_template(template, "layout", fields, fields[1:])
-        if components[-1].field != "logical_date":
-            raise UsageError(f"layout {template!r}: {{logical_date}} is not in the last component", "put the date last")
+    def parse(cls, text: str = DEFAULT_MOUNT_LAYOUT) -> Self:
+        """Parse a template or the name of one; raise `UsageError` saying what is wrong."""
+        template = NAMED_LAYOUTS.get(text, text)
+        allowed = (*_SERIES_FIELDS, *DATE_FIELDS)
+        names, fields = ", ".join(NAMED_LAYOUTS), ", ".join(f"{{{name}}}" for name in allowed)
+        remedy = (
+            f"use {names}, or a relative path of the fields {fields}, one a component (parts of the date may share one)"
+        )
+        if text and "/" not in template and "{" not in template:
+            raise UsageError(f"layout {escape_text(text)!r} is not the name of one, and no template", remedy)
+        components = _parse_template(template, "layout", allowed, remedy)
         if CONTROL_NAME.decode() in template.split("/")[:1]:
             raise UsageError(
                 f"layout {template!r}: {CONTROL_NAME.decode()} is a reserved name", "choose another first component"
             )
-        return cls(template, components[:-1], components[-1])
+        *above, last = (isinstance(component, DateComponent) for component in components)
+        sources = [one for one in components if isinstance(one, Component) and one.field == "source"]
+        return cls(template, components, last and not any(above), bool(sources))
 
     @property
-    def shows_source(self) -> bool:
-        """Whether the source is part of the path, so that two sources can never claim one path."""
-        return any(component.field == "source" for component in self.above)
+    def above(self) -> _Components:
+        """The components of the directories over the partitions."""
+        return self.components[:-1]
 
-    def directory_of(self, series: SeriesKey) -> tuple[bytes, ...]:
-        """Return the names from the mount root down to the directory that holds the series' dates.
+    @property
+    def ends_with_date(self) -> bool:
+        """Whether the last component tells the date or a part of it."""
+        return isinstance(self.components[-1], DateComponent)
+
+    def shown(self, series: SeriesKey) -> SeriesKey:
+        """Return a series as far as a path tells it: with an empty source where that is not part of the path."""
+        return series if self.shows_source else series._replace(source=b"")
+
+    def names_of(self, series: SeriesKey) -> tuple[bytes | None, ...]:
+        """Return the names of a series, component by component; None where parts of the date stand.
 
         Raises `UnusableNameError` if a value makes a name that is empty or too long.
         """
-        names: list[bytes] = []
-        for component in self.above:
-            if component.field is None:
+        names: list[bytes | None] = []
+        for component in self.components:
+            if isinstance(component, DateComponent):
+                names.append(None)
+            elif component.field is None:
                 names.append(component.prefix)
-                continue
-            value: bytes = getattr(series, component.field)
-            if not value:
-                raise UnusableNameError(f"{component.field} is empty")
-            name = component.around(hive_escape(value))
-            if name in _WHOLE_NAME_ESCAPES:
-                name = b"%2E" + name[1:]
-            names.append(_check_length(name, component.field))
+            else:
+                value: bytes = getattr(series, component.field)
+                if not value:
+                    raise UnusableNameError(f"{component.field} is empty")
+                names.append(_check_length(_mount_name(component, value), component.field))
         return tuple(names)
 
+    def dates_of(self, date: int) -> tuple[bytes, ...]:
+        """Return the names of a date, in the order of the components that hold parts of it."""
+        return tuple(one.name_of(date) for one in self.components if isinstance(one, DateComponent))
+
+    def path_of(self, series: SeriesKey, date: int) -> tuple[bytes, ...]:
+        """Return the path of a partition below the mount point; raise as `names_of` does."""
+        dates = iter(self.dates_of(date))
+        return tuple(next(dates) if name is None else name for name in self.names_of(series))
+
+    def read(self, path: Sequence[bytes]) -> tuple[SeriesKey, int] | None:
+        """Return the series, as `shown`, and the date that a path stands for; None if it is no partition's path.
+
+        The inverse of `path_of`: a path that is written in any other way stands for nothing.
+        """
+        if len(path) != len(self.components):
+            return None
+        values = {"source": b""}
+        for name, component in zip(path, self.components, strict=True):
+            if isinstance(component, DateComponent):
+                parts = component.parts_of(name)
+                if parts is None:
+                    return None
+                values.update(parts)
+            elif component.field is None:
+                if name != component.prefix:
+                    return None
+            else:
+                value = _read_mount_name(component, name)
+                if value is None:
+                    return None
+                values[component.field] = value
+        date = parse_date(b"-".join(values[part] for part in DATE_PARTS))
+        return None if date is None else (SeriesKey(*(values[field] for field in _SERIES_FIELDS)), date)
+
+    def directory_of(self, series: SeriesKey) -> tuple[bytes, ...]:
+        """Return the names from the mount root down to the directory of a series' dates, where the date is last.
+
+        Raises as `names_of` does.
+        """
+        assert self.has_date_last
+        return tuple(name for name in self.names_of(series) if name is not None)
+
     def date_name(self, date: int) -> bytes:
-        """Return the directory name of a date."""
-        return self.date.around(render_date(date))
+        """Return the name that a date has in the last component, where it is there as a whole."""
+        component = self.components[-1]
+        assert isinstance(component, DateComponent)
+        return component.name_of(date)
 
     def parse_date_name(self, name: bytes) -> int | None:
-        """Return the date that a directory name stands for, or None: the inverse of `date_name`."""
-        prefix, _, suffix = self.date
-        if not (name.startswith(prefix) and name.endswith(suffix)):
-            return None
-        return parse_date(name[len(prefix) : len(name) - len(suffix)])
+        """Return the date that such a name stands for, or None: the inverse of `date_name`."""
+        component = self.components[-1]
+        assert isinstance(component, DateComponent)
+        parts = component.parts_of(name)
+        return None if parts is None else parse_date(b"-".join(parts[part] for part in DATE_PARTS))
+
+
+def _mount_name(component: Component, value: bytes) -> bytes:
+    name = component.around(hive_escape(value))
+    return b"%2E" + name[1:] if name in _WHOLE_NAME_ESCAPES else name
+
+
+def _read_mount_name(component: Component, name: bytes) -> bytes | None:
+    whole = b"." + name[3:]
+    escaped = component.within(whole if name.startswith(b"%2E") and whole in _WHOLE_NAME_ESCAPES else name)
+    if not escaped:
+        return None
+    value = unquote_to_bytes(escaped)
+    return value if _mount_name(component, value) == name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +257,21 @@ class RawLayout:
 
     template: str
     encoding: RawEncoding
-    components: tuple[_Component, ...]
+    components: _Components
 
     @classmethod
     def parse(cls, template: str = DEFAULT_RAW_LAYOUT, encoding: RawEncoding = RawEncoding.VERBATIM) -> Self:
         """Parse a template; raise `UsageError` naming the component that is wrong."""
-        fields = (*_SERIES_FIELDS, "logical_date", "run_id")
-        return cls(template, encoding, _parse_template(template, "raw layout", fields, fields[1:]))
+        allowed = (*_SERIES_FIELDS, "logical_date", "run_id")
+        fields = ", ".join(f"{{{name}}}" for name in allowed)
+        remedy = f"use a relative path of the fields {fields}, one a component"
+        return cls(template, encoding, _parse_template(template, "raw layout", allowed, remedy))
 
     @property
     def above_runs(self) -> RawLayout | None:
         """The layout of the directories that hold the runs of one partition, None where runs have no such directory."""
-        if len(self.components) < 2 or self.components[-1].field != "run_id":
+        last = self.components[-1]
+        if len(self.components) < 2 or isinstance(last, DateComponent) or last.field != "run_id":
             return None
         return replace(self, components=self.components[:-1])
 
@@ -189,36 +282,35 @@ class RawLayout:
         """
         names: list[bytes] = []
         for component in self.components:
+            if isinstance(component, DateComponent):
+                names.append(component.name_of(partition.key.date))
+                continue
             match component.field:
                 case None:
                     names.append(component.prefix)
-                    continue
-                case "logical_date":
-                    value = render_date(partition.key.date)
                 case "run_id":
-                    value = partition.run_id
+                    names.append(self._name(component, partition.run_id))
                 case field:
-                    value = getattr(partition.key.series, field)
-            names.append(self._name(component, value))
+                    names.append(self._name(component, getattr(partition.key.series, field)))
         return tuple(names)
 
     def check_series(self, series: SeriesKey) -> None:
         """Raise `UnusableNameError` if no run of the series can have a path."""
         for component in self.components:
-            if component.field in _SERIES_FIELDS:
+            if isinstance(component, Component) and component.field in _SERIES_FIELDS:
                 self._name(component, getattr(series, component.field))
 
     def check_run_id(self, run_id: bytes) -> None:
         """Raise `UnusableNameError` if the run id cannot be a path component."""
         for component in self.components:
-            if component.field == "run_id":
+            if isinstance(component, Component) and component.field == "run_id":
                 self._name(component, run_id)
 
-    def _name(self, component: _Component, value: bytes) -> bytes:
+    def _name(self, component: Component, value: bytes) -> bytes:
         if value in (b"", b".", b".."):
             raise UnusableNameError(f"{component.field} is {escape_text(value)!r}")
         if self.encoding is RawEncoding.HIVE:
             value = hive_escape(value)
         elif b"/" in value or b"\0" in value:
             raise UnusableNameError(f"{component.field} holds a slash or NUL")
-        return _check_length(component.around(value), component.field)
+        return _check_length(component.around(value), str(component.field))

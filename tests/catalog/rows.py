@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from hypothesis import strategies as st
@@ -89,34 +89,51 @@ def usable(row: Row) -> bool:
     )
 
 
-def model(rows: Iterable[Row], of: CatalogShape) -> dict[tuple[Path, int], Meaning]:
-    """Return what each path and date must mean."""
-    claims: dict[tuple[Path, int], list[Row]] = defaultdict(list)
+def model(rows: Iterable[Row], of: CatalogShape) -> dict[Path, Meaning]:
+    """Return what each path must mean."""
+    claims: dict[Path, list[Row]] = defaultdict(list)
     for row in filter(usable, rows):
-        claims[of.layout.directory_of(row.series), row.date].append(row)
-    return {place: (rows[0].partition if len(rows) == 1 else AMBIGUOUS) for place, rows in claims.items()}
+        claims[of.layout.path_of(row.series, row.date)].append(row)
+    return {path: (rows[0].partition if len(rows) == 1 else AMBIGUOUS) for path, rows in claims.items()}
 
 
-def contents(catalog: Catalog) -> dict[tuple[Path, int], Meaning]:
-    """Return what a walk through the whole catalog finds, by listing each directory and asking for each date."""
-    found: dict[tuple[Path, int], Meaning] = {}
-
-    def walk(path: Path, directory: Directory) -> None:
-        assert catalog.directory(path) is directory
+def contents(catalog: Catalog) -> dict[Path, Meaning]:
+    """Return what a walk through the whole catalog finds, by listing each directory and asking for each name."""
+    found: dict[Path, Meaning] = {}
+    for path, directory in directories(catalog):
         if isinstance(directory, Branch):
-            assert list(directory.children) == sorted(directory.children)
-            for name, child in directory.children.items():
-                walk((*path, name), child)
-            return
-        dates = directory.dates
-        assert list(dates) == sorted(set(dates))
-        for date in dates:
-            meaning = catalog.partition(path, date)
-            assert meaning is not None
-            found[path, date] = meaning
-
-    walk((), catalog.root)
+            assert list(directory.names) == sorted(directory.names)
+            continue
+        names = list(directory.names())
+        assert names and len(names) == len(set(names))
+        assert [entry.name for entry in directory.entries_from(1)] == names[1:]
+        ready = 0
+        for entry in directory.entries_from(0):
+            assert directory.entry(entry.name) == entry
+            assert catalog.layout.read((*path, entry.name)) is not None
+            found[(*path, entry.name)] = entry.meaning
+            if entry.meaning is not AMBIGUOUS:
+                ready += 1
+                assert catalog.meaning(path, entry.meaning.key) == entry.meaning
+                assert names[directory.index_of(entry.meaning.key)] == entry.name
+        assert directory.partitions == ready
     return found
+
+
+def directories(catalog: Catalog, path: Path = ()) -> Iterator[tuple[Path, Directory]]:
+    """Yield every directory over the partitions with its path, each before those below it."""
+    directory = catalog.directory(path)
+    assert directory is not None
+    yield path, directory
+    if isinstance(directory, Branch):
+        for name in directory.children:
+            yield from directories(catalog, (*path, name))
+
+
+def meaning_at(catalog: Catalog, path: Path, date: int) -> Meaning | None:
+    """Return what a date stands for in a directory of dates, None if there is no such directory or date."""
+    directory = catalog.directory(path)
+    return directory.find(date) if isinstance(directory, DateDirectory) else None
 
 
 def date_directory(catalog: Catalog, *path: bytes) -> DateDirectory:
@@ -127,17 +144,13 @@ def date_directory(catalog: Catalog, *path: bytes) -> DateDirectory:
 
 
 def times(catalog: Catalog) -> dict[Path, int]:
-    """Return the time of every directory over the dates."""
-    found: dict[Path, int] = {}
+    """Return the time of every directory over the partitions."""
+    return {path: directory.changed_ns for path, directory in directories(catalog)}
 
-    def walk(path: Path, directory: Directory) -> None:
-        found[path] = directory.changed_ns
-        if isinstance(directory, Branch):
-            for name, child in directory.children.items():
-                walk((*path, name), child)
 
-    walk((), catalog.root)
-    return found
+def newest(catalog: Catalog) -> dict[Path, int]:
+    """Return the newest `updated_at` in every directory over the partitions."""
+    return {path: directory.newest_ns for path, directory in directories(catalog)}
 
 
 ROWS: Final = st.lists(
@@ -157,6 +170,15 @@ ROWS: Final = st.lists(
 """Few values, so that rows often meet: duplicates, two sources for one path, names and runs that are unusable."""
 
 SHAPES: Final = st.sampled_from(
-    [shape(), shape(SHOWN_SOURCE), shape("all/c={customer_id}/{query_name}/{logical_date}")]
+    [
+        shape(),
+        shape(SHOWN_SOURCE),
+        shape("all/c={customer_id}/{query_name}/{logical_date}"),
+        shape("by-date"),
+        shape("{year}/{source}/{month}-{day}/{query_name}/c={customer_id}"),
+        shape("{customer_id}/{query_name}/y={year}/{month}/d{day}"),
+        shape("{query_name}/{day}.{month}/{customer_id}/{year}/all"),
+    ]
 )
+"""Dates at the end, at the begin and between, whole and in parts; with and without the source."""
 HIVE_RAW: Final = RawLayout.parse(encoding=RawEncoding.HIVE)

@@ -151,7 +151,7 @@ def differences(
         one, other = was.get(place), now.get(place)
         if one == other:
             continue
-        path, date = place
+        path, name = place[:-1], place[-1]
         if isinstance(one, Partition) and isinstance(other, Partition):
             if (one.key, one.run_id) == (other.key, other.run_id):
                 touched.add((path, other))
@@ -162,5 +162,5 @@ def differences(
         elif isinstance(one, Partition):
             retracted += 1
         assert one is not AMBIGUOUS or other is not AMBIGUOUS
-        names.add((path, after.layout.date_name(date)))
+        names.add((path, name))
     return names, touched, (appeared, switched, len(touched), retracted)

@@ -16,15 +16,15 @@ FUTURE_NS = NOW_NS + 10**18
 def own_names(directory: Directory | None) -> object:
     """Return what the entries of a directory are and stand for."""
     match directory:
-        case Branch():
-            return set(directory.children)
-        case DateDirectory():
-            return {
-                date: (getattr(meaning, "key", 0), getattr(meaning, "run_id", 0))
-                for date, meaning in directory.meanings()
-            }
         case None:
             return None
+        case Branch():
+            return set(directory.children)
+        case _:
+            return {
+                entry.name: (getattr(entry.meaning, "key", 0), getattr(entry.meaning, "run_id", 0))
+                for entry in directory.entries_from(0)
+            }
 
 
 def test_at_the_start_a_directory_is_as_old_as_the_newest_update_below() -> None:

@@ -12,7 +12,20 @@ from readyfs.catalog.delta import compare
 from readyfs.catalog.tree import Catalog, Path
 from readyfs.partition import ChangedDates, SeriesKey
 from readyfs.series_rows import SeriesRows
-from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, contents, model, shape, times
+from tests.catalog.rows import (
+    JUNE_1,
+    NOW_NS,
+    ROWS,
+    SHAPES,
+    Row,
+    as_series,
+    build,
+    contents,
+    model,
+    newest,
+    shape,
+    times,
+)
 
 SORTED_ROWS = ROWS.map(lambda rows: sorted(rows, key=lambda row: row.date))
 
@@ -35,6 +48,7 @@ def test_catalog_made_from_changes_is_the_one_made_from_all_rows(of: CatalogShap
         assert contents(made) == contents(expected) == model(rows, of)
         assert made.partitions == expected.partitions
         assert times(made) == times(expected)
+        assert newest(made) == newest(expected) == newest(build(rows, of=of))
         assert made.by_key.keys() == expected.by_key.keys()
         assert report.withheld.counts == expected_report.withheld.counts
         assert sorted(report.withheld.examples) == sorted(expected_report.withheld.examples)
@@ -78,7 +92,7 @@ def test_changes_to_another_catalog_than_the_last_are_not_trusted() -> None:
     changed = {Row(customer=b"c3").series: [JUNE_1]}
     again, report = builder.build(as_series([*lost, Row(customer=b"c3")]), first, NOW_NS + 2, changed)
     assert report.changed is None
-    assert set(contents(again)) == {((b"c2", b"q"), JUNE_1), ((b"c3", b"q"), JUNE_1)}
+    assert set(contents(again)) == {(b"c2", b"q", b"2024-06-01"), (b"c3", b"q", b"2024-06-01")}
 
 
 DAYS = st.lists(

@@ -26,7 +26,7 @@ import readyfs.refresh.refresher
 from readyfs import layout
 from readyfs.catalog.build import CatalogBuilder
 from readyfs.catalog.delta import compare
-from readyfs.catalog.tree import Branch, Catalog, DateDirectory
+from readyfs.catalog.tree import Branch, Catalog, DateDirectory, PartitionDirectory
 from readyfs.cli.main import main as readyfs_main
 from readyfs.errors import BrokenRunError, StateError
 from readyfs.fuse import errno_table
@@ -142,7 +142,7 @@ def path_reopened_per_read() -> None:
 
     def read(self: Any, handle: RawFileHandle, offset: int, size: int) -> bytes:
         node = handle.node
-        current = served[-1].in_force.catalog.partition(node.above, node.partition.key.date)
+        current = served[-1].in_force.catalog.meaning(node.above, node.partition.key)
         file = self._raw.open_file(current if isinstance(current, Partition) else node.partition, node.relpath)
         data: bytes = file.pread(size, offset)
         file.close()
@@ -159,9 +159,8 @@ def negative_entries_stay() -> None:
     def without_new_names(compare: Any) -> Any:
         def is_known(old: Catalog, path: Any, name: bytes) -> bool:
             directory = old.directory(path)
-            if isinstance(directory, DateDirectory):
-                date = old.layout.parse_date_name(name)
-                return date is not None and directory.find(date) is not None
+            if isinstance(directory, DateDirectory | PartitionDirectory):
+                return directory.entry(name) is not None
             return isinstance(directory, Branch) and name in directory.children
 
         def compare_known(old: Catalog, new: Catalog, *others: Any) -> Any:

@@ -99,11 +99,11 @@ def test_mapped_file_of_a_view_that_is_gone_stays(place: Place, engine: str) -> 
     serve(place)
     with viewing(place, engine=engine) as views:
         view = leave_behind(place, views)
-        with open(view / ONE.path / "payload.jsonl", "rb") as file:
-            with mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapping:
-                views.expire(view)
-                views.remove(view)
-                assert mapping[:] == file.read() == BYTES
+        path = view / ONE.path / "payload.jsonl"
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+            views.expire(view)
+            views.remove(view)
+            assert mapping[:] == file.read() == BYTES
 
 
 @pytest.mark.parametrize("is_walked", [True, False])

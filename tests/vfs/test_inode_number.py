@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from readyfs.raw.store import RawStat
 from readyfs.vfs import inode_number as hashing
 from readyfs.vfs.inode_number import ROOT_INODE, NodeKind, above_inode, date_inode, inode_number
-from readyfs.vfs.nodes import above_node, broken_node, control_directory, control_file, date_node, raw_node, root_node
+from readyfs.vfs.nodes import (
+    above_node,
+    ambiguous_node,
+    broken_node,
+    control_directory,
+    control_file,
+    date_node,
+    raw_node,
+    root_node,
+)
 from tests.catalog.rows import JUNE_1, Row
 
 STAT = RawStat(1, 2)
@@ -41,7 +50,7 @@ def test_directory_over_the_dates_hashes_the_live_root_and_its_path() -> None:
 def test_date_directory_hashes_the_live_root_and_its_run_but_not_its_place() -> None:
     row = Row().partition
     assert date_inode(row) == expected(b"date", b"live", *RUN_PARTS)
-    assert date_node((b"c", b"q"), JUNE_1, row).inode == date_node((b"x",), JUNE_1, row).inode == date_inode(row)
+    assert date_node((b"c", b"q"), row).inode == date_node((b"x",), row).inode == date_inode(row)
 
 
 def test_date_directory_keeps_its_number_when_the_row_is_touched() -> None:
@@ -65,8 +74,8 @@ def test_changed_file_gets_a_number_of_its_own() -> None:
 
 def test_broken_nodes_hash_their_own_kind() -> None:
     """V10: so that nothing cached of a broken run is ever taken for the healthy one."""
-    healthy = date_node((b"c", b"q"), JUNE_1, Row().partition)
-    ambiguous = date_node((b"c", b"q"), JUNE_1, None)
+    healthy = date_node((b"c", b"q"), Row().partition)
+    ambiguous = ambiguous_node((b"c", b"q"), b"2024-06-01", JUNE_1)
     assert ambiguous.inode == expected(b"broken-date", b"live", b"c", b"q", b"2024-06-01")
     assert broken_node(NodeKind.BROKEN_FILE, healthy, (b"f",)).inode == expected(
         b"broken-file", b"date", b"live", *RUN_PARTS, b"f"
@@ -111,11 +120,11 @@ def test_numbers_fit_63_bits_and_follow_the_identity(one: tuple[bytes, ...], oth
 
 def test_every_node_is_numbered_by_its_own_identity() -> None:
     """A collision is told from an acquaintance by the identity, so both must agree."""
-    date = date_node((b"c", b"q"), JUNE_1, Row().partition)
+    date = date_node((b"c", b"q"), Row().partition)
     for node in (
         above_node((b"c",)),
         date,
-        date_node((b"c", b"q"), JUNE_1, None),
+        ambiguous_node((b"c", b"q"), b"2024-06-01", JUNE_1),
         raw_node(NodeKind.RAW_FILE, Row().partition, (b"c",), (b"f",), STAT),
         raw_node(NodeKind.RAW_FILE, Row().partition, (b"c",), (b"f",), STAT, 3),
         raw_node(NodeKind.RAW_DIRECTORY, Row().partition, (b"c",), (b"f",), STAT),

@@ -16,7 +16,17 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.vfs.inode_number import InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError, InodeTable
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, above_node, broken_node, date_node
+from readyfs.vfs.nodes import (
+    AboveNode,
+    BrokenNode,
+    ControlNode,
+    DateNode,
+    Node,
+    above_node,
+    ambiguous_node,
+    broken_node,
+    date_node,
+)
 from readyfs.vfs.packed_nodes import DateNodes
 from readyfs.vfs.packed_rows import SHARDS, PackedShard
 from tests.catalog.rows import Row
@@ -49,7 +59,7 @@ def make(kind: str, inode: InodeNumber, what: int) -> Node:
         case "ambiguous":
             return DateNode(inode, NodeKind.BROKEN_DATE, (name,), 738_000, None)
         case "broken":
-            date = date_node(ABOVE, 738_000, partition())
+            date = date_node(ABOVE, partition())
             return BrokenNode(inode=inode, kind=NodeKind.BROKEN_FILE, date_node=date, relpath=(name,))
         case _:
             return ControlNode(inode, NodeKind.CONTROL_FILE, name, 1)
@@ -72,12 +82,12 @@ def content_of_date(node: DateNode) -> tuple[object, ...]:
     "node",
     [
         above_node(ABOVE),
-        date_node(ABOVE, 738_000, partition()),
-        date_node(ABOVE, 739_038, Row(record_count=-1, schema_version=None).partition),
-        date_node(ABOVE, 738_000, None),
-        broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, 738_000, partition()), (b"d", b"f")),
-        broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, 738_000, None), (b"f",)),
-        broken_node(NodeKind.BROKEN_DIRECTORY, date_node(ABOVE, 738_000, partition()), (b"d",)),
+        date_node(ABOVE, partition()),
+        date_node(ABOVE, Row(record_count=-1, schema_version=None).partition),
+        ambiguous_node(ABOVE, b"2024-06-01", 738_000),
+        broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, partition()), (b"d", b"f")),
+        broken_node(NodeKind.BROKEN_FILE, ambiguous_node(ABOVE, b"2024-06-01", 738_000), (b"f",)),
+        broken_node(NodeKind.BROKEN_DIRECTORY, date_node(ABOVE, partition()), (b"d",)),
     ],
     ids=lambda node: node.kind.value.decode(),
 )
@@ -91,7 +101,7 @@ def test_node_comes_back_as_it_was(node: Node) -> None:
 
 def test_what_became_of_a_node_is_kept_with_its_count() -> None:
     table = InodeTable()
-    node = date_node(ABOVE, 738_000, partition(record_count=5))
+    node = date_node(ABOVE, partition(record_count=5))
     table.remember_all([node, node])
     node.partition = partition(record_count=6)
     table.update(node)
@@ -103,7 +113,7 @@ def test_what_became_of_a_node_is_kept_with_its_count() -> None:
 
 def test_what_became_of_an_unknown_node_is_not_kept() -> None:
     table = InodeTable()
-    table.update(date_node(ABOVE, 738_000, partition()))
+    table.update(date_node(ABOVE, partition()))
     assert len(table) == 1
 
 
@@ -220,7 +230,7 @@ def weight(shard: PackedShard) -> int:
 def test_directories_take_no_object_each() -> None:
     """Decision 0023: a date directory that the kernel knows costs no object."""
     table = InodeTable()
-    nodes = [date_node(ABOVE, 700_000 + number, partition(700_000 + number)) for number in range(20_000)]
+    nodes = [date_node(ABOVE, partition(700_000 + number)) for number in range(20_000)]
     before = sys.getallocatedblocks()
     table.remember_all(nodes)
     # A shard takes some blocks; a node that was kept as an object would take several of its own.
@@ -244,6 +254,6 @@ class WatchedDates(DateNodes):
 def test_series_of_a_node_is_held_while_its_row_is_replaced() -> None:
     """V10: a refresh that asks just then must not miss a run that was written again."""
     nodes = WatchedDates()
-    nodes.count(date_node(ABOVE, 738_000, partition()), lambda inode, held_by: True)
-    nodes.update(date_node(ABOVE, 738_000, partition(record_count=6)))
+    nodes.count(date_node(ABOVE, partition()), lambda inode, held_by: True)
+    nodes.update(date_node(ABOVE, partition(record_count=6)))
     assert all(nodes.seen)

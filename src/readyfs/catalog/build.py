@@ -8,23 +8,17 @@ above them.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from operator import itemgetter
 from typing import Final
 
+from readyfs.catalog.date_tree import DateTree
+from readyfs.catalog.delta import differing_dates
 from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.name_tree import GroupChange, NameTree
 from readyfs.catalog.series import Series, build_series, patch_series
-from readyfs.catalog.tree import (
-    Branch,
-    Catalog,
-    DateDirectory,
-    Directory,
-    Path,
-    find_ambiguous,
-    find_directory,
-)
+from readyfs.catalog.tree import Catalog, Path, SeriesGroup, Tree
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
 from readyfs.partition import NOT_SET, ChangedDates, PartitionKey, SeriesKey, WithheldReason, WithheldTally
 from readyfs.series_rows import SeriesRows
@@ -85,12 +79,15 @@ class CatalogBuilder:
 
     def __init__(self, shape: CatalogShape) -> None:
         self._shape = shape
-        self._height = len(shape.layout.above)
+        self._dates = DateTree(shape.layout)
+        self._names = None if shape.layout.has_date_last else NameTree(shape.layout)
+        date_names = shape.layout.dates_of(1)
+        self._hides_dates = any(map(_is_ignored_by_spark, date_names))
         self._latest: Catalog | None = None
         self._withheld: dict[SeriesKey, WithheldTally] = {}
         self._ignored_by_spark: dict[SeriesKey, int] = {}
         self._read_as_null: dict[SeriesKey, int] = {}
-        self._ambiguous: dict[Path, DateDirectory] = {}
+        self._ambiguous: dict[SeriesKey, SeriesGroup] = {}
         self._verdicts: dict[bytes, str | None] = {}
 
     def build(
@@ -114,7 +111,7 @@ class CatalogBuilder:
             catalog = self._build_whole(rows, previous, stamp_ns)
         else:
             catalog = self._build_changed(rows, previous, stamp_ns, changed)
-        if previous is not None and catalog.root is previous.root:
+        if previous is not None and catalog.fingerprint == previous.fingerprint:
             catalog = previous  # it stays in force, and the next build begins with it
         self._latest = catalog
         return catalog, self._report(changed)
@@ -130,11 +127,23 @@ class CatalogBuilder:
             if found is not None:
                 placed.append(found)
                 by_key[key] = found[1]
-        placed.sort(key=lambda item: (item[0], item[1].key))
         first = previous is None
-        root = _build_directory(placed, 0, self._height, previous.root if previous else None, first, stamp_ns)
-        self._ambiguous = dict(find_ambiguous(root))
-        return self._catalog(root, by_key, max(stamp_ns, root.newest_ns) if first else stamp_ns)
+        if self._names is None:
+            root = self._dates.build(placed, None if previous is None else previous.root, stamp_ns)
+            tree = Tree(root, self._shape.layout)
+        elif previous is None:
+            groups = self._grouped(by_key.values())
+            tree = Tree(self._names.build(groups, stamp_ns), self._shape.layout, groups)
+        else:
+            was = previous.by_key
+            changes: dict[SeriesKey, Series | None] = {}
+            for key in was.keys() | by_key.keys():
+                if was.get(key) is not by_key.get(key):
+                    changes[key] = by_key.get(key)
+            tree = self._edit_names(self._names, previous.tree, changes, None, stamp_ns)
+        groups_there = ((self._shape.layout.shown(group.series[0].key), group) for group in tree.series_groups())
+        self._ambiguous = {shown: group for shown, group in groups_there if group.ambiguous}
+        return self._catalog(tree, by_key, max(stamp_ns, tree.root.newest_ns) if first else stamp_ns)
 
     def _build_changed(
         self,
@@ -145,27 +154,70 @@ class CatalogBuilder:
     ) -> Catalog:
         by_key = dict(previous.by_key)
         edits: dict[Path, dict[SeriesKey, Series | None]] = {}
+        changes: dict[SeriesKey, Series | None] = {}
         for key, dates in changed.items():
             before = by_key.get(key)
             found = self._patch(key, rows.get(key), before, dates) or self._place(key, rows.get(key), before)
             if found is not None and found[1] is not before:
                 path, by_key[key] = found
-                edits.setdefault(path, {})[key] = found[1]
+                changes[key] = edits.setdefault(path, {})[key] = found[1]
             elif found is None and before is not None:
                 del by_key[key]
-                edits.setdefault(self._shape.layout.directory_of(key), {})[key] = None
-        root = previous.root
-        if edits:
-            edited = _edit_directory(sorted(edits.items(), key=itemgetter(0)), 0, self._height, root, stamp_ns)
-            assert edited is not None
-            root = edited
-        for path in edits:
-            directory = find_directory(root, path)
-            if isinstance(directory, DateDirectory) and directory.ambiguous:
-                self._ambiguous[path] = directory
+                changes[key] = edits.setdefault(self._series_path(key), {})[key] = None
+        tree = previous.tree
+        if self._names is None:
+            tree = Tree(self._dates.edit(tree.root, edits, stamp_ns), self._shape.layout)
+        elif changes:
+            tree = self._edit_names(self._names, tree, changes, changed, stamp_ns)
+        for key in changes:
+            shown, group = self._shape.layout.shown(key), tree.group(key)
+            if group is not None and group.ambiguous:
+                self._ambiguous[shown] = group
             else:
-                self._ambiguous.pop(path, None)
-        return self._catalog(root, by_key, stamp_ns)
+                self._ambiguous.pop(shown, None)
+        return self._catalog(tree, by_key, stamp_ns)
+
+    def _series_path(self, key: SeriesKey) -> Path:
+        """Return the names that are the same for all dates of a series; raise `UnusableNameError` if there are none."""
+        return tuple(name for name in self._shape.layout.names_of(key) if name is not None)
+
+    def _grouped(self, series: Iterable[Series]) -> dict[SeriesKey, SeriesGroup]:
+        """Return series in groups, by what the layout shows of them, in order."""
+        found: dict[SeriesKey, list[Series]] = {}
+        for one in sorted(series, key=lambda one: one.key):
+            found.setdefault(self._shape.layout.shown(one.key), []).append(one)
+        return {shown: _make_group(group) for shown, group in sorted(found.items(), key=itemgetter(0))}
+
+    def _edit_names(
+        self,
+        names: NameTree,
+        before: Tree,
+        changes: Mapping[SeriesKey, Series | None],
+        changed: ChangedDates | None,
+        stamp_ns: int,
+    ) -> Tree:
+        """Return a tree of names with series replaced, which are changed at the dates that `changed` names."""
+        groups = dict(before.groups)
+        differing: dict[SeriesKey, set[int]] = {}
+        replaced: dict[SeriesKey, dict[SeriesKey, Series | None]] = {}
+        for key, series in changes.items():
+            shown = self._shape.layout.shown(key)
+            group = before.groups.get(shown)
+            was = next((one for one in group.series if one.key == key), None) if group is not None else None
+            dates = changed[key] if changed is not None else _dates_that_differ(was, series)
+            differing.setdefault(shown, set()).update(dates)
+            replaced.setdefault(shown, {})[key] = series
+        edits: list[GroupChange] = []
+        for shown, some in replaced.items():
+            old = groups.pop(shown, None)
+            now = {**{one.key: one for one in (old.series if old is not None else ())}, **some}
+            left = sorted((one for one in now.values() if one is not None), key=lambda one: one.key)
+            new = _make_group(left) if left else None
+            if new is not None:
+                groups[shown] = new
+            edits.append((old, new, differing[shown]))
+        groups = dict(sorted(groups.items(), key=itemgetter(0)))
+        return Tree(names.edit(before.root, groups, edits, stamp_ns), self._shape.layout, groups)
 
     def _patch(
         self, key: SeriesKey, columns: SeriesRows | None, before: Series | None, changed: Collection[int]
@@ -180,7 +232,7 @@ class CatalogBuilder:
         if not self._are_usable(columns.run_ids[place] for place in map(columns.place, changed) if place >= 0):
             return None
         series = patch_series(before, columns, changed)
-        return self._shape.layout.directory_of(key), before if before.digest == series.digest else series
+        return self._series_path(key), before if before.digest == series.digest else series
 
     def _place(self, key: SeriesKey, columns: SeriesRows | None, before: Series | None) -> tuple[Path, Series] | None:
         """Return where a series lies and what it holds, `before` itself if that is the same; None if nothing."""
@@ -191,7 +243,7 @@ class CatalogBuilder:
             return None
         tally = WithheldTally()
         try:
-            path = self._shape.layout.directory_of(key)
+            path = self._series_path(key)
         except UnusableNameError as error:
             _withhold_series(tally, WithheldReason.UNUSABLE_NAME, key, columns, str(error))
             self._withheld[key] = tally
@@ -207,7 +259,7 @@ class CatalogBuilder:
             self._withheld[key] = tally
         if not len(series) and not series.ambiguous:
             return None
-        if any(name.startswith((b".", b"_")) or name.endswith(b"._COPYING_") for name in path):
+        if self._hides_dates or any(map(_is_ignored_by_spark, path)):
             self._ignored_by_spark[key] = len(series)
         if any(name.endswith(_READ_AS_NULL) for name in path):
             self._read_as_null[key] = len(series)
@@ -238,12 +290,14 @@ class CatalogBuilder:
                 tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, rows.dates[index])), why)
         return rows.take(usable)
 
-    def _catalog(self, root: Directory, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
+    def _catalog(self, tree: Tree, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
+        content = tree.root.digest
+        if self._names is not None:
+            content = hash_parts(b"groups", (b"".join([group.digest for group in tree.groups.values()]),))
         return Catalog(
-            root=root,
-            layout=self._shape.layout,
-            fingerprint=hash_parts(b"catalog", (*self._shape.digest_parts(), root.digest)).hex(),
-            partitions=root.partitions,
+            tree=tree,
+            fingerprint=hash_parts(b"catalog", (*self._shape.digest_parts(), content)).hex(),
+            partitions=tree.root.partitions,
             stamp_ns=stamp_ns,
             by_key=by_key,
         )
@@ -252,88 +306,36 @@ class CatalogBuilder:
         withheld = WithheldTally()
         for tally in self._withheld.values():
             withheld.merge(tally)
-        for path, directory in sorted(self._ambiguous.items()):
-            for date, claims in directory.claims():
-                path_text = "/".join(escape_text(name) for name in (*path, self._shape.layout.date_name(date)))
-                rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
-                withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
+        layout = self._shape.layout
+        claimed = [
+            (layout.path_of(shown, date), date, claims)
+            for shown, group in self._ambiguous.items()
+            for date, claims in group.claims()
+        ]
+        for path, date, claims in sorted(claimed):
+            path_text = "/".join(map(escape_text, path))
+            rows_text = ", ".join(str(PartitionKey(claim, date)) for claim in claims)
+            withheld.add(WithheldReason.AMBIGUOUS_PATH, path_text, f"claimed by the ready rows of {rows_text}")
         marked = sum(self._ignored_by_spark.values()), sum(self._read_as_null.values())
         return BuildReport(withheld, *marked, changed)
+
+
+def _is_ignored_by_spark(name: bytes) -> bool:
+    return name.startswith((b".", b"_")) or name.endswith(b"._COPYING_")
+
+
+def _make_group(series: Sequence[Series]) -> SeriesGroup:
+    digest = hash_parts(b"dates", (one.digest for one in series))
+    return SeriesGroup(tuple(series), digest, max((one.newest_ns for one in series), default=NOT_SET))
+
+
+def _dates_that_differ(was: Series | None, now: Series | None) -> Iterable[int]:
+    if was is None or now is None:
+        some = was if was is not None else now
+        return (*some.dates, *some.ambiguous) if some is not None else ()
+    return {*differing_dates(was, now)} | ({*was.ambiguous} ^ {*now.ambiguous})
 
 
 def _withhold_series(tally: WithheldTally, reason: WithheldReason, key: SeriesKey, rows: SeriesRows, why: str) -> None:
     for date in rows.dates:
         tally.add(reason, str(PartitionKey(key, date)), why)
-
-
-def _build_directory(
-    placed: list[tuple[Path, Series]], depth: int, height: int, before: Directory | None, first: bool, stamp_ns: int
-) -> Directory:
-    """Build the directory at `depth` from the sorted series below it, taking over `before` where it is the same."""
-    if depth == height:
-        return _build_dates(tuple(series for _, series in placed), before, first, stamp_ns)
-    old = before.children if isinstance(before, Branch) else {}
-    children = {
-        name: _build_directory(list(group), depth + 1, height, old.get(name), first, stamp_ns)
-        for name, group in groupby(placed, key=lambda item: item[0][depth])
-    }
-    return _build_branch(children, before, first, stamp_ns)
-
-
-def _edit_directory(
-    edits: list[tuple[Path, dict[SeriesKey, Series | None]]],
-    depth: int,
-    height: int,
-    before: Directory | None,
-    stamp_ns: int,
-) -> Directory | None:
-    """Return the directory with the edits below it made; None if it is left empty and is not the root."""
-    if depth == height:
-        ((_, changes),) = edits
-        kept = before.series if isinstance(before, DateDirectory) else ()
-        now = {**{one.key: one for one in kept}, **changes}
-        series = sorted((one for one in now.values() if one is not None), key=lambda one: one.key)
-        return _build_dates(tuple(series), before, False, stamp_ns) if series or depth == 0 else None
-    children: dict[bytes, Directory] = dict(before.children) if isinstance(before, Branch) else {}
-    came = False
-    for name, group in groupby(edits, key=lambda item: item[0][depth]):
-        child = _edit_directory(list(group), depth + 1, height, children.get(name), stamp_ns)
-        if child is None:
-            children.pop(name, None)
-        else:
-            came = came or name not in children
-            children[name] = child
-    if came:
-        children = dict(sorted(children.items()))
-    return _build_branch(children, before, False, stamp_ns) if children or depth == 0 else None
-
-
-def _build_branch(children: Mapping[bytes, Directory], before: Directory | None, first: bool, stamp_ns: int) -> Branch:
-    # No name holds a slash, so joining them loses nothing.
-    digest = hash_parts(b"branch", (b"/".join(children), b"".join([child.digest for child in children.values()])))
-    if isinstance(before, Branch) and before.digest == digest:
-        return before
-    newest_ns = max((child.newest_ns for child in children.values()), default=NOT_SET)
-    if isinstance(before, Branch) and before.children.keys() == children.keys():
-        changed_ns = before.changed_ns
-    else:
-        changed_ns = _initial_time(newest_ns, stamp_ns) if first else stamp_ns
-    return Branch(children, digest, changed_ns, newest_ns, sum(child.partitions for child in children.values()))
-
-
-def _build_dates(series: tuple[Series, ...], before: Directory | None, first: bool, stamp_ns: int) -> DateDirectory:
-    digest = hash_parts(b"dates", (one.digest for one in series))
-    newest_ns = max((one.newest_ns for one in series), default=NOT_SET)
-    if not isinstance(before, DateDirectory):
-        return DateDirectory(series, digest, _initial_time(newest_ns, stamp_ns) if first else stamp_ns, newest_ns)
-    if before.digest == digest:
-        return before
-    same_entries = len(before.series) == len(series) and all(
-        old.key == new.key and old.dates == new.dates and old.run_ids == new.run_ids and old.ambiguous == new.ambiguous
-        for old, new in zip(before.series, series, strict=True)
-    )
-    return DateDirectory(series, digest, before.changed_ns if same_entries else stamp_ns, newest_ns)
-
-
-def _initial_time(newest_ns: int, stamp_ns: int) -> int:
-    return stamp_ns if newest_ns == NOT_SET else newest_ns

@@ -8,7 +8,7 @@ from itertools import compress, count, cycle
 from operator import ne
 
 from readyfs.catalog.series import Series
-from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Meaning, Path
+from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Meaning, Node, Path, SeriesGroup
 from readyfs.partition import ChangedDates, Partition, SeriesKey
 
 
@@ -59,8 +59,11 @@ def compare(
     `changed` names the dates that may differ. For both, None stands for all.
     """
     delta = Delta()
-    for change in _compare_directories((), old.root, new.root, _Comparison(delta, new, is_known, changed, known)):
-        delta.directories.append(change)
+    comparison = _Comparison(delta, new, is_known, changed, known)
+    if new.layout.has_date_last:
+        delta.directories.extend(_compare_directories((), old.root, new.root, comparison))
+    else:
+        delta.directories.extend(_compare_groups(old, new, comparison))
     return delta
 
 
@@ -81,7 +84,7 @@ class _Comparison:
 
 
 def _compare_directories(
-    path: Path, old: Directory | None, new: Directory | None, comparison: _Comparison
+    path: Path, old: Node | None, new: Node | None, comparison: _Comparison
 ) -> Iterator[DirectoryChange]:
     if old is new or (old is not None and new is not None and old.digest == new.digest):
         return
@@ -90,9 +93,11 @@ def _compare_directories(
     elif new is None:
         comparison.delta.directories_gone += 1
     if isinstance(old, DateDirectory) or isinstance(new, DateDirectory):
-        change = _compare_dates(path, old, new, comparison)
-        if change is not None:
-            yield change
+        was = old if isinstance(old, DateDirectory) else None
+        now = new if isinstance(new, DateDirectory) else None
+        dates, touched = _compare_dates(was, now, comparison)
+        if dates or touched:
+            yield DirectoryChange(path, tuple(map(comparison.catalog.layout.date_name, dates)), tuple(touched))
         return
     before = old.children if isinstance(old, Branch) else {}
     after = new.children if isinstance(new, Branch) else {}
@@ -104,17 +109,51 @@ def _compare_directories(
         yield from _compare_directories((*path, name), before.get(name), after.get(name), comparison)
 
 
+def _compare_groups(old: Catalog, new: Catalog, comparison: _Comparison) -> Iterator[DirectoryChange]:
+    """Do the same where the trees are names alone: by the groups, whose changes lead to the directories."""
+    before, after, layout = old.tree.groups, new.tree.groups, new.layout
+    names: dict[Path, set[bytes]] = {}
+    touched: dict[Path, list[Partition]] = {}
+    for shown in before.keys() | after.keys():
+        was, now = before.get(shown), after.get(shown)
+        if was is now or (was is not None and now is not None and was.digest == now.digest):
+            continue
+        dates, rows = _compare_dates(was, now, comparison)
+        for date in dates:
+            *above, name = layout.path_of(shown, date)
+            names.setdefault(tuple(above), set()).add(name)
+        for row in rows:
+            touched.setdefault(layout.path_of(*row.key)[:-1], []).append(row)
+    # A directory that came or went is a name of the one above it.
+    pending = [*names]
+    while pending:
+        path = pending.pop()
+        was_there, is_there = old.directory(path) is not None, new.directory(path) is not None
+        if was_there == is_there:
+            continue
+        comparison.delta.directories_appeared += is_there
+        comparison.delta.directories_gone += was_there
+        if path[:-1] not in names:
+            names[path[:-1]] = set()
+            pending.append(path[:-1])
+        names[path[:-1]].add(path[-1])
+    for path in sorted(names.keys() | touched.keys()):
+        rows = sorted(touched.get(path, ()), key=lambda row: row.key)
+        yield DirectoryChange(path, tuple(sorted(names.get(path, ()))), tuple(rows))
+
+
 def _compare_dates(
-    path: Path, old: Directory | None, new: Directory | None, comparison: _Comparison
-) -> DirectoryChange | None:
+    old: SeriesGroup | None, new: SeriesGroup | None, comparison: _Comparison
+) -> tuple[list[int], list[Partition]]:
+    """Return the dates of a group that came, went or mean another run, in order, and the rows that were touched."""
     delta = comparison.delta
     changed: list[int] = []
     touched: list[Partition] = []
-    if isinstance(old, DateDirectory) and isinstance(new, DateDirectory) and _is_plain(old, new):
+    if old is not None and new is not None and _is_plain(old, new):
         changed, touched = _compare_series(old.series[0], new.series[0], comparison)
     else:
-        before = dict(old.meanings()) if isinstance(old, DateDirectory) else {}
-        after = dict(new.meanings()) if isinstance(new, DateDirectory) else {}
+        before = dict(old.meanings()) if old is not None else {}
+        after = dict(new.meanings()) if new is not None else {}
         for date in before.keys() | after.keys():
             was, now = before.get(date), after.get(date)
             if was == now:
@@ -131,16 +170,14 @@ def _compare_dates(
             comparison.follow(was, now)
             changed.append(date)
     delta.touched += len(touched)
-    if not changed and not touched:
-        return None
-    return DirectoryChange(path, tuple(map(comparison.catalog.layout.date_name, sorted(changed))), tuple(touched))
+    return sorted(changed), touched
 
 
 def _compare_series(was: Series, now: Series, comparison: _Comparison) -> tuple[list[int], list[Partition]]:
     """Do the same for one series; a partition is made only where somebody remembers one of the series."""
     delta = comparison.delta
     is_followed = comparison.known is None or now.key in comparison.known
-    dates = _differing_dates(was, now) if comparison.changed is None else comparison.changed.get(now.key, ())
+    dates = differing_dates(was, now) if comparison.changed is None else comparison.changed.get(now.key, ())
     changed: list[int] = []
     touched: list[Partition] = []
     for date in dates:
@@ -164,7 +201,7 @@ def _compare_series(was: Series, now: Series, comparison: _Comparison) -> tuple[
     return changed, touched
 
 
-def _is_plain(old: DateDirectory, new: DateDirectory) -> bool:
+def _is_plain(old: SeriesGroup, new: SeriesGroup) -> bool:
     """Tell whether both are of the one same series, with nothing ambiguous."""
     return (
         len(old.series) == len(new.series) == 1
@@ -174,7 +211,7 @@ def _is_plain(old: DateDirectory, new: DateDirectory) -> bool:
     )
 
 
-def _differing_dates(was: Series, now: Series) -> Iterable[int]:
+def differing_dates(was: Series, now: Series) -> Iterable[int]:
     """Return the dates whose rows differ, by whole columns: making a partition of each row takes ten times as long."""
     common = min(len(was), len(now))
     if was.dates[:common] == now.dates[:common] and was.schema_versions == now.schema_versions:

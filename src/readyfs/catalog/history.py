@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from readyfs.catalog.tree import NOTHING, Catalog, Directory, Path, find_directory
+from readyfs.catalog.tree import NOTHING, Catalog, Directory, Path, Tree
 
 KEPT_S: Final = 60.0
 KEPT: Final = 64
@@ -21,7 +21,7 @@ KEPT: Final = 64
 class Replaced(NamedTuple):
     """The tree of a catalog, and the moment in seconds at which another took its place."""
 
-    root: Directory
+    tree: Tree
     at_s: float
 
 
@@ -39,7 +39,7 @@ class CatalogHistory:
     def add(self, catalog: Catalog) -> None:
         """Keep a catalog that is about to be replaced."""
         with self._lock:
-            self._replaced = (Replaced(catalog.root, self._monotonic()), *self._young())[:KEPT]
+            self._replaced = (Replaced(catalog.tree, self._monotonic()), *self._young())[:KEPT]
 
     def expire(self) -> None:
         """Let go of catalogs that were replaced too long ago."""
@@ -52,7 +52,7 @@ class CatalogHistory:
         A catalog that has no such directory counts as one in which it is empty.
         """
         for replaced in self._young():
-            directory = find_directory(replaced.root, path) or NOTHING
+            directory = replaced.tree.directory(path) or NOTHING
             if directory.stamp == stamp:
                 return directory
         return None

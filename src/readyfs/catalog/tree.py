@@ -1,27 +1,31 @@
-"""The tree over the series: branches whose names come from the layout, and the directories that hold dates.
+"""The tree over the series: branches whose names come from the layout, and the directories that hold partitions.
 
-Every directory is immutable and hashed by content, so two catalogs share whatever did not change, and with it what is
-cached on a directory. `changed_ns` is the directory's mtime (V9); it is not part of the content. `stamp` stands for
-the ordered names alone: a run that switches or a row that is touched leaves it as it was.
+Where the whole date is the last component, a directory of partitions is the dates of a series. In any other layout it
+is kept as its names alone: a name is read back with the path above it, and the series are looked for by what that tells
+of them. Every directory is immutable, so two catalogs share whatever did not change, and with it what is cached on a
+directory. `changed_ns` is the directory's mtime (V9); it is not part of the content. `stamp` stands for the ordered
+names alone: a run that switches or a row that is touched leaves it as it was.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Final, TypeAlias
+from itertools import islice
+from typing import Final, NamedTuple, TypeAlias
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.stamp import stamp_of
 from readyfs.layout import MountLayout
-from readyfs.partition import NOT_SET, Partition, SeriesKey
+from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 
 
 class Ambiguous(Enum):
-    """What a date means that two ready rows claim (V13)."""
+    """What a path means that two ready rows claim (V13)."""
 
     AMBIGUOUS = "ambiguous"
 
@@ -31,13 +35,20 @@ Meaning: TypeAlias = Partition | Ambiguous
 Path: TypeAlias = tuple[bytes, ...]
 
 
+class PartitionEntry(NamedTuple):
+    """A name in a directory of partitions, its date, and what it stands for."""
+
+    name: bytes
+    date: int
+    meaning: Meaning
+
+
 @dataclass(frozen=True, eq=False)
-class DateDirectory:
-    """A directory whose entries are dates. More than one series only where the layout hides the source."""
+class SeriesGroup:
+    """The series whose partitions have the same paths: more than one only where the layout hides the source."""
 
     series: tuple[Series, ...]
     digest: bytes
-    changed_ns: int
     newest_ns: int
 
     @cached_property
@@ -66,23 +77,6 @@ class DateDirectory:
             return self.series[0].dates
         return array("i", sorted(self.ambiguous.union(*(series.dates for series in self.series))))
 
-    @cached_property
-    def stamp(self) -> int:
-        """What stands for the dates in a position of a listing."""
-        return stamp_of(array("i", self.dates).tobytes())
-
-    def meanings_from(self, index: int) -> Iterator[tuple[int, Meaning]]:
-        """Yield each visible date in order with what it stands for, from a position on."""
-        if len(self.series) == 1 and not self.ambiguous:
-            (series,) = self.series
-            for place in range(index, len(series)):
-                yield series.dates[place], series.at(place)
-            return
-        for date in self.dates[index:]:
-            meaning = self.find(date)
-            assert meaning is not None
-            yield date, meaning
-
     def find(self, date: int) -> Meaning | None:
         """Return what a date stands for, or None if it is not ready."""
         if date in self.ambiguous:
@@ -92,6 +86,15 @@ class DateDirectory:
             if partition is not None:
                 return partition
         return None
+
+    def newest_at(self, date: int) -> int:
+        """Return the newest `updated_at` of the rows of a date, in nanoseconds, `NOT_SET` if there is none."""
+        return max((row.updated_at_ns for row in self.rows_at(date)), default=NOT_SET)
+
+    def rows_at(self, date: int) -> list[Partition]:
+        """Return the rows of a date, without those of one series that claim it together."""
+        rows = (series.find(date) for series in self.series)
+        return [row for row in rows if row is not None]
 
     def claims(self) -> Iterator[tuple[int, tuple[SeriesKey, ...]]]:
         """Yield each ambiguous date with the series whose rows claim it."""
@@ -109,10 +112,129 @@ class DateDirectory:
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
-    """A directory of directories; `children` is sorted by name."""
+class DateDirectory(SeriesGroup):
+    """A directory whose entries are the dates of a group."""
 
-    children: Mapping[bytes, Branch | DateDirectory]
+    changed_ns: int
+    layout: MountLayout
+
+    @cached_property
+    def stamp(self) -> int:
+        """What stands for the names in a position of a listing."""
+        return stamp_of(array("i", self.dates).tobytes())
+
+    def names(self) -> Iterable[bytes]:
+        """Return the names of the entries, in order."""
+        return map(self.layout.date_name, self.dates)
+
+    def entry(self, name: bytes) -> PartitionEntry | None:
+        """Return what a name stands for, or None if there is no such entry."""
+        date = self.layout.parse_date_name(name)
+        meaning = self.find(date) if date is not None else None
+        return None if date is None or meaning is None else PartitionEntry(name, date, meaning)
+
+    def entries_from(self, index: int) -> Iterator[PartitionEntry]:
+        """Yield each entry in order, from a position on."""
+        name_of = self.layout.date_name
+        if len(self.series) == 1 and not self.ambiguous:
+            (series,) = self.series
+            for place in range(index, len(series)):
+                date = series.dates[place]
+                yield PartitionEntry(name_of(date), date, series.at(place))
+            return
+        for date in self.dates[index:]:
+            meaning = self.find(date)
+            assert meaning is not None
+            yield PartitionEntry(name_of(date), date, meaning)
+
+    def index_of(self, partition: PartitionKey) -> int:
+        """Return the position of a partition's entry, or the one where it would be."""
+        return bisect_left(self.dates, partition.date)
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """The names of a directory of partitions, in order; directories with the same names share one such object."""
+
+    names: Path
+
+    @cached_property
+    def stamp(self) -> int:
+        """What stands for them in a position of a listing."""
+        return stamp_of(b"/".join(self.names))
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionNames:
+    """A directory of partitions that are not the dates of a series, as it is kept: what they are, their names tell."""
+
+    names: Names
+    changed_ns: int
+    newest_ns: int
+    partitions: int
+
+    @property
+    def digest(self) -> bytes:
+        """Nothing: the content is hashed without the tree."""
+        return b""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartitionDirectory:
+    """The same as it is seen: at its path, in one tree."""
+
+    tree: Tree
+    path: Path
+    kept: PartitionNames
+
+    @property
+    def changed_ns(self) -> int:
+        """The directory's mtime."""
+        return self.kept.changed_ns
+
+    @property
+    def newest_ns(self) -> int:
+        """The newest `updated_at` in it."""
+        return self.kept.newest_ns
+
+    @property
+    def partitions(self) -> int:
+        """How many of its entries are ready and not ambiguous."""
+        return self.kept.partitions
+
+    @property
+    def stamp(self) -> int:
+        """What stands for the names in a position of a listing."""
+        return self.kept.names.stamp
+
+    def names(self) -> Iterable[bytes]:
+        """Return the names of the entries, in order."""
+        return self.kept.names.names
+
+    def entry(self, name: bytes) -> PartitionEntry | None:
+        """Return what a name stands for, or None if there is no such entry."""
+        return self.tree.read((*self.path, name))
+
+    def entries_from(self, index: int) -> Iterator[PartitionEntry]:
+        """Yield each entry in order, from a position on."""
+        for name in islice(self.kept.names.names, index, None):
+            found = self.entry(name)
+            assert found is not None
+            yield found
+
+    def index_of(self, partition: PartitionKey) -> int:
+        """Return the position of a partition's entry, or the one where it would be."""
+        return bisect_left(self.kept.names.names, self.tree.layout.path_of(*partition)[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A directory of directories; `children` is sorted by name.
+
+    Where the directories of partitions are kept as names, `digest` is empty: the content is hashed without the tree.
+    """
+
+    children: Mapping[bytes, Node]
     digest: bytes
     changed_ns: int
     newest_ns: int
@@ -129,31 +251,67 @@ class Branch:
         return stamp_of(b"/".join(self.names))
 
 
-Directory: TypeAlias = Branch | DateDirectory
+Node: TypeAlias = Branch | DateDirectory | PartitionNames
+Directory: TypeAlias = Branch | DateDirectory | PartitionDirectory
 NOTHING: Final = Branch({}, b"", NOT_SET, NOT_SET, 0)
 """Stands for a directory below which nothing is ready, and that somebody may hold all the same (V6)."""
 
 
-def find_directory(root: Directory, path: Path) -> Directory | None:
-    """Return the directory at a path of names below a root, or None if nothing ready lies below it."""
-    node = root
-    for name in path:
-        if isinstance(node, DateDirectory):
-            return None
-        child = node.children.get(name)
-        if child is None:
-            return None
-        node = child
-    return node
+@dataclass(frozen=True, slots=True, eq=False)
+class Tree:
+    """The names of a catalog, and what they stand for.
 
+    `groups` holds every group by its series as the layout shows it, in order, where the tree itself holds none.
+    """
 
-def find_ambiguous(root: Directory, path: Path = ()) -> Iterator[tuple[Path, DateDirectory]]:
-    """Yield each directory below a root in which a path is ambiguous."""
-    if isinstance(root, Branch):
-        for name, child in root.children.items():
-            yield from find_ambiguous(child, (*path, name))
-    elif root.ambiguous:
-        yield path, root
+    root: Branch
+    layout: MountLayout
+    groups: Mapping[SeriesKey, SeriesGroup] = field(default_factory=dict)
+
+    def directory(self, path: Path) -> Directory | None:
+        """Return the directory at a path of names, or None if nothing ready lies below it."""
+        node: Node = self.root
+        for name in path:
+            child = node.children.get(name) if isinstance(node, Branch) else None
+            if child is None:
+                return None
+            node = child
+        return PartitionDirectory(self, path, node) if isinstance(node, PartitionNames) else node
+
+    def read(self, path: Path) -> PartitionEntry | None:
+        """Return what a whole path stands for, by the groups; None if it is not ready."""
+        found = self.layout.read(path)
+        group = self.groups.get(found[0]) if found is not None else None
+        meaning = group.find(found[1]) if found is not None and group is not None else None
+        return None if found is None or meaning is None else PartitionEntry(path[-1], found[1], meaning)
+
+    def meaning(self, above: Path, key: PartitionKey) -> Meaning | None:
+        """Return what the path of a partition stands for; `above` leads to the directory that holds it."""
+        if self.layout.has_date_last:
+            directory = self.directory(above)
+            return directory.find(key.date) if isinstance(directory, DateDirectory) else None
+        group = self.group(key.series)
+        return group.find(key.date) if group is not None else None
+
+    def group(self, series: SeriesKey) -> SeriesGroup | None:
+        """Return the group of a series, or None if nothing of it is ready."""
+        if self.layout.has_date_last:
+            directory = self.directory(self.layout.directory_of(series))
+            return directory if isinstance(directory, DateDirectory) else None
+        return self.groups.get(self.layout.shown(series))
+
+    def series_groups(self) -> Iterator[SeriesGroup]:
+        """Yield every group, in the order of the tree where it holds them."""
+        if not self.layout.has_date_last:
+            yield from self.groups.values()
+            return
+        pending: list[Node] = [self.root]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, DateDirectory):
+                yield node
+            elif isinstance(node, Branch):
+                pending.extend(reversed([*node.children.values()]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,18 +322,26 @@ class Catalog:
     every directory time given out so far, whatever the clock does.
     """
 
-    root: Directory
-    layout: MountLayout
+    tree: Tree
     fingerprint: str
     partitions: int
     stamp_ns: int
     by_key: Mapping[SeriesKey, Series]
 
+    @property
+    def root(self) -> Branch:
+        """The directory of the mount point itself."""
+        return self.tree.root
+
+    @property
+    def layout(self) -> MountLayout:
+        """How names are made."""
+        return self.tree.layout
+
     def directory(self, path: Path) -> Directory | None:
         """Return the directory at a path of names, or None if nothing ready lies below it."""
-        return find_directory(self.root, path)
+        return self.tree.directory(path)
 
-    def partition(self, path: Path, date: int) -> Meaning | None:
-        """Return what a date below a path stands for."""
-        directory = self.directory(path)
-        return directory.find(date) if isinstance(directory, DateDirectory) else None
+    def meaning(self, above: Path, key: PartitionKey) -> Meaning | None:
+        """Return what the path of a partition stands for; `above` leads to the directory that holds it."""
+        return self.tree.meaning(above, key)

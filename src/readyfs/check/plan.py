@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.series import Series
-from readyfs.catalog.tree import Catalog, DateDirectory, Directory
+from readyfs.catalog.tree import Catalog
 from readyfs.partition import Partition, WithheldTally
 from readyfs.state.store import StateStore
 
@@ -43,13 +43,13 @@ class Plan:
     withheld: WithheldTally
 
     def slices(self) -> Iterator[Slice]:
-        """Yield every ready partition, in the order of a mount's directories."""
+        """Yield every ready partition, series by series."""
         order = 0
-        for directory in _date_directories(self.catalog.root):
-            for series in directory.series:
+        for group in self.catalog.tree.series_groups():
+            for series in group.series:
                 for start in range(0, len(series), SLICE_PARTITIONS):
                     stop = min(start + SLICE_PARTITIONS, len(series))
-                    yield Slice(order, series, start, stop, directory.ambiguous)
+                    yield Slice(order, series, start, stop, group.ambiguous)
                     order += stop - start
 
 
@@ -61,11 +61,3 @@ def make_plan(store: StateStore, shape: CatalogShape) -> Plan:
     withheld.merge(rows.withheld)
     withheld.merge(report.withheld)
     return Plan(catalog, withheld)
-
-
-def _date_directories(directory: Directory) -> Iterator[DateDirectory]:
-    if isinstance(directory, DateDirectory):
-        yield directory
-        return
-    for child in directory.children.values():
-        yield from _date_directories(child)

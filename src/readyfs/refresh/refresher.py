@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from readyfs.catalog.delta import Delta, compare
-from readyfs.catalog.tree import Branch, Catalog
+from readyfs.catalog.tree import Catalog
 from readyfs.errors import StateError
 from readyfs.metrics.refresh_tally import RefreshOutcome, RefreshTally
 from readyfs.refresh.loader import CatalogLoader, Loaded
@@ -327,8 +327,7 @@ class Refresher:
             else:
                 log.info("catalog is fresh again")
             root = self._fs.in_force.catalog.root
-            names = tuple(root.children) if isinstance(root, Branch) else ()
-            await self._notifications.invalidate([plan_root_invalidation(names)])
+            await self._notifications.invalidate([plan_root_invalidation(root.names)])
 
     # ---- what cannot be served ------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ class ControlDirectory:
         if view is None:
             return NegativeEntry(0.0)
         self._trees.note_seen(name)
-        time_ns = view_time_ns(view, view.catalog.root)
+        time_ns = view_time_ns(view, view.catalog.root.newest_ns)
         return self._entries.above_entry((), time_ns, view_timeout_s(view), name)
 
     def _find_moment(self, name: bytes, may_block: bool) -> Entry | NegativeEntry:

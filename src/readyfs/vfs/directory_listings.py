@@ -7,16 +7,14 @@ below them `may_block` says whether the raw store may be asked.
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import assert_never
 
-from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory
+from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory, PartitionDirectory, PartitionNames
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleHandleError, WouldBlockError
-from readyfs.layout import MountLayout
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.control_directory import ControlDirectory
@@ -87,7 +85,7 @@ class DirectoryListings:
             # The kernel was told to forget the names and times of older catalogs: it must not learn them again.
             return self._name_timeout_s if directory is current and self._catalogs.in_force is in_force else 0.0
 
-        return self._list(node, directory, in_force.catalog.layout, attrgetter("changed_ns"), timeout_s)
+        return self._list(node, directory, attrgetter("changed_ns"), timeout_s)
 
     def _list_in_view(self, node: AboveNode, stamp: int | None, may_block: bool) -> Listing:
         view = self._trees.view(node.tree, may_block)
@@ -97,15 +95,14 @@ class DirectoryListings:
         if stamp is not None and directory.stamp != stamp:
             raise StaleHandleError("no listing of the view has this position")
         return self._list(
-            node, directory, view.catalog.layout, partial(view_time_ns, view), partial(view_timeout_s, view)
+            node, directory, lambda child: view_time_ns(view, child.newest_ns), partial(view_timeout_s, view)
         )
 
     def _list(
         self,
         node: AboveNode,
         directory: Directory,
-        layout: MountLayout,
-        time_ns: Callable[[Directory], int],
+        time_ns: Callable[[Branch | DateDirectory | PartitionNames], int],
         timeout_s: Callable[[], float],
     ) -> Listing:
         path, tree = node.path, node.tree
@@ -119,14 +116,14 @@ class DirectoryListings:
                         yield name, above_entry((*path, name), time_ns(children[name]), timeout_s(), tree)
 
                 return Listing(directory.stamp, lambda: children, branches_from)
-            case DateDirectory():
-                dates, date_entry = directory, self._entries.date_entry
+            case DateDirectory() | PartitionDirectory():
+                listed, date_entry = directory, self._entries.date_entry
 
                 def dates_from(start: int) -> Iterator[tuple[bytes, Entry]]:
-                    for date, meaning in dates.meanings_from(start):
-                        yield layout.date_name(date), date_entry(path, date, meaning, timeout_s(), tree)
+                    for found in listed.entries_from(start):
+                        yield found.name, date_entry(path, found, timeout_s(), tree)
 
-                return Listing(directory.stamp, lambda: map(layout.date_name, dates.dates), dates_from)
+                return Listing(directory.stamp, directory.names, dates_from)
             case _:
                 assert_never(directory)
 
@@ -165,11 +162,10 @@ class DirectoryListings:
     def _look_at_next(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
         directory = self._trees.catalog(date.tree, may_block=True).directory(date.above)
-        if not isinstance(directory, DateDirectory):
+        if date.partition is None or not isinstance(directory, DateDirectory | PartitionDirectory):
             return
-        dates = directory.dates
-        index = bisect_left(dates, date.date)
-        ahead = dates[index + 1 : index + 1 + look_ahead.window(date.above, index)]
-        found = (directory.find(one) for one in ahead)
+        index = directory.index_of(date.partition.key)
+        window = look_ahead.window(date.above, index)
+        found = (entry.meaning for entry in islice(directory.entries_from(index + 1), window))
         until_s = time.monotonic() + BUDGET_S
         look_ahead.advance(self._runs.look_ahead(found, until_s))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final
 
-from readyfs.catalog.tree import AMBIGUOUS, Meaning
+from readyfs.catalog.tree import AMBIGUOUS, PartitionEntry
 from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import EntryKind, RawEntry
 from readyfs.vfs.attributes import (
@@ -36,6 +36,7 @@ from readyfs.vfs.nodes import (
     RawNode,
     RunNode,
     above_node,
+    ambiguous_node,
     broken_node,
     control_directory,
     control_file,
@@ -113,7 +114,7 @@ class Entries:
         if isinstance(node, AboveNode):
             directory = view.catalog.directory(node.path)
             assert directory is not None  # no view changes
-            time_ns = view_time_ns(view, directory)
+            time_ns = view_time_ns(view, directory.newest_ns)
             return self._presentation.directory(node.inode, time_ns), view_timeout_s(view)
         if isinstance(node, DateNode):
             return self._date_attributes(node), view_timeout_s(view)
@@ -133,7 +134,7 @@ class Entries:
                 self._inodes.update(node)
             return partition
         if node.partition is not None and not (isinstance(node, RawNode) and self._is_past(node)):
-            now = self._catalogs.in_force.catalog.partition(node.above, node.partition.key.date)
+            now = self._catalogs.in_force.catalog.meaning(node.above, node.partition.key)
             known = (node.partition.key, node.partition.run_id)
             if isinstance(now, Partition) and (now.key, now.run_id) == known and now != node.partition:
                 node.partition = now
@@ -146,12 +147,14 @@ class Entries:
         return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
     def date_entry(
-        self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float, tree: TreeName = LIVE
+        self, above: tuple[bytes, ...], found: PartitionEntry, timeout_s: float, tree: TreeName = LIVE
     ) -> Entry:
         """Return the entry of a date directory: of its run, or of a path that two rows claim."""
-        partition = None if meaning is AMBIGUOUS else meaning
-        node = date_node(above, date, partition, tree)
-        time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
+        if found.meaning is AMBIGUOUS:
+            node, updated_at_ns = ambiguous_node(above, found.name, found.date, tree), NOT_SET
+        else:
+            node, updated_at_ns = date_node(above, found.meaning, tree), found.meaning.updated_at_ns
+        time_ns = date_time_ns(updated_at_ns, found.date)
         return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
     def published_ns(self, directory: RunNode) -> int:

@@ -64,9 +64,11 @@ def plan_expiry(tree: TreeName, inodes: InodeTable, layout: MountLayout) -> Iter
             case AboveNode() if node.path:
                 yield Invalidation(parent_inode(node), (node.path[-1],))
             case DateNode():
-                yield Invalidation(parent_inode(node), (layout.date_name(node.date),))
-                if node.partition is not None:
-                    runs[run_of(node.partition)] = node.partition
+                partition, name = node.partition, node.name
+                if partition is not None:
+                    runs[run_of(partition)] = partition
+                    *_, name = layout.path_of(*partition.key)
+                yield Invalidation(parent_inode(node), (name,))
             case RawNode():
                 yield Invalidation(parent_inode(node), (node.relpath[-1],))
     for file in inodes.raw_nodes():

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
-from readyfs.partition import NOT_SET, Partition, render_date
+from readyfs.partition import NOT_SET, Partition
 from readyfs.raw.store import RawStat
 from readyfs.vfs.inode_number import (
     LIVE,
@@ -70,18 +70,22 @@ class AboveNode(Node):
 
 @dataclass(slots=True, eq=False)
 class DateNode(Node):
-    """A date directory: one run of one partition, or (without a partition) an ambiguous path."""
+    """A date directory: one run of one partition, or (without a partition) an ambiguous path.
+
+    That has a `name` in the directory `above`, which tells it from others; for a run the partition does.
+    """
 
     above: tuple[bytes, ...] = ()
     date: int = 0
     partition: Partition | None = None
     tree: TreeName = LIVE
+    name: bytes = b""
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
         if self.partition is None:
-            return (self.kind.value, self.tree, *self.above, render_date(self.date))
+            return (self.kind.value, self.tree, *self.above, self.name)
         return (self.kind.value, self.tree, *run_identity(self.partition))
 
 
@@ -182,11 +186,14 @@ def above_node(path: tuple[bytes, ...], tree: TreeName = LIVE) -> AboveNode:
     return AboveNode(above_inode(path, tree), NodeKind.ABOVE, path, tree)
 
 
-def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None, tree: TreeName = LIVE) -> DateNode:
-    """Return a node for a date directory below `above`; no partition means an ambiguous path."""
-    if partition is not None:
-        return DateNode(date_inode(partition, tree), NodeKind.DATE, above, date, partition, tree)
-    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None, tree)
+def date_node(above: tuple[bytes, ...], partition: Partition, tree: TreeName = LIVE) -> DateNode:
+    """Return a node for the date directory of a partition's run, below `above`."""
+    return DateNode(date_inode(partition, tree), NodeKind.DATE, above, partition.key.date, partition, tree)
+
+
+def ambiguous_node(above: tuple[bytes, ...], name: bytes, date: int, tree: TreeName = LIVE) -> DateNode:
+    """Return a node for the directory of an ambiguous path."""
+    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None, tree, name)
     node.inode = inode_number(node.identity)
     return node
 
@@ -251,7 +258,7 @@ def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
         case DateNode():
             return node, ()
         case RawNode():
-            return date_node(node.above, node.partition.key.date, node.partition, node.tree), node.relpath
+            return date_node(node.above, node.partition, node.tree), node.relpath
         case BrokenNode():
             return node.date_node, node.relpath
         case _:

@@ -217,7 +217,7 @@ def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
     partition = node.partition
     path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
     if partition is None:
-        return (node.date, NOT_SET, NOT_SET), (None, None, path, None)
+        return (node.date, NOT_SET, NOT_SET), (node.name, None, path, None)
     (series, date), run_id, updated_at_ns, record_count, schema_version = partition
     return (date, updated_at_ns, record_count), (series, run_id, path, schema_version)
 
@@ -229,7 +229,7 @@ def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode
     if above.__class__ is _InView:
         tree, above = above
     if run_id is None:
-        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree)
+        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree, series)
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
     return DateNode(inode, NodeKind.DATE, above, date, partition, tree)
 

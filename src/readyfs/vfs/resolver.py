@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory
+from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, PartitionDirectory
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError
 from readyfs.layout import CONTROL_NAME
 from readyfs.partition import NOT_SET
@@ -73,11 +73,10 @@ class Resolver:
             case Branch() if name in directory.children:
                 changed_ns = directory.children[name].changed_ns
                 return self._entries.above_entry((*parent.path, name), changed_ns, self._presentation.name_timeout_s)
-            case DateDirectory():
-                date = catalog.layout.parse_date_name(name)
-                meaning = directory.find(date) if date is not None else None
-                if date is not None and meaning is not None:
-                    return self._entries.date_entry(parent.path, date, meaning, self._presentation.name_timeout_s)
+            case DateDirectory() | PartitionDirectory():
+                found = directory.entry(name)
+                if found is not None:
+                    return self._entries.date_entry(parent.path, found, self._presentation.name_timeout_s)
         if name == LATEST_NAME:
             # Nothing of it is kept, neither that it is there nor that it is not: so a refresh has nothing to tell of.
             self._freshness.refuse_if_stale()
@@ -94,19 +93,18 @@ class Resolver:
         directory = view.catalog.directory(parent.path)
         match directory:
             case Branch() if name in directory.children:
-                time_ns = view_time_ns(view, directory.children[name])
+                time_ns = view_time_ns(view, directory.children[name].newest_ns)
                 return self._entries.above_entry((*parent.path, name), time_ns, timeout_s, parent.tree)
-            case DateDirectory():
-                date = view.catalog.layout.parse_date_name(name)
-                meaning = directory.find(date) if date is not None else None
-                if date is not None and meaning is not None:
-                    return self._entries.date_entry(parent.path, date, meaning, timeout_s, parent.tree)
+            case DateDirectory() | PartitionDirectory():
+                found = directory.entry(name)
+                if found is not None:
+                    return self._entries.date_entry(parent.path, found, timeout_s, parent.tree)
         if name == LATEST_NAME:
             return self._find_latest(view.catalog, parent, timeout_s)
         return NegativeEntry(timeout_s)
 
     def _find_latest(self, catalog: Catalog, parent: AboveNode, timeout_s: float) -> Entry | NegativeEntry:
-        """Return the link to the newest date of a directory, whatever its run is like."""
+        """Return the link to the newest date of a series, whatever its run is like."""
         directory = catalog.directory(parent.path)
         if not isinstance(directory, DateDirectory):
             return NegativeEntry(timeout_s)

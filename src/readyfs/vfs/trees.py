@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 
-from readyfs.catalog.tree import Catalog, Directory
+from readyfs.catalog.tree import Catalog
 from readyfs.errors import StaleHandleError, WouldBlockError
 from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey
 from readyfs.vfs.attributes import FOREVER_S
@@ -107,9 +107,9 @@ def is_run_of(catalog: Catalog, key: PartitionKey, run_id: bytes) -> bool:
     return partition is not None and partition.run_id == run_id
 
 
-def view_time_ns(view: View, directory: Directory) -> int:
-    """Return the time of a directory over the dates in a view: the newest row below it, the same after a restart."""
-    return directory.newest_ns if directory.newest_ns != NOT_SET else view.taken_at_ns
+def view_time_ns(view: View, newest_ns: int) -> int:
+    """Return the time of a directory over runs in a view: the newest row's below it, so the same after a restart."""
+    return newest_ns if newest_ns != NOT_SET else view.taken_at_ns
 
 
 def view_timeout_s(view: View) -> float:
