@@ -27,6 +27,9 @@ class ExitCode(IntEnum):
     STUCK = 11
     FOUND = 12
     NOTHING_READY = 13
+    NO_PIN = 14
+    NOT_PERMITTED = 15
+    LIMIT = 16
 
 
 class ReadyfsError(Exception):
@@ -106,6 +109,24 @@ class NothingReadyError(UserError):
     """The state table has rows, and a mount would show none of them."""
 
     exit_code = ExitCode.NOTHING_READY
+
+
+class NoPinError(UserError):
+    """There is no pin of this name: it was never made, or has ended."""
+
+    exit_code = ExitCode.NO_PIN
+
+
+class NotPermittedError(UserError):
+    """Whoever asks may not enter the mount, or the pin is somebody else's."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+
+
+class LimitError(UserError):
+    """A limit on what one user, or all together, may have or hold is reached, or the disk cannot keep more."""
+
+    exit_code = ExitCode.LIMIT
 
 
 class FilesystemError(ReadyfsError):

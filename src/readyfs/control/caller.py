@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from readyfs.control.messages import MAX_REPLY_BYTES, MalformedMessageError, parse_reply
 from readyfs.duration import render_duration
 from readyfs.errors import NoAnswerError, NotRunningError
+
+_QUEUE_S: Final = 0.02
 
 
 class NobodyListensError(NotRunningError):
@@ -57,18 +60,19 @@ class Caller:
 
     def connect(self) -> socket.socket:
         """Return a connection; raises as `ask` does."""
+        deadline = time.monotonic() + self.connect_timeout_s
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         connection.settimeout(self.connect_timeout_s)
         try:
-            connection.connect(str(self.path))
+            while not self._has_connected(connection):
+                if time.monotonic() > deadline:
+                    raise self._no_answer("does not take connections")
+                time.sleep(_QUEUE_S)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             connection.close()
             raise NobodyListensError(
                 f"no readyfs daemon serves {self.shown}", "start one with `readyfs mount`"
             ) from error
-        except (TimeoutError, BlockingIOError) as error:
-            connection.close()
-            raise self._no_answer("does not take connections") from error
         except PermissionError as error:
             connection.close()
             raise NotRunningError(
@@ -78,6 +82,13 @@ class Caller:
             connection.close()
             raise
         return connection
+
+    def _has_connected(self, connection: socket.socket) -> bool:
+        try:
+            connection.connect(str(self.path))
+        except BlockingIOError:
+            return False  # Its queue is full: nobody is told when it is not (connect(2)).
+        return True
 
     def _no_answer(self, what: str) -> NoAnswerError:
         return NoAnswerError(f"{self.who()} of {self.shown} {what}", self.if_silent)
