@@ -192,6 +192,10 @@ class RequestInterruptedError(FilesystemError):
     """The reader was sent a signal while it waited for the raw store."""
 
 
+class NotALinkError(FilesystemError):
+    """What a symbolic link was wanted of is none."""
+
+
 class WouldBlockError(FilesystemError):
     """The answer needs the raw store, which the caller must not wait for here; ask again where blocking is allowed."""
 

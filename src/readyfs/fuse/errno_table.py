@@ -23,6 +23,8 @@ _ERRNO: Final[dict[type[Exception], int]] = {
     # What the client's signal asked for, as read(2) and open(2) say.
     errors.RequestInterruptedError: errno.EINTR,
     errors.NotADirectoryNodeError: errno.ENOTDIR,
+    # As readlink(2) has it.
+    errors.NotALinkError: errno.EINVAL,
     errors.IsADirectoryNodeError: errno.EISDIR,
     # The kernel looks the path up once more after this.
     errors.StaleHandleError: errno.ESTALE,
