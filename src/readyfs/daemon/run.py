@@ -166,7 +166,7 @@ async def _serve(
                 # The log says it in the file alone, and whoever gave the command is still there.
                 sys.stderr.write(f"readyfs: warning: {first.emptiness.cause}; {first.emptiness.remedy}\n")
             if first is not None:
-                served = mount_with_engine(config, store.label, raw, first, freshness)
+                served = mount_with_engine(config, store.label, raw, first, freshness, kept)
                 history.record(first.catalog, time.time_ns())
                 kept.bury_lost_pins()
                 labels = (store.label, raw.label)
