@@ -112,6 +112,12 @@ class History:
         moment = find_moment(name, self.moments(), self._wall_ns())
         return None if moment is None else moment.fingerprint
 
+    def steps_back(self, fingerprint: str) -> int | None:
+        """Return how many catalogs were put into force since one was last, None if it is not kept."""
+        with self._changed:
+            numbers = [kept.number for kept in self._kept if kept.fingerprint == fingerprint]
+            return self._kept[-1].number - max(numbers) if numbers else None
+
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
         """Return a kept catalog, None if there is none such (any more).
 
