@@ -67,7 +67,7 @@ def install() -> None:
     def viewing(self: Filesystem, catalog: Catalog, *args: Any, **kwargs: Any) -> None:
         views = kept[self] = ViewsInMemory()
         views.add(catalog, time.time_ns())
-        init(self, catalog, *args, views=views, **kwargs)
+        init(self, catalog, *args, **{**kwargs, "views": views})
         if ORDERS in os.environ:
             Orders(Path(os.environ[ORDERS]), views, self, made[-1]).start()
 
