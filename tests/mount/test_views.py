@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition
-from tests.mount.views import Views, stats, tree, viewing
+from tests.mount.views import stats, tree, viewing
 
 ONE, TWO, THREE = partition(), partition(date="2024-06-02"), partition("c2")
 

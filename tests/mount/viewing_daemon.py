@@ -30,7 +30,7 @@ ORDERS: Final = "VIEWS_TO_TEST"
 
 
 class Orders(threading.Thread):
-    """Carries out orders: each is an empty file, whose name says what to do with which view, and goes when it is done."""
+    """Carries out orders: empty files, whose names say what to do with which view, and that go when it is done."""
 
     def __init__(self, directory: Path, views: ViewsInMemory, fs: Filesystem, notifications: Notifications) -> None:
         super().__init__(daemon=True)
