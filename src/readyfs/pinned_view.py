@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from readyfs.clock import boottime_s
 from readyfs.control.public_client import PublicClient
@@ -106,9 +106,13 @@ class PinnedView:
             raise lost
         error.add_note(str(lost))
 
+    def _let_go(self) -> None:
+        if self._keeper is not None:
+            self._keeper.stop()
+
     async def __aenter__(self) -> Path:
         """Pin on a thread, and return the path of the view."""
-        return await _on_thread(self.__enter__, lambda: self.__exit__(None, None, None))
+        return await _on_thread(self.__enter__, self._let_go)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -199,16 +203,38 @@ async def _on_thread(call: Callable[[], T], undo: Callable[[], object] = lambda:
             return found
     import asyncio
 
-    def forsake(ended: asyncio.Future[T]) -> None:
-        if not ended.cancelled() and ended.exception() is None:
-            threading.Thread(target=undo, name="readyfs-undo").start()
-
-    task = asyncio.ensure_future(asyncio.to_thread(call))
+    attempt = _Attempt(call, undo)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.to_thread(attempt.run)
     except asyncio.CancelledError:
-        task.add_done_callback(forsake)
+        attempt.forsake()
         raise
+
+
+class _Attempt(Generic[T]):
+    """A call on a thread that is undone if nobody waits for it any more, whichever comes first."""
+
+    def __init__(self, call: Callable[[], T], undo: Callable[[], object]) -> None:
+        self._call = call
+        self._undo = undo
+        self._lock = threading.Lock()
+        self._is_done = self._is_forsaken = False
+
+    def run(self) -> T:
+        """Make the call."""
+        found = self._call()
+        with self._lock:
+            self._is_done, is_forsaken = True, self._is_forsaken
+        if is_forsaken:
+            self._undo()
+        return found
+
+    def forsake(self) -> None:
+        """Have the call undone; return at once."""
+        with self._lock:
+            is_done, self._is_forsaken = self._is_done, True
+        if is_done:
+            threading.Thread(target=self._undo, name="readyfs-undo").start()
 
 
 def _seconds(lease: str | float | timedelta) -> float:

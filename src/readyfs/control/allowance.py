@@ -12,9 +12,9 @@ from typing import Final
 
 from readyfs.errors import LimitError
 
-CONNECTIONS: Final = 8
+CONNECTIONS: Final = 16
 """How many connections one user may have at once."""
-ALL_CONNECTIONS: Final = 256
+ALL_CONNECTIONS: Final = 128
 """How many all users together may have."""
 BURST_BYTES: Final = 256 * 1024
 """How much one user may ask for at once. A connection counts as some bytes, and so does work that it asks for."""
