@@ -91,6 +91,10 @@ def test_series_that_is_patched_is_the_one_that_is_made_of_all_rows(
     patched = patch_series(build_series(KEY, before), after, changes.keys() | gone)
     assert patched.digest == made.digest
     assert patched.newest_ns == made.newest_ns
-    assert list(patched.blocks.numbers) == list(made.blocks.numbers)
+    assert [(block.number, block.digest) for block in patched.blocks] == [(b.number, b.digest) for b in made.blocks]
+    assert list(zip(patched.dates, patched.run_ids, patched.updated_at_ns, patched.record_counts, strict=True)) == list(
+        zip(made.dates, made.run_ids, made.updated_at_ns, made.record_counts, strict=True)
+    )
+    assert patched.schema_versions == made.schema_versions
     assert [patched.find(date) for date in now] == [made.find(date) for date in now]
     assert len(patched) == len(made)

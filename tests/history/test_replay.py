@@ -100,7 +100,7 @@ def test_a_change_to_a_series_that_is_not_there_is_refused() -> None:
     key = SeriesKey(b"s", b"c", b"q")
     empty = NO_ROWS.dates
     with pytest.raises(KeyError):
-        Rows().add(SeriesChange(key, as_series([Row()])[key], empty, empty, False))
+        Rows().add(SeriesChange(key, as_series([Row()])[key].columns, empty, empty, False))
 
 
 def test_a_catalog_of_nothing_is_kept(tmp_path: Path) -> None:

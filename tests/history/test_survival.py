@@ -139,7 +139,7 @@ def test_damage_in_the_middle_costs_what_follows_and_one_warning(path: Path, fou
         assert len(history.moments()) == COUNT - 1  # heads alone were read
         assert history.catalog(found[2].fingerprint, may_block=True) is None
         assert [log["event"] for log in logs if log["log_level"] == "warning"] == [
-            "a part of the history is damaged and lost"
+            "the history on disk is not what was written"
         ]
         assert history.catalog(found[1].fingerprint, may_block=True) is not None
         assert found[2].fingerprint not in fingerprints(history)

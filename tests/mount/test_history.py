@@ -104,6 +104,7 @@ def test_history_survives_a_kill_at_any_moment(place: Place, engine: str) -> Non
     with mounted(place, engine=engine) as daemon:
         wait_written(place, len(before) + 1)
         assert read_back(place) == [*before, fingerprint(daemon)]
+        assert daemon.events("the history on disk is not what was written") == []
         assert daemon.events("a part of the history is damaged and lost") == []
 
 

@@ -177,7 +177,7 @@ class CatalogBuilder:
             key in kept for kept in (self._withheld, self._ignored_by_spark, self._read_as_null)
         ):
             return None
-        if not self._are_usable(columns.run_ids[place] for place in map(columns.place, changed) if place >= 0):
+        if not self._are_usable(row[1] for row in map(columns.row, changed) if row is not None):
             return None
         series = patch_series(before, columns, changed)
         return self._shape.layout.directory_of(key), before if before.digest == series.digest else series
@@ -202,7 +202,7 @@ class CatalogBuilder:
             _withhold_series(tally, WithheldReason.UNUSABLE_RAW_PATH, key, columns, str(error))
             self._withheld[key] = tally
             return None
-        series = build_series(key, self._usable_runs(key, columns, tally))
+        series = build_series(key, self._usable_runs(key, columns, tally), before)
         if tally.counts:
             self._withheld[key] = tally
         if not len(series) and not series.ambiguous:
@@ -329,7 +329,7 @@ def _build_dates(series: tuple[Series, ...], before: Directory | None, first: bo
     if before.digest == digest:
         return before
     same_entries = len(before.series) == len(series) and all(
-        old.key == new.key and old.dates == new.dates and old.run_ids == new.run_ids and old.ambiguous == new.ambiguous
+        old.key == new.key and old.ambiguous == new.ambiguous and new.has_runs_of(old)
         for old, new in zip(before.series, series, strict=True)
     )
     return DateDirectory(series, digest, before.changed_ns if same_entries else stamp_ns, newest_ns)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import compress, count, cycle
-from operator import ne
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory, Meaning, Path
@@ -144,22 +142,22 @@ def _compare_series(was: Series, now: Series, comparison: _Comparison) -> tuple[
     changed: list[int] = []
     touched: list[Partition] = []
     for date in dates:
-        before, after = was.place(date), now.place(date)
-        if before < 0 and after < 0:
+        before, after = was.row(date), now.row(date)
+        if before == after:
             continue
-        if before < 0:
+        if before is None:
             delta.appeared += 1
-        elif after < 0:
+        elif after is None:
             delta.retracted += 1
-        elif was.run_ids[before] != now.run_ids[after]:
+        elif before[1] != after[1]:
             delta.switched += 1
         else:
-            partition = now.at(after)
-            if partition != was.at(before):
-                touched.append(partition)
+            touched.append(now.partition(after))
             continue
         if is_followed:
-            comparison.follow(None if before < 0 else was.at(before), None if after < 0 else now.at(after))
+            comparison.follow(
+                None if before is None else was.partition(before), None if after is None else now.partition(after)
+            )
         changed.append(date)
     return changed, touched
 
@@ -175,23 +173,8 @@ def _is_plain(old: DateDirectory, new: DateDirectory) -> bool:
 
 
 def _differing_dates(was: Series, now: Series) -> Iterable[int]:
-    """Return the dates whose rows differ, by whole columns: making a partition of each row takes ten times as long."""
-    common = min(len(was), len(now))
-    if was.dates[:common] == now.dates[:common] and was.schema_versions == now.schema_versions:
-        # The same dates, or new ones at the end: what a day brings.
-        differing = set(range(common, max(len(was), len(now))))
-        for before, after in (
-            (was.run_ids, now.run_ids),
-            (was.updated_at_ns, now.updated_at_ns),
-            (was.record_counts, now.record_counts),
-        ):
-            if before != after:  # most columns are the same, and that is known sooner as a whole
-                differing.update(compress(count(), map(ne, before, after)))
-        dates = was.dates if len(was) > common else now.dates
-        return (dates[index] for index in differing)
-    return {date for date, *_ in {*_rows(was)} ^ {*_rows(now)}}
-
-
-def _rows(series: Series) -> Iterator[tuple[int, bytes, int, int, bytes | None]]:
-    versions = cycle(series.schema_versions) if len(series.schema_versions) == 1 else series.schema_versions
-    return zip(series.dates, series.run_ids, series.updated_at_ns, series.record_counts, versions, strict=False)
+    """Return the dates whose rows differ; blocks that are the same are not looked at."""
+    before, after = set(was.blocks), set(now.blocks)
+    old = {row for block in before - after for row in block.columns()}
+    new = {row for block in after - before for row in block.columns()}
+    return {date for date, *_ in old ^ new}

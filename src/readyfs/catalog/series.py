@@ -1,73 +1,120 @@
-"""One series: the ready dates of one (source, customer, query) with their runs, in compact parallel columns.
+"""One series: the ready dates of one (source, customer, query) with their runs, in blocks of neighbouring dates.
 
 Built by `readyfs.catalog.build`, read by every directory above it. Invariant: dates are sorted and unique, and
-two series with the same digest are the same content under the same key.
+two series with the same digest are the same content under the same key. Series share the blocks that are the same, so
+that a catalog that is kept costs what differs.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from operator import ge
 
-from readyfs.catalog.digests import Blocks, hash_parts, little_endian
+from readyfs.catalog.digests import hash_parts
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
-from readyfs.series_rows import SeriesRows
+from readyfs.series_rows import Row, SeriesRows
+from readyfs.series_rows.blocks import (
+    Blocks,
+    digests_of,
+    find_row,
+    join_blocks,
+    little_endian,
+    rows_from,
+    share_blocks,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """The ready partitions of one series; `ambiguous` holds the dates that two of its own rows claim.
-
-    `blocks` has what the digest is made of, so that a change costs the hash of few rows.
-    """
+    """The ready partitions of one series; `ambiguous` holds the dates that two of its own rows claim."""
 
     key: SeriesKey
-    dates: array[int]
-    run_ids: tuple[bytes, ...]
-    updated_at_ns: array[int]
-    record_counts: array[int]
-    schema_versions: tuple[bytes | None, ...]
+    blocks: Blocks
     ambiguous: tuple[int, ...]
     newest_ns: int
-    blocks: Blocks
     digest: bytes
 
     def __len__(self) -> int:
-        return len(self.dates)
+        return sum(map(len, self.blocks))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.dates)
+
+    @property
+    def dates(self) -> array[int]:
+        """All dates, sorted; made anew for whoever asks, and so are the other columns."""
+        return join_blocks(self.blocks).dates
+
+    @property
+    def run_ids(self) -> tuple[bytes, ...]:
+        """The run id of each date."""
+        return join_blocks(self.blocks).run_ids
+
+    @property
+    def updated_at_ns(self) -> array[int]:
+        """When each row was updated."""
+        return join_blocks(self.blocks).updated_at_ns
+
+    @property
+    def record_counts(self) -> array[int]:
+        """The record count of each row."""
+        return join_blocks(self.blocks).record_counts
+
+    @property
+    def schema_versions(self) -> tuple[bytes | None, ...]:
+        """The schema version of each row, or one if all have the same."""
+        return join_blocks(self.blocks).compact().schema_versions
+
+    def row(self, date: int) -> Row | None:
+        """Return the row of a date, or None if it is not ready."""
+        return find_row(self.blocks, date)
 
     def find(self, date: int) -> Partition | None:
         """Return the ready partition of a date, or None."""
-        place = self.place(date)
-        return None if place < 0 else self.at(place)
-
-    def place(self, date: int) -> int:
-        """Return the position of a date, -1 if it is not ready."""
-        place = bisect_left(self.dates, date)
-        return place if place < len(self.dates) and self.dates[place] == date else -1
+        row = find_row(self.blocks, date)
+        if row is None:
+            return None
+        return Partition(PartitionKey(self.key, date), row[1], row[2], row[3], row[4])
 
     def at(self, index: int) -> Partition:
         """Return the partition at a position of the sorted dates."""
-        return Partition(
-            PartitionKey(self.key, self.dates[index]),
-            self.run_ids[index],
-            self.updated_at_ns[index],
-            self.record_counts[index],
-            self.schema_versions[index if len(self.schema_versions) > 1 else 0],
+        for block in self.blocks:
+            if index < block.size:
+                return self.partition(block.at(index))
+            index -= block.size
+        raise IndexError(index)
+
+    def meanings_from(self, index: int) -> Iterator[tuple[int, Partition]]:
+        """Yield each date with its partition, from a position of the sorted dates on."""
+        key = self.key
+        for date, run_id, updated_at_ns, record_count, schema_version in rows_from(self.blocks, index):
+            yield date, Partition(PartitionKey(key, date), run_id, updated_at_ns, record_count, schema_version)
+
+    def partition(self, row: Row) -> Partition:
+        """Return the partition of one of the rows."""
+        date, run_id, updated_at_ns, record_count, schema_version = row
+        return Partition(PartitionKey(self.key, date), run_id, updated_at_ns, record_count, schema_version)
+
+    def has_runs_of(self, other: Series) -> bool:
+        """Tell whether both have the same dates, each with the same run id."""
+        return len(self.blocks) == len(other.blocks) and all(
+            mine is theirs or mine.has_runs_of(theirs) for mine, theirs in zip(self.blocks, other.blocks, strict=True)
         )
 
 
-def build_series(key: SeriesKey, rows: SeriesRows) -> Series:
-    """Sort the rows of one series, set apart the dates that stand twice, and hash the result."""
+def build_series(key: SeriesKey, rows: SeriesRows, before: Series | None = None) -> Series:
+    """Sort the rows of one series, set apart the dates that stand twice, and hash the result.
+
+    What is equal in the series as it was before is shared with it.
+    """
     ambiguous: tuple[int, ...] = ()
     if not rows.is_ordered and any(map(ge, rows.dates, islice(rows.dates, 1, None))):
         rows, ambiguous = _sorted_unique(rows)
-    versions = _shortened(rows.schema_versions)
-    newest_ns = max(rows.updated_at_ns, default=NOT_SET)
-    return _series(key, rows, versions, ambiguous, newest_ns, Blocks.of(rows, versions))
+    blocks = rows.blocks if before is None else share_blocks(rows.blocks, before.blocks)
+    return _series(key, blocks, ambiguous, max(rows.updated_at_ns, default=NOT_SET))
 
 
 def patch_series(before: Series, rows: SeriesRows, changed: Collection[int]) -> Series:
@@ -75,50 +122,21 @@ def patch_series(before: Series, rows: SeriesRows, changed: Collection[int]) -> 
 
     There must be rows, and nothing ambiguous before.
     """
-    newest_ns = NOT_SET
-    came: list[bytes | None] = []
-    for date in changed:
-        place = bisect_left(rows.dates, date)
-        if place < len(rows) and rows.dates[place] == date:
-            came.append(rows.schema_versions[place])
-            newest_ns = max(newest_ns, rows.updated_at_ns[place])
-    versions = before.schema_versions
-    if versions is not rows.schema_versions and (len(versions) != 1 or came.count(versions[0]) != len(came)):
-        versions = _shortened(rows.schema_versions)
+    newest_ns = max((row[2] for row in map(rows.row, changed) if row is not None), default=NOT_SET)
     if newest_ns < before.newest_ns:
         # Another row may have been the newest, and still be.
-        were = (before.updated_at_ns[place] for place in map(before.place, changed) if place >= 0)
+        were = (row[2] for row in map(before.row, changed) if row is not None)
         newest_ns = max(rows.updated_at_ns) if before.newest_ns in were else before.newest_ns
-    return _series(before.key, rows, versions, (), newest_ns, before.blocks.patched(rows, versions, changed))
+    return _series(before.key, share_blocks(rows.blocks, before.blocks), (), newest_ns)
 
 
-def _series(
-    key: SeriesKey,
-    rows: SeriesRows,
-    versions: tuple[bytes | None, ...],
-    ambiguous: tuple[int, ...],
-    newest_ns: int,
-    blocks: Blocks,
-) -> Series:
-    return Series(
-        key=key,
-        dates=rows.dates,
-        run_ids=rows.run_ids,
-        updated_at_ns=rows.updated_at_ns,
-        record_counts=rows.record_counts,
-        schema_versions=versions,
-        ambiguous=ambiguous,
-        newest_ns=newest_ns,
-        blocks=blocks,
-        digest=hash_parts(b"series", (*key, little_endian(array("i", ambiguous)), blocks.digests)),
-    )
-
-
-def _shortened(versions: tuple[bytes | None, ...]) -> tuple[bytes | None, ...]:
-    return versions[:1] if len(set(versions)) == 1 else versions
+def _series(key: SeriesKey, blocks: Blocks, ambiguous: tuple[int, ...], newest_ns: int) -> Series:
+    digest = hash_parts(b"series", (*key, little_endian(array("i", ambiguous)), digests_of(blocks)))
+    return Series(key, blocks, ambiguous, newest_ns, digest)
 
 
 def _sorted_unique(rows: SeriesRows) -> tuple[SeriesRows, tuple[int, ...]]:
-    order = sorted(range(len(rows)), key=rows.dates.__getitem__)
-    twice = {rows.dates[a] for a, b in pairwise(order) if rows.dates[a] == rows.dates[b]}
-    return rows.take([index for index in order if rows.dates[index] not in twice]), tuple(sorted(twice))
+    dates = rows.dates
+    order = sorted(range(len(rows)), key=dates.__getitem__)
+    twice = {dates[a] for a, b in pairwise(order) if dates[a] == dates[b]}
+    return rows.take([index for index in order if dates[index] not in twice]), tuple(sorted(twice))

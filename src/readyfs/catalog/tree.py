@@ -8,7 +8,7 @@ the ordered names alone: a run that switches or a row that is touched leaves it 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -59,9 +59,9 @@ class DateDirectory:
             total -= sum(1 for series in self.series for date in series.dates if date in self.ambiguous)
         return total
 
-    @cached_property
-    def dates(self) -> Sequence[int]:
-        """Every visible date in order, ambiguous ones included."""
+    @property
+    def dates(self) -> array[int]:
+        """Every visible date in order, ambiguous ones included; not kept, so that a kept catalog costs what differs."""
         if len(self.series) == 1 and not self.ambiguous:
             return self.series[0].dates
         return array("i", sorted(self.ambiguous.union(*(series.dates for series in self.series))))
@@ -69,14 +69,13 @@ class DateDirectory:
     @cached_property
     def stamp(self) -> int:
         """What stands for the dates in a position of a listing."""
-        return stamp_of(array("i", self.dates).tobytes())
+        return stamp_of(self.dates.tobytes())
 
     def meanings_from(self, index: int) -> Iterator[tuple[int, Meaning]]:
         """Yield each visible date in order with what it stands for, from a position on."""
         if len(self.series) == 1 and not self.ambiguous:
             (series,) = self.series
-            for place in range(index, len(series)):
-                yield series.dates[place], series.at(place)
+            yield from series.meanings_from(index)
             return
         for date in self.dates[index:]:
             meaning = self.find(date)
@@ -101,9 +100,9 @@ class DateDirectory:
     def meanings(self) -> Iterator[tuple[int, Meaning]]:
         """Yield each visible date with what it stands for; in order only within one series."""
         for series in self.series:
-            for index, date in enumerate(series.dates):
+            for date, partition in series.meanings_from(0):
                 if date not in self.ambiguous:
-                    yield date, series.at(index)
+                    yield date, partition
         for date in self.ambiguous:
             yield date, AMBIGUOUS
 

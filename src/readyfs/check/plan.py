@@ -28,7 +28,8 @@ class Slice(NamedTuple):
 
     def partition(self, place: int) -> Partition | None:
         """Return the partition at a position of the series, or None if its path is ambiguous."""
-        return None if self.series.dates[place] in self.skipped else self.series.at(place)
+        partition = self.series.at(place)
+        return None if partition.key.date in self.skipped else partition
 
     def after(self, place: int) -> Slice:
         """Return what is left behind a position."""

@@ -14,8 +14,10 @@ from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Catalog
 from readyfs.partition import NOT_SET, ChangedDates, SeriesKey
 from readyfs.series_rows import Row, SeriesRows
+from readyfs.series_rows.blocks import join_blocks
+from readyfs.series_rows.columns import Columns
 
-NO_ROWS: Final = SeriesRows(array("i"), (), array("q"), array("q"), (), True)
+NO_ROWS: Final = Columns.of(())
 _SOME_RUN: Final = b"ambiguous"
 """Stands for the runs of rows that claim one date: a catalog does not say which they are."""
 
@@ -28,7 +30,7 @@ class SeriesChange:
     """
 
     key: SeriesKey
-    rows: SeriesRows
+    rows: Columns
     gone: array[int]
     ambiguous: array[int]
     is_whole: bool
@@ -46,7 +48,7 @@ def find_changes(old: Catalog | None, new: Catalog, changed: ChangedDates | None
         if now is None:
             yield SeriesChange(key, NO_ROWS, array("i"), array("i"), True)
         elif was is None or was.ambiguous or now.ambiguous:
-            yield SeriesChange(key, _rows_of(now), array("i"), array("i", now.ambiguous), True)
+            yield SeriesChange(key, join_blocks(now.blocks), array("i"), array("i", now.ambiguous), True)
         else:
             dates = _differing_dates(was, now) if changed is None else sorted(changed[key])
             yield _change(now, dates)
@@ -58,7 +60,7 @@ class Rows:
     def __init__(self) -> None:
         self._whole: dict[SeriesKey, SeriesChange] = {}
         # Patched into the rows at the end: a series may have changed many times.
-        self._since: dict[SeriesKey, dict[int, tuple[SeriesRows, int] | None]] = {}
+        self._since: dict[SeriesKey, dict[int, tuple[Columns, int] | None]] = {}
 
     def add(self, change: SeriesChange) -> None:
         """Add a change; raise `KeyError` if it is to a series that there is not."""
@@ -78,16 +80,18 @@ class Rows:
         return {key: rows for key, rows in found.items() if len(rows)}
 
     def _rows(self, change: SeriesChange) -> SeriesRows:
+        whole = change.rows
+        rows = SeriesRows(
+            whole.dates, whole.run_ids, whole.updated_at_ns, whole.record_counts, whole.schema_versions, True
+        )
         since = self._since.get(change.key)
-        rows = change.rows
         if since:
             came = sorted((date, place) for date, place in since.items() if place is not None)
             gone = {date for date, place in since.items() if place is None}
-            rows = rows.patched(SeriesRows.of([_row(*place) for _, place in came]) if came else NO_ROWS, gone)
+            rows = rows.patched(SeriesRows.of(columns.row(index) for _, (columns, index) in came), gone)
         if change.ambiguous:
-            twice = sorted((*change.ambiguous, *change.ambiguous))
-            claims = SeriesRows.of([(date, _SOME_RUN, NOT_SET, NOT_SET, None) for date in twice])
-            rows = _joined(rows, claims)
+            claims = [(date, _SOME_RUN, NOT_SET, NOT_SET, None) for date in change.ambiguous]
+            rows = SeriesRows.of([*rows.columns, *claims, *claims])
         return rows
 
 
@@ -95,44 +99,16 @@ def _change(now: Series, dates: Iterable[int]) -> SeriesChange:
     rows: list[Row] = []
     gone = array("i")
     for date in dates:
-        partition = now.find(date)
-        if partition is None:
+        row = now.row(date)
+        if row is None:
             gone.append(date)
         else:
-            rows.append((date, *partition[1:]))
-    return SeriesChange(now.key, SeriesRows.of(rows) if rows else NO_ROWS, gone, array("i"), False)
+            rows.append(row)
+    return SeriesChange(now.key, Columns.of(rows), gone, array("i"), False)
 
 
 def _differing_dates(was: Series, now: Series) -> Collection[int]:
-    rows = _rows_of(now)
-    differing = {rows.dates[index] for index in _rows_of(was).differing(rows)}
-    return sorted(differing.union(set(was.dates).difference(now.dates)))
-
-
-def _rows_of(series: Series) -> SeriesRows:
-    versions = series.schema_versions
-    if len(versions) == 1:
-        versions = versions * len(series)
-    return SeriesRows(
-        series.dates, tuple(series.run_ids), series.updated_at_ns, series.record_counts, tuple(versions), True
-    )
-
-
-def _row(rows: SeriesRows, index: int) -> Row:
-    return (
-        rows.dates[index],
-        rows.run_ids[index],
-        rows.updated_at_ns[index],
-        rows.record_counts[index],
-        rows.schema_versions[index],
-    )
-
-
-def _joined(rows: SeriesRows, more: SeriesRows) -> SeriesRows:
-    return SeriesRows(
-        rows.dates + more.dates,
-        rows.run_ids + more.run_ids,
-        rows.updated_at_ns + more.updated_at_ns,
-        rows.record_counts + more.record_counts,
-        rows.schema_versions + more.schema_versions,
-    )
+    before, after = ({block.digest for block in series.blocks} for series in (was, now))
+    old = {row for block in was.blocks if block.digest not in after for row in block.columns()}
+    new = {row for block in now.blocks if block.digest not in before for row in block.columns()}
+    return sorted({date for date, *_ in old ^ new})

@@ -234,7 +234,7 @@ class History:
     def _lose(self, segment: Segment, why: str, fingerprint: str | None = None) -> None:
         """Count on a segment no more: what is in memory is written anew, the rest is proven when it is asked for."""
         log.warning(
-            "a part of the history is damaged and lost",
+            "the history on disk is not what was written",
             path=self._journal.directory.shown(segment.path),
             error=why,
             fingerprint=fingerprint,

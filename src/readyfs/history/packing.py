@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from typing import Final
 
-from readyfs.catalog.digests import little_endian
 from readyfs.history.changes import SeriesChange
 from readyfs.partition import SeriesKey
-from readyfs.series_rows import SeriesRows
+from readyfs.series_rows.blocks import little_endian
+from readyfs.series_rows.columns import Columns
 
 PIECE_BYTES: Final = 1 << 20
 """About so much is packed at once: what is on the way to the disk takes this much memory, whatever a catalog takes."""
@@ -54,8 +54,7 @@ def _pack(changes: list[SeriesChange]) -> bytes:
     versions: list[bytes | None] = []
     for change in changes:
         rows = change.rows
-        own = rows.schema_versions
-        own = own[:1] if len(set(own)) == 1 else own
+        own = rows.compact().schema_versions
         keys.extend(change.key)
         sizes.extend((len(rows), len(change.gone), len(change.ambiguous), len(own), change.is_whole))
         dates.extend(rows.dates)
@@ -109,14 +108,7 @@ def _unpack(text: bytes) -> Iterator[SeriesChange]:
             raise ValueError("sizes do not fit")
         yield SeriesChange(
             SeriesKey(*keys[3 * index : 3 * index + 3]),
-            SeriesRows(
-                dates[here],
-                tuple(run_ids[here]),
-                updated_at_ns[here],
-                record_counts[here],
-                own * row_size if own_size == 1 else own,
-                True,
-            ),
+            Columns(dates[here], tuple(run_ids[here]), updated_at_ns[here], record_counts[here], own),
             gone[went : went + gone_size],
             ambiguous[claimed : claimed + ambiguous_size],
             bool(is_whole),
