@@ -67,7 +67,8 @@ def install() -> None:
     def viewing(self: Filesystem, catalog: Catalog, *args: Any, **kwargs: Any) -> None:
         views = kept[self] = ViewsInMemory()
         views.add(catalog, time.time_ns())
-        init(self, catalog, *args, **{**kwargs, "views": views})
+        kwargs["views"] = views
+        init(self, catalog, *args, **kwargs)
         if ORDERS in os.environ:
             Orders(Path(os.environ[ORDERS]), views, self, made[-1]).start()
 

@@ -81,18 +81,24 @@ class Entries:
         Raises as `Trees.view` does for what only a view has.
         """
         match node:
-            case AboveNode() | DateNode() | RawNode() | BrokenNode() if node.tree != LIVE:
-                return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
             case AboveNode():
+                if node.tree != LIVE:
+                    return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
                 catalog = self._catalogs.in_force.catalog
                 directory = catalog.directory(node.path)
                 time_ns = catalog.stamp_ns if directory is None else directory.changed_ns
                 return self._presentation.directory(node.inode, time_ns), self._presentation.name_timeout_s
             case DateNode():
+                if node.tree != LIVE:
+                    return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
                 return self._date_attributes(node), self._presentation.name_timeout_s
             case RawNode():
+                if node.tree != LIVE:
+                    return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
                 return self._raw_attributes(node), FOREVER_S
             case BrokenNode():
+                if node.tree != LIVE:
+                    return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
                 return self._broken_attributes(node), 0.0
             case LinkNode():
                 return self._presentation.link(node.inode, len(node.target), node.time_ns), FOREVER_S

@@ -58,14 +58,14 @@ def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
 
 def date_inode(partition: Partition, tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of a partition's date directory."""
-    return _number(_head_text(NodeKind.DATE, tree) + _run_text(partition))
+    return _number((_DATE_TEXT if tree == LIVE else _text((NodeKind.DATE.value, tree))) + _run_text(partition))
 
 
 def directory_inode(partition: Partition, relpath: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at `relpath` within a sealed run, which without names is the date's."""
     if not relpath:
         return date_inode(partition, tree)
-    return _number(_head_text(NodeKind.RAW_DIRECTORY, tree) + _run_text(partition) + _text(relpath))
+    return _number(_text((NodeKind.RAW_DIRECTORY.value, tree)) + _run_text(partition) + _text(relpath))
 
 
 def file_inode(
@@ -130,9 +130,5 @@ def _series_text(series: SeriesKey) -> bytes:
     return _text(series)
 
 
-@lru_cache(maxsize=256)
-def _head_text(kind: NodeKind, tree: TreeName) -> bytes:
-    return _text((kind.value, tree))
-
-
+_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
 _RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))

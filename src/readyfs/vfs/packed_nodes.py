@@ -214,7 +214,8 @@ class BrokenNodes(PackedNodes[BrokenNode]):
 
 
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
-    partition, path = node.partition, _pack_path(node.above, node.tree)
+    partition = node.partition
+    path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
     if partition is None:
         return (node.date, NOT_SET, NOT_SET), (None, None, path, None)
     (series, date), run_id, updated_at_ns, record_count, schema_version = partition
@@ -223,8 +224,10 @@ def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
 
 def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode:
     date, updated_at_ns, record_count = integers
-    series, run_id, path, schema_version = references
-    above, tree = _unpack_path(path)
+    series, run_id, above, schema_version = references
+    tree = LIVE
+    if above.__class__ is _InView:
+        tree, above = above
     if run_id is None:
         return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree)
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
