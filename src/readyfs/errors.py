@@ -27,6 +27,10 @@ class ExitCode(IntEnum):
     STUCK = 11
     FOUND = 12
     NOTHING_READY = 13
+    NOT_KEPT = 14
+    NO_PIN = 15
+    NOT_PERMITTED = 16
+    LIMIT = 17
 
 
 class ReadyfsError(Exception):
@@ -108,6 +112,30 @@ class NothingReadyError(UserError):
     exit_code = ExitCode.NOTHING_READY
 
 
+class HistoryError(UserError):
+    """A catalog is not kept, or cannot be kept on the disk."""
+
+    exit_code = ExitCode.NOT_KEPT
+
+
+class NoPinError(UserError):
+    """There is no pin of this name: it was never made, or has ended."""
+
+    exit_code = ExitCode.NO_PIN
+
+
+class NotPermittedError(UserError):
+    """Whoever asks may not enter the mount, or the pin is somebody else's."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+
+
+class LimitError(UserError):
+    """A limit on what one user, or all together, may have or hold is reached."""
+
+    exit_code = ExitCode.LIMIT
+
+
 class FilesystemError(ReadyfsError):
     """What the vfs, or an engine that waits for the raw store, answers instead of a result."""
 
@@ -126,6 +154,10 @@ class BrokenRunError(FilesystemError):
 
 class StaleCatalogError(FilesystemError):
     """A walk from the root while the catalog is older than `--max-staleness` allows (V11)."""
+
+
+class UnreadableHistoryError(FilesystemError):
+    """A catalog that is kept on the disk cannot be read at this moment."""
 
 
 class StaleHandleError(FilesystemError):

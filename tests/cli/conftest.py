@@ -35,6 +35,7 @@ def clean_environment(tmp_path: Path, runtime_dir: Path, monkeypatch: pytest.Mon
             monkeypatch.delenv(name)
     monkeypatch.chdir(Path.cwd())  # what a command leaves is put back
     monkeypatch.setenv("READYFS_RUNTIME_DIR", str(runtime_dir))
+    monkeypatch.setenv("READYFS_PUBLIC_DIR", str(runtime_dir / "public"))
     monkeypatch.setenv("READYFS_STATE_DIR", str(tmp_path / "lib"))
 
 

@@ -66,7 +66,7 @@ def test_daemon_shows_what_it_logged_until_it_was_ready(daemons: FakeDaemons) ->
 
 def test_daemon_does_not_pass_on_that_it_was_a_child(daemons: FakeDaemons) -> None:
     assert daemons.run("serve", "--daemon")[0] == 0
-    assert ask(daemons)["environment"] == ["READYFS_RUNTIME_DIR", "READYFS_STATE_DIR"]
+    assert ask(daemons)["environment"] == ["READYFS_PUBLIC_DIR", "READYFS_RUNTIME_DIR", "READYFS_STATE_DIR"]
 
 
 def test_daemon_imports_nothing_from_the_directory_the_command_was_given_in(daemons: FakeDaemons) -> None:

@@ -255,9 +255,11 @@ def test_places_of_our_own_follow_the_environment(monkeypatch: pytest.MonkeyPatc
     assert resolve(XDG_STATE_HOME="relative").get(table.STATE_DIR) == Path("/home/me/.local/state/readyfs")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert resolve(XDG_RUNTIME_DIR="/run/user/0").get(table.RUNTIME_DIR) == Path("/run/readyfs")
+    assert resolve().get(table.PUBLIC_DIR) == Path("/run/readyfs-public")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert resolve(XDG_RUNTIME_DIR="/run/user/1000").get(table.RUNTIME_DIR) == Path("/run/user/1000/readyfs")
     assert resolve().get(table.RUNTIME_DIR) == Path("/tmp/readyfs-1000")
+    assert resolve(XDG_RUNTIME_DIR="/run/user/1000").get(table.PUBLIC_DIR) == Path("/tmp/readyfs-public-1000")
 
 
 @pytest.mark.parametrize("capable", [True, False])

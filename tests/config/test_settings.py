@@ -38,6 +38,9 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "raw-threads": ("1", "2", "3"),
     "state-dir": ("/a", "/b", "/c"),
     "runtime-dir": ("/a", "/b", "/c"),
+    "public-dir": ("/a", "/b", "/c"),
+    "pin-count": ("1", "2", "3"),
+    "pin-memory": ("1MiB", "2MiB", "3GiB"),
     "metrics-file": ("/a.prom", "/b.prom", "/c.prom"),
     "log-file": ("/a.log", "/b.log", "/c.log"),
     "log-format": ("json", "human", "json"),
@@ -134,7 +137,7 @@ def test_every_setting_is_listed_once_for_the_documents() -> None:
 
 def test_default_text_is_the_default() -> None:
     environ = {"HOME": "/home/me"}
-    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "xattrs"}
+    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs"}
     for setting in SETTINGS:
         if setting.name not in computed:
             assert setting.render(setting.default(environ)) == setting.default_text, setting.name

@@ -169,7 +169,8 @@ def test_stop_leaves_another_mount_at_the_place_alone(place: Place, engine: str)
         held = os.open(daemon_file := first.of(ready), os.O_RDONLY)
         try:
             subprocess.run(["umount", "--lazy", str(place.mountpoint)], check=True, timeout=10)
-            successor = ("--state-dir", str(place.base / "var2"), "--runtime-dir", str(place.base / "run2"))
+            others = {"--state-dir": "var2", "--runtime-dir": "run2", "--public-dir": "public2"}
+            successor = [word for flag, name in others.items() for word in (flag, str(place.base / name))]
             second = start(place, *successor, engine=engine)
             first.process.send_signal(signal.SIGTERM)
         finally:

@@ -90,7 +90,10 @@ def test_second_mount_at_the_same_place_is_refused(ready: Place, engine: str) ->
         assert str(ready.mountpoint) in done.stderr
         assert "Traceback" not in done.stderr
         elsewhere = try_to_mount(
-            ready, "--runtime-dir", str(ready.base / "r2"), "--state-dir", str(ready.base / "v2"), engine=engine
+            ready,
+            *("--runtime-dir", str(ready.base / "r2"), "--state-dir", str(ready.base / "v2")),
+            *("--public-dir", str(ready.base / "p2")),
+            engine=engine,
         )
         assert elsewhere.returncode == ExitCode.MOUNT_POINT
         assert daemon.of(partition()).read_bytes() == b"x\n"

@@ -75,7 +75,9 @@ class Series:
     def find(self, date: int) -> Partition | None:
         """Return the ready partition of a date, or None."""
         row = find_row(self.blocks, date)
-        return None if row is None else self.partition(row)
+        if row is None:
+            return None
+        return Partition(PartitionKey(self.key, date), row[1], row[2], row[3], row[4])
 
     def at(self, index: int) -> Partition:
         """Return the partition at a position of the sorted dates."""

@@ -40,6 +40,14 @@ class Config:
     retract_floor: int
     retract_after_s: float | None
     accept: str | None
+    history_count: int
+    history_age_s: float
+    history_bytes: int
+    pin_default_s: float
+    pin_max_s: float
+    pin_grace_s: float
+    pin_count: int
+    pin_memory: int
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float
@@ -55,6 +63,7 @@ class Config:
     raw_threads: int
     state_dir: Path
     runtime_dir: Path
+    public_dir: Path
     metrics_file: Path | None
     log_file: Path | None
     log_format: LogFormat

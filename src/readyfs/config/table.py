@@ -23,6 +23,7 @@ from readyfs.config.kinds import (
     optional_text,
     path,
     patterns,
+    size,
     switch,
     text,
 )
@@ -42,6 +43,11 @@ def _runtime_dir(environ: Mapping[str, str]) -> Path:
     if (base := environ.get("XDG_RUNTIME_DIR", "")).startswith("/"):
         return Path(base, "readyfs")
     return Path(f"/tmp/readyfs-{os.geteuid()}")
+
+
+def _public_dir(_environ: Mapping[str, str]) -> Path:
+    # Not $XDG_RUNTIME_DIR, which nobody else may enter.
+    return Path("/run/readyfs-public" if os.geteuid() == 0 else f"/tmp/readyfs-public-{os.geteuid()}")
 
 
 def _state_dir(environ: Mapping[str, str]) -> Path:
@@ -195,6 +201,62 @@ ACCEPT = optional_fingerprint(
     "With max-retract: the state with this fingerprint may be mounted, however much it retracts.",
 )
 
+HISTORY_COUNT = number(
+    "history-count",
+    Group.HISTORY,
+    "How many catalogs are kept beside the one in force; 0 keeps none.",
+    64,
+    minimum=0,
+    maximum=100_000,
+)
+HISTORY_AGE = duration(
+    "history-age",
+    Group.HISTORY,
+    "How long a catalog is kept once another took its place, measured from the newest catalog.",
+    7 * 86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+HISTORY_BYTES = size(
+    "history-bytes",
+    Group.HISTORY,
+    "How much room kept catalogs take below state-dir; the oldest go first, whatever the other bounds say.",
+    256 << 20,
+    minimum=1 << 20,
+)
+
+PIN_DEFAULT = duration(
+    "pin-default",
+    Group.PINS,
+    "How long the lease of a pin lasts if nothing else is asked for.",
+    86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+PIN_MAX = duration(
+    "pin-max",
+    Group.PINS,
+    "How long a pin can be held in all, however often it is renewed.",
+    30 * 86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+PIN_GRACE = duration(
+    "pin-grace",
+    Group.PINS,
+    "How long the names of a view are still there when it has expired; opening a file fails with EIO then.",
+    3600.0,
+    minimum_s=0.0,
+)
+PIN_COUNT = number("pin-count", Group.PINS, "How many pins one user may have.", 100, minimum=0, maximum=10_000)
+PIN_MEMORY = size(
+    "pin-memory",
+    Group.PINS,
+    "How much memory pinned catalogs may add; beyond it nothing more is pinned.",
+    512 << 20,
+    minimum=1 << 20,
+)
+
 ENGINE = choice(
     "engine",
     Group.MOUNT,
@@ -258,7 +320,8 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "The lock of each mount point, which keeps a second daemon from it, and what max-retract compares a start with.",
+    "The lock of each mount point, which keeps a second daemon from it, what max-retract compares a start with, what "
+    "was shown before, and the pins.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )
@@ -268,6 +331,14 @@ RUNTIME_DIR = path(
     "The control sockets, over which the other commands reach the daemon.",
     _runtime_dir,
     "/run/readyfs for root, else $XDG_RUNTIME_DIR/readyfs, else /tmp/readyfs-UID",
+)
+
+PUBLIC_DIR = path(
+    "public-dir",
+    Group.PLACES,
+    "The public sockets, over which everybody who may enter the mount reaches the daemon; all may enter it.",
+    _public_dir,
+    "/run/readyfs-public for root, else /tmp/readyfs-public-UID",
 )
 
 METRICS_FILE = optional_path(

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from readyfs.control.client import ControlClient, NobodyListensError
+from readyfs.control.caller import NobodyListensError
+from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.control.runtime_dir import list_registrations
 from readyfs.doctor.finding import Finding, good, note, problem, quote, refused, show, warning
@@ -199,6 +200,12 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
             name,
             f"{shown} cannot write its baseline, so a restart may pass --max-retract by: {escape_text(str(error))}",
             "make room or give rights below --state-dir  # it is written again as soon as that works",
+        )
+    if error := status.get("history_error"):
+        return warning(
+            name,
+            f"{shown} cannot write its history, so a restart forgets what it showed: {escape_text(str(error))}",
+            "make room or give rights below --state-dir  # what is missing is written as soon as that works",
         )
     if trouble := status.get("listen_error"):
         return warning(

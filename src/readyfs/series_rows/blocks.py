@@ -142,8 +142,10 @@ def patch_blocks(blocks: Blocks, rows: Columns, gone: Set[int]) -> Blocks:
 
 def find_row(blocks: Blocks, date: int) -> Row | None:
     """Return the row of a date, or None."""
+    if not blocks:
+        return None
     number = date >> BLOCK_BITS
-    place = number - blocks[0].number if blocks else 0  # it is there if none is missing
+    place = number - blocks[0].number  # it is there if none is missing
     if not 0 <= place < len(blocks) or blocks[place].number != number:
         place = bisect_left(blocks, number, key=_number)
         if place == len(blocks) or blocks[place].number != number:

@@ -1,0 +1,40 @@
+"""From a segment back to a catalog: the very one that was recorded, which its fingerprint proves."""
+
+from __future__ import annotations
+
+from readyfs.catalog.build import CatalogBuilder, CatalogShape
+from readyfs.catalog.series import Series
+from readyfs.catalog.tree import Catalog
+from readyfs.history.changes import Rows
+from readyfs.history.packing import DamagedError
+from readyfs.history.segment import Recorded, Segment
+from readyfs.series_rows import SeriesRows
+
+
+def replay(segment: Segment, upto: Recorded, shape: CatalogShape, like: Catalog | None) -> Catalog:
+    """Return the catalog of a moment; it shares with `like` whatever is equal.
+
+    Raises `OSError`, and `DamagedError` if what is on disk is not what was recorded. Blocking.
+    """
+    rows = Rows()
+    for change in segment.changes(upto):
+        try:
+            rows.add(change)
+        except KeyError as error:
+            raise DamagedError("it changes a series that it does not have") from error
+    by_series = rows.by_series()
+    if like is not None:
+        by_series = {key: _sharing(found, like.by_key.get(key)) for key, found in by_series.items()}
+    catalog, _ = CatalogBuilder(shape).build(by_series, like, upto.moment.taken_at_ns)
+    if catalog.fingerprint != upto.moment.fingerprint:
+        raise DamagedError(f"it leads to the catalog {catalog.fingerprint}, not to {upto.moment.fingerprint}")
+    return catalog
+
+
+def _sharing(rows: SeriesRows, other: Series | None) -> SeriesRows:
+    """Return the same rows, in the blocks of another series where these hold the same."""
+    if other is None or other.ambiguous or not rows.is_ordered:
+        return rows
+    shared = SeriesRows.of_blocks(other.blocks)
+    differing, gone = shared.differing(rows), set(shared.dates).difference(rows.dates)
+    return shared.patched(rows.take(differing), gone) if differing or gone else shared

@@ -1,0 +1,52 @@
+"""What a pin is, and what is left of one that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a pin ended, other than by its own user."""
+
+    LEASE_ENDED = "lease ended"
+    REMOVED = "removed by the operator"
+    NOT_KEPT = "its catalog is not kept any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A named mark that keeps a catalog until its lease ends.
+
+    `taken_at_ns` is when the catalog was put into force and `pinned_at_ns` when the pin was made, in nanoseconds since
+    the epoch. `ends_s` is the end of the lease by the clock of ages, and `latest_s` is up to when it can be renewed.
+    `owner` is a user id.
+    """
+
+    name: str
+    fingerprint: str
+    taken_at_ns: int
+    owner: int
+    note: str
+    pinned_at_ns: int
+    ends_s: float
+    latest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a pin that ended: whose it was, when and why it ended.
+
+    Up to `grace_s` its name still leads to its view, and up to `forget_s` nobody else may have it.
+    """
+
+    name: str
+    fingerprint: str
+    taken_at_ns: int
+    owner: int
+    note: str
+    pinned_at_ns: int
+    ended_at_ns: int
+    reason: Reason
+    grace_s: float
+    forget_s: float
