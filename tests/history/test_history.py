@@ -11,8 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.errors import HistoryError, UnreadableHistoryError, WouldBlockError
-from readyfs.history import history as history_module
-from readyfs.history import journal
+from readyfs.history import journal, writer
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
 from readyfs.history.segment import Segment
@@ -251,7 +250,7 @@ def fail_with(number: int) -> Callable[..., int]:
 def test_a_full_disk_is_one_warning_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr(history_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(writer, "RETRY_S", 0.01)
     found = catalogs(5)
     with opened(tmp_path) as history, capture_logs() as logs:
         record_all(history, found[:2])

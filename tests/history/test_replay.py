@@ -18,7 +18,7 @@ from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, bui
 from tests.history.kept import SECOND_NS, opened, record_all, segments
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=6), SHAPES)
 def test_every_catalog_is_read_back_as_it_was(states: list[list[Row]], of: CatalogShape) -> None:
     """Whatever comes, goes, switches, is touched, becomes ambiguous or is withheld."""
@@ -39,7 +39,7 @@ def test_every_catalog_is_read_back_as_it_was(states: list[list[Row]], of: Catal
                 assert contents(again) == contents(catalog)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(ROWS, ROWS, SHAPES)
 def test_changes_of_named_dates_are_those_of_all(before: list[Row], after: list[Row], of: CatalogShape) -> None:
     old, new = build(before, of=of), build(after, of=of)
