@@ -25,6 +25,7 @@ from readyfs.demo.world import WorldSpec
 from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, truth_of
 from tests.clients.flips import flipping
 from tests.clients.spark_planners import spark_planners
+from tests.clients.test_view_recipes import TOTALS, at, blocks
 from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
 from tests.mount.daemon import ENGINES, Place, mounted, partition
@@ -187,6 +188,14 @@ def test_plans_over_pinned_views_are_exact_every_time(spark: SparkSession, tmp_p
     with flipping(tmp_path, engine) as flips:
         for _ in range(10):
             assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_recipe_over_a_view_finds_one_moment(spark: SparkSession, tmp_path: Path, number: int) -> None:
+    names: dict[str, object] = {"spark": spark}
+    with flipping(tmp_path, "passthrough") as flips, flips.going_on():
+        exec(at(flips, blocks("python", "Spark")[number]), names)
+    assert names["total"] in TOTALS
 
 
 @pytest.mark.clients
