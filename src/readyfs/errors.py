@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     STUCK = 11
     FOUND = 12
     NOTHING_READY = 13
+    NOT_KEPT = 14
 
 
 class ReadyfsError(Exception):
@@ -108,6 +109,12 @@ class NothingReadyError(UserError):
     exit_code = ExitCode.NOTHING_READY
 
 
+class HistoryError(UserError):
+    """A catalog is not kept, or cannot be kept on the disk."""
+
+    exit_code = ExitCode.NOT_KEPT
+
+
 class FilesystemError(ReadyfsError):
     """What the vfs, or an engine that waits for the raw store, answers instead of a result."""
 
@@ -126,6 +133,10 @@ class BrokenRunError(FilesystemError):
 
 class StaleCatalogError(FilesystemError):
     """A walk from the root while the catalog is older than `--max-staleness` allows (V11)."""
+
+
+class UnreadableHistoryError(FilesystemError):
+    """A catalog that is kept on the disk cannot be read at this moment."""
 
 
 class StaleHandleError(FilesystemError):
@@ -158,6 +169,10 @@ class RawStoreUnresponsiveError(FilesystemError):
 
 class RequestInterruptedError(FilesystemError):
     """The reader was sent a signal while it waited for the raw store."""
+
+
+class NotALinkError(FilesystemError):
+    """What a symbolic link was wanted of is none."""
 
 
 class WouldBlockError(FilesystemError):

@@ -13,7 +13,7 @@ from readyfs.errors import AttributesDisabledError, AttributesUnsupportedError, 
 from readyfs.partition import NOT_SET
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.inode_number import ROOT_INODE
-from readyfs.vfs.xattrs import PREFIX, lineage, render_time
+from readyfs.vfs.xattrs import PREFIX, render_time, row_lineage
 from tests.catalog.rows import NOW_NS, Row
 from tests.vfs.place import DAY_1, PAYLOAD, Place
 
@@ -79,12 +79,12 @@ def test_lineage_is_not_that_of_another_source_with_the_same_run_id(place: Place
 
 
 def test_null_columns_are_left_out() -> None:
-    found = lineage(Row(updated_at_ns=NOT_SET, record_count=NOT_SET, schema_version=None).partition)
+    found = row_lineage(Row(updated_at_ns=NOT_SET, record_count=NOT_SET, schema_version=None).partition)
     assert found.keys() == {PREFIX + n for n in (b"source", b"customer_id", b"query_name", b"logical_date", b"run_id")}
 
 
 def test_zero_is_a_value() -> None:
-    found = lineage(Row(updated_at_ns=0, record_count=0, schema_version=b"").partition)
+    found = row_lineage(Row(updated_at_ns=0, record_count=0, schema_version=b"").partition)
     assert found[PREFIX + b"updated_at"] == b"1970-01-01T00:00:00.000000+00:00"
     assert found[PREFIX + b"record_count"] == b"0"
     assert found[PREFIX + b"schema_version"] == b""

@@ -40,6 +40,9 @@ class Config:
     retract_floor: int
     retract_after_s: float | None
     accept: str | None
+    history_count: int
+    history_age_s: float
+    history_bytes: int
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float

@@ -15,6 +15,7 @@ from readyfs.duration import parse_duration, render_duration
 from readyfs.errors import UsageError
 from readyfs.partition import parse_date, render_date
 from readyfs.percentage import parse_percentage, render_percentage
+from readyfs.size import parse_size, render_size
 from readyfs.text import escape_text
 
 E = TypeVar("E", bound=StrEnum)
@@ -119,6 +120,17 @@ def number(name: str, group: Group, help: str, default: int, *, minimum: int, ma
         return int(word)
 
     return Setting(name, group, Shape.NUMBER, parse, lambda _environ: default, str(default), "N", help)
+
+
+def size(name: str, group: Group, help: str, default: int, *, minimum: int) -> Setting[int]:
+    """Return a setting in bytes, written with a unit."""
+
+    def parse(given: tuple[str, ...]) -> int:
+        return parse_size(_parse_text(given), minimum=minimum)
+
+    return Setting(
+        name, group, Shape.TEXT, parse, lambda _environ: default, render_size(default), "SIZE", help, _render_size
+    )
 
 
 def account(
@@ -253,6 +265,10 @@ def _render_optional(value: object) -> str:
 
 def _render_duration(value: object) -> str:
     return render_duration(value) if isinstance(value, float) else "none"
+
+
+def _render_size(value: object) -> str:
+    return render_size(value) if isinstance(value, int) else "none"
 
 
 def _render_percentage(value: object) -> str:

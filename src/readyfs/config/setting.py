@@ -37,6 +37,7 @@ class Group(StrEnum):
     LAYOUT = "How paths are made"
     TIMING = "Times"
     GUARD = "Guard against an emptied table"
+    HISTORY = "What was shown before"
     MOUNT = "The mount"
     PLACES = "Our own files"
     LOG = "Logging"

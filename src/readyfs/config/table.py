@@ -23,6 +23,7 @@ from readyfs.config.kinds import (
     optional_text,
     path,
     patterns,
+    size,
     switch,
     text,
 )
@@ -193,6 +194,30 @@ ACCEPT = optional_fingerprint(
     "accept",
     Group.GUARD,
     "With max-retract: the state with this fingerprint may be mounted, however much it retracts.",
+)
+
+HISTORY_COUNT = number(
+    "history-count",
+    Group.HISTORY,
+    "How many catalogs are kept beside the one in force; 0 keeps none.",
+    64,
+    minimum=0,
+    maximum=100_000,
+)
+HISTORY_AGE = duration(
+    "history-age",
+    Group.HISTORY,
+    "How long a catalog is kept once another took its place, measured from the newest catalog.",
+    7 * 86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+HISTORY_BYTES = size(
+    "history-bytes",
+    Group.HISTORY,
+    "How much room kept catalogs take below state-dir; the oldest go first, whatever the other bounds say.",
+    256 << 20,
+    minimum=1 << 20,
 )
 
 ENGINE = choice(

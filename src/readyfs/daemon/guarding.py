@@ -23,13 +23,13 @@ def make_guard(config: Config, state_label: str, freshness: Freshness) -> Retrac
         with suppress(OSError):  # then a later mount compares with what was shown before, which is safe
             file.remove()
         return None
-    identity = MountIdentity(config.mountpoint, _counting_settings(config, state_label), read_boot_id())
+    identity = MountIdentity(config.mountpoint, counting_settings(config, state_label), read_boot_id())
     keeper = BaselineKeeper(file)
     limit = RetractionLimit(config.max_retract, config.retract_floor, config.retract_after_s)
     return RetractionGuard(limit, keeper, identity, freshness.now_s)
 
 
-def _counting_settings(config: Config, state_label: str) -> dict[str, str]:
+def counting_settings(config: Config, state_label: str) -> dict[str, str]:
     """Return what decides how many partitions a state has, by the names of the settings."""
     names = asdict(config.table)
     filters = config.filters

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from readyfs.config import Config
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.daemon.engine_choice import Served, mount_with_engine
 from readyfs.daemon.guarding import make_guard
+from readyfs.daemon.keeping import make_history
 from readyfs.daemon.mount import RunningMount
 from readyfs.daemon.mount_lock import hold_mount_lock
 from readyfs.daemon.service_manager import ServiceManager
@@ -34,6 +36,7 @@ from readyfs.errors import ExitCode
 from readyfs.fuse.availability import check_fuse
 from readyfs.fuse.mount_point import Reserved, prepare_mount_point
 from readyfs.fuse.raw_volumes import volume_finder
+from readyfs.history.history import History
 from readyfs.life import Life
 from readyfs.log import check_log_file
 from readyfs.metrics.textfile import MetricsFile, check_metrics_file
@@ -82,7 +85,8 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
         listener = Listener(config.state, config.state_listen, config.state_timeout_s)
     store = open_state(config.state, config.table, config.filters, config.state_timeout_s, config.full_interval_s)
     emptiness = watch_emptiness(config.state, config.table, config.state_timeout_s)
-    loader = CatalogLoader(store, _catalog_shape(config), emptiness=emptiness)
+    shape = _catalog_shape(config)
+    loader = CatalogLoader(store, shape, emptiness=emptiness)
     try:
         prepare_runtime_dir(config.runtime_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
@@ -92,7 +96,12 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
                 check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
             if config.metrics_file is not None:
                 check_metrics_file(config.metrics_file)
-            exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, on_ready))
+            history = make_history(config, store.label, raw.label, shape)
+            history.open()
+            try:
+                exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, on_ready))
+            finally:
+                history.close()
             if loader.is_busy:
                 _leave_at_once(exit_code)
     finally:
@@ -130,6 +139,7 @@ async def _serve(
     store: StateStore,
     listener: Listener | None,
     loader: CatalogLoader,
+    history: History,
     on_ready: Callable[[], None],
 ) -> ExitCode:
     wishes = Wishes()
@@ -147,8 +157,11 @@ async def _serve(
                 sys.stderr.write(f"readyfs: warning: {first.emptiness.cause}; {first.emptiness.remedy}\n")
             if first is not None:
                 served = mount_with_engine(config, store.label, raw, first, freshness)
+                history.record(first.catalog, time.time_ns())
                 labels = (store.label, raw.label)
-                mount = _build(config, served, labels, listener, loader, first, freshness, guard, wishes, on_ready)
+                mount = _build(
+                    config, served, labels, listener, loader, first, freshness, guard, history, wishes, on_ready
+                )
                 if listener is not None:
                     nursery.start_soon(listener.run, mount.refresher.nudge)
                 exit_code = await mount.run()
@@ -185,6 +198,7 @@ def _build(
     first: Loaded,
     freshness: Freshness,
     guard: RetractionGuard | None,
+    history: History,
     wishes: Wishes,
     on_ready: Callable[[], None],
 ) -> RunningMount:
@@ -208,6 +222,7 @@ def _build(
         schedule,
         on_outcome=tell,
         guard=guard,
+        history=history,
     )
     status = StatusReporter(
         config.mountpoint,
@@ -222,6 +237,7 @@ def _build(
         life,
         boottime_s(),
         listener,
+        history,
     )
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ import orjson
 from readyfs import __version__
 from readyfs.clock import boottime_s
 from readyfs.fuse.engine import EngineCounters
+from readyfs.history.moments import Moment
 from readyfs.life import Life
 from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations, describe_all, describe_bounds
 from readyfs.metrics.process import cpu_seconds, memory_bytes
@@ -50,6 +51,24 @@ class NotificationCounters(Protocol):
         ...
 
 
+class HistoryFigures(Protocol):
+    """What there is of the past."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be written to the disk, None if it can."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes on disk."""
+        ...
+
+    def moments(self) -> Sequence[Moment]:
+        """Return the moments that are kept, the oldest first."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StatusReporter:
     """Gathers the status from those who know; never does I/O, so it answers whatever hangs."""
@@ -67,12 +86,13 @@ class StatusReporter:
     life: Life
     started_s: float
     listening: Listening | None
+    history: HistoryFigures
 
     def document(self) -> dict[str, object]:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
         in_force, latest = self.filesystem.in_force, self.refresher.latest
         interruption, held, tally = self.refresher.interruption, self.refresher.held_back, self.refresher.tally
-        guard = self.refresher.guard
+        guard, moments = self.refresher.guard, self.history.moments()
         broken, raw_waits_s = self.filesystem.broken_by_kind(), self.engine.raw_waits_s()
         return {
             # ---- the daemon ----
@@ -113,6 +133,11 @@ class StatusReporter:
             "held_back_partitions": None if held is None else held.partitions,
             "baseline_error": None if guard is None else guard.keeper.problem,
             "listen_error": None if self.listening is None else self.listening.trouble,
+            # ---- what was shown before ----
+            "history_catalogs": len(moments),
+            "history_oldest": _time_text(moments[0].taken_at_ns) if moments else None,
+            "history_bytes": self.history.size,
+            "history_error": self.history.problem,
             # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
             "refreshing_seconds": _round(self.refresher.running_s()),

@@ -17,11 +17,14 @@ _ERRNO: Final[dict[type[Exception], int]] = {
     # EIO and never ENOENT: a reader that skips what is missing would return less data without an error (V10, V11).
     errors.BrokenRunError: errno.EIO,
     errors.StaleCatalogError: errno.EIO,
+    errors.UnreadableHistoryError: errno.EIO,
     # Past --raw-timeout, or at the end of the daemon: nothing is known of the file, and nobody may wait for ever.
     errors.RawStoreUnresponsiveError: errno.EIO,
     # What the client's signal asked for, as read(2) and open(2) say.
     errors.RequestInterruptedError: errno.EINTR,
     errors.NotADirectoryNodeError: errno.ENOTDIR,
+    # As readlink(2) has it.
+    errors.NotALinkError: errno.EINVAL,
     errors.IsADirectoryNodeError: errno.EISDIR,
     # The kernel looks the path up once more after this.
     errors.StaleHandleError: errno.ESTALE,

@@ -20,6 +20,7 @@ from readyfs.catalog.delta import Delta, compare
 from readyfs.catalog.tree import Branch, Catalog
 from readyfs.errors import StateError
 from readyfs.metrics.refresh_tally import RefreshOutcome, RefreshTally
+from readyfs.partition import ChangedDates
 from readyfs.refresh.loader import CatalogLoader, Loaded
 from readyfs.refresh.retraction_guard import HeldBack, RetractionGuard
 from readyfs.refresh.schedule import Schedule
@@ -39,6 +40,14 @@ class NotificationsPort(Protocol):
 
     async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications in order; return when the last has returned."""
+        ...
+
+
+class HistoryPort(Protocol):
+    """What a refresh needs of the history."""
+
+    def record(self, catalog: Catalog, taken_at_ns: int, changed: ChangedDates | None = None) -> None:
+        """Keep a catalog that was just put into force; never raises, and never waits for a disk."""
         ...
 
 
@@ -102,6 +111,7 @@ class Refresher:
         jitter: Callable[[], float] = random.random,
         on_outcome: Callable[[], None] = lambda: None,
         guard: RetractionGuard | None = None,
+        history: HistoryPort | None = None,
     ) -> None:
         self.latest = first
         self.guard = guard
@@ -109,6 +119,7 @@ class Refresher:
         self.last_duration_ms = 0.0
         self.tally = RefreshTally()
         self.tally.loaded(first.lock_ms, left_log=first.left_log)
+        self._history = history
         self._loader = loader
         self._fs = filesystem
         self._notifications = notifications
@@ -271,6 +282,8 @@ class Refresher:
             lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
         )
         self._fs.publish(loaded.catalog)
+        if self._history is not None:
+            self._history.record(loaded.catalog, time.time_ns(), changed)
         await self._notifications.invalidate(self._fs.plan_invalidations(delta))
         return delta
 

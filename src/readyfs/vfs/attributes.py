@@ -84,6 +84,10 @@ class Presentation:
         """Return a directory's attributes."""
         return Attributes(inode, stat.S_IFDIR | self.dir_mode, 0, time_ns if time_ns > 0 else 0, self.uid, self.gid)
 
+    def link(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
+        """Return a symbolic link's attributes; size in bytes of its target."""
+        return Attributes(inode, stat.S_IFLNK | 0o777, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)
+
     def file(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
         """Return a regular file's attributes."""
         return Attributes(inode, stat.S_IFREG | self.file_mode, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)

@@ -8,30 +8,48 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
+from operator import attrgetter
 from typing import assert_never
 
 from readyfs.catalog.tree import NOTHING, Branch, DateDirectory, Directory
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError, StaleHandleError, WouldBlockError
+from readyfs.layout import MountLayout
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.catalogs import Catalogs
-from readyfs.vfs.entries import CONTROL_FILE, Entries
+from readyfs.vfs.control_directory import ControlDirectory
+from readyfs.vfs.entries import Entries
+from readyfs.vfs.inode_number import LIVE
 from readyfs.vfs.listing import Listing
 from readyfs.vfs.look_ahead import BUDGET_S, LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode, RunNode, place_in_run
 from readyfs.vfs.run_view import BrokenView
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.tree_runs import TreeRuns
+from readyfs.vfs.trees import Trees, view_time_ns, view_timeout_s
 
 
 class DirectoryListings:
     """Makes listings. A position in one outlives a refresh, because old catalogs are kept for a while (V7)."""
 
     def __init__(
-        self, catalogs: Catalogs, runs: Runs, entries: Entries, name_timeout_s: float, look_ahead: LookAhead | None
+        self,
+        catalogs: Catalogs,
+        trees: Trees,
+        runs: Runs,
+        tree_runs: TreeRuns,
+        control: ControlDirectory,
+        entries: Entries,
+        name_timeout_s: float,
+        look_ahead: LookAhead | None,
     ) -> None:
         self._catalogs = catalogs
+        self._trees = trees
         self._runs = runs
+        self._tree_runs = tree_runs
+        self._control = control
         self._entries = entries
         self._name_timeout_s = name_timeout_s
         self._ahead = look_ahead
@@ -43,14 +61,13 @@ class DirectoryListings:
         """
         match node:
             case AboveNode():
+                if node.tree != LIVE:
+                    return self._list_in_view(node, stamp, may_block)
                 return self._list_above(node, stamp)
             case DateNode() | RawNode() | BrokenNode() if node.is_directory:
                 listing = self._list_run(node, may_block)
-            case ControlNode() if not node.name:
-                names = (CONTROL_FILE,)
-                listing = Listing(
-                    0, lambda: names, lambda start: ((n, self._entries.control_file_entry()) for n in names[start:])
-                )
+            case ControlNode() if node.is_directory:
+                listing = self._control.listing(node, stamp)
             case _:
                 raise NotADirectoryNodeError
         if stamp is not None and listing.stamp != stamp:
@@ -59,7 +76,6 @@ class DirectoryListings:
 
     def _list_above(self, node: AboveNode, stamp: int | None) -> Listing:
         in_force = self._catalogs.in_force
-        layout = in_force.catalog.layout
         current = in_force.catalog.directory(node.path) or NOTHING
         directory: Directory | None = current
         if stamp is not None and current.stamp != stamp:
@@ -71,6 +87,28 @@ class DirectoryListings:
             # The kernel was told to forget the names and times of older catalogs: it must not learn them again.
             return self._name_timeout_s if directory is current and self._catalogs.in_force is in_force else 0.0
 
+        return self._list(node, directory, in_force.catalog.layout, attrgetter("changed_ns"), timeout_s)
+
+    def _list_in_view(self, node: AboveNode, stamp: int | None, may_block: bool) -> Listing:
+        view = self._trees.view(node.tree, may_block)
+        self._trees.views.used(view.fingerprint)
+        directory = view.catalog.directory(node.path)
+        assert directory is not None  # no view changes
+        if stamp is not None and directory.stamp != stamp:
+            raise StaleHandleError("no listing of the view has this position")
+        return self._list(
+            node, directory, view.catalog.layout, partial(view_time_ns, view), partial(view_timeout_s, view)
+        )
+
+    def _list(
+        self,
+        node: AboveNode,
+        directory: Directory,
+        layout: MountLayout,
+        time_ns: Callable[[Directory], int],
+        timeout_s: Callable[[], float],
+    ) -> Listing:
+        path, tree = node.path, node.tree
         match directory:
             case Branch():
                 children, names, above_entry = directory.children, directory.names, self._entries.above_entry
@@ -78,7 +116,7 @@ class DirectoryListings:
                 def branches_from(start: int) -> Iterator[tuple[bytes, Entry]]:
                     for index in range(start, len(names)):
                         name = names[index]
-                        yield name, above_entry((*node.path, name), children[name].changed_ns, timeout_s())
+                        yield name, above_entry((*path, name), time_ns(children[name]), timeout_s(), tree)
 
                 return Listing(directory.stamp, lambda: children, branches_from)
             case DateDirectory():
@@ -86,7 +124,7 @@ class DirectoryListings:
 
                 def dates_from(start: int) -> Iterator[tuple[bytes, Entry]]:
                     for date, meaning in dates.meanings_from(start):
-                        yield layout.date_name(date), date_entry(node.path, date, meaning, timeout_s())
+                        yield layout.date_name(date), date_entry(path, date, meaning, timeout_s(), tree)
 
                 return Listing(directory.stamp, lambda: map(layout.date_name, dates.dates), dates_from)
             case _:
@@ -95,11 +133,11 @@ class DirectoryListings:
     def _list_run(self, node: RunNode, may_block: bool) -> Listing:
         date, relpath = place_in_run(node)
         try:
-            view = self._runs.view(date.partition, relpath, may_block=False)
+            view = self._tree_runs.view(date, relpath, may_block=False)
         except WouldBlockError:
             if not may_block:
                 raise
-            view = self._runs.view(date.partition, relpath, may_block=True)
+            view = self._tree_runs.view(date, relpath, may_block=True)
             if not relpath and self._ahead is not None:
                 self._look_at_next(date, self._ahead)
         if isinstance(view, BrokenView):
@@ -126,7 +164,7 @@ class DirectoryListings:
 
     def _look_at_next(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""
-        directory = self._catalogs.in_force.catalog.directory(date.above)
+        directory = self._trees.catalog(date.tree, may_block=True).directory(date.above)
         if not isinstance(directory, DateDirectory):
             return
         dates = directory.dates

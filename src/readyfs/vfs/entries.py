@@ -24,13 +24,14 @@ from readyfs.vfs.attributes import (
 )
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.inode_number import NodeKind
+from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.nodes import (
     AboveNode,
     BrokenNode,
     ControlNode,
     DateNode,
+    LinkNode,
     Node,
     RawNode,
     RunNode,
@@ -39,10 +40,13 @@ from readyfs.vfs.nodes import (
     control_directory,
     control_file,
     date_node,
+    link_node,
     parent_inode,
     raw_node,
 )
 from readyfs.vfs.run_view import RunView
+from readyfs.vfs.trees import Trees, view_time_ns, view_timeout_s
+from readyfs.vfs.views import View
 
 CONTROL_FILE: Final = b"status.json"
 
@@ -56,6 +60,7 @@ class Entries:
     def __init__(
         self,
         catalogs: Catalogs,
+        trees: Trees,
         presentation: Presentation,
         freshness: Freshness,
         inodes: InodeTable,
@@ -64,14 +69,20 @@ class Entries:
         self.status_document: Callable[[], bytes] = lambda: b"{}\n"
         self._control_serials = count(1)
         self._catalogs = catalogs
+        self._trees = trees
         self._presentation = presentation
         self._freshness = freshness
         self._inodes = inodes
         self._is_past = is_past
 
-    def attributes(self, node: Node) -> tuple[Attributes, float]:
-        """Return a node's attributes and for how many seconds they hold."""
+    def attributes(self, node: Node, may_block: bool) -> tuple[Attributes, float]:
+        """Return a node's attributes and for how many seconds they hold.
+
+        Raises as `Trees.view` does for what only a view has.
+        """
         match node:
+            case AboveNode() | DateNode() | RawNode() | BrokenNode() if node.tree != LIVE:
+                return self._attributes_in_view(node, self._trees.view(node.tree, may_block))
             case AboveNode():
                 catalog = self._catalogs.in_force.catalog
                 directory = catalog.directory(node.path)
@@ -82,20 +93,33 @@ class Entries:
             case RawNode():
                 return self._raw_attributes(node), FOREVER_S
             case BrokenNode():
-                time_ns = self._date_attributes(node.date_node).time_ns
-                if node.is_directory:
-                    return self._presentation.directory(node.inode, time_ns), 0.0
-                return self._presentation.file(node.inode, BROKEN_FILE_BYTES, time_ns), 0.0
-            case ControlNode() if node.name:
+                return self._broken_attributes(node), 0.0
+            case LinkNode():
+                return self._presentation.link(node.inode, len(node.target), node.time_ns), FOREVER_S
+            case ControlNode() if not node.is_directory:
                 return self._presentation.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:
                 return self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
 
+    def _attributes_in_view(self, node: AboveNode | RunNode, view: View) -> tuple[Attributes, float]:
+        if isinstance(node, RawNode):
+            return self._raw_attributes(node), view_timeout_s(view)
+        if isinstance(node, AboveNode):
+            directory = view.catalog.directory(node.path)
+            assert directory is not None  # no view changes
+            time_ns = view_time_ns(view, directory)
+            return self._presentation.directory(node.inode, time_ns), view_timeout_s(view)
+        if isinstance(node, DateNode):
+            return self._date_attributes(node), view_timeout_s(view)
+        return self._broken_attributes(node), 0.0
+
     def current_row(self, node: RunNode) -> Partition | None:
         """Return the row of a node's run as it stands now if the run is still current, else as it stood last.
 
-        So does a file of before its run was to be looked at anew: its bytes are of the row that it was sealed under.
+        So does a directory of before its run was to be looked at anew. A view has its rows for ever.
         """
+        if node.tree != LIVE:
+            return node.date_node.partition if isinstance(node, BrokenNode) else node.partition
         if isinstance(node, BrokenNode):
             before = node.date_node.partition
             partition = self.current_row(node.date_node)
@@ -110,15 +134,17 @@ class Entries:
                 self._inodes.update(node)
         return node.partition
 
-    def above_entry(self, path: tuple[bytes, ...], changed_ns: int, timeout_s: float) -> Entry:
-        """Return the entry of a directory over the dates."""
-        node = above_node(path)
-        return Entry(node, self._presentation.directory(node.inode, changed_ns), timeout_s, timeout_s)
+    def above_entry(self, path: tuple[bytes, ...], time_ns: int, timeout_s: float, tree: TreeName = LIVE) -> Entry:
+        """Return the entry of a directory over the dates, or of a tree's root."""
+        node = above_node(path, tree)
+        return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
-    def date_entry(self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float) -> Entry:
+    def date_entry(
+        self, above: tuple[bytes, ...], date: int, meaning: Meaning, timeout_s: float, tree: TreeName = LIVE
+    ) -> Entry:
         """Return the entry of a date directory: of its run, or of a path that two rows claim."""
         partition = None if meaning is AMBIGUOUS else meaning
-        node = date_node(above, date, partition)
+        node = date_node(above, date, partition, tree)
         time_ns = date_time_ns(partition.updated_at_ns if partition is not None else NOT_SET, date)
         return Entry(node, self._presentation.directory(node.inode, time_ns), timeout_s, timeout_s)
 
@@ -133,10 +159,12 @@ class Entries:
         self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry, published_ns: int
     ) -> Entry:
         """Return the entry of what a sealed run holds in the directory `parent`."""
-        entry = view.answers.get(found.name) if published_ns == NOT_SET else None
+        # A file's answer is the same in every tree; of the trees, the live one is asked for directories the most.
+        is_kept = published_ns == NOT_SET and (date.tree == LIVE or found.kind is EntryKind.FILE)
+        entry = view.answers.get(found.name) if is_kept else None
         if entry is None:
             entry = self._make_raw_entry(date, parent, view, found, 0, published_ns)
-            if published_ns == NOT_SET:
+            if is_kept:
                 entry = view.answers.setdefault(found.name, entry)
         known = self._inodes.peek(entry.node.inode)
         if isinstance(known, RawNode) and found.kind is EntryKind.DIRECTORY and known.identity == entry.node.identity:
@@ -160,19 +188,23 @@ class Entries:
         """Return the entry that stands for a place within a run that cannot be served."""
         node_kind = NodeKind.BROKEN_FILE if kind is EntryKind.FILE else NodeKind.BROKEN_DIRECTORY
         node = broken_node(node_kind, date, relpath)
-        return Entry(node, self.attributes(node)[0], 0.0, 0.0)
+        return Entry(node, self._broken_attributes(node), 0.0, 0.0)
+
+    def link_entry(self, place: Identity, name: bytes, target: bytes, time_ns: int, timeout_s: float = 0.0) -> Entry:
+        """Return the entry of a symbolic link."""
+        node = link_node(place, name, target, time_ns)
+        return Entry(node, self._presentation.link(node.inode, len(target), time_ns), timeout_s, FOREVER_S)
 
     def control_file_entry(self) -> Entry:
         """Make the status file as it is now: another file each time, so that nothing cached of it ever ages."""
         time_ns = self._freshness.refreshed_at_ns or 0
         node = control_file(CONTROL_FILE, next(self._control_serials), self.status_document(), time_ns)
-        attributes, timeout_s = self.attributes(node)
-        return Entry(node, attributes, 0.0, timeout_s)
+        return Entry(node, self._presentation.file(node.inode, len(node.document), time_ns), 0.0, FOREVER_S)
 
-    def control_directory_entry(self) -> Entry:
-        """Return the entry of the hidden control directory."""
-        node = control_directory()
-        return Entry(node, self.attributes(node)[0], 0.0, 0.0)
+    def control_directory_entry(self, name: bytes = b"") -> Entry:
+        """Return the entry of the hidden control directory, or of a directory in it."""
+        node = control_directory(name)
+        return Entry(node, self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0, 0.0)
 
     def dot_entry(self, node: Node, index: int) -> Entry:
         """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
@@ -183,6 +215,12 @@ class Entries:
         partition = self.current_row(node)
         updated_at_ns = partition.updated_at_ns if partition is not None else NOT_SET
         return self._presentation.directory(node.inode, date_time_ns(updated_at_ns, node.date))
+
+    def _broken_attributes(self, node: BrokenNode) -> Attributes:
+        time_ns = self._date_attributes(node.date_node).time_ns
+        if node.is_directory:
+            return self._presentation.directory(node.inode, time_ns)
+        return self._presentation.file(node.inode, BROKEN_FILE_BYTES, time_ns)
 
     def _make_raw_entry(
         self,
@@ -196,7 +234,10 @@ class Entries:
         assert date.partition is not None
         kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
         relpath = (*parent, found.name)
-        node = raw_node(kind, date.partition, date.above, relpath, found.stat, generation, published_ns, view.sealing)
+        tree = LIVE if kind is NodeKind.RAW_FILE else date.tree
+        node = raw_node(
+            kind, date.partition, date.above, relpath, found.stat, generation, published_ns, view.sealing, tree
+        )
         return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
 
     def _raw_attributes(self, node: RawNode) -> Attributes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
@@ -20,31 +20,37 @@ from readyfs.errors import (
     BrokenRunError,
     IsADirectoryNodeError,
     NameTooLongError,
+    NotALinkError,
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, PartitionKey, RunKey, run_of
+from readyfs.partition import Partition, RunKey, run_of
 from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
+from readyfs.vfs.control_directory import ControlDirectory
 from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.descriptors import KEPT, Descriptors
 from readyfs.vfs.directory_listings import DirectoryListings
 from readyfs.vfs.entries import Entries
+from readyfs.vfs.former_runs import FormerRuns
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
-from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
+from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber
 from readyfs.vfs.inode_table import InodeTable
-from readyfs.vfs.invalidation import Invalidation, plan_invalidations
+from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidations
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, LinkNode, Node, RawNode
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
+from readyfs.vfs.tree_runs import TreeRuns
+from readyfs.vfs.trees import Trees, is_run_of
 from readyfs.vfs.turnover import KnownSeries, Turnover
-from readyfs.vfs.xattrs import PREFIX, get_attribute, lineage, list_attributes, render_time
+from readyfs.vfs.views import NoViews, View, ViewSource
+from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, render_time, row_lineage, run_lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Filesystem:
         on_damage: Callable[[Invalidation], None],
         look_ahead: LookAhead | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        views: ViewSource | None = None,
     ) -> None:
         self.inodes = InodeTable()
         self._spare_memory = SpareMemory()
@@ -81,12 +88,18 @@ class Filesystem:
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
         self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
-        self._entries = Entries(self._catalogs, presentation, freshness, self.inodes, runs.is_past)
-        self._resolver = Resolver(self._catalogs, runs, self._entries, presentation, freshness)
-        self._listings = DirectoryListings(self._catalogs, runs, self._entries, presentation.name_timeout_s, look_ahead)
-        self._raw_files = RawFiles(raw, runs, self._descriptors, on_damage)
+        self._trees = trees = Trees(self._catalogs, views if views is not None else NoViews(), self.inodes)
+        self._former = FormerRuns()
+        tree_runs = TreeRuns(trees, runs, self._former)
+        self._entries = entries = Entries(self._catalogs, trees, presentation, freshness, self.inodes, runs.is_past)
+        self._control = control = ControlDirectory(trees, entries, freshness)
+        self._resolver = Resolver(self._catalogs, trees, tree_runs, control, entries, presentation, freshness)
+        self._listings = DirectoryListings(
+            self._catalogs, trees, runs, tree_runs, control, entries, presentation.name_timeout_s, look_ahead
+        )
+        self._raw_files = RawFiles(raw, runs, trees, self._descriptors, on_damage)
         self._runs = runs
-        self._turnover = Turnover(runs, self.inodes, self._let_go)
+        self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
         self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
         """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
         self.has_let_go = False
@@ -103,8 +116,11 @@ class Filesystem:
 
     def publish(self, catalog: Catalog) -> None:
         """Put a catalog into force, in one step."""
+        held = frozenset(fingerprint.encode() for fingerprint in self._trees.views.held())
+        self._former.enter(catalog.fingerprint.encode(), held)
         self._catalogs.publish(catalog)
-        self._runs.drop_unless(self._is_current)
+        self._trees.drop_unseen()
+        self._runs.drop_unless(self._trees.shows)
 
     def plan_invalidations(self, delta: Delta) -> Iterator[Invalidation]:
         """Yield what the kernel must forget after a catalog was put into force: names above runs, then below them.
@@ -116,6 +132,14 @@ class Filesystem:
         yield from plan_invalidations(delta, self.inodes)
         yield from below
         self._turnover.let_go_departed(delta)
+
+    def plan_expiry(self, fingerprint: str) -> Iterator[Invalidation]:
+        """Yield what makes the kernel ask again for all names of a view: once it has expired, and once it is gone.
+
+        Called as `plan_invalidations` is.
+        """
+        yield from plan_expiry(fingerprint.encode(), self.inodes, self._catalogs.in_force.catalog.layout)
+        self._trees.drop_unseen()
 
     def is_known(self, partition: Partition) -> bool:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
@@ -139,22 +163,22 @@ class Filesystem:
 
     def broken_by_kind(self) -> Counter[DamageKind]:
         """Return the same by what was found last."""
-        return Counter(kind for key, run, kind in self._runs.damage_kinds() if self._is_current(key, run))
+        catalog = self.in_force.catalog
+        return Counter(kind for key, run, kind in self._runs.damage_kinds() if is_run_of(catalog, key, run))
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""
         self._entries.status_document = document
+
+    def serve_links(self, links: Mapping[bytes, bytes]) -> None:
+        """Choose symbolic links that the control directory holds: their targets by name."""
+        self._control.links = dict(links)
 
     def expire_idle(self) -> None:
         """Let go of raw files and replaced catalogs that nobody needs any more; to be called now and then."""
         self.has_let_go = False
         self._descriptors.expire_idle()
         self._catalogs.history.expire()
-
-    def _is_current(self, key: PartitionKey, run_id: bytes) -> bool:
-        series = self.in_force.catalog.by_key.get(key.series)
-        partition = series.find(key.date) if series is not None else None
-        return partition is not None and partition.run_id == run_id
 
     # ---- names ----------------------------------------------------------------------------------------------
 
@@ -176,9 +200,19 @@ class Filesystem:
         """Lower lookup counts: the kernel dropped so many references."""
         self._spare_memory.note(self.inodes.forget(counts))
 
-    def getattr(self, inode: InodeNumber) -> tuple[Attributes, float]:
-        """Return a node's attributes and for how many seconds they hold. Never does I/O."""
-        return self._entries.attributes(self.inodes.get(inode))
+    def getattr(self, inode: InodeNumber, *, may_block: bool = True) -> tuple[Attributes, float]:
+        """Return a node's attributes and for how many seconds they hold.
+
+        Raises `WouldBlockError` if the catalog of a view must be read for it, `StaleHandleError` if the view is gone.
+        """
+        return self._entries.attributes(self.inodes.get(inode), may_block)
+
+    def readlink(self, inode: InodeNumber) -> bytes:
+        """Return where a symbolic link leads."""
+        node = self.inodes.get(inode)
+        if not isinstance(node, LinkNode):
+            raise NotALinkError
+        return node.target
 
     # ---- directories ----------------------------------------------------------------------------------------
 
@@ -267,34 +301,45 @@ class Filesystem:
 
     # ---- extended attributes and the whole ------------------------------------------------------------------
 
-    def getxattr(self, inode: InodeNumber, name: bytes) -> bytes:
-        """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors."""
-        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode), name)
+    def getxattr(self, inode: InodeNumber, name: bytes, *, may_block: bool = True) -> bytes:
+        """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors, and `getattr`."""
+        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode, may_block), name)
 
-    def listxattr(self, inode: InodeNumber) -> list[bytes]:
-        """Return the names of a node's extended attributes."""
-        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode))
+    def listxattr(self, inode: InodeNumber, *, may_block: bool = True) -> list[bytes]:
+        """Return the names of a node's extended attributes; see `getattr` for the errors."""
+        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode, may_block))
 
-    def _xattrs(self, inode: InodeNumber) -> dict[bytes, bytes]:
+    def _xattrs(self, inode: InodeNumber, may_block: bool) -> dict[bytes, bytes]:
         node = self.inodes.get(inode)
         match node:
             case AboveNode() if not node.path:
-                return self._root_xattrs()
-            case DateNode() | RawNode() | BrokenNode():
+                return (
+                    self._root_xattrs() if node.tree == LIVE else _view_xattrs(self._trees.view(node.tree, may_block))
+                )
+            case DateNode():
                 partition = self._entries.current_row(node)
-                return {} if partition is None else lineage(partition)
+                return {} if partition is None else row_lineage(partition)
+            case RawNode():
+                return run_lineage(node.partition)
+            case BrokenNode() if node.date_node.partition is not None:
+                return run_lineage(node.date_node.partition)
             case _:
                 return {}
 
     def _root_xattrs(self) -> dict[bytes, bytes]:
-        found = {
-            b"revision": b"%d" % self.in_force.revision,
-            b"fingerprint": self.in_force.catalog.fingerprint.encode(),
-        }
+        in_force = self.in_force
+        found = attributes(revision=b"%d" % in_force.revision, fingerprint=in_force.catalog.fingerprint.encode())
         age_s, refreshed_at_ns = self._freshness.age_s(), self._freshness.refreshed_at_ns
         if age_s is not None and refreshed_at_ns is not None:
-            found |= {b"refreshed_at": render_time(refreshed_at_ns), b"age_seconds": b"%.3f" % age_s}
-        return {PREFIX + name: value for name, value in found.items()}
+            found |= attributes(refreshed_at=render_time(refreshed_at_ns), age_seconds=b"%.3f" % age_s)
+        return found
+
+
+def _view_xattrs(view: View) -> dict[bytes, bytes]:
+    found = attributes(fingerprint=view.fingerprint.encode(), taken_at=render_time(view.taken_at_ns))
+    if view.expires_at_ns is not None:
+        found |= attributes(expires_at=render_time(view.expires_at_ns))
+    return found
 
 
 def _raw_file(node: Node) -> RawNode:

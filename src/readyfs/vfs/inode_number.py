@@ -17,9 +17,11 @@ InodeNumber = NewType("InodeNumber", int)
 ROOT_INODE: Final = InodeNumber(1)
 """FUSE_ROOT_ID of linux/fuse.h."""
 
-LIVE: Final = b"live"
-"""The root of the tree that follows the state. A directory's identity holds its root, because the kernel gives a
-directory one place only; a file's does not, so that views of one run share their pages."""
+TreeName: TypeAlias = bytes
+"""Which tree of a mount: `LIVE`, or a view's fingerprint in hex."""
+LIVE: Final[TreeName] = b"live"
+"""The tree that follows the state. A directory's identity holds its tree, because the kernel gives a directory one
+place only; a regular file's does not, so that all trees that show a run share its pages."""
 
 
 class NodeKind(Enum):
@@ -34,6 +36,7 @@ class NodeKind(Enum):
     BROKEN_FILE = b"broken-file"  # stands for a file of a run that cannot be served
     CONTROL_DIRECTORY = b"control-directory"
     CONTROL_FILE = b"control-file"
+    LINK = b"link"  # a symbolic link, which leads to the same place for as long as anybody holds it
 
 
 Identity: TypeAlias = tuple[bytes, ...]
@@ -48,26 +51,31 @@ def inode_number(identity: Identity) -> InodeNumber:
     return _number(_text(identity))
 
 
-def above_inode(path: tuple[bytes, ...]) -> InodeNumber:
+def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at a path of names."""
-    return inode_number((NodeKind.ABOVE.value, LIVE, *path)) if path else ROOT_INODE
+    return inode_number((NodeKind.ABOVE.value, tree, *path)) if path or tree != LIVE else ROOT_INODE
 
 
-def date_inode(partition: Partition) -> InodeNumber:
+def date_inode(partition: Partition, tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of a partition's date directory."""
-    return _number(_DATE_TEXT + _run_text(partition))
+    return _number(_head_text(NodeKind.DATE, tree) + _run_text(partition))
 
 
-def raw_inode(
-    kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int
+def directory_inode(partition: Partition, relpath: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
+    """Return the inode number of the directory at `relpath` within a sealed run, which without names is the date's."""
+    if not relpath:
+        return date_inode(partition, tree)
+    return _number(_head_text(NodeKind.RAW_DIRECTORY, tree) + _run_text(partition) + _text(relpath))
+
+
+def file_inode(
+    partition: Partition, relpath: tuple[bytes, ...], generation: int = 0, published_ns: int = NOT_SET
 ) -> InodeNumber:
-    """Return the inode number of what lies at `relpath` within a sealed run.
+    """Return the inode number of the regular file at `relpath` within a sealed run, the same in every tree.
 
     `published_ns` is `NOT_SET` where the times are the raw file's. It and the generation tell files apart, whose bytes
     and attributes the kernel keeps; a directory is what it is for whoever holds it, whatever comes to lie in it.
     """
-    if kind is NodeKind.RAW_DIRECTORY:
-        return _number(_RAW_DIRECTORY_TEXT + _run_text(partition) + _text(relpath))
     distinctions = _text(_distinctions(generation, published_ns))
     return _number(_RAW_FILE_TEXT + _run_text(partition) + _text(relpath) + distinctions)
 
@@ -77,13 +85,15 @@ def run_identity(partition: Partition) -> Identity:
     return (*partition.key.series, render_date(partition.key.date), partition.run_id)
 
 
-def raw_identity(
-    kind: NodeKind, partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int
-) -> Identity:
-    """Return what `raw_inode` hashes."""
-    if kind is NodeKind.RAW_DIRECTORY:
-        return (kind.value, LIVE, *run_identity(partition), *relpath)
-    return (kind.value, *run_identity(partition), *relpath, *_distinctions(generation, published_ns))
+def directory_identity(partition: Partition, relpath: tuple[bytes, ...], tree: TreeName) -> Identity:
+    """Return what `directory_inode` hashes of a directory below a date."""
+    return (NodeKind.RAW_DIRECTORY.value, tree, *run_identity(partition), *relpath)
+
+
+def file_identity(partition: Partition, relpath: tuple[bytes, ...], generation: int, published_ns: int) -> Identity:
+    """Return what `file_inode` hashes."""
+    run = run_identity(partition)
+    return (NodeKind.RAW_FILE.value, *run, *relpath, *_distinctions(generation, published_ns))
 
 
 # ---- the hash, and the texts that it is made of: those that many nodes share are made once ----------------------
@@ -120,6 +130,9 @@ def _series_text(series: SeriesKey) -> bytes:
     return _text(series)
 
 
-_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
-_RAW_DIRECTORY_TEXT: Final = _text((NodeKind.RAW_DIRECTORY.value, LIVE))
+@lru_cache(maxsize=256)
+def _head_text(kind: NodeKind, tree: TreeName) -> bytes:
+    return _text((kind.value, tree))
+
+
 _RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))

@@ -17,7 +17,7 @@ import structlog
 from readyfs.errors import BrokenRunError, StaleHandleError
 from readyfs.partition import SeriesKey
 from readyfs.text import escape_text
-from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
 from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
 
@@ -36,10 +36,11 @@ class InodeTable:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._dates = DateNodes()
+        self._above = AboveNodes()
         # Those of which there are the most come first.
         self._packed: dict[type[Node], PackedNodes[Any]] = {
             DateNode: self._dates,
-            AboveNode: AboveNodes(),
+            AboveNode: self._above,
             BrokenNode: BrokenNodes(),
         }
         self._by_number = tuple(self._packed.values())
@@ -74,6 +75,14 @@ class InodeTable:
         with self._lock:
             nodes = list(self._nodes.values())
         return [node for node in nodes if isinstance(node, RawNode)]
+
+    def nodes_of(self, tree: TreeName) -> list[AboveNode | DateNode | RawNode]:
+        """Return every directory of a view that the kernel holds, those for broken ones left out."""
+        with self._lock:
+            nodes = list(self._nodes.values())
+            above, dates = self._above.nodes_of(tree), self._dates.nodes_of(tree)
+        raw = (node for node in nodes if isinstance(node, RawNode) and node.is_directory and node.tree == tree)
+        return [*above, *dates, *raw]
 
     def lookups(self, inode: InodeNumber) -> int:
         """Return how often the kernel looked a node up and did not forget it; the root counts once."""

@@ -11,8 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
-from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, above_inode, date_inode
+from readyfs.layout import MountLayout
+from readyfs.partition import run_of
+from readyfs.vfs.inode_number import (
+    ROOT_INODE,
+    InodeNumber,
+    TreeName,
+    above_inode,
+    date_inode,
+    directory_inode,
+)
 from readyfs.vfs.inode_table import InodeTable
+from readyfs.vfs.nodes import VIEWS_NAME, AboveNode, DateNode, RawNode, control_directory, parent_inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,32 @@ def plan_invalidations(delta: Delta, inodes: InodeTable) -> Iterator[Invalidatio
             continue
         touched = tuple(known for known in map(date_inode, change.touched) if inodes.peek(known) is not None)
         yield Invalidation(inode, change.names, touched, listing=bool(change.names))
+
+
+def plan_expiry(tree: TreeName, inodes: InodeTable, layout: MountLayout) -> Iterator[Invalidation]:
+    """Yield what makes the kernel ask again for every name of a view that it knows, its root's first.
+
+    With the root's name most of what lies below is forgotten. What somebody holds is not, nor are the names in it.
+    """
+    root = above_inode((), tree)
+    if inodes.peek(root) is None:
+        return  # then the kernel holds nothing below it
+    yield Invalidation(control_directory(VIEWS_NAME).inode, (tree,))
+    runs = {}
+    for node in inodes.nodes_of(tree):
+        yield Invalidation(node.inode, ())
+        match node:
+            case AboveNode() if node.path:
+                yield Invalidation(parent_inode(node), (node.path[-1],))
+            case DateNode():
+                yield Invalidation(parent_inode(node), (layout.date_name(node.date),))
+                if node.partition is not None:
+                    runs[run_of(node.partition)] = node.partition
+            case RawNode():
+                yield Invalidation(parent_inode(node), (node.relpath[-1],))
+    for file in inodes.raw_nodes():
+        if not file.is_directory and run_of(file.partition) in runs:
+            yield Invalidation(directory_inode(file.partition, file.relpath[:-1], tree), (file.relpath[-1],))
 
 
 def plan_root_invalidation(top_names: tuple[bytes, ...]) -> Invalidation:

@@ -18,15 +18,20 @@ from readyfs.vfs.inode_number import (
     Identity,
     InodeNumber,
     NodeKind,
+    TreeName,
     above_inode,
     date_inode,
+    directory_identity,
+    directory_inode,
+    file_identity,
+    file_inode,
     inode_number,
-    raw_identity,
-    raw_inode,
     run_identity,
 )
 
-_FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE)
+VIEWS_NAME: Final = b"views"
+"""The directory of the control directory that holds the views by their fingerprints."""
+_FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE, NodeKind.LINK)
 
 
 @dataclass(slots=True, eq=False)
@@ -52,14 +57,15 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class AboveNode(Node):
-    """The mount root (an empty path) or a directory over the dates; it means whatever the catalog says now."""
+    """The root of a tree (an empty path) or a directory over the dates; it means what the tree's catalog says."""
 
     path: tuple[bytes, ...] = ()
+    tree: TreeName = LIVE
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return (self.kind.value, LIVE, *self.path)
+        return (self.kind.value, self.tree, *self.path)
 
 
 @dataclass(slots=True, eq=False)
@@ -69,18 +75,19 @@ class DateNode(Node):
     above: tuple[bytes, ...] = ()
     date: int = 0
     partition: Partition | None = None
+    tree: TreeName = LIVE
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
         if self.partition is None:
-            return (self.kind.value, LIVE, *self.above, render_date(self.date))
-        return (self.kind.value, LIVE, *run_identity(self.partition))
+            return (self.kind.value, self.tree, *self.above, render_date(self.date))
+        return (self.kind.value, self.tree, *run_identity(self.partition))
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class RawNode(Node):
-    """A directory or regular file of a sealed run.
+    """A directory of a sealed run in one tree, or a regular file of it in every tree that shows the run.
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
     says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
@@ -96,11 +103,14 @@ class RawNode(Node):
     superseded: bool = False
     published_ns: int = NOT_SET
     sealing: int = 0
+    tree: TreeName = LIVE
 
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return raw_identity(self.kind, self.partition, self.relpath, self.generation, self.published_ns)
+        if self.kind is NodeKind.RAW_DIRECTORY:
+            return directory_identity(self.partition, self.relpath, self.tree)
+        return file_identity(self.partition, self.relpath, self.generation, self.published_ns)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -111,6 +121,11 @@ class BrokenNode(Node):
     relpath: tuple[bytes, ...]
 
     @property
+    def tree(self) -> TreeName:
+        """The tree that it is seen in."""
+        return self.date_node.tree
+
+    @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
         return (self.kind.value, *self.date_node.identity, *self.relpath)
@@ -118,7 +133,7 @@ class BrokenNode(Node):
 
 @dataclass(slots=True, eq=False)
 class ControlNode(Node):
-    """The hidden control directory (an empty name), or one of its files as it was at one moment.
+    """The hidden control directory (an empty name), a directory in it, or one of its files as it was at one moment.
 
     `serial` tells the moments apart, so that the size and bytes of one node agree for as long as anybody holds it.
     `time_ns` is the moment in nanoseconds since the epoch.
@@ -132,7 +147,25 @@ class ControlNode(Node):
     @property
     def identity(self) -> Identity:
         """What the inode number hashes."""
-        return (self.kind.value, self.name, *((b"%d" % self.serial,) if self.name else ()))
+        return (self.kind.value, self.name, *(() if self.is_directory else (b"%d" % self.serial,)))
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class LinkNode(Node):
+    """A symbolic link: another one for each target, so that whatever the kernel keeps of it stays true.
+
+    `place` says where it stands, as far as that tells it from others of its name; the time is in nanoseconds.
+    """
+
+    place: Identity
+    name: bytes
+    target: bytes
+    time_ns: int
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return (self.kind.value, *self.place, b"", self.name, self.target, self.time_ns.to_bytes(8, "little"))
 
 
 RunNode: TypeAlias = DateNode | RawNode | BrokenNode
@@ -144,16 +177,16 @@ def root_node() -> AboveNode:
     return AboveNode(ROOT_INODE, NodeKind.ABOVE)
 
 
-def above_node(path: tuple[bytes, ...]) -> AboveNode:
+def above_node(path: tuple[bytes, ...], tree: TreeName = LIVE) -> AboveNode:
     """Return a node for the directory at a path of names."""
-    return AboveNode(above_inode(path), NodeKind.ABOVE, path)
+    return AboveNode(above_inode(path, tree), NodeKind.ABOVE, path, tree)
 
 
-def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None) -> DateNode:
+def date_node(above: tuple[bytes, ...], date: int, partition: Partition | None, tree: TreeName = LIVE) -> DateNode:
     """Return a node for a date directory below `above`; no partition means an ambiguous path."""
     if partition is not None:
-        return DateNode(date_inode(partition), NodeKind.DATE, above, date, partition)
-    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None)
+        return DateNode(date_inode(partition, tree), NodeKind.DATE, above, date, partition, tree)
+    node = DateNode(ROOT_INODE, NodeKind.BROKEN_DATE, above, date, None, tree)
     node.inode = inode_number(node.identity)
     return node
 
@@ -167,9 +200,13 @@ def raw_node(
     generation: int = 0,
     published_ns: int = NOT_SET,
     sealing: int = 0,
+    tree: TreeName = LIVE,
 ) -> RawNode:
-    """Return a node for what lies at `relpath` within a sealed run."""
-    number = raw_inode(kind, partition, relpath, generation, published_ns)
+    """Return a node for what lies at `relpath` within a sealed run; the tree is a directory's."""
+    if kind is NodeKind.RAW_DIRECTORY:
+        number = directory_inode(partition, relpath, tree)
+    else:
+        number = file_inode(partition, relpath, generation, published_ns)
     return RawNode(
         inode=number,
         kind=kind,
@@ -180,6 +217,7 @@ def raw_node(
         generation=generation,
         published_ns=published_ns,
         sealing=sealing,
+        tree=tree,
     )
 
 
@@ -190,14 +228,21 @@ def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> B
     return node
 
 
-def control_directory() -> ControlNode:
-    """Return the node of the control directory."""
-    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_DIRECTORY))
+def control_directory(name: bytes = b"") -> ControlNode:
+    """Return the node of the control directory, or of a directory in it."""
+    return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_DIRECTORY, name))
 
 
 def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> ControlNode:
     """Return a node for a file of the control directory as it is now."""
     return _numbered(ControlNode(ROOT_INODE, NodeKind.CONTROL_FILE, name, serial, document, time_ns))
+
+
+def link_node(place: Identity, name: bytes, target: bytes, time_ns: int) -> LinkNode:
+    """Return a node for a symbolic link."""
+    node = LinkNode(inode=ROOT_INODE, kind=NodeKind.LINK, place=place, name=name, target=target, time_ns=time_ns)
+    node.inode = inode_number(node.identity)
+    return node
 
 
 def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
@@ -206,7 +251,7 @@ def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
         case DateNode():
             return node, ()
         case RawNode():
-            return date_node(node.above, node.partition.key.date, node.partition), node.relpath
+            return date_node(node.above, node.partition.key.date, node.partition, node.tree), node.relpath
         case BrokenNode():
             return node.date_node, node.relpath
         case _:
@@ -214,20 +259,22 @@ def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
 
 
 def parent_inode(node: Node) -> InodeNumber:
-    """Return the inode number of the directory that holds a node."""
+    """Return the inode number of the directory that holds a node; of a regular file that of the live tree."""
     match node:
+        case AboveNode() if not node.path and node.tree != LIVE:
+            return control_directory(VIEWS_NAME).inode
         case AboveNode():
-            return above_inode(node.path[:-1])
+            return above_inode(node.path[:-1], node.tree)
         case DateNode():
-            return above_inode(node.above)
+            return above_inode(node.above, node.tree)
         case RawNode():
-            if len(node.relpath) == 1:
-                return date_inode(node.partition)
-            return raw_inode(NodeKind.RAW_DIRECTORY, node.partition, node.relpath[:-1], 0, node.published_ns)
+            return directory_inode(node.partition, node.relpath[:-1], node.tree)
         case BrokenNode():
             if len(node.relpath) == 1:
                 return node.date_node.inode
             return broken_node(NodeKind.BROKEN_DIRECTORY, node.date_node, node.relpath[:-1]).inode
+        case ControlNode() if node.name:
+            return control_directory().inode
         case _:
             return ROOT_INODE
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
-from readyfs.vfs.inode_number import InodeNumber, NodeKind
+from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
 from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
 
@@ -38,6 +38,8 @@ class PackedNodes(Generic[N]):
     integers: int
     references: int
     identity: _Identity
+    path: int
+    """Which of the references is the path above, with its tree."""
 
     def __init__(self) -> None:
         self._shards: list[PackedShard | None] = [None] * SHARDS
@@ -127,6 +129,20 @@ class PackedNodes(Generic[N]):
             shard.remove(slot)
         return True
 
+    def nodes_of(self, tree: TreeName) -> list[N]:
+        """Return the nodes of a view."""
+        at = self.path
+        found: list[N] = []
+        for shard in filter(None, self._shards):
+            width, span = shard.width, shard.span
+            paths: list[Any] = shard.references[at::span]
+            for row, path in enumerate(paths):
+                if path.__class__ is _InView and path.tree == tree:
+                    node = self.get(InodeNumber(shard.integers[row * width]))
+                    assert node is not None
+                    found.append(node)
+        return found
+
     def _note(self, references: Sequence[Any], change: int) -> None:
         """Take notice of a row that came (1) or went (-1)."""
 
@@ -142,19 +158,19 @@ class PackedNodes(Generic[N]):
 class AboveNodes(PackedNodes[AboveNode]):
     """The path."""
 
-    integers, references, identity = 0, 1, _Identity(0, 1)
+    integers, references, identity, path = 0, 1, _Identity(0, 1), 0
 
     def _pack(self, node: AboveNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-        return (), (node.path,)
+        return (), (_pack_path(node.path, node.tree),)
 
     def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> AboveNode:
-        return AboveNode(inode, NodeKind.ABOVE, references[0])
+        return AboveNode(inode, NodeKind.ABOVE, *_unpack_path(references[0]))
 
 
 class DateNodes(PackedNodes[DateNode]):
     """The date and its row of the state table; where no row is, because the path is ambiguous, that stands for it."""
 
-    integers, references, identity = 3, 4, _Identity(1, 2)
+    integers, references, identity, path = 3, 4, _Identity(1, 3), 2
 
     def __init__(self) -> None:
         super().__init__()
@@ -183,35 +199,55 @@ class DateNodes(PackedNodes[DateNode]):
 class BrokenNodes(PackedNodes[BrokenNode]):
     """The place below the date directory and what stands there, and that directory's row with its number."""
 
-    integers, references, identity = 4, 6, _Identity(1, 4)
+    integers, references, identity, path = 4, 6, _Identity(1, 5), 2
 
     def _pack(self, node: BrokenNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-        (date, *lineage), (series, run_id, *more) = _pack_date(node.date_node)
+        (date, *lineage), (series, run_id, path, schema_version) = _pack_date(node.date_node)
         relpath = _shared(node.relpath)
-        return (date, *lineage, node.date_node.inode), (series, run_id, node.kind, relpath, *more)
+        return (date, *lineage, node.date_node.inode), (series, run_id, path, node.kind, relpath, schema_version)
 
     def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> BrokenNode:
         *numbers, date_inode = integers
-        series, run_id, kind, relpath, *more = references
-        date = _unpack_date(InodeNumber(date_inode), numbers, (series, run_id, *more))
+        series, run_id, path, kind, relpath, schema_version = references
+        date = _unpack_date(InodeNumber(date_inode), numbers, (series, run_id, path, schema_version))
         return BrokenNode(inode=inode, kind=kind, date_node=date, relpath=relpath)
 
 
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
-    partition = node.partition
+    partition, path = node.partition, _pack_path(node.above, node.tree)
     if partition is None:
-        return (node.date, NOT_SET, NOT_SET), (node.above, None, node.above, None)
+        return (node.date, NOT_SET, NOT_SET), (None, None, path, None)
     (series, date), run_id, updated_at_ns, record_count, schema_version = partition
-    return (date, updated_at_ns, record_count), (series, run_id, node.above, schema_version)
+    return (date, updated_at_ns, record_count), (series, run_id, path, schema_version)
 
 
 def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode:
     date, updated_at_ns, record_count = integers
-    series, run_id, above, schema_version = references
+    series, run_id, path, schema_version = references
+    above, tree = _unpack_path(path)
     if run_id is None:
-        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None)
+        return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree)
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
-    return DateNode(inode, NodeKind.DATE, above, date, partition)
+    return DateNode(inode, NodeKind.DATE, above, date, partition, tree)
+
+
+class _InView(NamedTuple):
+    """The path of a directory in a view; one in the live tree, of which there are the most, is kept as it is."""
+
+    tree: TreeName
+    path: tuple[bytes, ...]
+
+
+_in_view = lru_cache(maxsize=1024)(_InView)
+"""Makes one object for equal paths: the dates of a directory come together."""
+
+
+def _pack_path(path: tuple[bytes, ...], tree: TreeName) -> tuple[bytes, ...] | _InView:
+    return path if tree == LIVE else _in_view(tree, path)
+
+
+def _unpack_path(packed: tuple[bytes, ...] | _InView) -> tuple[tuple[bytes, ...], TreeName]:
+    return (packed.path, packed.tree) if isinstance(packed, _InView) else (packed, LIVE)
 
 
 @lru_cache(maxsize=1024)

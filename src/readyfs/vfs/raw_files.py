@@ -14,10 +14,11 @@ from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
 from readyfs.vfs.handles import RawFileHandle
-from readyfs.vfs.inode_number import date_inode
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import RawNode, parent_inode
+from readyfs.vfs.nodes import RawNode
+from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.trees import Trees
 
 
 class RawFiles:
@@ -28,9 +29,15 @@ class RawFiles:
     """
 
     def __init__(
-        self, raw: RawStore, runs: Runs, descriptors: Descriptors, on_damage: Callable[[Invalidation], None]
+        self,
+        raw: RawStore,
+        runs: Runs,
+        trees: Trees,
+        descriptors: Descriptors,
+        on_damage: Callable[[Invalidation], None],
     ) -> None:
         self._raw = raw
+        self._trees = trees
         self._runs = runs
         self._descriptors = descriptors
         self._on_damage = on_damage
@@ -96,11 +103,16 @@ class RawFiles:
         It is no damage if the run was sealed anew since: then the node is of the past, and only its name is asked for.
         """
         if self._runs.is_past(node) or self._runs.is_sealed_otherwise(node):
-            self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
+            self._ask_again(node, node.relpath[:-1], (node.relpath[-1],))
             return DamageError(cause)
         failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
         if self._runs.report_damage(node.partition, cause, failure):
-            self._on_damage(Invalidation(date_inode(node.partition), self._runs.top_names(node.partition)))
+            self._ask_again(node, (), self._runs.top_names(node.partition))
             if len(node.relpath) > 1:
-                self._on_damage(Invalidation(parent_inode(node), (node.relpath[-1],)))
+                self._ask_again(node, node.relpath[:-1], (node.relpath[-1],))
         return DamageError(cause)
+
+    def _ask_again(self, node: RawNode, directory: RelPath, names: tuple[bytes, ...]) -> None:
+        """Have the kernel ask for names of a run again, in every tree that shows it."""
+        for invalidation in self._trees.in_every_tree(node.partition, directory, names):
+            self._on_damage(invalidation)

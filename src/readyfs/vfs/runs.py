@@ -34,6 +34,7 @@ from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
 from readyfs.vfs.file_filter import FileFilter
+from readyfs.vfs.former_runs import UNKNOWN_FILE, FormerDirectory, FormerRun, mark
 from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.nodes import RawNode
 from readyfs.vfs.relpath import RelPath
@@ -179,13 +180,17 @@ class Runs:
         """How many sealed runs something is kept of."""
         return len(self._sealed)
 
-    def begin_anew(self, partition: Partition) -> dict[RelPath, tuple[bytes, ...]]:
+    def begin_anew(
+        self, partition: Partition, keep: Callable[[RunKey, FormerRun], None] = lambda run, former: None
+    ) -> dict[RelPath, tuple[bytes, ...]]:
         """Forget what a run was sealed with, or found damaged by: the next look takes it as it is then.
 
-        Returns the names that were answered for, by directory; nothing if these are not known any more.
+        `keep` is told what that was, before anybody can see another. Returns the names that were answered for, by
+        directory; nothing if these are not known any more.
         """
         run = run_of(partition)
         with self._lock:
+            keep(run, self._former(run))
             self._events += 1
             self._begun[run] = self._events
             names = {directory: view.retire() for directory, view in self._sealed.take(run).items()}
@@ -193,6 +198,20 @@ class Runs:
             for directory, sealed in damage.sealed.items() if damage is not None else ():
                 names[directory] = (*names.get(directory, ()), *sealed)
         return names
+
+    def _former(self, run: RunKey) -> FormerRun:
+        """Return what a run is sealed with as far as that is known; the caller holds the lock."""
+        former = {
+            relpath: FormerDirectory({name: mark(entry) for name, entry in view.entries.items()}, True)
+            for relpath, view in self._sealed.views_of(run).items()
+        }
+        damage = self._damage.get(run)
+        if damage is not None and damage.broken:
+            # Their times are not known any more: whatever is written in their place may be anything.
+            for relpath, names in damage.sealed.items():
+                marks = {name: None if one == SEALED_DIRECTORY else UNKNOWN_FILE for name, one in names.items()}
+                former[relpath] = FormerDirectory(marks, False)
+        return former
 
     def forget(self, run: RunKey) -> None:
         """Let go of a run that nobody can ask for any more."""

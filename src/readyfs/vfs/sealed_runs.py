@@ -6,7 +6,7 @@ Used by `runs` alone, whose lock guards it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from readyfs.partition import RunKey
@@ -45,6 +45,10 @@ class SealedRuns:
             return None
         self._runs.move_to_end(run)
         return views.get(relpath)
+
+    def views_of(self, run: RunKey) -> Mapping[RelPath, RunView]:
+        """Return all that is kept of a run."""
+        return self._runs.get(run, {})
 
     def keep(self, run: RunKey, relpath: RelPath, view: RunView) -> None:
         """Keep a view in place of the one before; push out other runs to make room, never this one."""

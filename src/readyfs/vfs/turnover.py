@@ -10,16 +10,19 @@ Used by the refresh alone, one at a time, on a thread that serves no request.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
-from readyfs.partition import NOT_SET, Partition, RunKey, SeriesKey, run_of
-from readyfs.vfs.inode_number import InodeNumber, NodeKind, date_inode, raw_inode
+from readyfs.partition import Partition, RunKey, SeriesKey, run_of
+from readyfs.vfs.former_runs import FormerDirectory, FormerRun, FormerRuns, mark_stat
+from readyfs.vfs.inode_number import date_inode, directory_inode
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
-from readyfs.vfs.nodes import parent_inode
+from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.trees import Trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,39 @@ class KnownSeries:
         return series in self.runs or self.inodes.holds_run_of(series)
 
 
-class Turnover:
-    """Follows which runs are current. `let_go` is told of which runs no raw file need be kept; it must not block."""
+@dataclass(frozen=True, slots=True)
+class _Departed:
+    """A run that the live tree shows no more, and the fingerprint of a view that does, None where there is none."""
 
-    def __init__(self, runs: Runs, inodes: InodeTable, let_go: Callable[[frozenset[RunKey]], None]) -> None:
+    partition: Partition
+    view: str | None
+
+
+class Turnover:
+    """Follows which runs are current. `let_go` is told of which runs no raw file need be kept; it must not block.
+
+    A run that any view shows is current, as one of the live tree is: it did not depart until the last view is gone.
+    """
+
+    def __init__(
+        self,
+        runs: Runs,
+        inodes: InodeTable,
+        trees: Trees,
+        former: FormerRuns,
+        let_go: Callable[[frozenset[RunKey]], None],
+    ) -> None:
         self._runs = runs
         self._inodes = inodes
+        self._trees = trees
+        self._former = former
         self._let_go = let_go
-        # Runs that departed and that the kernel may still know, with the inode numbers of their date directories.
-        self._departed: dict[RunKey, InodeNumber] = {}
+        # Runs that departed and that a view shows, or that the kernel may still know.
+        self._departed: dict[RunKey, _Departed] = {}
 
     def is_known(self, partition: Partition) -> bool:
         """Whether anything is remembered of a partition's run, here or by the kernel."""
-        return self._runs.is_known(partition) or self._inodes.peek(date_inode(partition)) is not None
+        return self._runs.is_known(partition) or self._trees.knows(partition)
 
     def known_series(self) -> KnownSeries:
         """Return the series of all partitions that `is_known` may say so of."""
@@ -54,15 +77,14 @@ class Turnover:
 
     def _may_be_looked_at(self, partition: Partition) -> bool:
         """Whether the run was looked at: of one that was not, the kernel has nothing below its directory."""
-        return self._runs.is_known(partition) or (
-            self._runs.has_pushed_out and self._inodes.peek(date_inode(partition)) is not None
-        )
+        return self._runs.is_known(partition) or (self._runs.has_pushed_out and self._trees.knows(partition))
 
     def begin_anew(self, delta: Delta) -> list[Invalidation]:
         """Forget what runs were sealed with whose rows were touched or came back, in a delta of `compare`.
 
-        Returns what the kernel must ask for again below them. All are begun before anything is told: told of many
-        names, the kernel asks again for all at once, and no answer may then be of before.
+        Returns what the kernel must ask for again below them in the live tree; views show them as they were, or not at
+        all (`former_runs`). All are begun before anything is told: told of many names, the kernel asks again for all at
+        once, and no answer may then be of before.
         """
         touched = [one for change in delta.directories for one in change.touched if self._may_be_looked_at(one)]
         anew = {run_of(partition): partition for partition in (*touched, *delta.returned)}
@@ -70,25 +92,35 @@ class Turnover:
             self._departed.pop(run, None)
         if anew:
             self._let_go(frozenset(anew))
+        keep = self._former.keep if self._trees.views.held() else _keep_nothing
         told: list[Invalidation] = []
         unlisted: dict[RunKey, Partition] = {}
         for partition in anew.values():
-            names = self._runs.begin_anew(partition)
+            names = self._runs.begin_anew(partition, keep)
+            if not names and self._trees.knows(partition):
+                unlisted[run_of(partition)] = partition
             if self._inodes.peek(date_inode(partition)) is None:
                 continue
-            if not names:
-                unlisted[run_of(partition)] = partition
             for directory, listed in names.items():
-                told.append(Invalidation(_directory_inode(partition, directory), listed))
+                told.append(Invalidation(directory_inode(partition, directory), listed))
         if unlisted:
-            told.extend(self._below_unlisted(unlisted))
+            told.extend(self._below_unlisted(unlisted, keep))
         return told
 
-    def _below_unlisted(self, runs: dict[RunKey, Partition]) -> Iterator[Invalidation]:
+    def _below_unlisted(
+        self, runs: dict[RunKey, Partition], keep: Callable[[RunKey, FormerRun], None]
+    ) -> Iterator[Invalidation]:
         """Yield the names of runs of which nothing is kept here any more: so all its nodes are gone through."""
+        sealed: defaultdict[RunKey, defaultdict[RelPath, dict[bytes, int | None]]]
+        sealed = defaultdict(lambda: defaultdict(dict))
         for node in self._inodes.raw_nodes():
-            if run_of(node.partition) in runs:
-                yield Invalidation(parent_inode(node), (node.relpath[-1],), listing=False)
+            run = run_of(node.partition)
+            if run in runs:
+                *directory, name = node.relpath
+                sealed[run][*directory,][name] = None if node.is_directory else mark_stat(node.stat)
+                yield Invalidation(directory_inode(node.partition, (*directory,)), (name,), listing=False)
+        for run, directories in sealed.items():
+            keep(run, {relpath: FormerDirectory(names, False) for relpath, names in directories.items()})
         for partition in runs.values():
             yield Invalidation(date_inode(partition), ())
 
@@ -97,15 +129,21 @@ class Turnover:
 
         Then nobody can ask for anything of them. To be called once the kernel was told of the delta.
         """
-        if delta.departed:
-            self._let_go(frozenset(map(run_of, delta.departed)))
-        for partition in delta.departed:
-            self._departed[run_of(partition)] = date_inode(partition)
-        for run, inode in list(self._departed.items()):
-            if self._inodes.peek(inode) is None:
+        held = frozenset(self._trees.views.held())
+        left = [
+            *delta.departed,
+            *(one.partition for one in self._departed.values() if one.view is not None and one.view not in held),
+        ]
+        for partition in left:
+            self._departed[run_of(partition)] = _Departed(partition, self._trees.showing_view(run_of(partition)))
+        gone = frozenset(run for run in map(run_of, left) if self._departed[run].view is None)
+        if gone:
+            self._let_go(gone)
+        for run, one in list(self._departed.items()):
+            if one.view is None and not self._trees.knows(one.partition):
                 del self._departed[run]
                 self._runs.forget(run)
 
 
-def _directory_inode(partition: Partition, relpath: tuple[bytes, ...]) -> InodeNumber:
-    return raw_inode(NodeKind.RAW_DIRECTORY, partition, relpath, 0, NOT_SET) if relpath else date_inode(partition)
+def _keep_nothing(run: RunKey, former: FormerRun) -> None:
+    """No view is there that could ask for it."""

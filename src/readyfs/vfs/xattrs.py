@@ -21,22 +21,32 @@ def render_time(time_ns: int) -> bytes:
     return moment.isoformat(timespec="microseconds").encode()
 
 
-def lineage(partition: Partition) -> dict[bytes, bytes]:
-    """Return the lineage attributes of a partition; those whose column is NULL or absent are left out."""
-    found = {
-        b"source": partition.key.series.source,
-        b"customer_id": partition.key.series.customer_id,
-        b"query_name": partition.key.series.query_name,
-        b"logical_date": render_date(partition.key.date),
-        b"run_id": partition.run_id,
-    }
+def run_lineage(partition: Partition) -> dict[bytes, bytes]:
+    """Return the attributes of a run and of all that lies in it: what is true of it in whatever catalog shows it."""
+    return attributes(
+        source=partition.key.series.source,
+        customer_id=partition.key.series.customer_id,
+        query_name=partition.key.series.query_name,
+        logical_date=render_date(partition.key.date),
+        run_id=partition.run_id,
+    )
+
+
+def row_lineage(partition: Partition) -> dict[bytes, bytes]:
+    """Return the attributes of a date directory: its run's, and its row's as far as the columns are set."""
+    found: dict[str, bytes] = {}
     if partition.updated_at_ns != NOT_SET:
-        found[b"updated_at"] = render_time(partition.updated_at_ns)
+        found["updated_at"] = render_time(partition.updated_at_ns)
     if partition.record_count != NOT_SET:
-        found[b"record_count"] = b"%d" % partition.record_count
+        found["record_count"] = b"%d" % partition.record_count
     if partition.schema_version is not None:
-        found[b"schema_version"] = partition.schema_version
-    return {PREFIX + name: value for name, value in found.items()}
+        found["schema_version"] = partition.schema_version
+    return run_lineage(partition) | attributes(**found)
+
+
+def attributes(**values: bytes) -> dict[bytes, bytes]:
+    """Return values by the full names of their attributes."""
+    return {PREFIX + name.encode(): value for name, value in values.items()}
 
 
 def get_attribute(enabled: bool, attributes: Callable[[], Mapping[bytes, bytes]], name: bytes) -> bytes:

@@ -54,6 +54,7 @@ class Operations:
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),
+            Opcode.READLINK: ("readlink", self._readlink),
             Opcode.READDIRPLUS: ("readdir", self._readdirplus),
             Opcode.OPEN: ("open", self._open),
             Opcode.READ: ("read", self._read),
@@ -88,7 +89,10 @@ class Operations:
         self._fs.forget(FORGET_ONE.iter_unpack(memoryview(body)[BATCH_FORGET_IN.size : end]))
 
     def _getattr(self, request: Request, may_block: bool) -> Answer:
-        return Answer(attr_out(*self._fs.getattr(InodeNumber(request.inode))))
+        return Answer(attr_out(*self._fs.getattr(InodeNumber(request.inode), may_block=may_block)))
+
+    def _readlink(self, request: Request, may_block: bool) -> Answer:
+        return Answer(self._fs.readlink(InodeNumber(request.inode)))
 
     # ---- listings -----------------------------------------------------------------------------------------------
 
@@ -126,11 +130,11 @@ class Operations:
     def _getxattr(self, request: Request, may_block: bool) -> Answer:
         size, _ = GETXATTR_IN.unpack_from(request.body)
         name = request.body[GETXATTR_IN.size : -1]
-        return _xattr_answer(self._fs.getxattr(InodeNumber(request.inode), name), size)
+        return _xattr_answer(self._fs.getxattr(InodeNumber(request.inode), name, may_block=may_block), size)
 
     def _listxattr(self, request: Request, may_block: bool) -> Answer:
         size, _ = GETXATTR_IN.unpack_from(request.body)
-        names = self._fs.listxattr(InodeNumber(request.inode))
+        names = self._fs.listxattr(InodeNumber(request.inode), may_block=may_block)
         return _xattr_answer(b"".join(name + b"\0" for name in names), size)
 
 

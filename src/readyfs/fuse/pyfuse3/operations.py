@@ -115,8 +115,23 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def getattr(self, inode: int, ctx: object) -> pyfuse3.EntryAttributes:
         """GETATTR."""
-        attributes, timeout_s = self._fs.getattr(InodeNumber(inode))
+        number = InodeNumber(inode)
+        attributes, timeout_s = await self._of_view(
+            "getattr", inode, lambda may_block: self._fs.getattr(number, may_block=may_block)
+        )
         return _attributes(attributes, timeout_s, timeout_s)
+
+    async def _of_view(self, operation: str, inode: int, ask: Callable[[bool], R]) -> R:
+        """Ask the filesystem here, or on a worker thread if the catalog of a view must be read for the answer."""
+        try:
+            return ask(False)
+        except WouldBlockError:
+            return await self._raw.run(operation, inode, lambda: ask(True))
+
+    @_handler
+    async def readlink(self, inode: int, ctx: object) -> bytes:
+        """READLINK."""
+        return self._fs.readlink(InodeNumber(inode))
 
     @_handler
     async def opendir(self, inode: int, ctx: object) -> int:
@@ -195,12 +210,18 @@ class Operations(pyfuse3.Operations):
     @_handler
     async def getxattr(self, inode: int, name: bytes, ctx: object) -> bytes:
         """GETXATTR."""
-        return self._fs.getxattr(InodeNumber(inode), name)
+        number = InodeNumber(inode)
+        return await self._of_view(
+            "getxattr", inode, lambda may_block: self._fs.getxattr(number, name, may_block=may_block)
+        )
 
     @_handler
     async def listxattr(self, inode: int, ctx: object) -> Sequence[bytes]:
         """LISTXATTR."""
-        return self._fs.listxattr(InodeNumber(inode))
+        number = InodeNumber(inode)
+        return await self._of_view(
+            "listxattr", inode, lambda may_block: self._fs.listxattr(number, may_block=may_block)
+        )
 
     @_handler
     async def access(self, inode: int, mode: int, ctx: object) -> bool:

@@ -1,0 +1,23 @@
+"""The history as a mount is configured: where it lies, its bounds, and what gives its catalogs a meaning."""
+
+from __future__ import annotations
+
+from readyfs.catalog.build import CatalogShape
+from readyfs.config import Config
+from readyfs.daemon.guarding import counting_settings
+from readyfs.history.directory import HistoryDirectory, history_dir
+from readyfs.history.history import History
+from readyfs.history.moments import Bounds
+
+
+def make_history(config: Config, state_label: str, raw_label: str, shape: CatalogShape) -> History:
+    """Return the history of a mount, which is still to be opened."""
+    settings = {
+        **counting_settings(config, state_label),
+        "raw": raw_label,
+        "files": repr(config.files),
+        "required-files": repr(config.required_files),
+        "file-times": config.file_times.value,
+    }
+    bounds = Bounds(config.history_count, config.history_age_s, config.history_bytes)
+    return History(HistoryDirectory(history_dir(config.state_dir, config.mountpoint), settings), shape, bounds)

@@ -1,0 +1,148 @@
+"""Changes as bytes: columns of many series behind each other, compressed, in pieces of about a megabyte.
+
+Whatever is read was checked by a checksum before. What is sound and makes no sense all the same is `DamagedError`.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, pairwise
+from typing import Final
+
+from readyfs.catalog.digests import little_endian
+from readyfs.history.changes import SeriesChange
+from readyfs.partition import SeriesKey
+from readyfs.series_rows import SeriesRows
+
+PIECE_BYTES: Final = 1 << 20
+"""About so much is packed at once: what is on the way to the disk takes this much memory, whatever a catalog takes."""
+_COUNTS: Final = struct.Struct("<5I")
+_ROW_BYTES: Final = 40
+_LEVEL: Final = 1
+"""The fastest: ids compress to a third with any level."""
+_NULL: Final = -1
+
+
+class DamagedError(Exception):
+    """What is on disk is not what was written there, or not ours; the text says why."""
+
+
+def pack_pieces(changes: Iterable[SeriesChange]) -> Iterator[bytes]:
+    """Yield changes as pieces."""
+    piece: list[SeriesChange] = []
+    size = 0
+    for change in changes:
+        piece.append(change)
+        size += _ROW_BYTES * (1 + len(change.rows)) + sum(map(len, change.rows.run_ids))
+        if size >= PIECE_BYTES:
+            yield _pack(piece)
+            piece, size = [], 0
+    if piece:
+        yield _pack(piece)
+
+
+def _pack(changes: list[SeriesChange]) -> bytes:
+    key_sizes, sizes = array("I"), array("I")
+    dates, gone, ambiguous = array("i"), array("i"), array("i")
+    updated_at_ns, record_counts = array("q"), array("q")
+    keys: list[bytes] = []
+    run_ids: list[bytes] = []
+    versions: list[bytes | None] = []
+    for change in changes:
+        rows = change.rows
+        own = rows.schema_versions
+        own = own[:1] if len(set(own)) == 1 else own
+        keys.extend(change.key)
+        sizes.extend((len(rows), len(change.gone), len(change.ambiguous), len(own), change.is_whole))
+        dates.extend(rows.dates)
+        run_ids.extend(rows.run_ids)
+        updated_at_ns.extend(rows.updated_at_ns)
+        record_counts.extend(rows.record_counts)
+        gone.extend(change.gone)
+        ambiguous.extend(change.ambiguous)
+        versions.extend(own)
+    key_sizes.extend(map(len, keys))
+    columns = (
+        key_sizes,
+        sizes,
+        dates,
+        gone,
+        ambiguous,
+        updated_at_ns,
+        record_counts,
+        array("I", map(len, run_ids)),
+        array("i", [_NULL if version is None else len(version) for version in versions]),
+    )
+    counts = _COUNTS.pack(len(changes), len(dates), len(gone), len(ambiguous), len(versions))
+    texts = (*keys, *run_ids, *[version or b"" for version in versions])
+    return zlib.compress(b"".join((counts, *map(little_endian, columns), *texts)), _LEVEL)
+
+
+def unpack_piece(piece: bytes) -> Iterator[SeriesChange]:
+    """Yield the changes of a piece; raise `DamagedError`."""
+    try:
+        yield from _unpack(zlib.decompress(piece))
+    except (zlib.error, struct.error, ValueError, IndexError, OverflowError) as error:
+        raise DamagedError(f"a piece of it makes no sense: {error}") from error
+
+
+def _unpack(text: bytes) -> Iterator[SeriesChange]:
+    series, rows, gone_count, ambiguous_count, version_count = _COUNTS.unpack_from(text)
+    reader = _Reader(text, _COUNTS.size)
+    key_sizes, sizes = reader.numbers("I", 3 * series), reader.numbers("I", 5 * series)
+    dates, gone, ambiguous = (reader.numbers("i", count) for count in (rows, gone_count, ambiguous_count))
+    updated_at_ns, record_counts = reader.numbers("q", rows), reader.numbers("q", rows)
+    run_sizes, version_sizes = reader.numbers("I", rows), reader.numbers("i", version_count)
+    keys, run_ids = reader.texts(key_sizes), reader.texts(run_sizes)
+    stripped = reader.texts(array("I", [max(size, 0) for size in version_sizes]))
+    versions = [None if size == _NULL else one for size, one in zip(version_sizes, stripped, strict=True)]
+    row = went = claimed = version = 0
+    for index in range(series):
+        row_size, gone_size, ambiguous_size, own_size, is_whole = sizes[5 * index : 5 * index + 5]
+        own = tuple(versions[version : version + own_size])
+        here = slice(row, row + row_size)
+        if len(own) not in (min(1, row_size), row_size) or row + row_size > rows:
+            raise ValueError("sizes do not fit")
+        yield SeriesChange(
+            SeriesKey(*keys[3 * index : 3 * index + 3]),
+            SeriesRows(
+                dates[here],
+                tuple(run_ids[here]),
+                updated_at_ns[here],
+                record_counts[here],
+                own * row_size if own_size == 1 else own,
+                True,
+            ),
+            gone[went : went + gone_size],
+            ambiguous[claimed : claimed + ambiguous_size],
+            bool(is_whole),
+        )
+        row, went, claimed, version = row + row_size, went + gone_size, claimed + ambiguous_size, version + own_size
+
+
+class _Reader:
+    def __init__(self, text: bytes, place: int) -> None:
+        self._text = text
+        self._place = place
+
+    def numbers(self, kind: str, count: int) -> array[int]:
+        found = array(kind)
+        found.frombytes(self._take(count * found.itemsize))
+        if sys.byteorder == "big":
+            found.byteswap()
+        return found
+
+    def texts(self, sizes: array[int]) -> list[bytes]:
+        text = self._take(sum(sizes))
+        return [text[begin:end] for begin, end in pairwise(accumulate(sizes, initial=0))]
+
+    def _take(self, size: int) -> bytes:
+        end = self._place + size
+        if end > len(self._text):
+            raise ValueError("it is too short")
+        text, self._place = self._text[self._place : end], end
+        return text

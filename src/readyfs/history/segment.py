@@ -1,0 +1,271 @@
+"""One segment of a history on disk: a whole catalog, and what differs in each one after it.
+
+A file of a header and of records, written only at its end. A header names the version of the format and the settings
+that give the catalogs their meaning. A record has a length and checksums of its own, which hold its place, too. Records
+of changes come first and the record of their moment last: without it they do not count. So whatever a crash leaves is
+a segment with fewer moments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from readyfs.history.changes import SeriesChange
+from readyfs.history.moments import Moment
+from readyfs.history.packing import DamagedError, unpack_piece
+
+VERSION: Final = 1
+_MAGIC: Final = b"readyfs history\n"
+_HEADER: Final = struct.Struct("<16sIII")
+"""Magic, version, length of the settings, checksum of what follows the magic; the first two are so in every version."""
+_RECORD: Final = struct.Struct("<4sIIII")
+"""Magic, kind, length of the payload, its checksum, and that of the record's head and place."""
+_RECORD_MAGIC: Final = b"\x93rec"
+_CHANGES: Final = 1
+_MOMENT: Final = 2
+_MOMENT_PAYLOAD: Final = struct.Struct("<16sqqI")
+"""Fingerprint, time in nanoseconds, number in the history, and how many records of changes belong to it."""
+_MAX_SETTINGS: Final = 1 << 20
+_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class TornError(DamagedError):
+    """It ends within a record, as whatever was being written does when its writer is killed."""
+
+
+class OtherVersionError(Exception):
+    """The segment is of a later version; the text names it."""
+
+
+class OtherSettingsError(Exception):
+    """The segment is of other settings; `names` says which."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
+class Recorded(NamedTuple):
+    """A moment in a segment: its number in the whole history, and where its records begin and end."""
+
+    moment: Moment
+    number: int
+    begin: int
+    end: int
+
+
+@dataclass(slots=True)
+class Segment:
+    """One segment. `size` is up to where it is known to be good, `whole_bytes` what its first catalog takes.
+
+    `damage` says what is wrong behind that, None if nothing is. Written by one thread, read by any.
+    """
+
+    path: Path
+    number: int
+    recorded: list[Recorded] = field(default_factory=list)
+    size: int = 0
+    damage: str | None = None
+
+    @property
+    def whole_bytes(self) -> int:
+        """How many bytes the first catalog takes."""
+        return self.recorded[0].end if self.recorded else 0
+
+    # ---- reading --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: Path, number: int, settings: Mapping[str, str]) -> Segment:
+        """Return a segment with its moments, of which only the heads are read.
+
+        Raises `OSError`, `DamagedError` if nothing of it can be used, `OtherVersionError`, `OtherSettingsError`.
+        """
+        segment = cls(path, number)
+        with segment._open() as descriptor:
+            segment.size = begin = place = _check_header(descriptor, settings)
+            try:
+                changes = 0
+                for kind, length, checksum, end in _heads(descriptor, place):
+                    if kind == _MOMENT:
+                        moment, moment_number = _read_moment(descriptor, end - length, length, checksum, changes)
+                        segment.recorded.append(Recorded(moment, moment_number, begin, end))
+                        segment.size = begin = end
+                        changes = 0
+                    else:
+                        changes += 1
+            except TornError:
+                pass  # it is cut off by the next append
+            except DamagedError as error:
+                segment.damage = str(error)
+        if not segment.recorded:
+            raise DamagedError(segment.damage or "it holds no catalog")
+        return segment
+
+    def changes(self, upto: Recorded) -> Iterator[SeriesChange]:
+        """Yield all changes from nothing to a moment of this segment; raise `OSError`, `DamagedError`."""
+        with self._open() as descriptor:
+            for kind, length, checksum, end in _heads(descriptor, self.recorded[0].begin, upto.end):
+                if kind == _CHANGES:
+                    yield from unpack_piece(_read_payload(descriptor, end - length, length, checksum))
+
+    @contextmanager
+    def _open(self, flags: int = os.O_RDONLY) -> Iterator[int]:
+        descriptor = os.open(self.path, flags | _FLAGS)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise DamagedError("it is no regular file")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    # ---- writing --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        number: int,
+        settings: Mapping[str, str],
+        moment: Moment,
+        moment_number: int,
+        pieces: Iterable[bytes],
+    ) -> Segment:
+        """Make a segment that begins with a catalog, on the disk and in one step; raise `OSError`."""
+        temporary = path.with_suffix(".new")
+        with suppress(FileNotFoundError):
+            temporary.unlink()  # of a daemon that was killed
+        segment = cls(temporary, number)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+        try:
+            try:
+                header = _header(settings)
+                _write(descriptor, header, 0)
+                segment.size = len(header)
+                segment._append(descriptor, moment, moment_number, pieces)
+            finally:
+                os.close(descriptor)
+            temporary.rename(path)
+            segment.path = path
+            sync_directory(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                segment.path.unlink()
+            raise
+        return segment
+
+    def append(self, moment: Moment, moment_number: int, pieces: Iterable[bytes]) -> None:
+        """Write one more moment behind the last good one, onto the disk; raise `OSError`, and be as before then."""
+        with self._open(os.O_RDWR) as descriptor:
+            if os.fstat(descriptor).st_size < self.size:
+                raise DamagedError("it was cut short")
+            try:
+                os.ftruncate(descriptor, self.size)
+                self._append(descriptor, moment, moment_number, pieces)
+            except BaseException:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, self.size)
+                raise
+        self.damage = None
+
+    def _append(self, descriptor: int, moment: Moment, moment_number: int, pieces: Iterable[bytes]) -> None:
+        place, count = self.size, 0
+        for piece in pieces:
+            place = _write(descriptor, _record(_CHANGES, piece, place), place)
+            count += 1
+        payload = _MOMENT_PAYLOAD.pack(bytes.fromhex(moment.fingerprint), moment.taken_at_ns, moment_number, count)
+        place = _write(descriptor, _record(_MOMENT, payload, place), place)
+        os.fsync(descriptor)
+        self.recorded.append(Recorded(moment, moment_number, self.size, place))
+        self.size = place
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on the disk (fsync(2)); raise `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _header(settings: Mapping[str, str]) -> bytes:
+    # Plain `json`: a text that is not UTF-8 must survive (as escaped surrogates).
+    text = json.dumps(dict(settings), sort_keys=True).encode("ascii")
+    checksum = zlib.crc32(text, zlib.crc32(struct.pack("<II", VERSION, len(text))))
+    return _HEADER.pack(_MAGIC, VERSION, len(text), checksum) + text
+
+
+def _check_header(descriptor: int, settings: Mapping[str, str]) -> int:
+    """Return where the records begin; raise `DamagedError`, `OtherVersionError`, `OtherSettingsError`."""
+    head = os.pread(descriptor, _HEADER.size, 0)
+    if len(head) < _HEADER.size or not head.startswith(_MAGIC):
+        raise DamagedError("it does not begin as a history does")
+    _, version, length, checksum = _HEADER.unpack(head)
+    if version > VERSION:
+        raise OtherVersionError(f"it is of version {version}, and this readyfs reads up to {VERSION}")
+    text = os.pread(descriptor, length, _HEADER.size) if length <= _MAX_SETTINGS else b""
+    if len(text) != length or zlib.crc32(text, zlib.crc32(struct.pack("<II", version, length))) != checksum:
+        raise DamagedError("its header is damaged")
+    theirs: dict[str, str] = json.loads(text)
+    differing = [name for name in sorted(theirs.keys() | settings.keys()) if theirs.get(name) != settings.get(name)]
+    if differing:
+        raise OtherSettingsError(differing)
+    return _HEADER.size + len(text)
+
+
+def _record(kind: int, payload: bytes, place: int) -> bytes:
+    head = struct.pack("<4sIII", _RECORD_MAGIC, kind, len(payload), zlib.crc32(payload))
+    return head + struct.pack("<I", zlib.crc32(place.to_bytes(8, "little"), zlib.crc32(head))) + payload
+
+
+def _heads(descriptor: int, place: int, end: int | None = None) -> Iterator[tuple[int, int, int, int]]:
+    """Yield kind, length and checksum of the payload, and the end of each record; raise `DamagedError`, `OSError`."""
+    size = os.fstat(descriptor).st_size
+    while place < (size if end is None else end):
+        head = os.pread(descriptor, _RECORD.size, place)
+        if len(head) < _RECORD.size:
+            raise TornError(f"it ends within a record, at byte {place}")
+        magic, kind, length, checksum, own = _RECORD.unpack(head)
+        if magic != _RECORD_MAGIC or zlib.crc32(place.to_bytes(8, "little"), zlib.crc32(head[:-4])) != own:
+            raise DamagedError(f"the record at byte {place} is damaged")
+        place += _RECORD.size + length
+        if place > size:
+            raise TornError(f"it ends within a record, at byte {place - length}")
+        if kind not in (_CHANGES, _MOMENT):
+            raise DamagedError(f"the record before byte {place} is of an unknown kind")
+        yield kind, length, checksum, place
+
+
+def _read_payload(descriptor: int, place: int, length: int, checksum: int) -> bytes:
+    payload = os.pread(descriptor, length, place)
+    if len(payload) != length or zlib.crc32(payload) != checksum:
+        raise DamagedError(f"the record at byte {place} is damaged")
+    return payload
+
+
+def _read_moment(descriptor: int, place: int, length: int, checksum: int, changes: int) -> tuple[Moment, int]:
+    payload = _read_payload(descriptor, place, length, checksum)
+    if length != _MOMENT_PAYLOAD.size:
+        raise DamagedError(f"the record at byte {place} is damaged")
+    fingerprint, taken_at_ns, number, count = _MOMENT_PAYLOAD.unpack(payload)
+    if count != changes:
+        raise DamagedError(f"changes before byte {place} are missing")
+    return Moment(fingerprint.hex(), taken_at_ns), number
+
+
+def _write(descriptor: int, content: bytes, place: int) -> int:
+    """Write all of the content and return the place behind it (write(2) may write less)."""
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(descriptor, rest, place)
+        place, rest = place + written, rest[written:]
+    return place

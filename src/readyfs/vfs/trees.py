@@ -1,0 +1,117 @@
+"""The trees of a mount: the live one, which follows the state, and the views, of which each shows one kept catalog.
+
+Whoever answers for a node asks here what its tree shows. Everything that a kernel may hold of a run lies in the trees
+that `seen` names, so what must reach every tree that shows a run goes through them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from readyfs.catalog.tree import Catalog, Directory
+from readyfs.errors import StaleHandleError, WouldBlockError
+from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey
+from readyfs.vfs.attributes import FOREVER_S
+from readyfs.vfs.catalogs import Catalogs
+from readyfs.vfs.inode_number import LIVE, InodeNumber, TreeName, above_inode, date_inode, directory_inode
+from readyfs.vfs.inode_table import InodeTable
+from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.relpath import RelPath
+from readyfs.vfs.views import View, ViewSource
+
+
+class Trees:
+    """Finds the catalog behind a tree, and the trees that show a run. Used on any thread."""
+
+    def __init__(self, catalogs: Catalogs, views: ViewSource, inodes: InodeTable) -> None:
+        self._catalogs = catalogs
+        self._inodes = inodes
+        self._lock = threading.Lock()
+        self.views = views
+        self.seen: tuple[TreeName, ...] = (LIVE,)
+        """The live tree, and every view of which the kernel may hold something."""
+
+    # ---- what a tree shows -----------------------------------------------------------------------------------
+
+    def view(self, tree: TreeName, may_block: bool) -> View:
+        """Return the view that a tree other than the live one is; raise `StaleHandleError` if it is gone."""
+        view = self.views.find(tree.decode(), may_block=may_block)
+        if view is None:
+            raise StaleHandleError("the view is gone")
+        return view
+
+    def catalog(self, tree: TreeName, may_block: bool) -> Catalog:
+        """Return the catalog that a tree shows now; raise as `view` does."""
+        return self._catalogs.in_force.catalog if tree == LIVE else self.view(tree, may_block).catalog
+
+    def shows(self, key: PartitionKey, run_id: bytes) -> bool:
+        """Whether a run is that of its partition in any tree; one that must be read first counts as such."""
+        return is_run_of(self._catalogs.in_force.catalog, key, run_id) or self.showing_view((key, run_id)) is not None
+
+    def showing_view(self, run: RunKey) -> str | None:
+        """Return the fingerprint of a view that shows a run, None if none does."""
+        for fingerprint in self.views.held():
+            try:
+                view = self.views.find(fingerprint, may_block=False)
+            except WouldBlockError:
+                return fingerprint
+            if view is not None and is_run_of(view.catalog, *run):
+                return fingerprint
+        return None
+
+    # ---- what the kernel may hold ----------------------------------------------------------------------------
+
+    def note_seen(self, tree: TreeName) -> None:
+        """Note that the kernel is about to learn of a view."""
+        if tree not in self.seen:
+            with self._lock:
+                if tree not in self.seen:
+                    self.seen = (*self.seen, tree)
+
+    def drop_unseen(self) -> None:
+        """Let go of views that are gone and of which the kernel holds nothing: not their root, so nothing below it."""
+        held = {fingerprint.encode() for fingerprint in self.views.held()}
+        with self._lock:
+            self.seen = tuple(
+                tree
+                for tree in self.seen
+                if tree == LIVE or tree in held or self._inodes.peek(above_inode((), tree)) is not None
+            )
+
+    def date_inodes(self, partition: Partition) -> Iterator[InodeNumber]:
+        """Yield the number of a run's directory in each tree in which the kernel holds it."""
+        for tree in self.seen:
+            inode = date_inode(partition, tree)
+            if self._inodes.peek(inode) is not None:
+                yield inode
+
+    def knows(self, partition: Partition) -> bool:
+        """Whether the kernel holds the directory of a run in any tree."""
+        return next(self.date_inodes(partition), None) is not None
+
+    def in_every_tree(
+        self, partition: Partition, relpath: RelPath, names: tuple[bytes, ...], *, listing: bool = True
+    ) -> Iterator[Invalidation]:
+        """Yield what makes the kernel ask again for names in a directory of a run, wherever it holds that directory."""
+        for tree in self.seen:
+            inode = directory_inode(partition, relpath, tree)
+            if self._inodes.peek(inode) is not None:
+                yield Invalidation(inode, names, listing=listing)
+
+
+def is_run_of(catalog: Catalog, key: PartitionKey, run_id: bytes) -> bool:
+    """Whether a run is the one that a catalog shows of its partition."""
+    series = catalog.by_key.get(key.series)
+    partition = series.find(key.date) if series is not None else None
+    return partition is not None and partition.run_id == run_id
+
+
+def view_time_ns(view: View, directory: Directory) -> int:
+    """Return the time of a directory over the dates in a view: the newest row below it, the same after a restart."""
+    return directory.newest_ns if directory.newest_ns != NOT_SET else view.taken_at_ns
+
+
+def view_timeout_s(view: View) -> float:
+    """Return for how many seconds the kernel may keep a name of a view: for ever, until the view expires."""
+    return 0.0 if view.expired else FOREVER_S

@@ -1,0 +1,115 @@
+"""What is written is what is read: every catalog, from any number of differences, with what it shares."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from readyfs.catalog.build import CatalogBuilder, CatalogShape
+from readyfs.history import packing
+from readyfs.history.changes import NO_ROWS, Rows, SeriesChange, find_changes
+from readyfs.history.packing import DamagedError, pack_pieces, unpack_piece
+from readyfs.partition import SeriesKey
+from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, build, contents, shape
+from tests.history.kept import SECOND_NS, opened, record_all, segments
+
+
+@settings(max_examples=60)
+@given(st.lists(ROWS, min_size=1, max_size=6), SHAPES)
+def test_every_catalog_is_read_back_as_it_was(states: list[list[Row]], of: CatalogShape) -> None:
+    """Whatever comes, goes, switches, is touched, becomes ambiguous or is withheld."""
+    found = [build(rows, now_ns=NOW_NS + index, of=of) for index, rows in enumerate(states)]
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory)
+        with opened(path, of=of) as history:
+            record_all(history, found)
+            moments = history.moments()
+        with opened(path, of=of) as history:
+            assert history.moments() == moments
+            history.record(found[-1], NOW_NS + 99 * SECOND_NS)
+            assert history.moments() == moments
+            for catalog in found:
+                again = history.catalog(catalog.fingerprint, may_block=True)
+                assert again is not None
+                assert again.fingerprint == catalog.fingerprint
+                assert contents(again) == contents(catalog)
+
+
+@settings(max_examples=60)
+@given(ROWS, ROWS, SHAPES)
+def test_changes_of_named_dates_are_those_of_all(before: list[Row], after: list[Row], of: CatalogShape) -> None:
+    old, new = build(before, of=of), build(after, of=of)
+    named = {row.series: set(range(JUNE_1, JUNE_1 + 5)) for row in (*before, *after)}
+    rows = Rows()
+    for change in (*find_changes(None, old), *find_changes(old, new, named)):
+        rows.add(change)
+    catalog, _ = CatalogBuilder(of).build(rows.by_series(), None, NOW_NS)
+    assert catalog.fingerprint == new.fingerprint
+
+
+def test_a_catalog_that_is_read_shares_what_is_equal() -> None:
+    first = build([Row(query=b"q1"), Row(query=b"q2")])
+    second = build([Row(query=b"q1", run=b"r2"), Row(query=b"q2")], first)
+    with tempfile.TemporaryDirectory() as directory:
+        with opened(Path(directory)) as history:
+            record_all(history, [first, second])
+        with opened(Path(directory)) as history:
+            history.record(second, NOW_NS)
+            again = history.catalog(first.fingerprint, may_block=True)
+    assert again is not None
+    same = SeriesKey(b"s", b"c", b"q2")
+    assert again.by_key[same] is second.by_key[same]
+    assert again.directory((b"c", b"q2")) is second.directory((b"c", b"q2"))
+
+
+def test_what_is_the_same_is_not_written() -> None:
+    first = build([Row(date=JUNE_1 + index) for index in range(50)])
+    second = build([Row(date=JUNE_1 + index, run=b"r2" if index == 7 else b"r1") for index in range(50)])
+    (change,) = find_changes(first, second)
+    assert list(change.rows.dates) == [JUNE_1 + 7]
+    assert not change.is_whole
+    assert not change.gone
+    assert list(find_changes(first, build([Row(date=JUNE_1 + index) for index in range(50)]))) == []
+
+
+def test_a_large_catalog_is_written_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "PIECE_BYTES", 500)
+    catalog = build([Row(query=b"q%d" % index, schema_version=b"v%d" % (index % 3)) for index in range(40)])
+    pieces = list(pack_pieces(find_changes(None, catalog)))
+    assert len(pieces) > 2
+    read = [change for piece in pieces for change in unpack_piece(piece)]
+    assert {change.key for change in read} == set(catalog.by_key)
+    rows = Rows()
+    for change in read:
+        rows.add(change)
+    assert CatalogBuilder(shape()).build(rows.by_series(), None, NOW_NS)[0].fingerprint == catalog.fingerprint
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5, 20, -1])
+def test_a_piece_that_makes_no_sense_is_damage(cut: int) -> None:
+    (piece,) = pack_pieces(find_changes(None, build([Row()])))
+    with pytest.raises(DamagedError):
+        list(unpack_piece(piece[:cut]))
+
+
+def test_a_change_to_a_series_that_is_not_there_is_refused() -> None:
+    key = SeriesKey(b"s", b"c", b"q")
+    empty = NO_ROWS.dates
+    with pytest.raises(KeyError):
+        Rows().add(SeriesChange(key, as_series([Row()])[key], empty, empty, False))
+
+
+def test_a_catalog_of_nothing_is_kept(tmp_path: Path) -> None:
+    found = [build([]), build([Row()]), build([])]
+    with opened(tmp_path) as history:
+        record_all(history, found)
+    assert len(segments(tmp_path)) == 1
+    with opened(tmp_path) as history:
+        assert len(history.moments()) == 3
+        again = history.catalog(found[0].fingerprint, may_block=True)
+        assert again is not None
+        assert contents(again) == {}
