@@ -28,6 +28,9 @@ class ExitCode(IntEnum):
     FOUND = 12
     NOTHING_READY = 13
     NOT_KEPT = 14
+    NO_PIN = 15
+    NOT_PERMITTED = 16
+    LIMIT = 17
 
 
 class ReadyfsError(Exception):
@@ -113,6 +116,24 @@ class HistoryError(UserError):
     """A catalog is not kept, or cannot be kept on the disk."""
 
     exit_code = ExitCode.NOT_KEPT
+
+
+class NoPinError(UserError):
+    """There is no pin of this name: it was never made, or has ended."""
+
+    exit_code = ExitCode.NO_PIN
+
+
+class NotPermittedError(UserError):
+    """Whoever asks may not enter the mount, or the pin is somebody else's."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+
+
+class LimitError(UserError):
+    """A limit on what one user, or all together, may have or hold is reached."""
+
+    exit_code = ExitCode.LIMIT
 
 
 class FilesystemError(ReadyfsError):

@@ -5,16 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from readyfs.control.protocol import (
-    ControlRequest,
-    MalformedMessageError,
-    parse_reply,
-    parse_request,
-    render_error,
-    render_request,
-    render_result,
-    socket_path,
-)
+from readyfs.control.messages import MalformedMessageError, parse_reply, render_error, render_result
+from readyfs.control.protocol import ControlRequest, parse_request, render_request, socket_path
 from readyfs.errors import ExitCode, NotRunningError, RefreshFailedError, StateError, UsageError, UserError
 
 

@@ -16,8 +16,9 @@ import pytest
 import trio
 
 from readyfs.control.client import ControlClient
+from readyfs.control.listening import is_listening
 from readyfs.control.protocol import MAX_REQUEST_BYTES
-from readyfs.control.runtime_dir import is_listening, read_registration
+from readyfs.control.runtime_dir import read_registration
 from readyfs.control.server import MAX_CONNECTIONS, serve_control
 from readyfs.errors import MountPointError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError, UserError
 

@@ -19,7 +19,7 @@ from typing import Final, Self
 
 import click
 
-from readyfs.control.protocol import parse_reply, render_error, render_result
+from readyfs.control.messages import parse_reply, render_error, render_result
 from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 

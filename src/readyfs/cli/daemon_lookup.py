@@ -11,7 +11,8 @@ from typing import Final
 from readyfs.cli.no_daemon import explain_no_daemon
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
-from readyfs.control.client import ControlClient, NobodyListensError
+from readyfs.control.caller import NobodyListensError
+from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.errors import UsageError
 from readyfs.text import escape_text

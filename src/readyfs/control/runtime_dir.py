@@ -6,17 +6,13 @@ A directory made by somebody else (a service manager's `RuntimeDirectory=`) may 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
-import socket as socket_module
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from readyfs.control.listening import is_listening, lock_directory
 from readyfs.errors import UsageError
 from readyfs.text import escape_text
 
@@ -74,31 +70,11 @@ def check_runtime_dir(path: Path) -> None:
     )
 
 
-@contextmanager
-def lock_runtime_dir(path: Path) -> Iterator[None]:
-    """Hold the directory's lock (flock(2)), which covers the few system calls of replacing or removing a socket."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_listening(path: Path) -> bool:
-    """Return whether anybody accepts connections at a socket's path, be it only to let them wait."""
-    with socket_module.socket(socket_module.AF_UNIX, socket_module.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        code = probe.connect_ex(str(path))
-    # EAGAIN: the queue is full, so a process is behind it, if a stuck one.
-    return code in (0, errno.EAGAIN, errno.EINPROGRESS)
-
-
 def remove_leftovers(socket: Path) -> None:
     """Take away what a dead daemon left of its socket, unless a successor listens there; raise `OSError`."""
     if not socket.parent.is_dir():
         return
-    with lock_runtime_dir(socket.parent):
+    with lock_directory(socket.parent):
         if not is_listening(socket):
             registration_file(socket).unlink(missing_ok=True)
             socket.unlink(missing_ok=True)

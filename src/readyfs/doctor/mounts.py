@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from readyfs.control.client import ControlClient, NobodyListensError
+from readyfs.control.caller import NobodyListensError
+from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.control.runtime_dir import list_registrations
 from readyfs.doctor.finding import Finding, good, note, problem, quote, refused, show, warning

@@ -1,7 +1,7 @@
 """The baseline on disk: how many partitions a mount showed last, so that a restart does not pass the guard by.
 
-One small JSON file for each mount point, below the state directory. It is replaced in one step, so that a process or a
-machine that dies leaves the old content or the new. Only the process that holds the lock of the mount point uses it.
+One small JSON file for each mount point, below the state directory. Only the process that holds the lock of the mount
+point uses it.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from readyfs.own_file import UnreadableFileError, read_own_file, replace_own_file
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 256 * 1024
@@ -68,22 +68,10 @@ class BaselineFile:
     def read(self) -> Baseline | None:
         """Return the baseline, None if none was ever written; raise `UnreadableBaselineError`."""
         try:
-            # Without waiting for a FIFO, and without following a link: neither is ours.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise UnreadableBaselineError(error.strerror) from error
-        try:
-            with open(descriptor, "rb") as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise UnreadableBaselineError("it is no regular file")
-                content = file.read(_MAX_BYTES + 1)
-        except OSError as error:
-            raise UnreadableBaselineError(error.strerror) from error
-        if len(content) > _MAX_BYTES:
-            raise UnreadableBaselineError("it is too large")
-        return _parse(content)
+            content = read_own_file(self.path, _MAX_BYTES)
+        except UnreadableFileError as error:
+            raise UnreadableBaselineError(str(error)) from error
+        return None if content is None else _parse(content)
 
     def remove(self) -> None:
         """Have no baseline; raise `OSError`."""
@@ -91,28 +79,7 @@ class BaselineFile:
 
     def write(self, baseline: Baseline) -> None:
         """Put a baseline in the place of the one before, on the disk and in one step; raise `OSError`."""
-        directory = self.path.parent
-        directory.mkdir(mode=0o700, exist_ok=True)
-        temporary = self.path.with_suffix(".new")
-        with suppress(FileNotFoundError):
-            temporary.unlink()  # of a daemon that was killed
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(_render(baseline))
-                file.flush()
-                os.fsync(descriptor)
-            temporary.rename(self.path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-        # The new name is on the disk only when the directory is (fsync(2)).
-        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(parent)
-        finally:
-            os.close(parent)
+        replace_own_file(self.path, _render(baseline))
 
 
 def _render(baseline: Baseline) -> bytes:

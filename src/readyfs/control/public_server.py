@@ -1,0 +1,132 @@
+"""The daemon's end of the public socket, at which every user of the mount may ask, and strangers knock.
+
+One trio task per connection, as for the control socket. Here nobody is trusted: who the kernel would not let into the
+mount is refused, and every user is bounded in connections, bytes and time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+import trio
+
+from readyfs.control.allowance import REFRESH_BYTES, Allowances
+from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, refuse
+from readyfs.control.listening import listen
+from readyfs.control.messages import render_result
+from readyfs.control.peer import Entrance, Peer, read_peer
+from readyfs.control.public_dir import prepare_public_dir
+from readyfs.control.public_protocol import (
+    MAX_REQUEST_BYTES,
+    PinRequest,
+    PinsRequest,
+    PublicRequest,
+    RenewRequest,
+    UnpinRequest,
+    parse_public_request,
+)
+from readyfs.errors import LimitError, NotPermittedError, UserError
+
+CONVERSATION_S: Final = 60.0
+"""How long one client may go on asking. An answer that takes longer, to a refresh for one, is still given."""
+
+
+_log = structlog.get_logger(__name__)
+
+
+class PublicHandlers(Protocol):
+    """What the daemon does for whoever asks; called on the trio thread. Each raises `UserError`."""
+
+    async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
+        """Keep the catalog in force, refreshed first if so."""
+
+    async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
+        """Have a lease last longer."""
+
+    async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
+        """Remove a pin."""
+
+    def pins(self, request: PinsRequest) -> dict[str, object]:
+        """List pins, or what is left of them."""
+
+
+async def serve_public(
+    path: Path,
+    mountpoint: Path,
+    entrance: Entrance,
+    handlers: PublicHandlers,
+    *,
+    read_timeout_s: float = READ_TIMEOUT_S,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen on `path` until cancelled; started once clients can connect, and the socket is removed at the end.
+
+    Raises `MountPointError` if another daemon listens there, `UsageError` if the socket cannot be made.
+    """
+    server = _Server(entrance, handlers, read_timeout_s)
+    prepare_public_dir(path.parent)
+    with listen(path, mountpoint, 0o666, "--public-dir") as bound:
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+        async with listener, trio.open_nursery() as nursery:
+            await nursery.start(trio.serve_listeners, server.serve_connection, [listener])
+            task_status.started()
+
+
+class _Server:
+    """Answers connections; its one mutable thing is the account that it keeps of users (trio thread only)."""
+
+    def __init__(self, entrance: Entrance, handlers: PublicHandlers, read_timeout_s: float) -> None:
+        self._entrance = entrance
+        self._handlers = handlers
+        self._read_timeout_s = read_timeout_s
+        self._allowances = Allowances(trio.current_time)
+
+    async def serve_connection(self, stream: trio.SocketStream) -> None:
+        try:
+            await self._serve(stream, read_peer(stream.socket))
+        except Exception:  # noqa: BLE001 - one client's trouble must not end the others' nursery
+            _log.exception("public connection failed")
+
+    async def _serve(self, stream: trio.SocketStream, peer: Peer) -> None:
+        try:
+            with self._allowances.connection(peer.uid):
+                if self._entrance.admits(peer):
+                    await converse(stream, self._rules(peer))
+                else:
+                    await refuse(stream, _stranger(), self._read_timeout_s)
+        except LimitError as error:
+            await refuse(stream, error, self._read_timeout_s)
+
+    def _rules(self, peer: Peer) -> Rules[PublicRequest]:
+        ends_s = trio.current_time() + CONVERSATION_S
+
+        def parse(line: bytes) -> PublicRequest:
+            if trio.current_time() > ends_s:
+                raise LimitError("this connection has been open for too long", "open another")
+            self._allowances.spend(peer.uid, len(line))
+            request = parse_public_request(line)
+            if isinstance(request, PinRequest) and request.refresh:
+                self._allowances.spend(peer.uid, REFRESH_BYTES)
+            return request
+
+        async def answer(request: PublicRequest) -> bytes:
+            return render_result(await self._answer(request, peer))
+
+        return Rules(parse, answer, MAX_REQUEST_BYTES, self._read_timeout_s)
+
+    async def _answer(self, request: PublicRequest, peer: Peer) -> dict[str, object]:
+        match request:
+            case PinRequest():
+                return await self._handlers.pin(request, peer)
+            case RenewRequest():
+                return await self._handlers.renew(request, peer)
+            case UnpinRequest():
+                return await self._handlers.unpin(request, peer)
+            case PinsRequest():
+                return self._handlers.pins(request)
+
+
+def _stranger() -> UserError:
+    return NotPermittedError("you may not enter this mount", "ask its operator (root, or who mounted) for access")

@@ -1,0 +1,49 @@
+"""What a pin is, and what is left of one that ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a pin ended, other than by its own user."""
+
+    LEASE_ENDED = "lease ended"
+    REMOVED = "removed by the operator"
+    NOT_KEPT = "its catalog is not kept any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A named mark that keeps a catalog until its lease ends.
+
+    `taken_at_ns` is when the catalog was put into force and `pinned_at_ns` when the pin was made, in nanoseconds since
+    the epoch. `ends_s` is the end of the lease by the clock of ages, and `latest_s` is up to when it can be renewed.
+    `owner` is a user id. `lapsed_s` is set once the lease has ended: then the grace time runs.
+    """
+
+    name: str
+    fingerprint: str
+    taken_at_ns: int
+    owner: int
+    note: str
+    pinned_at_ns: int
+    ends_s: float
+    latest_s: float
+    lapsed_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is left of a pin that ended: whose it was, when and why it ended; kept until `forget_s`."""
+
+    name: str
+    fingerprint: str
+    taken_at_ns: int
+    owner: int
+    note: str
+    pinned_at_ns: int
+    ended_at_ns: int
+    reason: Reason
+    forget_s: float

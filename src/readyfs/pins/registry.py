@@ -1,0 +1,317 @@
+"""The pins of one mount: made, renewed, removed, and ended when their lease does.
+
+Nothing here knows what a catalog is: a pin holds a fingerprint. Who keeps catalogs asks which are `held`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from readyfs.duration import render_duration
+from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
+from readyfs.pins.file import PinFile, UnreadablePinsError
+from readyfs.pins.lease_clock import LeaseClock
+from readyfs.pins.limits import MAX_PINS, MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S, Limits
+from readyfs.pins.names import check_name, check_note, make_name
+from readyfs.pins.pin import Pin, Reason, Tombstone
+
+log = structlog.get_logger("readyfs.pins")
+
+_NEVER: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: a user id, and whether that is an operator of the mount, who may do it to the pins of others."""
+
+    uid: int
+    is_operator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came to an end since it was asked last: leases, and with the grace time the names of views."""
+
+    lapsed: Sequence[Pin] = ()
+    gone: Sequence[Pin] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.lapsed or self.gone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What is asked often, made from all pins at once: ends of leases by fingerprint, and when anything is due."""
+
+    held: frozenset[str]
+    ends_s: dict[str, float]
+    due_s: float
+
+
+class Registry:
+    """Owns the pins and the tombstones of one mount. Any thread may call; `save` waits for the disk, nothing else does.
+
+    What `pin`, `renew` and `unpin` do is in memory when they return, and on the disk after `save`.
+    """
+
+    def __init__(self, file: PinFile, limits: Limits, clock: LeaseClock) -> None:
+        self.limits = limits
+        self.clock = clock
+        self._file = file
+        self._lock = threading.Lock()
+        self._file_lock = threading.Lock()
+        self._pins: dict[str, Pin] = {}
+        self._tombstones: list[Tombstone] = []
+        self._used_s: dict[str, float] = {}
+        self._index: _Index | None = None
+        self._generation = self._saved = 0
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            recorded = self._file.read()
+        except UnreadablePinsError as error:
+            log.error("pins cannot be read, beginning without", path=str(self._file.path), cause=str(error))
+            return
+        self._pins = {pin.name: pin for pin in recorded.pins}
+        self._tombstones = list(recorded.tombstones)
+
+    # ---- what is asked ----------------------------------------------------------------------------------------
+
+    def held(self) -> frozenset[str]:
+        """Return the fingerprints that must be kept: those of pins, the grace time included."""
+        return self._indexed().held
+
+    def ends_s(self, fingerprint: str) -> float | None:
+        """Return when the last lease on a catalog ends, None if no lease holds it."""
+        return self._indexed().ends_s.get(fingerprint)
+
+    def find(self, name: str) -> Pin | None:
+        """Return a pin, in its grace time too, or None."""
+        with self._lock:
+            return self._pins.get(name)
+
+    def pins(self) -> list[Pin]:
+        """Return all pins, the oldest first."""
+        with self._lock:
+            return sorted(self._pins.values(), key=lambda pin: (pin.pinned_at_ns, pin.name))
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return what is left of those that ended, the oldest first."""
+        with self._lock:
+            return list(self._tombstones)
+
+    def due_s(self) -> float:
+        """Return when `advance` has something to do next."""
+        return self._indexed().due_s
+
+    def used(self, fingerprint: str) -> None:
+        """Note that something of a view was opened now."""
+        if fingerprint in self._indexed().ends_s:
+            self._used_s[fingerprint] = self.clock.now_s()
+
+    # ---- what is done -----------------------------------------------------------------------------------------
+
+    def pin(
+        self, name: str | None, lease_s: float | None, note: str, asker: Asker, fingerprint: str, taken_at_ns: int
+    ) -> Pin:
+        """Make a pin; raise `UsageError` for a name, note or lease that cannot be, `LimitError` for too many."""
+        lasts_s = self.limits.check_lease(lease_s)
+        check_note(note)
+        if name is not None:
+            check_name(name)
+        with self._lock:
+            if name is None:
+                name = make_name()
+            else:
+                self._check_free(name, asker)
+            if sum(pin.owner == asker.uid for pin in self._pins.values()) >= self.limits.per_user:
+                raise LimitError(
+                    f"you have {self.limits.per_user} pins, which is the limit", "remove one with `readyfs unpin`"
+                )
+            if len(self._pins) >= MAX_PINS:
+                raise LimitError(f"there are {MAX_PINS} pins, which is the limit", "remove some with `readyfs unpin`")
+            now_s = self.clock.now_s()
+            pin = Pin(
+                name,
+                fingerprint,
+                taken_at_ns,
+                asker.uid,
+                note,
+                self.clock.wall_ns(now_s),
+                now_s + lasts_s,
+                now_s + self.limits.max_s,
+            )
+            self._put(pin)
+            return pin
+
+    def _check_free(self, name: str, asker: Asker) -> None:
+        if name in self._pins:
+            raise UsageError(
+                f"there is a pin named {name}", "choose another name, or renew or unpin that one if it is yours"
+            )
+        for one in self._tombstones:
+            if one.name == name and one.owner != asker.uid:
+                raise UsageError(
+                    f"the name {name} was somebody else's until a while ago, whose readers may still use it",
+                    "choose another name",
+                )
+
+    def renew(self, name: str, lease_s: float | None, asker: Asker) -> Pin:
+        """Have a lease last from now on as long as is asked for; it never becomes shorter.
+
+        Raises `UsageError` beyond the maximum, `NoPinError`, `NotPermittedError`.
+        """
+        lasts_s = self.limits.check_lease(lease_s)
+        with self._lock:
+            pin = self._find_of(name, asker)
+            if pin.lapsed_s is not None:
+                raise NoPinError(f"the lease of the pin {name} has ended", "make a new pin")
+            now_s = self.clock.now_s()
+            left_s = max(pin.latest_s - now_s, 0.0)
+            if lease_s is not None and lasts_s > left_s:
+                raise UsageError(
+                    f"the pin {name} cannot be held for {render_duration(lasts_s)} more",
+                    f"its maximum ends in {render_duration(round(left_s))}: renew it for less, or make a new pin",
+                )
+            renewed = replace(pin, ends_s=max(pin.ends_s, now_s + min(lasts_s, left_s)))
+            self._put(renewed)
+            return renewed
+
+    def unpin(self, name: str, asker: Asker) -> Pin:
+        """Remove a pin; raise `NoPinError`, `NotPermittedError`."""
+        with self._lock:
+            pin = self._find_of(name, asker)
+            del self._pins[name]
+            if asker.uid != pin.owner:
+                self._bury(pin, Reason.REMOVED, self.clock.now_s())
+            self._changed()
+            return pin
+
+    def restore(self, pin: Pin) -> None:
+        """Have a pin as it was before a change that could not be saved."""
+        with self._lock:
+            self._put(pin)
+
+    def withdraw(self, pin: Pin) -> None:
+        """Have a pin not made that could not be saved."""
+        with self._lock:
+            if self._pins.pop(pin.name, None) is not None:
+                self._changed()
+
+    def bury_unless(self, is_kept: Callable[[str], bool]) -> list[Pin]:
+        """End the pins whose catalog is not kept, and return them."""
+        with self._lock:
+            lost = [pin for pin in self._pins.values() if not is_kept(pin.fingerprint)]
+            for pin in lost:
+                del self._pins[pin.name]
+                self._bury(pin, Reason.NOT_KEPT, self.clock.now_s())
+            if lost:
+                self._changed()
+            return lost
+
+    def advance(self) -> Ended:
+        """End what is due: leases first, and what has had its grace time. Views in use have their leases extended."""
+        now_s = self.clock.now_s()
+        if now_s < self.due_s():
+            return Ended()
+        lapsed, gone = [], []
+        with self._lock:
+            for pin in list(self._pins.values()):
+                if pin.lapsed_s is not None:
+                    if now_s >= pin.lapsed_s + self.limits.grace_s:
+                        del self._pins[pin.name]
+                        self._bury(pin, Reason.LEASE_ENDED, pin.ends_s)
+                        gone.append(pin)
+                elif now_s >= pin.ends_s:
+                    until_s = min(self._used_s.get(pin.fingerprint, -_NEVER) + RECENT_S, pin.latest_s)
+                    if until_s > now_s:
+                        self._put(replace(pin, ends_s=until_s))
+                    else:
+                        ended = replace(pin, lapsed_s=now_s)
+                        self._put(ended)
+                        lapsed.append(ended)
+            self._tombstones = [one for one in self._tombstones if now_s < one.forget_s]
+            self._changed()
+            held = {pin.fingerprint for pin in self._pins.values()}
+            self._used_s = {one: at_s for one, at_s in self._used_s.items() if one in held}
+        return Ended(lapsed, gone)
+
+    def save(self) -> None:
+        """Return when the disk has what was done before the call; raise `OSError`."""
+        with self._file_lock:
+            with self._lock:
+                generation, pins, tombstones = self._generation, list(self._pins.values()), list(self._tombstones)
+            if generation != self._saved:
+                self._file.write(pins, tombstones)
+                self._saved = generation
+
+    def expect_save(self) -> None:
+        """Have the next `save` write, although nothing was done: the wall clock was set."""
+        with self._lock:
+            self._generation += 1
+
+    # ---- under the lock ---------------------------------------------------------------------------------------
+
+    def _find_of(self, name: str, asker: Asker) -> Pin:
+        pin = self._pins.get(name)
+        if pin is None:
+            shown = name if name.isprintable() else ascii(name)
+            raise NoPinError(f"there is no pin named {shown}", "`readyfs pins` lists those that are")
+        if pin.owner != asker.uid and not asker.is_operator:
+            raise NotPermittedError(
+                f"the pin {name} is somebody else's",
+                "ask its user, or the operator of the mount (root, or who mounted)",
+            )
+        return pin
+
+    def _put(self, pin: Pin) -> None:
+        self._pins[pin.name] = pin
+        self._changed()
+
+    def _bury(self, pin: Pin, reason: Reason, at_s: float) -> None:
+        now_s = self.clock.now_s()
+        one = Tombstone(
+            pin.name,
+            pin.fingerprint,
+            pin.taken_at_ns,
+            pin.owner,
+            pin.note,
+            pin.pinned_at_ns,
+            self.clock.wall_ns(at_s),
+            reason,
+            now_s + TOMBSTONE_S,
+        )
+        mine = [index for index, other in enumerate(self._tombstones) if other.owner == pin.owner]
+        if len(mine) >= MAX_TOMBSTONES:
+            del self._tombstones[mine[0]]
+        self._tombstones.append(one)
+
+    def _changed(self) -> None:
+        self._generation += 1
+        self._index = None
+
+    def _indexed(self) -> _Index:
+        index = self._index  # read once: any thread may ask
+        if index is None:
+            with self._lock:
+                index = self._index = _make_index(self._pins.values(), self._tombstones, self.limits.grace_s)
+        return index
+
+
+def _make_index(pins: Iterable[Pin], tombstones: Iterable[Tombstone], grace_s: float) -> _Index:
+    held, ends_s = set[str](), dict[str, float]()
+    due_s = min((one.forget_s for one in tombstones), default=_NEVER)
+    for pin in pins:
+        held.add(pin.fingerprint)
+        if pin.lapsed_s is None:
+            ends_s[pin.fingerprint] = max(pin.ends_s, ends_s.get(pin.fingerprint, 0.0))
+            due_s = min(due_s, pin.ends_s)
+        else:
+            due_s = min(due_s, pin.lapsed_s + grace_s)
+    return _Index(frozenset(held), ends_s, due_s)
