@@ -25,6 +25,7 @@ import pytest
 
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
+from readyfs.control.public_client import PublicClient
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
 from tests.mount.forked import ForkedProcess, run_forked, stem
@@ -102,6 +103,11 @@ class Place:
         """Where the daemon's socket lies."""
         return self.base / "run"
 
+    @property
+    def public_dir(self) -> Path:
+        """Where the daemon's public socket lies."""
+        return self.base / "public"
+
     def change(self, statement: str, *values: object) -> None:
         """Execute one statement on the state file, for rows that no producer would write."""
         with closing(sqlite3.connect(self.state, isolation_level=None)) as state:
@@ -148,6 +154,11 @@ class Daemon:
     def client(self) -> ControlClient:
         """A client of the control socket."""
         return ControlClient(socket_path(self.place.runtime_dir, self.place.mountpoint), timeout_s=PATIENCE_S)
+
+    @property
+    def public(self) -> PublicClient:
+        """A client of the public socket."""
+        return PublicClient(self.path, socket_path(self.place.public_dir, self.path))
 
     def of(self, partition: LogicalPartition, name: str = "payload.jsonl") -> Path:
         """Return the path of a partition's file in the mount."""
@@ -239,6 +250,7 @@ def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> l
         *("mount", str(place.mountpoint)),
         *("--state", str(place.state), "--raw", str(place.raw)),
         *("--runtime-dir", str(place.runtime_dir), "--state-dir", str(place.base / "var")),
+        *("--public-dir", str(place.public_dir)),
         *ENGINES[engine],
         *arguments,
     ]

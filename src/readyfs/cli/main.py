@@ -16,6 +16,7 @@ from readyfs.cli.demo import demo
 from readyfs.cli.doctor import doctor
 from readyfs.cli.failure import describe_bug
 from readyfs.cli.mount import mount
+from readyfs.cli.pin import pin, pins, renew, unpin
 from readyfs.cli.refresh import refresh
 from readyfs.cli.status import status
 from readyfs.cli.umount import umount
@@ -32,8 +33,8 @@ INTERRUPTED = 130
     cls=ReadyfsGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
-    "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something wrong, 13 nothing ready; "
-    "1 is a bug, 130 Ctrl-C.",
+    "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something wrong, 13 nothing ready, "
+    "14 not kept, 15 no such pin, 16 not permitted, 17 limit reached; 1 is a bug, 130 Ctrl-C.",
 )
 @click.version_option(__version__, "--version", prog_name="readyfs")
 def cli() -> None:
@@ -47,7 +48,7 @@ def cli() -> None:
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
 
 
-for _command in (mount, umount, status, refresh, check, config, doctor, demo):
+for _command in (mount, umount, status, refresh, pin, renew, unpin, pins, check, config, doctor, demo):
     cli.add_command(_command)
 
 

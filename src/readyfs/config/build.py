@@ -41,6 +41,8 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     files, required_files = find_files(resolution)
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) not in (ReadsWord.AUTO, ReadsWord.OPENED):
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
+    if get(table.PIN_DEFAULT) > get(table.PIN_MAX):
+        raise UsageError("--pin-default is longer than --pin-max", "choose a shorter one, or a longer --pin-max")
     config = Config(
         mountpoint=mountpoint,
         state=state,
@@ -63,6 +65,11 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         history_count=get(table.HISTORY_COUNT),
         history_age_s=get(table.HISTORY_AGE),
         history_bytes=get(table.HISTORY_BYTES),
+        pin_default_s=get(table.PIN_DEFAULT),
+        pin_max_s=get(table.PIN_MAX),
+        pin_grace_s=get(table.PIN_GRACE),
+        pin_count=get(table.PIN_COUNT),
+        pin_memory=get(table.PIN_MEMORY),
         state_timeout_s=get(table.STATE_TIMEOUT),
         raw_timeout_s=get(table.RAW_TIMEOUT),
         drain_s=get(table.DRAIN),
@@ -78,6 +85,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raw_threads=get(table.RAW_THREADS),
         state_dir=get(table.STATE_DIR),
         runtime_dir=get(table.RUNTIME_DIR),
+        public_dir=get(table.PUBLIC_DIR),
         metrics_file=get(table.METRICS_FILE),
         log_file=get(table.LOG_FILE),
         log_format=get(table.LOG_FORMAT),

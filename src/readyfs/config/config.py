@@ -43,6 +43,11 @@ class Config:
     history_count: int
     history_age_s: float
     history_bytes: int
+    pin_default_s: float
+    pin_max_s: float
+    pin_grace_s: float
+    pin_count: int
+    pin_memory: int
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float
@@ -58,6 +63,7 @@ class Config:
     raw_threads: int
     state_dir: Path
     runtime_dir: Path
+    public_dir: Path
     metrics_file: Path | None
     log_file: Path | None
     log_format: LogFormat

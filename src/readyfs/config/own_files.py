@@ -66,6 +66,7 @@ def _places_we_write(config: Config) -> Iterator[tuple[str, str, Path | None]]:
     yield "--metrics-file", "metrics file", config.metrics_file
     yield "--state-dir", "state directory", config.state_dir
     yield "--runtime-dir", "runtime directory", config.runtime_dir
+    yield "--public-dir", "directory of the public sockets", config.public_dir
 
 
 def _is_same(one: Path, other: Path) -> bool:

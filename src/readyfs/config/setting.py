@@ -38,6 +38,7 @@ class Group(StrEnum):
     TIMING = "Times"
     GUARD = "Guard against an emptied table"
     HISTORY = "What was shown before"
+    PINS = "Pins"
     MOUNT = "The mount"
     PLACES = "Our own files"
     LOG = "Logging"

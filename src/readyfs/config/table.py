@@ -45,6 +45,11 @@ def _runtime_dir(environ: Mapping[str, str]) -> Path:
     return Path(f"/tmp/readyfs-{os.geteuid()}")
 
 
+def _public_dir(_environ: Mapping[str, str]) -> Path:
+    # Not $XDG_RUNTIME_DIR, which nobody else may enter.
+    return Path("/run/readyfs-public" if os.geteuid() == 0 else f"/tmp/readyfs-public-{os.geteuid()}")
+
+
 def _state_dir(environ: Mapping[str, str]) -> Path:
     if (given := environ.get("STATE_DIRECTORY", "").split(":")[0]).startswith("/"):
         return Path(given)
@@ -220,6 +225,38 @@ HISTORY_BYTES = size(
     minimum=1 << 20,
 )
 
+PIN_DEFAULT = duration(
+    "pin-default",
+    Group.PINS,
+    "How long the lease of a pin lasts if nothing else is asked for.",
+    86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+PIN_MAX = duration(
+    "pin-max",
+    Group.PINS,
+    "How long a pin can be held in all, however often it is renewed.",
+    30 * 86400.0,
+    minimum_s=1.0,
+    maximum_s=3650 * 86400.0,
+)
+PIN_GRACE = duration(
+    "pin-grace",
+    Group.PINS,
+    "How long the names of a view are still there when it has expired; opening a file fails with EIO then.",
+    3600.0,
+    minimum_s=0.0,
+)
+PIN_COUNT = number("pin-count", Group.PINS, "How many pins one user may have.", 100, minimum=0, maximum=10_000)
+PIN_MEMORY = size(
+    "pin-memory",
+    Group.PINS,
+    "How much memory pinned catalogs may add; beyond it nothing more is pinned.",
+    512 << 20,
+    minimum=1 << 20,
+)
+
 ENGINE = choice(
     "engine",
     Group.MOUNT,
@@ -283,7 +320,8 @@ RAW_THREADS = number(
 STATE_DIR = path(
     "state-dir",
     Group.PLACES,
-    "The lock of each mount point, which keeps a second daemon from it, and what max-retract compares a start with.",
+    "The lock of each mount point, which keeps a second daemon from it, what max-retract compares a start with, what "
+    "was shown before, and the pins.",
     _state_dir,
     "$STATE_DIRECTORY, else $XDG_STATE_HOME/readyfs, else ~/.local/state/readyfs",
 )
@@ -293,6 +331,14 @@ RUNTIME_DIR = path(
     "The control sockets, over which the other commands reach the daemon.",
     _runtime_dir,
     "/run/readyfs for root, else $XDG_RUNTIME_DIR/readyfs, else /tmp/readyfs-UID",
+)
+
+PUBLIC_DIR = path(
+    "public-dir",
+    Group.PLACES,
+    "The public sockets, over which everybody who may enter the mount reaches the daemon; all may enter it.",
+    _public_dir,
+    "/run/readyfs-public for root, else /tmp/readyfs-public-UID",
 )
 
 METRICS_FILE = optional_path(

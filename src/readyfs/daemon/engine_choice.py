@@ -34,6 +34,7 @@ from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.views import ViewSource
 
 log = structlog.get_logger("readyfs.daemon")
 
@@ -51,7 +52,9 @@ class Served:
     engine_reason: str
 
 
-def mount_with_engine(config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness) -> Served:
+def mount_with_engine(
+    config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness, views: ViewSource
+) -> Served:
     """Mount with the engine that was asked for, or with the first that the kernel offers enough for."""
     options = render_mount_options(state_label, allow_other=config.allow_other)
     reason = "as asked for" if config.engine is not EngineWord.AUTO else "the kernel offers what it needs"
@@ -59,7 +62,7 @@ def mount_with_engine(config: Config, state_label: str, raw: RawStore, first: Lo
     for word in engines:
         if word is EngineWord.PYFUSE3:
             check_pyfuse3(reason)
-        served = _join(config, raw, first, freshness, word, reason)
+        served = _join(config, raw, first, freshness, views, word, reason)
         try:
             served.engine.mount(str(config.mountpoint), options)
         except KernelLacksError as error:
@@ -83,6 +86,7 @@ def _join(
     raw: RawStore,
     first: Loaded,
     freshness: Freshness,
+    views: ViewSource,
     word: EngineWord,
     reason: str,
 ) -> Served:
@@ -107,6 +111,7 @@ def _join(
         on_damage=notifications.invalidate_damaged,
         # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
         look_ahead=None if word is EngineWord.DIRECT else LookAhead(),
+        views=views,
     )
     engine: Engine
     if word is EngineWord.DIRECT:

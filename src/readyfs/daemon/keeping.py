@@ -1,4 +1,4 @@
-"""The history as a mount is configured: where it lies, its bounds, and what gives its catalogs a meaning."""
+"""History and pins as a mount is configured: where they lie, their bounds, and what gives catalogs a meaning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from readyfs.daemon.guarding import counting_settings
 from readyfs.history.directory import HistoryDirectory, history_dir
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
+from readyfs.pins.file import PinFile
+from readyfs.pins.lease_clock import LeaseClock
+from readyfs.pins.limits import Limits
+from readyfs.pins.registry import Registry
 
 
 def make_history(config: Config, state_label: str, raw_label: str, shape: CatalogShape) -> History:
@@ -21,3 +25,10 @@ def make_history(config: Config, state_label: str, raw_label: str, shape: Catalo
     }
     bounds = Bounds(config.history_count, config.history_age_s, config.history_bytes)
     return History(HistoryDirectory(history_dir(config.state_dir, config.mountpoint), settings), shape, bounds)
+
+
+def make_registry(config: Config) -> Registry:
+    """Return the pins of a mount, those of before among them. Blocking."""
+    limits = Limits(config.pin_default_s, config.pin_max_s, config.pin_grace_s, config.pin_count, config.pin_memory)
+    clock = LeaseClock()
+    return Registry(PinFile(config.state_dir, config.mountpoint, clock), limits, clock)

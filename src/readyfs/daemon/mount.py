@@ -15,6 +15,7 @@ import trio
 from readyfs.control.protocol import socket_path
 from readyfs.control.server import serve_control
 from readyfs.daemon.answers import Answers
+from readyfs.daemon.public_door import PublicDoor
 from readyfs.daemon.service_manager import ServiceManager
 from readyfs.daemon.shutdown import Shutdown
 from readyfs.daemon.signals import Wishes
@@ -44,6 +45,8 @@ class RunningMount:
     notifications: Notifications
     refresher: Refresher
     status_reporter: StatusReporter
+    answers: Answers
+    public: PublicDoor
     metrics: MetricsFile | None
     life: Life
     service_manager: ServiceManager
@@ -61,8 +64,8 @@ class RunningMount:
                 await self.engine.wait_served(self.ended)
                 if mounts:
                     raise_read_ahead(mounts[-1].device)
-                answers = Answers(self.status_reporter, self.refresher, self.life, self.wishes.stop)
-                await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), answers)
+                await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), self.answers)
+                await nursery.start(self.public.serve)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.service_manager, self.mountpoint, self.notifications)
                 if self.metrics is not None:

@@ -23,12 +23,16 @@ import readyfs
 from readyfs.catalog.build import CatalogShape
 from readyfs.clock import boottime_s
 from readyfs.config import Config
+from readyfs.control.public_dir import prepare_public_dir
 from readyfs.control.runtime_dir import prepare_runtime_dir
+from readyfs.daemon.answers import Answers
 from readyfs.daemon.engine_choice import Served, mount_with_engine
 from readyfs.daemon.guarding import make_guard
-from readyfs.daemon.keeping import make_history
+from readyfs.daemon.keeping import make_history, make_registry
+from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.mount import RunningMount
 from readyfs.daemon.mount_lock import hold_mount_lock
+from readyfs.daemon.public_door import make_public_door
 from readyfs.daemon.service_manager import ServiceManager
 from readyfs.daemon.signals import Wishes
 from readyfs.daemon.status import StatusReporter
@@ -58,6 +62,8 @@ from readyfs.vfs.freshness import Freshness
 
 log = structlog.get_logger("readyfs.daemon")
 
+SOCKET_LINK: Final = b"socket"
+"""In the control directory, the link to the public socket."""
 PATIENCE_BEYOND_TIMEOUTS_S: Final = 10.0
 """A state store that takes longer than two of its timeouts and this has not just been slow."""
 SWITCH_INTERVAL_S: Final = 0.0007
@@ -89,6 +95,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     loader = CatalogLoader(store, shape, emptiness=emptiness)
     try:
         prepare_runtime_dir(config.runtime_dir)
+        prepare_public_dir(config.public_dir)
         with hold_mount_lock(config.state_dir, config.mountpoint):
             prepare_mount_point(config.mountpoint, reserved)
             drop_privileges()  # before the first thread
@@ -98,8 +105,9 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
                 check_metrics_file(config.metrics_file)
             history = make_history(config, store.label, raw.label, shape)
             history.open()
+            kept = KeptCatalogs(history, make_registry(config))
             try:
-                exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, on_ready))
+                exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, kept, on_ready))
             finally:
                 history.close()
             if loader.is_busy:
@@ -124,6 +132,7 @@ def _reserved(config: Config) -> Iterator[Reserved]:
         yield Reserved(state_file, "state file")
     yield Reserved(config.state_dir, "state directory")
     yield Reserved(config.runtime_dir, "runtime directory")
+    yield Reserved(config.public_dir, "directory of the public sockets")
     if config.log_file is not None:
         yield Reserved(config.log_file, "log file")
     if config.metrics_file is not None:
@@ -140,6 +149,7 @@ async def _serve(
     listener: Listener | None,
     loader: CatalogLoader,
     history: History,
+    kept: KeptCatalogs,
     on_ready: Callable[[], None],
 ) -> ExitCode:
     wishes = Wishes()
@@ -156,11 +166,12 @@ async def _serve(
                 # The log says it in the file alone, and whoever gave the command is still there.
                 sys.stderr.write(f"readyfs: warning: {first.emptiness.cause}; {first.emptiness.remedy}\n")
             if first is not None:
-                served = mount_with_engine(config, store.label, raw, first, freshness)
+                served = mount_with_engine(config, store.label, raw, first, freshness, kept)
                 history.record(first.catalog, time.time_ns())
+                kept.bury_lost_pins()
                 labels = (store.label, raw.label)
                 mount = _build(
-                    config, served, labels, listener, loader, first, freshness, guard, history, wishes, on_ready
+                    config, served, labels, listener, loader, first, freshness, guard, history, kept, wishes, on_ready
                 )
                 if listener is not None:
                     nursery.start_soon(listener.run, mount.refresher.nudge)
@@ -199,6 +210,7 @@ def _build(
     freshness: Freshness,
     guard: RetractionGuard | None,
     history: History,
+    kept: KeptCatalogs,
     wishes: Wishes,
     on_ready: Callable[[], None],
 ) -> RunningMount:
@@ -241,6 +253,9 @@ def _build(
     )
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)
+    answers = Answers(status, refresher, life, wishes.stop)
+    public = make_public_door(config, served, answers, history, kept)
+    served.filesystem.serve_links({SOCKET_LINK: os.fsencode(public.path)})
     return RunningMount(
         config.mountpoint,
         config.runtime_dir,
@@ -249,6 +264,8 @@ def _build(
         served.notifications,
         refresher,
         status,
+        answers,
+        public,
         metrics,
         life,
         service_manager,

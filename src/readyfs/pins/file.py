@@ -68,7 +68,6 @@ class PinFile:
             "pinned_at_ns": pin.pinned_at_ns,
             "ends_ns": clock.wall_ns(pin.ends_s),
             "latest_ns": clock.wall_ns(pin.latest_s),
-            "lapsed_ns": None if pin.lapsed_s is None else clock.wall_ns(pin.lapsed_s),
         }
 
     def _render_tombstone(self, one: Tombstone) -> dict[str, object]:
@@ -81,6 +80,7 @@ class PinFile:
             "pinned_at_ns": one.pinned_at_ns,
             "ended_at_ns": one.ended_at_ns,
             "reason": one.reason.value,
+            "grace_ns": self._clock.wall_ns(one.grace_s),
             "forget_ns": self._clock.wall_ns(one.forget_s),
         }
 
@@ -96,7 +96,6 @@ class PinFile:
 
     def _parse_pin(self, one: dict[str, object]) -> Pin:
         moment = self._clock.from_wall_ns
-        lapsed_ns = one["lapsed_ns"]
         return Pin(
             _text(one["name"]),
             _text(one["fingerprint"]),
@@ -106,7 +105,6 @@ class PinFile:
             _number(one["pinned_at_ns"]),
             moment(_number(one["ends_ns"])),
             moment(_number(one["latest_ns"])),
-            None if lapsed_ns is None else moment(_number(lapsed_ns)),
         )
 
     def _parse_tombstone(self, one: dict[str, object]) -> Tombstone:
@@ -119,6 +117,7 @@ class PinFile:
             _number(one["pinned_at_ns"]),
             _number(one["ended_at_ns"]),
             Reason(_text(one["reason"])),
+            self._clock.from_wall_ns(_number(one["grace_ns"])),
             self._clock.from_wall_ns(_number(one["forget_ns"])),
         )
 

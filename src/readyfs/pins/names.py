@@ -7,6 +7,7 @@ import secrets
 from typing import Final
 
 from readyfs.errors import UsageError
+from readyfs.history.times import parse_time
 from readyfs.text import escape_text
 
 MAX_NAME_LENGTH: Final = 100
@@ -26,9 +27,11 @@ def check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None:
         raise UsageError(
             f"a pin cannot be named {shown}",
-            f"use up to {MAX_NAME_LENGTH} letters, digits and the characters _ . + = @ -, and begin with one of the "
-            "first three",
+            f"use at most {MAX_NAME_LENGTH} letters, digits and the characters _ . + = @ -, and none of the last five "
+            "in front",
         )
+    if parse_time(name) is not None:
+        raise UsageError(f"a pin cannot be named {shown}, which is a time", "choose a name that says what for")
     if _FINGERPRINT.fullmatch(name) is not None:
         raise UsageError(f"a pin cannot be named {shown}, which is a fingerprint", "choose a name that says what for")
 

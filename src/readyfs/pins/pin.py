@@ -20,7 +20,7 @@ class Pin:
 
     `taken_at_ns` is when the catalog was put into force and `pinned_at_ns` when the pin was made, in nanoseconds since
     the epoch. `ends_s` is the end of the lease by the clock of ages, and `latest_s` is up to when it can be renewed.
-    `owner` is a user id. `lapsed_s` is set once the lease has ended: then the grace time runs.
+    `owner` is a user id.
     """
 
     name: str
@@ -31,12 +31,14 @@ class Pin:
     pinned_at_ns: int
     ends_s: float
     latest_s: float
-    lapsed_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a pin that ended: whose it was, when and why it ended; kept until `forget_s`."""
+    """What is left of a pin that ended: whose it was, when and why it ended.
+
+    Up to `grace_s` its name still leads to its view, and up to `forget_s` nobody else may have it.
+    """
 
     name: str
     fingerprint: str
@@ -46,4 +48,5 @@ class Tombstone:
     pinned_at_ns: int
     ended_at_ns: int
     reason: Reason
+    grace_s: float
     forget_s: float

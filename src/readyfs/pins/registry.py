@@ -6,7 +6,7 @@ Nothing here knows what a catalog is: a pin holds a fingerprint. Who keeps catal
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -34,22 +34,10 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """What came to an end since it was asked last: leases, and with the grace time the names of views."""
-
-    lapsed: Sequence[Pin] = ()
-    gone: Sequence[Pin] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.lapsed or self.gone)
-
-
-@dataclass(frozen=True, slots=True)
 class _Index:
     """What is asked often, made from all pins at once: ends of leases by fingerprint, and when anything is due."""
 
-    held: frozenset[str]
-    ends_s: dict[str, float]
+    ends_s: Mapping[str, float]
     due_s: float
 
 
@@ -83,18 +71,29 @@ class Registry:
 
     # ---- what is asked ----------------------------------------------------------------------------------------
 
-    def held(self) -> frozenset[str]:
-        """Return the fingerprints that must be kept: those of pins, the grace time included."""
-        return self._indexed().held
+    def held(self) -> Collection[str]:
+        """Return the fingerprints of pinned catalogs."""
+        return self._indexed().ends_s.keys()
 
     def ends_s(self, fingerprint: str) -> float | None:
         """Return when the last lease on a catalog ends, None if no lease holds it."""
         return self._indexed().ends_s.get(fingerprint)
 
-    def find(self, name: str) -> Pin | None:
-        """Return a pin, in its grace time too, or None."""
+    def find(self, name: str) -> str | None:
+        """Return the fingerprint of a pin, or of one that ended and has its grace time; else None."""
         with self._lock:
-            return self._pins.get(name)
+            pin = self._pins.get(name)
+            if pin is not None:
+                return pin.fingerprint
+            now_s = self.clock.now_s()
+            ended = (one for one in reversed(self._tombstones) if one.name == name and now_s < one.grace_s)
+            return next((one.fingerprint for one in ended), None)
+
+    def has_grace(self, fingerprint: str) -> bool:
+        """Return whether the last pin of a catalog ended only a while ago."""
+        now_s = self.clock.now_s()
+        with self._lock:
+            return any(one.fingerprint == fingerprint and now_s < one.grace_s for one in self._tombstones)
 
     def pins(self) -> list[Pin]:
         """Return all pins, the oldest first."""
@@ -105,10 +104,6 @@ class Registry:
         """Return what is left of those that ended, the oldest first."""
         with self._lock:
             return list(self._tombstones)
-
-    def due_s(self) -> float:
-        """Return when `advance` has something to do next."""
-        return self._indexed().due_s
 
     def used(self, fingerprint: str) -> None:
         """Note that something of a view was opened now."""
@@ -128,8 +123,7 @@ class Registry:
         with self._lock:
             if name is None:
                 name = make_name()
-            else:
-                self._check_free(name, asker)
+            self._check_free(name, asker)
             if sum(pin.owner == asker.uid for pin in self._pins.values()) >= self.limits.per_user:
                 raise LimitError(
                     f"you have {self.limits.per_user} pins, which is the limit", "remove one with `readyfs unpin`"
@@ -162,16 +156,14 @@ class Registry:
                     "choose another name",
                 )
 
-    def renew(self, name: str, lease_s: float | None, asker: Asker) -> Pin:
-        """Have a lease last from now on as long as is asked for; it never becomes shorter.
+    def renew(self, name: str, lease_s: float | None, asker: Asker) -> tuple[Pin, Pin]:
+        """Have a lease last from now on as long as is asked for; it never becomes shorter. Return before and after.
 
         Raises `UsageError` beyond the maximum, `NoPinError`, `NotPermittedError`.
         """
         lasts_s = self.limits.check_lease(lease_s)
         with self._lock:
             pin = self._find_of(name, asker)
-            if pin.lapsed_s is not None:
-                raise NoPinError(f"the lease of the pin {name} has ended", "make a new pin")
             now_s = self.clock.now_s()
             left_s = max(pin.latest_s - now_s, 0.0)
             if lease_s is not None and lasts_s > left_s:
@@ -181,7 +173,7 @@ class Registry:
                 )
             renewed = replace(pin, ends_s=max(pin.ends_s, now_s + min(lasts_s, left_s)))
             self._put(renewed)
-            return renewed
+            return pin, renewed
 
     def unpin(self, name: str, asker: Asker) -> Pin:
         """Remove a pin; raise `NoPinError`, `NotPermittedError`."""
@@ -189,14 +181,15 @@ class Registry:
             pin = self._find_of(name, asker)
             del self._pins[name]
             if asker.uid != pin.owner:
-                self._bury(pin, Reason.REMOVED, self.clock.now_s())
+                self._bury(pin, Reason.REMOVED)
             self._changed()
             return pin
 
     def restore(self, pin: Pin) -> None:
-        """Have a pin as it was before a change that could not be saved."""
+        """Have a pin as it was before a renewal that could not be saved."""
         with self._lock:
-            self._put(pin)
+            if pin.name in self._pins:
+                self._put(pin)
 
     def withdraw(self, pin: Pin) -> None:
         """Have a pin not made that could not be saved."""
@@ -210,37 +203,31 @@ class Registry:
             lost = [pin for pin in self._pins.values() if not is_kept(pin.fingerprint)]
             for pin in lost:
                 del self._pins[pin.name]
-                self._bury(pin, Reason.NOT_KEPT, self.clock.now_s())
+                self._bury(pin, Reason.NOT_KEPT)
             if lost:
                 self._changed()
             return lost
 
-    def advance(self) -> Ended:
-        """End what is due: leases first, and what has had its grace time. Views in use have their leases extended."""
+    def advance(self) -> list[Pin]:
+        """End the leases that are due, and return their pins. A view that is in use has them extended."""
         now_s = self.clock.now_s()
-        if now_s < self.due_s():
-            return Ended()
-        lapsed, gone = [], []
+        if now_s < self._indexed().due_s:
+            return []
+        ended = []
         with self._lock:
-            for pin in list(self._pins.values()):
-                if pin.lapsed_s is not None:
-                    if now_s >= pin.lapsed_s + self.limits.grace_s:
-                        del self._pins[pin.name]
-                        self._bury(pin, Reason.LEASE_ENDED, pin.ends_s)
-                        gone.append(pin)
-                elif now_s >= pin.ends_s:
-                    until_s = min(self._used_s.get(pin.fingerprint, -_NEVER) + RECENT_S, pin.latest_s)
-                    if until_s > now_s:
-                        self._put(replace(pin, ends_s=until_s))
-                    else:
-                        ended = replace(pin, lapsed_s=now_s)
-                        self._put(ended)
-                        lapsed.append(ended)
+            for pin in [pin for pin in self._pins.values() if now_s >= pin.ends_s]:
+                until_s = min(self._used_s.get(pin.fingerprint, -_NEVER) + RECENT_S, pin.latest_s)
+                if until_s > now_s:
+                    self._pins[pin.name] = replace(pin, ends_s=until_s)
+                else:
+                    del self._pins[pin.name]
+                    self._bury(pin, Reason.LEASE_ENDED)
+                    ended.append(pin)
             self._tombstones = [one for one in self._tombstones if now_s < one.forget_s]
-            self._changed()
             held = {pin.fingerprint for pin in self._pins.values()}
-            self._used_s = {one: at_s for one, at_s in self._used_s.items() if one in held}
-        return Ended(lapsed, gone)
+            self._used_s = {one: at_s for one, at_s in list(self._used_s.items()) if one in held}
+            self._changed()
+        return ended
 
     def save(self) -> None:
         """Return when the disk has what was done before the call; raise `OSError`."""
@@ -274,7 +261,7 @@ class Registry:
         self._pins[pin.name] = pin
         self._changed()
 
-    def _bury(self, pin: Pin, reason: Reason, at_s: float) -> None:
+    def _bury(self, pin: Pin, reason: Reason) -> None:
         now_s = self.clock.now_s()
         one = Tombstone(
             pin.name,
@@ -283,8 +270,9 @@ class Registry:
             pin.owner,
             pin.note,
             pin.pinned_at_ns,
-            self.clock.wall_ns(at_s),
+            self.clock.wall_ns(now_s),
             reason,
+            now_s + self.limits.grace_s,
             now_s + TOMBSTONE_S,
         )
         mine = [index for index, other in enumerate(self._tombstones) if other.owner == pin.owner]
@@ -300,18 +288,14 @@ class Registry:
         index = self._index  # read once: any thread may ask
         if index is None:
             with self._lock:
-                index = self._index = _make_index(self._pins.values(), self._tombstones, self.limits.grace_s)
+                index = self._index = _make_index(self._pins.values(), self._tombstones)
         return index
 
 
-def _make_index(pins: Iterable[Pin], tombstones: Iterable[Tombstone], grace_s: float) -> _Index:
-    held, ends_s = set[str](), dict[str, float]()
+def _make_index(pins: Iterable[Pin], tombstones: Iterable[Tombstone]) -> _Index:
+    ends_s: dict[str, float] = {}
     due_s = min((one.forget_s for one in tombstones), default=_NEVER)
     for pin in pins:
-        held.add(pin.fingerprint)
-        if pin.lapsed_s is None:
-            ends_s[pin.fingerprint] = max(pin.ends_s, ends_s.get(pin.fingerprint, 0.0))
-            due_s = min(due_s, pin.ends_s)
-        else:
-            due_s = min(due_s, pin.lapsed_s + grace_s)
-    return _Index(frozenset(held), ends_s, due_s)
+        ends_s[pin.fingerprint] = max(pin.ends_s, ends_s.get(pin.fingerprint, -_NEVER))
+        due_s = min(due_s, pin.ends_s)
+    return _Index(ends_s, due_s)

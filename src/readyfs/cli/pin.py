@@ -1,0 +1,109 @@
+"""`readyfs pin`, `renew` and `unpin`: hold a view that never changes, for as long as a job needs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.daemon_lookup import resolve_named
+from readyfs.cli.parameters import DURATION
+from readyfs.control.public_client import PublicClient
+from readyfs.control.public_protocol import PinRequest
+from readyfs.errors import ExitCode
+from readyfs.text import escape_text
+
+Body = Callable[..., ExitCode]
+
+
+def _at_mount(body: Body) -> Body:
+    """Give a command the mount point and how its daemon is reached."""
+    socket = click.option(
+        "--socket",
+        type=click.Path(path_type=Path),
+        help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
+    )
+    return click.argument("mountpoint", metavar="MOUNTPOINT")(socket(body))
+
+
+_NAME = click.argument("name", metavar="NAME")
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
+
+
+def _lease(help: str) -> Callable[[Body], Body]:
+    return click.option("--for", "lease_s", type=DURATION, help=help)
+
+
+@click.command(cls=ReadyfsCommand, short_help="Hold what is shown now as a view that never changes.")
+@_at_mount
+@click.option("--name", help="What to call the pin; without, it gets a name of its own.")
+@_lease("How long to hold it; without, as long as --pin-default said at mount time.")
+@click.option("--note", default="", help="What it is for: a line that others see in `readyfs pins`.")
+@click.option("--refresh", is_flag=True, help="Look at the state store first, so that what became ready is in it.")
+@click.option("--timeout", "timeout_s", type=DURATION, default="5m", show_default=True, help="How long to wait.")
+@_AS_JSON
+def pin(
+    mountpoint: str,
+    socket: Path | None,
+    name: str | None,
+    lease_s: float | None,
+    note: str,
+    refresh: bool,
+    timeout_s: float,
+    as_json: bool,
+) -> ExitCode:
+    """Pin what MOUNTPOINT shows now, and print the path of the view: a tree that never changes.
+
+    It is held until the lease ends, or until `readyfs unpin`. Whoever may enter the mount may do this.
+    """
+    client = PublicClient(resolve_named(mountpoint), socket)
+    answer = client.pin(PinRequest(name, lease_s, note, refresh), timeout_s)
+    path = client.view(str(answer["fingerprint"]))
+    if as_json:
+        click.echo(json.dumps({"path": str(path), **answer}))
+    else:
+        click.echo(str(path))
+    return ExitCode.OK
+
+
+@click.command(cls=ReadyfsCommand, short_help="Have a pin last longer.")
+@_at_mount
+@_NAME
+@_lease("How long to hold it from now on; never shorter than before.")
+@_AS_JSON
+def renew(mountpoint: str, socket: Path | None, name: str, lease_s: float | None, as_json: bool) -> ExitCode:
+    """Renew the lease of the pin NAME, and print when it ends."""
+    answer = PublicClient(resolve_named(mountpoint), socket).renew(name, lease_s)
+    click.echo(json.dumps(answer) if as_json else escape_text(f"{name} is held until {answer['expires_at']}"))
+    return ExitCode.OK
+
+
+@click.command(cls=ReadyfsCommand, short_help="Remove a pin.")
+@_at_mount
+@_NAME
+@_AS_JSON
+def unpin(mountpoint: str, socket: Path | None, name: str, as_json: bool) -> ExitCode:
+    """Remove the pin NAME; whoever made it may, and the operator: root, or who mounted."""
+    answer = PublicClient(resolve_named(mountpoint), socket).unpin(name)
+    click.echo(json.dumps(answer) if as_json else escape_text(f"unpinned {name}"))
+    return ExitCode.OK
+
+
+@click.command(cls=ReadyfsCommand, short_help="List the pins of a mount, or those that ended.")
+@_at_mount
+@click.option("--expired", is_flag=True, help="List pins that ended: when, whose, and why.")
+@click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")
+def pins(mountpoint: str, socket: Path | None, expired: bool, as_json: bool) -> ExitCode:
+    """List the pins of MOUNTPOINT: what each holds and for whom, until when, and how far it is behind."""
+    found = PublicClient(resolve_named(mountpoint), socket).pins(expired=expired)
+    if as_json:
+        click.echo(json.dumps(found))
+        return ExitCode.OK
+    # The words of a list are needed by those who read it.
+    from readyfs.cli.pins_text import render_ended, render_pins
+
+    click.echo(render_ended(found) if expired else render_pins(found))
+    return ExitCode.OK

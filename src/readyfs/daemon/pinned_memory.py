@@ -1,0 +1,71 @@
+"""How much memory pinned catalogs add, measured now and then: it grows as the live tree moves on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from readyfs.catalog.tree import Catalog
+from readyfs.errors import WouldBlockError
+from readyfs.history.moments import Moment
+
+
+class CatalogsPort(Protocol):
+    """What is asked of the history."""
+
+    def moments(self) -> Sequence[Moment]:
+        """Return the moments that are kept, the oldest first; the last is in force."""
+        ...
+
+    def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
+        """Return a kept catalog, None if there is none such; raise `WouldBlockError` if it must be read from disk."""
+        ...
+
+
+class PinnedMemory:
+    """Knows what each pinned catalog adds to the one in force and to the pinned one after it.
+
+    `measure` may take a while and belongs on a thread of its own; its result replaces the one before in one step.
+    """
+
+    def __init__(self, catalogs: CatalogsPort, added: Callable[[Catalog, Sequence[Catalog]], int]) -> None:
+        self._catalogs = catalogs
+        self._added = added
+        self._bytes: Mapping[str, int] = {}
+        self._measured: tuple[str, frozenset[str]] | None = None
+
+    def of(self, fingerprint: str) -> int | None:
+        """Return the bytes that one catalog adds, None if it has not been measured yet."""
+        return self._bytes.get(fingerprint)
+
+    @property
+    def total(self) -> int:
+        """The bytes of all together."""
+        return sum(self._bytes.values())
+
+    def measure(self, pinned: Collection[str]) -> None:
+        """Measure anew if something changed."""
+        moments = self._catalogs.moments()
+        if not moments:
+            return
+        subject = moments[-1].fingerprint, frozenset(pinned)
+        if subject == self._measured:
+            return
+        found: dict[str, int] = {}
+        in_force = newer = self._find(moments[-1].fingerprint)
+        for moment in reversed(moments):
+            if moment.fingerprint not in pinned or moment.fingerprint in found:
+                continue
+            catalog = self._find(moment.fingerprint)
+            if catalog is None or in_force is None or newer is None:
+                found[moment.fingerprint] = 0  # on disk alone
+                continue
+            found[moment.fingerprint] = 0 if catalog is in_force else self._added(catalog, (in_force, newer))
+            newer = catalog
+        self._bytes, self._measured = found, subject
+
+    def _find(self, fingerprint: str) -> Catalog | None:
+        try:
+            return self._catalogs.catalog(fingerprint, may_block=False)
+        except WouldBlockError:
+            return None

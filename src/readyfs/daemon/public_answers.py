@@ -1,0 +1,209 @@
+"""A mount's answers to everybody who may enter it: pins are made, renewed, removed and listed."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import trio
+
+from readyfs.catalog.tree import Catalog
+from readyfs.control.peer import Entrance, Peer
+from readyfs.control.public_protocol import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.daemon.kept_catalogs import KeptCatalogs
+from readyfs.daemon.pinned_memory import PinnedMemory
+from readyfs.duration import render_duration
+from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
+from readyfs.history.moments import Moment
+from readyfs.life import Life, Phase
+from readyfs.pins.pin import Pin, Tombstone
+from readyfs.pins.registry import Asker, Registry
+from readyfs.size import render_size
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.xattrs import render_time
+
+log = structlog.get_logger("readyfs.daemon")
+
+
+class HistoryPort(Protocol):
+    """What a pin needs of the history."""
+
+    def moments(self) -> Sequence[Moment]:
+        """Return the moments that are kept, the oldest first; the last is in force."""
+        ...
+
+    def flush(self, fingerprint: str) -> None:
+        """Return when a kept catalog is on the disk; raise `HistoryError`. Blocking."""
+        ...
+
+    def trim(self) -> None:
+        """Let go of what nobody keeps any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublicAnswers:
+    """Handles the requests of `readyfs pin`, `renew`, `unpin` and `pins`; called on the trio loop.
+
+    `in_force` returns the catalog in force. `refresh` returns when what it found is that, and raises `UserError` if it
+    failed or what it found is held back.
+    """
+
+    in_force: Callable[[], Catalog]
+    refresh: Callable[[], Awaitable[object]]
+    freshness: Freshness
+    history: HistoryPort
+    kept: KeptCatalogs
+    registry: Registry
+    memory: PinnedMemory
+    entrance: Entrance
+    life: Life
+
+    async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
+        """Pin the catalog in force; it and the pin are on the disk when this returns.
+
+        Raises `UsageError`, `LimitError`, `HistoryError`, and `RefreshFailedError` if a refresh that was asked for
+        failed or the catalog is too old.
+        """
+        self._refuse_unless_serving()
+        if request.refresh:
+            await self.refresh()
+        self._refuse_stale()
+        # Without a pause from here on, so that what is in force now is what is held before another can take its place.
+        fingerprint = self.in_force().fingerprint
+        taken_at_ns = self.kept.taken_at_ns(fingerprint)
+        if taken_at_ns is None:
+            raise HistoryError("the catalog in force is not kept", "try again")
+        self._refuse_beyond_memory(fingerprint)
+        pin = self.registry.pin(
+            request.name, request.lease_s, request.note, self._asker(peer), fingerprint, taken_at_ns
+        )
+        try:
+            await trio.to_thread.run_sync(self._make_durable, fingerprint)
+        except BaseException:
+            self.registry.withdraw(pin)
+            raise
+        log.info("pinned", name=pin.name, fingerprint=fingerprint, user=pin.owner, note=pin.note)
+        return self._describe(pin)
+
+    async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
+        """Have a lease last longer; raise `UsageError`, `NoPinError`, `NotPermittedError`, `HistoryError`."""
+        before, pin = self.registry.renew(request.name, request.lease_s, self._asker(peer))
+        try:
+            await trio.to_thread.run_sync(self._save)
+        except BaseException:
+            self.registry.restore(before)
+            raise
+        return self._describe(pin)
+
+    async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
+        """Remove a pin; raise `NoPinError`, `NotPermittedError`, `HistoryError`."""
+        pin = self.registry.unpin(request.name, self._asker(peer))
+        log.info("unpinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, by=peer.uid)
+        self.history.trim()
+        await trio.to_thread.run_sync(self._save)
+        return self._describe(pin)
+
+    def pins(self, request: PinsRequest) -> dict[str, object]:
+        """List pins with what they hold and how far that is behind, or what is left of those that ended."""
+        if request.expired:
+            return {"pins": [_describe_tombstone(one) for one in self.registry.tombstones()]}
+        moments = self.history.moments()
+        pins = self.registry.pins()
+        return {"pins": [self._describe(pin) | self._describe_distance(pin, moments) for pin in pins]}
+
+    # ---- refusals -------------------------------------------------------------------------------------------
+
+    def _refuse_unless_serving(self) -> None:
+        if self.life.phase is not Phase.SERVING:
+            raise NotRunningError(f"the mount is {self.life.phase.value}", "mount it again")
+
+    def _refuse_stale(self) -> None:
+        age_s = self.freshness.age_s()
+        if self.freshness.stale and age_s is not None:
+            raise RefreshFailedError(
+                f"the catalog is {render_duration(round(age_s))} old, more than --max-staleness allows",
+                "pin again when the state can be read; `readyfs status` says why it cannot",
+            )
+
+    def _refuse_beyond_memory(self, fingerprint: str) -> None:
+        limit = self.registry.limits.memory
+        if self.registry.ends_s(fingerprint) is None and self.memory.total >= limit:
+            raise LimitError(
+                f"pinned catalogs take {render_size(limit)} of memory, which is the limit (--pin-memory)",
+                "remove some with `readyfs unpin`",
+            )
+
+    # ---- the disk, on a thread of its own ---------------------------------------------------------------------
+
+    def _make_durable(self, fingerprint: str) -> None:
+        self.history.flush(fingerprint)
+        self._save()
+
+    def _save(self) -> None:
+        try:
+            self.registry.save()
+        except OSError as error:
+            raise HistoryError(
+                f"the pins cannot be written: {error.strerror}", "have the operator make room in the state directory"
+            ) from error
+
+    # ---- words ------------------------------------------------------------------------------------------------
+
+    def _asker(self, peer: Peer) -> Asker:
+        return Asker(peer.uid, self.entrance.is_operator(peer))
+
+    def _describe(self, pin: Pin) -> dict[str, object]:
+        clock = self.registry.clock
+        now_s = clock.now_s()
+        return {
+            "name": pin.name,
+            "fingerprint": pin.fingerprint,
+            "taken_at": _time_text(pin.taken_at_ns),
+            "pinned_at": _time_text(pin.pinned_at_ns),
+            "expires_at": _time_text(clock.wall_ns(pin.ends_s)),
+            "expires_in_seconds": round(pin.ends_s - now_s, 3),
+            "latest_in_seconds": round(pin.latest_s - now_s, 3),
+            "uid": pin.owner,
+            "user": _name_user(pin.owner),
+            "note": pin.note,
+        }
+
+    def _describe_distance(self, pin: Pin, moments: Sequence[Moment]) -> dict[str, object]:
+        in_force = moments[-1]
+        newer = [one for one in moments if one.taken_at_ns > pin.taken_at_ns]
+        is_in_force = in_force.fingerprint == pin.fingerprint
+        behind_ns = 0 if is_in_force else max(in_force.taken_at_ns - pin.taken_at_ns, 0)
+        return {
+            "behind_catalogs": 0 if is_in_force else len(newer),
+            "behind_seconds": round(behind_ns / 1e9, 3),
+            "memory_bytes": self.memory.of(pin.fingerprint),
+        }
+
+
+def _describe_tombstone(one: Tombstone) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "fingerprint": one.fingerprint,
+        "taken_at": _time_text(one.taken_at_ns),
+        "pinned_at": _time_text(one.pinned_at_ns),
+        "ended_at": _time_text(one.ended_at_ns),
+        "reason": one.reason.value,
+        "uid": one.owner,
+        "user": _name_user(one.owner),
+        "note": one.note,
+    }
+
+
+def _time_text(time_ns: int) -> str:
+    return render_time(time_ns).decode("ascii")
+
+
+def _name_user(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None

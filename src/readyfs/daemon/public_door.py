@@ -1,0 +1,70 @@
+"""The public side of a mount, put together: its socket, who may ask there, what is answered, and the end of leases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from readyfs.catalog.tree import Catalog
+from readyfs.config import Config
+from readyfs.control.peer import Entrance
+from readyfs.control.protocol import socket_path
+from readyfs.control.public_server import serve_public
+from readyfs.daemon.answers import Answers
+from readyfs.daemon.engine_choice import Served
+from readyfs.daemon.kept_catalogs import KeptCatalogs
+from readyfs.daemon.leases import Leases
+from readyfs.daemon.pinned_memory import PinnedMemory
+from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.history.history import History
+
+
+@dataclass(frozen=True, slots=True)
+class PublicDoor:
+    """Serves everybody who may enter the mount."""
+
+    path: Path
+    mountpoint: Path
+    entrance: Entrance
+    answers: PublicAnswers
+    leases: Leases
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Answer, and end leases, until cancelled; started once clients can connect."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve_public, self.path, self.mountpoint, self.entrance, self.answers)
+            nursery.start_soon(self.leases.run)
+            task_status.started()
+
+
+def make_public_door(
+    config: Config, served: Served, answers: Answers, history: History, kept: KeptCatalogs
+) -> PublicDoor:
+    """Return the public side of a mount; `answers` are those of its control socket."""
+    filesystem, registry = served.filesystem, kept.registry
+    memory = PinnedMemory(history, estimate_added)
+    entrance = Entrance(config.uid, config.gid, config.dir_mode, config.allow_other, os.geteuid())
+    public = PublicAnswers(
+        lambda: filesystem.in_force.catalog,
+        lambda: answers.refresh(wait=True, accept=None),
+        answers.status_reporter.freshness,
+        history,
+        kept,
+        registry,
+        memory,
+        entrance,
+        answers.life,
+    )
+    leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
+    path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
+    return PublicDoor(path, config.mountpoint, entrance, public, leases)
+
+
+def estimate_added(catalog: Catalog, others: Sequence[Catalog]) -> int:
+    """Return about how many bytes a catalog takes beside others: what its series take that are none of theirs."""
+    shared = {id(series) for other in others for series in other.by_key.values()}
+    return sum(48 * len(series) for series in catalog.by_key.values() if id(series) not in shared)
