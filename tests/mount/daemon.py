@@ -61,6 +61,8 @@ ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, t
 PATIENCE_S: Final = 20.0
 WITHOUT_DAC: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
 """Takes from root what lets it read everything, setpriv(1)."""
+VIEWING: Final = (sys.executable, str(Path(__file__).with_name("viewing_daemon.py")))
+"""Has the daemon keep every catalog as a view; see `tests.mount.views`."""
 
 
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -261,7 +263,7 @@ def start(
 ) -> Daemon:
     """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise.
 
-    It is forked, or a new program: `afresh`, or behind a `wrapper` other than `WITHOUT_DAC`.
+    It is forked, or a new program: `afresh`, or behind a `wrapper` other than `WITHOUT_DAC` and `VIEWING`.
     """
     if "--interval" not in arguments:
         arguments = ("--interval", "1h", *arguments)
@@ -269,7 +271,7 @@ def start(
     offset = log.stat().st_size if log.exists() else 0
     process: subprocess.Popen[bytes] | ForkedProcess
     with log.open("ab") as output:
-        if afresh or wrapper not in ((), WITHOUT_DAC):
+        if afresh or wrapper not in ((), WITHOUT_DAC, VIEWING):
             process = subprocess.Popen(
                 [*wrapper, *mount_command(place, *arguments, engine=engine)],
                 stdin=subprocess.DEVNULL,
@@ -320,9 +322,15 @@ def take_down(daemon: Daemon) -> None:
 
 
 @contextmanager
-def running(place: Place, *arguments: str, engine: str = "pyfuse3", afresh: bool = False) -> Iterator[Daemon]:
+def running(
+    place: Place,
+    *arguments: str,
+    engine: str = "pyfuse3",
+    wrapper: Sequence[str] = (),
+    afresh: bool = False,
+) -> Iterator[Daemon]:
     """Mount a place for a body that ends the daemon itself, or not: whatever it leaves is taken down."""
-    daemon = start(place, *arguments, engine=engine, afresh=afresh)
+    daemon = start(place, *arguments, engine=engine, wrapper=wrapper, afresh=afresh)
     try:
         yield daemon
     finally:
@@ -330,13 +338,19 @@ def running(place: Place, *arguments: str, engine: str = "pyfuse3", afresh: bool
 
 
 @contextmanager
-def mounted(place: Place, *arguments: str, engine: str = "pyfuse3", afresh: bool = False) -> Iterator[Daemon]:
+def mounted(
+    place: Place,
+    *arguments: str,
+    engine: str = "pyfuse3",
+    wrapper: Sequence[str] = (),
+    afresh: bool = False,
+) -> Iterator[Daemon]:
     """Mount a place for the body and watch how it ends.
 
     Afterwards nothing may be open in the daemon, no request may have met a bug, and the daemon must end by itself with
     exit code 0 and leave no mount.
     """
-    with running(place, *arguments, engine=engine, afresh=afresh) as daemon:
+    with running(place, *arguments, engine=engine, wrapper=wrapper, afresh=afresh) as daemon:
         yield daemon
         assert daemon.process.poll() is None, f"the daemon died:\n{daemon.log_text()}"
         if not daemon.traits.kernel_opens:  # else they are kept for seconds; see `test_resources`

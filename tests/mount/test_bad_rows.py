@@ -41,7 +41,7 @@ def test_row_that_becomes_bad_while_mounted_is_withheld_and_mended(place: Place,
         place.change("UPDATE partition_state SET record_count = 7")
         daemon.refresh()
         assert os.listdir(daemon.path / "c1/q1") == ["2024-06-01", "2024-06-02"]
-        assert os.getxattr(daemon.of(part), "user.readyfs.record_count") == b"7"
+        assert os.getxattr(daemon.directory(part), "user.readyfs.record_count") == b"7"
 
 
 def test_dates_of_every_type_are_one_name(place: Place, engine: str) -> None:
@@ -72,4 +72,4 @@ def test_time_that_cannot_be_shown_withholds_nothing(place: Place, engine: str, 
         daemon.refresh()
         assert (daemon.path / "c1/q1").stat().st_mtime_ns > before
         assert daemon.of(partition(date="2024-06-02")).read_bytes() == b"y\n"
-        assert os.getxattr(daemon.of(partition()), "user.readyfs.updated_at")[:4] in (b"2262", b"1970")
+        assert os.getxattr(daemon.directory(partition()), "user.readyfs.updated_at")[:4] in (b"2262", b"1970")

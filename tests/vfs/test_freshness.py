@@ -74,7 +74,7 @@ def test_process_below_a_stale_root_goes_on(place: Place) -> None:
 def test_control_directory_of_a_stale_mount_is_reachable(place: Place) -> None:
     """V11: to say why."""
     place.freshness.stale = True
-    assert place.names(place.inode(b".readyfs")) == [b"status.json"]
+    assert place.names(place.inode(b".readyfs")) == [b"at", b"status.json", b"views"]
     place.open(b".readyfs", b"status.json")
     place.fs.getattr(ROOT_INODE)
     place.fs.getxattr(ROOT_INODE, b"user.readyfs.fingerprint")

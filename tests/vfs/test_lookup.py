@@ -451,9 +451,9 @@ def test_control_directory_is_reached_by_name_and_never_listed(place: Place) -> 
     place.publish(Row())
     entry = place.entry(b".readyfs")
     assert entry.node.kind is NodeKind.CONTROL_DIRECTORY
-    assert (entry.entry_timeout_s, entry.attr_timeout_s) == (0.0, 0.0)
+    assert (entry.entry_timeout_s, entry.attr_timeout_s) == (60.0, 60.0)
     assert place.names(ROOT_INODE) == [b"c"]
-    assert place.names(entry.node.inode) == [b"status.json"]
+    assert place.names(entry.node.inode) == [b"at", b"status.json", b"views"]
     assert place.find(b".readyfs", b"x") == NegativeEntry(0.0)
     assert isinstance(place.find(b"c", b".readyfs"), NegativeEntry)
 

@@ -134,19 +134,6 @@ def test_what_the_old_inode_meant_is_no_damage_of_the_new_run(place: Place, cont
     assert place.read(*DAY, PAYLOAD) == b"old"
 
 
-def test_file_of_before_keeps_the_lineage_of_its_row(place: Place) -> None:
-    """V9: never old bytes under the new row; what was not written again follows once it was looked up."""
-    directory = place.serve(ROW, b"old")
-    payload, metadata = place.inode(*DAY, PAYLOAD), place.inode(*DAY, METADATA)
-    name = b"user.readyfs.record_count"
-    (directory / "payload.jsonl").write_bytes(b"newer")
-    place.publish(ROW._replace(record_count=8))
-    assert place.inode(*DAY, PAYLOAD) != payload
-    assert place.inode(*DAY, METADATA) == metadata
-    counts = [place.fs.getxattr(inode, name) for inode in (payload, place.inode(*DAY, PAYLOAD), metadata)]
-    assert counts == [b"7", b"8", b"8"]
-
-
 def test_held_directory_of_a_run_lists_what_is_there_after_each_writing(place: Place) -> None:
     """V6: whoever holds it, it is the one directory, and the kernel is told to ask again for what lies in it."""
     directory = place.serve(ROW, parts__1=b"1")

@@ -99,7 +99,7 @@ class Entries:
             case ControlNode() if not node.is_directory:
                 return self._presentation.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:
-                return self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0
+                return self._presentation.directory(node.inode, 0), self._presentation.name_timeout_s
 
     def _attributes_in_view(self, node: AboveNode | RunNode, view: View) -> tuple[Attributes, float]:
         if isinstance(node, RawNode):
@@ -202,9 +202,13 @@ class Entries:
         return Entry(node, self._presentation.file(node.inode, len(node.document), time_ns), 0.0, FOREVER_S)
 
     def control_directory_entry(self, name: bytes = b"") -> Entry:
-        """Return the entry of the hidden control directory, or of a directory in it."""
+        """Return the entry of the hidden control directory, or of a directory in it; each stands for ever.
+
+        Their names are kept, or every open in a view would ask for both.
+        """
         node = control_directory(name)
-        return Entry(node, self._presentation.directory(node.inode, self._freshness.refreshed_at_ns or 0), 0.0, 0.0)
+        attributes, timeout_s = self._presentation.directory(node.inode, 0), self._presentation.name_timeout_s
+        return Entry(node, attributes, timeout_s, timeout_s)
 
     def dot_entry(self, node: Node, index: int) -> Entry:
         """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
