@@ -1,33 +1,32 @@
-"""The trees that a client may plan over: the mount itself, and a pinned view of it."""
+"""The tree that a client plans over: a pinned view of a mount."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from typing import Final
 
 from tests.mount.daemon import Daemon
+from tests.mount.forked import run_forked
 
-
-@contextmanager
-def live(daemon: Daemon) -> Iterator[Path]:
-    """The mount, which follows the state table."""
-    yield daemon.path
+_numbers: Final = count()
 
 
 @contextmanager
 def pinned(daemon: Daemon) -> Iterator[Path]:
     """A view of what is ready now, as the command line gives it."""
-    view = readyfs("pin", daemon)
+    name = f"job-{next(_numbers)}"
+    view = readyfs("pin", str(daemon.path), "--name", name)
     try:
         yield Path(view)
     finally:
-        readyfs("unpin", daemon, Path(view).name)
+        readyfs("unpin", str(daemon.path), name)
 
 
-def readyfs(verb: str, daemon: Daemon, *words: str) -> str:
-    """Run a command on a mount; return what it prints."""
-    command = [sys.executable, "-m", "readyfs", verb, str(daemon.path), *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.rstrip("\n")
+def readyfs(*words: str) -> str:
+    """Run a command; return what it prints."""
+    done = run_forked(list(words), 30)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.rstrip("\n")
