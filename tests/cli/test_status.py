@@ -138,6 +138,12 @@ def test_held_back_state_is_in_the_block_with_the_command_that_shows_it() -> Non
     assert "held back" not in render_status({**answer, "held_back_fingerprint": None, "state_error": None})
 
 
+def test_history_that_cannot_be_written_is_in_the_block() -> None:
+    text = render_status({"mountpoint": "/m", "history_error": "No space left on device"})
+    assert "  history     cannot be written, so a restart forgets what was shown: No space left on device" in text
+    assert "history" not in render_status({"mountpoint": "/m", "history_error": None})
+
+
 def test_baseline_that_cannot_be_written_is_in_the_block() -> None:
     text = render_status({"mountpoint": "/m", "baseline_error": "No space left on device"})
     assert "  baseline    cannot be written, so a restart may pass --max-retract by: No space left on device" in text

@@ -16,6 +16,7 @@ from trio.testing import MockClock
 from readyfs import __version__
 from readyfs.clock import boottime_s
 from readyfs.daemon.status import StatusReporter
+from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
 from readyfs.partition import WithheldReason
@@ -23,7 +24,7 @@ from readyfs.refresh.retraction_guard import RetractionLimit
 from readyfs.refresh.schedule import Schedule
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
-from tests.catalog.rows import JUNE_1, Row
+from tests.catalog.rows import JUNE_1, NOW_NS, Row
 from tests.refresh.world import OUTAGE, FakeStore, World
 
 
@@ -51,6 +52,17 @@ class FakeNotifications:
 
     sent: int = 7
     failed: int = 1
+
+
+class FakeHistory:
+    """A history that has a past and a full disk."""
+
+    problem = "No space left on device"
+    size = 1234
+
+    def moments(self) -> list[Moment]:
+        """Return two moments."""
+        return [Moment("a" * 32, NOW_NS), Moment("b" * 32, NOW_NS + 1)]
 
 
 @dataclass(slots=True)
@@ -86,6 +98,7 @@ def make_scene(world: World, nursery: trio.Nursery) -> Scene:
         life=life,
         started_s=boottime_s() - 5.0,
         listening=None,
+        history=FakeHistory(),
     )
     nursery.start_soon(world.refresher.run)
     return Scene(world, engine, life, reporter)
@@ -136,6 +149,10 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "held_back_partitions": None,
         "baseline_error": None,
         "listen_error": None,
+        "history_catalogs": 2,
+        "history_oldest": "2024-06-02T03:46:40.000000+00:00",
+        "history_bytes": 1234,
+        "history_error": "No space left on device",
         "interval_seconds": 10.0,
         "refreshing_seconds": None,
         "refresh_ms": 0.0,

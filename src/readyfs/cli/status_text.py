@@ -22,6 +22,7 @@ def render_status(status: Mapping[str, object]) -> str:
         ("state", _state(status)),
         ("held back", _held_back(status)),
         ("baseline", _baseline(status)),
+        ("history", _history(status)),
         ("listening", _listening(status)),
         ("raw", _join(str(status.get("raw", "")), _waiting(status))),
         ("withheld", reasons or "nothing"),
@@ -142,6 +143,11 @@ def _held_back(status: Mapping[str, object]) -> str:
 def _baseline(status: Mapping[str, object]) -> str:
     problem = status.get("baseline_error")
     return f"cannot be written, so a restart may pass --max-retract by: {problem}" if problem else ""
+
+
+def _history(status: Mapping[str, object]) -> str:
+    problem = status.get("history_error")
+    return f"cannot be written, so a restart forgets what was shown: {problem}" if problem else ""
 
 
 def _engine(status: Mapping[str, object]) -> str:

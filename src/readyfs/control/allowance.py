@@ -22,6 +22,8 @@ BYTES_PER_S: Final = 16 * 1024
 """How much may follow each second."""
 CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
+REFRESH_RESERVE: Final = 64 * 1024
+"""What refreshes leave over, so that whoever asks for many can still renew a lease."""
 _MOST_ACCOUNTS: Final = 1024
 """From how many users on those are forgotten who are owed nothing."""
 
@@ -56,10 +58,10 @@ class Allowances:
             account.connections -= 1
             self._connections -= 1
 
-    def spend(self, uid: int, size: int) -> None:
-        """Count what a user sent or asked for; raise `LimitError` if it was more than may be."""
+    def spend(self, uid: int, size: int, reserve: int = 0) -> None:
+        """Count what a user sent or asked for; raise `LimitError` if less than the reserve would be left."""
         account = self._account(uid)
-        if account.left < size:
+        if account.left < size + reserve:
             raise LimitError("too much was asked for at once", "wait some seconds and try again")
         account.left -= size
 

@@ -42,7 +42,7 @@ class Caller:
         if no answer came in time, and the daemon's own `UserError` if it refused.
         """
         deadline = time.monotonic() + timeout_s
-        with self.connect() as connection:
+        with self.connect(min(timeout_s, self.connect_timeout_s)) as connection:
             try:
                 connection.sendall(line)
             except (BrokenPipeError, ConnectionResetError):
@@ -58,11 +58,11 @@ class Caller:
             except MalformedMessageError as error:
                 raise self._no_answer(f"gave no answer that can be read ({error})") from error
 
-    def connect(self) -> socket.socket:
+    def connect(self, timeout_s: float) -> socket.socket:
         """Return a connection; raises as `ask` does."""
-        deadline = time.monotonic() + self.connect_timeout_s
+        deadline = time.monotonic() + timeout_s
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        connection.settimeout(self.connect_timeout_s)
+        connection.settimeout(timeout_s)
         try:
             while not self._has_connected(connection):
                 if time.monotonic() > deadline:

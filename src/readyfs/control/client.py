@@ -62,7 +62,7 @@ class ControlClient:
     def peer_pid(self) -> int:
         """Return the process id of whoever listens, as the kernel knows it, or 0 if it is in another PID namespace."""
         check_runtime_dir(self.path.parent)
-        with self._caller.connect() as connection:
+        with self._caller.connect(self._timeout_s) as connection:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size)
         return int(_PEER_CREDENTIALS.unpack(credentials)[0])
 

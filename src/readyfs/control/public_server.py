@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from readyfs.control.allowance import REFRESH_BYTES, Allowances
+from readyfs.control.allowance import REFRESH_BYTES, REFRESH_RESERVE, Allowances
 from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, refuse
 from readyfs.control.listening import listen
 from readyfs.control.messages import render_result
@@ -108,7 +108,7 @@ class _Server:
             self._allowances.spend(peer.uid, len(line))
             request = parse_public_request(line)
             if isinstance(request, PinRequest) and request.refresh:
-                self._allowances.spend(peer.uid, REFRESH_BYTES)
+                self._allowances.spend(peer.uid, REFRESH_BYTES, REFRESH_RESERVE)
             return request
 
         async def answer(request: PublicRequest) -> bytes:

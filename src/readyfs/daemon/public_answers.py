@@ -35,6 +35,10 @@ class HistoryPort(Protocol):
         """Return the moments that are kept, the oldest first; the last is in force."""
         ...
 
+    def steps_back(self, fingerprint: str) -> int | None:
+        """Return how many catalogs were put into force since one was last, None if it is not kept."""
+        ...
+
     def flush(self, fingerprint: str) -> None:
         """Return when a kept catalog is on the disk; raise `HistoryError`. Blocking."""
         ...
@@ -111,9 +115,8 @@ class PublicAnswers:
         """List pins with what they hold and how far that is behind, or what is left of those that ended."""
         if request.expired:
             return {"pins": [_describe_tombstone(one) for one in self.registry.tombstones()]}
-        moments = self.history.moments()
-        pins = self.registry.pins()
-        return {"pins": [self._describe(pin) | self._describe_distance(pin, moments) for pin in pins]}
+        in_force, pins = self.history.moments()[-1], self.registry.pins()
+        return {"pins": [self._describe(pin) | self._describe_distance(pin, in_force) for pin in pins]}
 
     # ---- refusals -------------------------------------------------------------------------------------------
 
@@ -172,13 +175,11 @@ class PublicAnswers:
             "note": pin.note,
         }
 
-    def _describe_distance(self, pin: Pin, moments: Sequence[Moment]) -> dict[str, object]:
-        in_force = moments[-1]
-        newer = [one for one in moments if one.taken_at_ns > pin.taken_at_ns]
-        is_in_force = in_force.fingerprint == pin.fingerprint
-        behind_ns = 0 if is_in_force else max(in_force.taken_at_ns - pin.taken_at_ns, 0)
+    def _describe_distance(self, pin: Pin, in_force: Moment) -> dict[str, object]:
+        steps = self.history.steps_back(pin.fingerprint)
+        behind_ns = 0 if steps == 0 else max(in_force.taken_at_ns - pin.taken_at_ns, 0)
         return {
-            "behind_catalogs": 0 if is_in_force else len(newer),
+            "behind_catalogs": steps,
             "behind_seconds": round(behind_ns / 1e9, 3),
             "memory_bytes": self.memory.of(pin.fingerprint),
         }

@@ -201,6 +201,12 @@ def _judge_status(place: Path, status: dict[str, object]) -> Finding:
             f"{shown} cannot write its baseline, so a restart may pass --max-retract by: {escape_text(str(error))}",
             "make room or give rights below --state-dir  # it is written again as soon as that works",
         )
+    if error := status.get("history_error"):
+        return warning(
+            name,
+            f"{shown} cannot write its history, so a restart forgets what it showed: {escape_text(str(error))}",
+            "make room or give rights below --state-dir  # what is missing is written as soon as that works",
+        )
     if trouble := status.get("listen_error"):
         return warning(
             name,

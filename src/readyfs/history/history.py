@@ -51,6 +51,8 @@ class _Kept:
     place: Place | None
     changed: ChangedDates | None = None
     before: str | None = None
+    is_settled: bool = False
+    """Whether it is on the disk to stay: written, and there was room for it."""
 
     @property
     def fingerprint(self) -> str:
@@ -97,7 +99,9 @@ class History:
         except OSError as error:
             self._report(error.strerror or str(error))
             return
-        self._kept = [_Kept(place.recorded.moment, place.recorded.number, None, place) for place in places]
+        self._kept = [
+            _Kept(place.recorded.moment, place.recorded.number, None, place, is_settled=True) for place in places
+        ]
         self._number = max((place.recorded.number for place in places), default=0)
 
     # ---- asking ---------------------------------------------------------------------------------------------
@@ -111,6 +115,12 @@ class History:
         """Return the fingerprint that a time or `~N` stands for, or None if there is none such."""
         moment = find_moment(name, self.moments(), self._wall_ns())
         return None if moment is None else moment.fingerprint
+
+    def steps_back(self, fingerprint: str) -> int | None:
+        """Return how many catalogs were put into force since one was last, None if it is not kept."""
+        with self._changed:
+            numbers = [kept.number for kept in self._kept if kept.fingerprint == fingerprint]
+            return self._kept[-1].number - max(numbers) if numbers else None
 
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
         """Return a kept catalog, None if there is none such (any more).
@@ -201,7 +211,7 @@ class History:
             self._wanted.append(fingerprint)
             self._wake()
             try:
-                while not self._is_written(fingerprint):
+                while not self._is_settled(fingerprint):
                     if self._answered >= ticket or self._is_closing or time.monotonic() > deadline_s:
                         raise HistoryError(
                             f"the catalog {fingerprint} cannot be kept on disk: "
@@ -233,11 +243,11 @@ class History:
         with self._changed:
             for kept in self._kept:
                 if kept.place is not None and kept.place.segment is segment and kept.catalog is not None:
-                    kept.place = None
+                    kept.place, kept.is_settled = None, False
             self._wake()
 
-    def _is_written(self, fingerprint: str) -> bool:
-        return any(kept.fingerprint == fingerprint and kept.place is not None for kept in self._kept)
+    def _is_settled(self, fingerprint: str) -> bool:
+        return any(kept.fingerprint == fingerprint and kept.is_settled for kept in self._kept)
 
     def _drop(self, dropped: Collection[_Kept]) -> None:
         if not dropped:
@@ -286,10 +296,12 @@ class History:
         """Bring the disk up to what is kept; return why that is not possible, None if it is done."""
         try:
             while (kept := self._next_unwritten()) is not None:
-                self._make_room(frozenset(self.held()))
+                self._make_room()
                 self._write(kept)
-            self._make_room(frozenset(self.held()))
+            self._make_room()
             self._remove_unneeded()
+            if self._too_large is not None and any(map(self._is_too_large, tuple(self._kept))):
+                return self._too_large[1]
         except OSError as error:
             return error.strerror or str(error)
         except BoundsError as error:
@@ -304,32 +316,48 @@ class History:
         with self._changed:
             for kept in self._kept:
                 is_wanted = self._bounds.count > 0 or kept.fingerprint in held or kept.fingerprint in self._wanted
-                if kept.place is None and kept.catalog is not None and is_wanted:
+                if kept.place is None and kept.catalog is not None and is_wanted and not self._is_too_large(kept):
                     return kept
         return None
+
+    def _is_too_large(self, kept: _Kept) -> bool:
+        catalog, limit = kept.catalog, self._too_large
+        if kept.place is not None or catalog is None or limit is None:
+            return False
+        return catalog.partitions >= limit[0]
 
     def _write(self, kept: _Kept) -> None:
         catalog = kept.catalog
         assert catalog is not None
-        if self._too_large is not None and catalog.partitions >= self._too_large[0]:
-            raise BoundsError(self._too_large[1])
         step = Step(kept.moment, kept.number, catalog, kept.changed, kept.before)
         try:
             place = self._journal.write(step, lambda fingerprint: self._look(fingerprint)[0])
         except LostSegmentError as error:
             self._lose(error.segment, str(error))
             return
-        with self._changed:
-            kept.place, kept.changed = place, None
-            self._changed.notify_all()
+        kept.place, kept.changed = place, None
+        try:
+            self._make_room(kept)
+        finally:
+            with self._changed:
+                kept.is_settled = kept.place is not None
+                self._changed.notify_all()
 
-    def _make_room(self, held: Collection[str]) -> None:
-        """Come below the bytes that are allowed, at the expense of the oldest; raise `BoundsError`, `OSError`."""
+    def _make_room(self, fresh: _Kept | None = None) -> None:
+        """Come below the bytes that are allowed, at the expense of the oldest; raise `BoundsError`, `OSError`.
+
+        `fresh` has just been written, and goes again if there is no room for it.
+        """
         limit, journal = self._bounds.max_bytes, self._journal
+        held = self.held()
         while journal.directory.size > limit:
             with self._changed:
                 kept = tuple(self._kept)
-            pinned = {id(one.place.segment) for one in kept if one.place is not None and one.fingerprint in held}
+            pinned = {
+                id(one.place.segment)
+                for one in kept
+                if one.place is not None and one is not fresh and one.fingerprint in held
+            }
             free = [one for one in journal.directory.segments if id(one) not in pinned]
             oldest = next((one for one in free if one is not journal.tail), None)
             if oldest is not None:
@@ -358,7 +386,7 @@ class History:
         self._journal.remove(tail)
         for one in kept:
             if one.place is not None and one.place.segment is tail:
-                one.place = None
+                one.place, one.is_settled = None, False
                 if one.catalog is not None:
                     self._too_large = (one.catalog.partitions, why)
         raise BoundsError(why)
@@ -368,7 +396,8 @@ class History:
         with self._changed:
             lost = [one for one in self._kept if one.place is not None and one.place.segment is segment]
             if lost and lost[-1] is self._kept[-1]:
-                lost.pop().place = None  # it is in force, and stays
+                in_force = lost.pop()  # which stays
+                in_force.place, in_force.is_settled = None, False
         self._drop(lost)
 
     def _remove_unneeded(self) -> None:
@@ -378,7 +407,7 @@ class History:
             self._journal.remove(segment)
 
     def _report(self, problem: str | None) -> None:
-        if problem is not None and problem != self.problem:
+        if problem is not None and self.problem is None:
             log.warning("the history cannot be written", path=self.shown_path, error=problem)
         elif problem is None and self.problem is not None:
             log.info("the history can be written again", path=self.shown_path)

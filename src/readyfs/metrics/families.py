@@ -241,6 +241,29 @@ FAMILIES: Final = (
         "Whether the baseline of max-retract cannot be written, so that a restart may pass it by.",
         reading=Reading.CAUSE,
     ),
+    # ---- what was shown before ----
+    Family(
+        "readyfs_history_catalogs",
+        Kind.GAUGE,
+        Unit.COUNT,
+        "history_catalogs",
+        "Catalogs that are kept, the one in force included.",
+    ),
+    Family(
+        "readyfs_history_bytes",
+        Kind.GAUGE,
+        Unit.BYTES,
+        "history_bytes",
+        "Room that kept catalogs take on disk.",
+    ),
+    Family(
+        "readyfs_history_unwritten",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "history_error",
+        "Whether what is shown cannot be written to the history.",
+        reading=Reading.CAUSE,
+    ),
     # ---- refreshes ----
     Family(
         "readyfs_refreshes_total",

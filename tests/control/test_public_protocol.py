@@ -1,0 +1,59 @@
+"""The wire form of the public socket: what is asked survives it, and what is nonsense is said to be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from readyfs.control.messages import MalformedMessageError
+from readyfs.control.public_protocol import (
+    PinRequest,
+    PinsRequest,
+    PublicRequest,
+    RenewRequest,
+    UnpinRequest,
+    parse_public_request,
+    render_public_request,
+)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        PinRequest(),
+        PinRequest("job", 21600.0, "nightly, für \N{SNOWMAN}", True),
+        RenewRequest("job"),
+        RenewRequest("job", 60.5),
+        UnpinRequest("job"),
+        PinsRequest(),
+        PinsRequest(expired=True),
+    ],
+)
+def test_request_survives_the_wire(request_: PublicRequest) -> None:
+    line = render_public_request(request_)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert parse_public_request(line) == request_
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(b"", b"[]", b"hello", b"{}", b'{"op":7}', b'{"op":"status"}', b'{"op":"refresh"}', b'{"op":"stop"}'),
+        *(b'{"op":"pin","name":7}', b'{"op":"pin","note":null}', b'{"op":"pin","refresh":1}'),
+        *(
+            b'{"op":"pin","lease_seconds":"1h"}',
+            b'{"op":"pin","lease_seconds":true}',
+            b'{"op":"pin","lease_seconds":NaN}',
+        ),
+        *(b'{"op":"pin","lease_seconds":Infinity}', b'{"op":"pin","lease_seconds":1e999}'),
+        b'{"op":"renew","lease_seconds":-' + b"9" * 400 + b',"name":"x"}',
+        *(b'{"op":"renew"}', b'{"op":"renew","name":null}', b'{"op":"unpin"}', b'{"op":"pins","expired":"no"}'),
+        b"[" * 4000,
+        json.dumps({"op": "p" * 100}).encode(),
+    ],
+)
+def test_nonsense_is_said_to_be(line: bytes) -> None:
+    with pytest.raises(MalformedMessageError):
+        parse_public_request(line)

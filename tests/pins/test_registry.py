@@ -1,0 +1,337 @@
+"""Leases: made, renewed, removed and ended, by whom and when; nothing here has a mount (V19, V20)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
+from readyfs.pins import registry as registry_module
+from readyfs.pins.limits import MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S
+from readyfs.pins.pin import Pin, Reason
+from readyfs.pins.registry import Asker, Registry
+from tests.pins.conftest import ALICE, BOB, DAY_S, HOUR_S, LIMITS, ROOT, World
+
+ONE, TWO = "11" * 16, "22" * 16
+TAKEN_NS = 1_699_999_000_000_000_000
+
+
+def make(
+    registry: Registry, name: str | None = "job", lease_s: float | None = None, asker: Asker = ALICE, of: str = ONE
+) -> Pin:
+    return registry.pin(name, lease_s, "", asker, of, TAKEN_NS)
+
+
+def test_a_pin_holds_its_catalog_until_its_lease_ends(world: World, registry: Registry) -> None:
+    pin = make(registry, lease_s=HOUR_S)
+    assert (pin.fingerprint, pin.taken_at_ns, pin.owner) == (ONE, TAKEN_NS, 1001)
+    assert set(registry.held()) == {ONE}
+    world.clocks.passes(HOUR_S - 1)
+    assert registry.advance() == []
+    assert set(registry.held()) == {ONE}
+    world.clocks.passes(1)
+    assert [one.name for one in registry.advance()] == ["job"]
+    assert not registry.held()
+    [left] = registry.tombstones()
+    assert (left.name, left.owner, left.reason) == ("job", 1001, Reason.LEASE_ENDED)
+
+
+def test_a_lease_lasts_as_long_as_the_settings_say_unless_asked_for_otherwise(world: World, registry: Registry) -> None:
+    assert make(registry).ends_s == world.clocks.age_s + DAY_S
+    assert make(registry, "short", 60.0).ends_s == world.clocks.age_s + 60
+
+
+@pytest.mark.parametrize("lease_s", [0.0, -5.0, 0.5, 31 * DAY_S, 1e11])
+def test_a_lease_beyond_the_bounds_is_refused_and_nothing_is_made(registry: Registry, lease_s: float) -> None:
+    with pytest.raises(UsageError, match="a lease cannot last"):
+        make(registry, lease_s=lease_s)
+    assert registry.pins() == []
+
+
+def test_two_pins_of_one_catalog_hold_it_until_the_last_ends(world: World, registry: Registry) -> None:
+    make(registry, "short", HOUR_S)
+    make(registry, "long", 2 * HOUR_S, BOB)
+    world.clocks.passes(HOUR_S)
+    assert [pin.name for pin in registry.advance()] == ["short"]
+    assert set(registry.held()) == {ONE}
+    ends_s = registry.ends_s(ONE)
+    assert ends_s is not None
+    assert ends_s == pytest.approx(world.clocks.age_s + HOUR_S)
+    registry.unpin("long", BOB)
+    assert not registry.held()
+
+
+def test_a_name_that_is_taken_is_refused(registry: Registry) -> None:
+    make(registry)
+    for asker in (ALICE, BOB):
+        with pytest.raises(UsageError, match="there is a pin named job"):
+            make(registry, asker=asker, of=TWO)
+    assert [pin.fingerprint for pin in registry.pins()] == [ONE]
+
+
+def test_a_name_is_not_given_to_another_user_while_it_has_a_tombstone(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    world.clocks.passes(HOUR_S)
+    registry.advance()
+    with pytest.raises(UsageError, match="somebody else's"):
+        make(registry, asker=BOB)
+    make(registry, asker=ALICE)  # one's own name may be used again
+    registry.unpin("job", ALICE)
+    world.clocks.passes(TOMBSTONE_S)
+    registry.advance()
+    assert registry.tombstones() == []
+    make(registry, asker=BOB)
+
+
+def test_a_name_leads_to_its_view_through_the_grace_time_and_no_longer(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    assert registry.find("job") == ONE
+    world.clocks.passes(HOUR_S)
+    registry.advance()
+    assert registry.find("job") == ONE
+    assert registry.has_grace(ONE)
+    world.clocks.passes(HOUR_S)
+    assert registry.find("job") is None
+    assert not registry.has_grace(ONE)
+
+
+def test_one_user_may_have_so_many_pins_and_another_has_its_own(registry: Registry) -> None:
+    for number in range(LIMITS.per_user):
+        make(registry, f"job{number}")
+    with pytest.raises(LimitError, match="you have 3 pins"):
+        make(registry, "more")
+    make(registry, "bobs", asker=BOB)
+    registry.unpin("job0", ALICE)
+    make(registry, "more")
+
+
+def test_all_users_together_have_a_limit(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "MAX_PINS", 2)
+    make(registry, "a", asker=Asker(1))
+    make(registry, "b", asker=Asker(2))
+    with pytest.raises(LimitError, match="there are 2 pins"):
+        make(registry, "c", asker=Asker(3))
+
+
+def test_renewing_only_extends(world: World, registry: Registry) -> None:
+    pin = make(registry, lease_s=2 * HOUR_S)
+    _, renewed = registry.renew("job", HOUR_S, ALICE)
+    assert renewed.ends_s == pin.ends_s
+    _, renewed = registry.renew("job", 3 * HOUR_S, ALICE)
+    assert renewed.ends_s == world.clocks.age_s + 3 * HOUR_S
+
+
+def test_a_pin_cannot_be_renewed_beyond_its_maximum(world: World, registry: Registry) -> None:
+    make(registry, lease_s=30 * DAY_S)
+    world.clocks.passes(29 * DAY_S)
+    with pytest.raises(UsageError, match="cannot be held for 2d more") as caught:
+        registry.renew("job", 2 * DAY_S, ALICE)
+    assert "1d" in caught.value.remedy
+    _, renewed = registry.renew("job", None, ALICE)
+    assert renewed.ends_s == pytest.approx(world.clocks.age_s + DAY_S)
+
+
+@pytest.mark.parametrize("name", ["none", "\x1b[2J", ""])
+def test_a_pin_that_is_not_there_is_neither_renewed_nor_removed(registry: Registry, name: str) -> None:
+    with pytest.raises(NoPinError) as caught:
+        registry.renew(name, None, ROOT)
+    assert str(caught.value).isprintable()
+    with pytest.raises(NoPinError):
+        registry.unpin(name, ROOT)
+
+
+def test_only_pinner_and_operator_may_renew_or_remove(registry: Registry) -> None:
+    make(registry)
+    for refused in (lambda: registry.renew("job", None, BOB), lambda: registry.unpin("job", BOB)):
+        with pytest.raises(NotPermittedError, match="somebody else's"):
+            refused()
+    registry.renew("job", None, ROOT)
+    registry.unpin("job", ALICE)
+    assert registry.tombstones() == []
+    make(registry)
+    registry.unpin("job", ROOT)
+    [left] = registry.tombstones()
+    assert left.reason is Reason.REMOVED
+
+
+def test_a_view_in_use_goes_on_after_its_lease_up_to_its_maximum(world: World, registry: Registry) -> None:
+    registry.limits = replace(LIMITS, max_s=HOUR_S + RECENT_S + 100)
+    make(registry, lease_s=HOUR_S)
+    world.clocks.passes(HOUR_S - 10)
+    registry.used(ONE)
+    world.clocks.passes(10)
+    assert registry.advance() == []
+    assert registry.ends_s(ONE) == pytest.approx(world.clocks.age_s + RECENT_S - 10)
+    world.clocks.passes(RECENT_S - 20)
+    registry.used(ONE)
+    world.clocks.passes(10)
+    assert registry.advance() == []
+    ends_s = registry.ends_s(ONE)
+    assert ends_s is not None
+    world.clocks.passes(ends_s - world.clocks.age_s)
+    registry.used(ONE)
+    assert [pin.name for pin in registry.advance()] == ["job"]
+
+
+def test_a_view_that_nobody_uses_ends_with_its_lease(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    registry.used(ONE)
+    world.clocks.passes(HOUR_S)
+    assert [pin.name for pin in registry.advance()] == ["job"]
+
+
+def test_tombstones_of_one_user_do_not_push_out_those_of_others(
+    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MAX_TOMBSTONES", 3)
+    make(registry, "alices", 1.0)
+    world.clocks.passes(1)
+    registry.advance()
+    for number in range(5):
+        make(registry, f"bobs{number}", 1.0, BOB)
+        world.clocks.passes(1)
+        registry.advance()
+    assert [one.name for one in registry.tombstones()] == ["alices", "bobs2", "bobs3", "bobs4"]
+    assert MAX_TOMBSTONES >= 100
+
+
+# ---- the clocks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_wall_clock_that_is_set_neither_ends_a_lease_nor_lengthens_it(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    for jump_ns in (10**15, -2 * 10**15):
+        world.clocks.wall_ns += jump_ns
+        assert registry.clock.adjust()
+        assert registry.advance() == []
+    world.clocks.passes(HOUR_S)
+    assert len(registry.advance()) == 1
+
+
+def test_the_end_is_shown_by_the_wall_clock_as_it_was_set(world: World, registry: Registry) -> None:
+    pin = make(registry, lease_s=HOUR_S)
+    before_ns = registry.clock.wall_ns(pin.ends_s)
+    world.clocks.passes(0.5)
+    assert not registry.clock.adjust()
+    assert registry.clock.wall_ns(pin.ends_s) == before_ns
+    world.clocks.wall_ns += 7_000_000_000
+    assert registry.clock.adjust()
+    assert registry.clock.wall_ns(pin.ends_s) == before_ns + 7_000_000_000
+
+
+# ---- on disk ------------------------------------------------------------------------------------------------------
+
+
+def test_pins_and_tombstones_survive_the_process_and_the_boot(world: World, registry: Registry) -> None:
+    make(registry, "ended", 1.0)
+    world.clocks.passes(1)
+    registry.advance()
+    pin = make(registry, lease_s=10 * HOUR_S)
+    registry.save()
+    expires_ns = registry.clock.wall_ns(pin.ends_s)
+    world.clocks.boots(2 * HOUR_S)
+    again = world.open()
+    [found] = again.pins()
+    assert replace(found, ends_s=0, latest_s=0) == replace(pin, ends_s=0, latest_s=0)
+    assert found.ends_s == pytest.approx(5.0 + 8 * HOUR_S, abs=0.01)
+    assert again.clock.wall_ns(found.ends_s) == pytest.approx(expires_ns, abs=10**7)
+    assert [one.name for one in again.tombstones()] == ["ended"]
+
+
+def test_a_lease_that_ended_while_nobody_ran_ends_at_the_start_with_its_grace_time(
+    world: World, registry: Registry
+) -> None:
+    make(registry, lease_s=HOUR_S)
+    registry.save()
+    world.clocks.boots(DAY_S)
+    again = world.open()
+    assert [pin.name for pin in again.advance()] == ["job"]
+    assert again.find("job") == ONE
+
+
+def test_nothing_is_on_disk_before_it_is_saved_and_everything_afterwards(world: World, registry: Registry) -> None:
+    make(registry)
+    assert world.open().pins() == []
+    registry.save()
+    assert [pin.name for pin in world.open().pins()] == ["job"]
+
+
+def test_a_save_that_fails_leaves_what_was_there(
+    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(registry, "old")
+    registry.save()
+    pin = make(registry, "new")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="No space"):
+            registry.save()
+    registry.withdraw(pin)
+    assert [one.name for one in world.open().pins()] == ["old"]
+    assert [one.name for one in registry.pins()] == ["old"]
+
+
+def test_threads_that_pin_at_once_are_all_on_disk_when_each_has_saved(world: World) -> None:
+    world.limits = replace(LIMITS, per_user=1000)
+    registry = world.open()
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            pin = make(registry, f"job{number}")
+            registry.save()
+            assert pin.name in {one.name for one in world.open().pins()}
+        except (AssertionError, OSError, RuntimeError) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(world.open().pins()) == 20
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version":2,"pins":[],"tombstones":[]}',
+        b'{"version":1,"pins":[{}],"tombstones":[]}',
+        b"\xff",
+    ],
+)
+def test_a_file_that_cannot_be_read_is_said_and_the_mount_goes_on(world: World, content: bytes) -> None:
+    registry = world.open()
+    registry.save()
+    make(registry)
+    registry.save()
+    [path] = Path(world.state_dir, "pins").iterdir()
+    path.write_bytes(content)
+    with capture_logs() as logged:
+        again = world.open()
+    assert [entry["event"] for entry in logged] == ["pins cannot be read, beginning without"]
+    assert again.pins() == []
+    make(again)
+    again.save()
+    assert [pin.name for pin in world.open().pins()] == ["job"]
+
+
+def test_a_pin_whose_catalog_is_lost_ends_with_that_reason(registry: Registry) -> None:
+    make(registry, "lost")
+    make(registry, "kept", of=TWO)
+    assert [pin.name for pin in registry.bury_unless(lambda fingerprint: fingerprint == TWO)] == ["lost"]
+    assert [pin.name for pin in registry.pins()] == ["kept"]
+    assert [one.reason for one in registry.tombstones()] == [Reason.NOT_KEPT]
