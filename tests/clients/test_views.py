@@ -34,8 +34,9 @@ def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(flips: Flips) -> 
     assert play(flips, PLANNERS, pinned) == {planner.name: EXACT for planner in PLANNERS}
 
 
+@pytest.mark.parametrize("engine", ["passthrough"], indirect=True)
 def test_plan_over_the_mount_itself_does_not_hold(flips: Flips) -> None:
-    """V4: no client finds after a flip what it planned for."""
+    """V3: no client finds after a flip what it planned for, which is no engine's doing."""
     # Told a shorter file than its plan knows, Polars prints a panic for each Parquet file.
     planners = [planner for planner in PLANNERS if not planner.name.startswith("Polars, Parquet")]
     with flips.held() as rows:
