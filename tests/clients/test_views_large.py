@@ -17,7 +17,7 @@ from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
 
 pytestmark = pytest.mark.clients
-ROUNDS: Final = 20
+ROUNDS: Final = 10
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def planners(tmp_path_factory: pytest.TempPathFactory, large_python: Path) -> It
         yield (*SMALL, *SMALL_TOOLS, *MORE_TOOLS, *large)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(
     tmp_path: Path, planners: tuple[Planner, ...], engine: str
 ) -> None:
