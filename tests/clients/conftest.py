@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -79,6 +81,20 @@ def mount_world(
     moved = World(base, place.state, place.raw, spec, world.ready, world.fates)
     with closing(place.producer), mounted(place, *arguments, engine=engine) as daemon:
         yield Mounted(daemon, truth_of(moved, template), moved)
+
+
+LARGE_PACKAGES = ("chdb", "daft", "dask[dataframe]", "datafusion", "datasets", "pandas", "pyarrow")
+
+
+@pytest.fixture(scope="session")
+def large_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment of its own, with the engines that are too large for the tests' one."""
+    environment = tmp_path_factory.mktemp("environment")
+    python = environment / "bin/python"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    subprocess.run([*pip, *LARGE_PACKAGES], check=True)
+    return python
 
 
 @pytest.fixture(scope="session", params=ENGINES)

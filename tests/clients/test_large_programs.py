@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,18 +12,13 @@ from tests.clients.scenes import Situation, Truth, find_truth
 from tests.clients.test_programs import compare_endings
 from tests.mount.daemon import TRAITS
 
-PACKAGES = ("chdb", "dask[dataframe]", "datafusion", "datasets", "pandas")
 pytestmark = pytest.mark.clients
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, ...]:
-    """All of them, with the engines' environment made."""
-    environment = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    pip = (environment / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    subprocess.run([*pip, *PACKAGES], check=True)
-    words = {"PYTHON": str(environment / "bin/python"), "COUNT": count_large.__file__}
+def programs(large_python: Path) -> tuple[Program, ...]:
+    """All of them, with the engines' environment."""
+    words = {"PYTHON": str(large_python), "COUNT": count_large.__file__}
     return (*MORE, *(one.within(words) for one in LARGE))
 
 

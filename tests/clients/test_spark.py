@@ -23,6 +23,11 @@ from pyspark.sql import functions as F
 from readyfs.demo.producer import PAYLOAD_NAME
 from readyfs.demo.world import WorldSpec
 from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, truth_of
+from tests.clients.flips import flipping
+from tests.clients.spark_planners import spark_planners
+from tests.clients.test_view_recipes import TOTALS, at, blocks
+from tests.clients.trees import pinned
+from tests.clients.verdicts import EXACT, play
 from tests.mount.daemon import ENGINES, Place, mounted, partition
 
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
@@ -166,6 +171,31 @@ def test_broken_run_fails_the_job(spark: SparkSession, world: Mounted) -> None:
         assert careless.count() == world.truth.records - lost < world.truth.records
     directory.with_name("lost").rename(directory)
     assert by_directory(spark, world.path).count() == world.truth.records
+
+
+def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(
+    spark: SparkSession, tmp_path: Path, engine: str
+) -> None:
+    """V16: by path and by partition column, schema given and inferred."""
+    planners = spark_planners(spark)[:4]
+    with flipping(tmp_path, engine) as flips:
+        assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
+
+
+@pytest.mark.clients
+def test_plans_over_pinned_views_are_exact_every_time(spark: SparkSession, tmp_path: Path, engine: str) -> None:
+    planners = spark_planners(spark)
+    with flipping(tmp_path, engine) as flips:
+        for _ in range(10):
+            assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
+
+
+def test_recipes_over_a_view_find_one_moment(spark: SparkSession, tmp_path: Path) -> None:
+    with flipping(tmp_path, "passthrough") as flips, flips.going_on():
+        for block in blocks("python", "Spark"):
+            names: dict[str, object] = {"spark": spark}
+            exec(at(flips, block), names)
+            assert names["total"] in TOTALS
 
 
 @pytest.mark.clients

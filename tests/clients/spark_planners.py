@@ -1,0 +1,41 @@
+"""Spark in two halves: a data frame is planned when it is made, and reads the same paths when it is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pyspark.sql import DataFrame, SparkSession
+
+from tests.clients.flips import Row
+from tests.clients.planners import CLICKS, Found, Planner
+
+SCHEMA: Final = "clicks LONG, text STRING"
+_PAYLOADS: Final = {"pathGlobFilter": "payload.jsonl"}
+
+
+def spark_planners(spark: SparkSession) -> tuple[Planner, ...]:
+    """Return Spark's ways of one session; by glob and Hive layout, schema given and inferred, come first."""
+
+    def frame(make: Callable[[str], DataFrame], columns: tuple[str, ...]) -> Callable[[Path], Callable[[], Found]]:
+        return lambda top: make(str(top)).select(*columns).collect
+
+    def json(top: str, *, schema: str = "", **options: str) -> DataFrame:
+        reader = spark.read.options(mode="FAILFAST", **options)
+        return (reader.schema(schema) if schema else reader).json(top)
+
+    def plain(name: str, make: Callable[[str], DataFrame]) -> Planner:
+        return Planner(name, frame(make, CLICKS))
+
+    def hive(name: str, make: Callable[[str], DataFrame]) -> Planner:
+        return Planner(name, frame(make, Row._fields), Row._fields, "hive")
+
+    return (
+        plain("Spark", lambda top: json(f"{top}/*/*/*/payload.jsonl", schema=SCHEMA)),
+        plain("Spark, schema inferred", lambda top: json(f"{top}/*/*/*/payload.jsonl")),
+        hive("Spark, Hive", lambda top: json(top, schema=SCHEMA, **_PAYLOADS)),
+        hive("Spark, Hive, schema inferred", lambda top: json(top, **_PAYLOADS)),
+        plain("Spark, directory", lambda top: json(top, schema=SCHEMA, recursiveFileLookup="true", **_PAYLOADS)),
+        hive("Spark, Hive, Parquet", lambda top: spark.read.option("pathGlobFilter", "*.parquet").parquet(top)),
+    )

@@ -1,0 +1,108 @@
+"""The recipes for views in docs/clients.md as they stand there, while everything flips: the sum of one moment."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.clients.flips import STEPS, Flips, flipping, truth_at
+from tests.clients.tool_planners import records_below
+from tests.docs.test_docs import headings, section
+from tests.fuse.direct.raw_mounts import on_tmpfs
+
+TITLE: Final = "Plan and read on a view"
+IN_PYTHON: Final = ("DuckDB", "Polars", "pyarrow")
+IN_A_SHELL: Final = ("rsync", "tar", "overlayfs")
+IN_SPARK: Final = ("Spark",)
+IN_LARGE_PYTHON: Final = ("pandas", "ClickHouse", "DataFusion", "daft", "dask", "Hugging Face datasets")
+IN_A_LARGE_SHELL: Final = ("rclone",)
+TOTALS: Final = frozenset(sum(row.clicks for row in truth_at(step)) for step in range(STEPS))
+SOURCE: Final = Path(__file__).parents[2] / "src"
+
+
+def blocks(language: str, client: str) -> list[str]:
+    """Return the blocks of code of one client."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return pattern.findall(section("docs/clients.md", f"{client} over a view"))
+
+
+def each_block(clients: Sequence[str]) -> list[object]:
+    """Return the blocks of Python of some clients, with their names."""
+    return [
+        pytest.param(block, id=f"{client}-{number}")
+        for client in clients
+        for number, block in enumerate(blocks("python", client))
+    ]
+
+
+def at(flips: Flips, block: str) -> str:
+    """Return a block with the places of a test."""
+    for name, layout in (("/mnt/ready", "plain"), ("/mnt/hive", "hive")):
+        block = block.replace(name, str(flips.mounts[layout].path))
+    return block
+
+
+@pytest.fixture(scope="module")
+def flips(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flips]:
+    """On one engine: what holds of the others is in `test_views`."""
+    with flipping(tmp_path_factory.mktemp("flips"), "passthrough") as found, found.going_on():
+        yield found
+
+
+def test_every_recipe_is_run() -> None:
+    run = (*IN_PYTHON, *IN_A_SHELL, *IN_SPARK, *IN_LARGE_PYTHON, *IN_A_LARGE_SHELL)
+    assert sorted(headings(section("docs/clients.md", TITLE), 3)) == sorted(f"{client} over a view" for client in run)
+    assert len(TOTALS) == STEPS
+
+
+@pytest.mark.parametrize("block", each_block(IN_PYTHON))
+def test_python_recipe_finds_one_moment(flips: Flips, block: str) -> None:
+    names: dict[str, object] = {}
+    exec(at(flips, block), names)
+    assert names["total"] in TOTALS
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize("block", each_block(IN_LARGE_PYTHON))
+def test_recipe_of_a_large_client_finds_one_moment(flips: Flips, large_python: Path, block: str) -> None:
+    command = [str(large_python), "-c", f"{at(flips, block)}\nprint(total)"]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "HF_HOME": str(flips.mounts["plain"].place.base / "cache")}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+    assert int(done.stdout.splitlines()[-1]) in TOTALS
+
+
+LARGE_SHELL: Final = [pytest.param(client, marks=pytest.mark.clients) for client in IN_A_LARGE_SHELL]
+
+
+@pytest.mark.parametrize("client", [*IN_A_SHELL, *LARGE_SHELL])
+def test_shell_recipe_has_one_moment(flips: Flips, tmp_path: Path, client: str) -> None:
+    """What a recipe does afterwards stands in blocks of their own."""
+    first, *afterwards = blocks("sh", client)
+    copy, work = tmp_path / "copy", tmp_path / "work"
+    copy.mkdir()
+
+    def follow(block: str) -> None:
+        line = at(flips, block).replace("/srv/copy", str(copy)).replace("/srv/work", str(work))
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "RCLONE_CONFIG": "/dev/null"}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", line], env=environment, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr.decode()) == (0, "")
+
+    with on_tmpfs(work):
+        (work / "upper").mkdir()
+        (work / "work").mkdir()
+        try:
+            follow(first)
+            assert sum(row.clicks for row in records_below(copy)) in TOTALS
+        finally:
+            for block in afterwards:
+                follow(block)
