@@ -27,7 +27,7 @@ from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.forked import ForkedProcess, run_forked, stem
+from tests.mount.forked import NO_WRAPPER, ForkedProcess, StemWrapper, run_forked, stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ TRAITS: Final[dict[str, Traits]] = {
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
 
 PATIENCE_S: Final = 20.0
-WITHOUT_DAC: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
+WITHOUT_DAC: Final = StemWrapper(("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"))
 """Takes from root what lets it read everything, setpriv(1)."""
 
 
@@ -245,11 +245,11 @@ def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> l
 
 
 def start(
-    place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = (), afresh: bool = False
+    place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = NO_WRAPPER, afresh: bool = False
 ) -> Daemon:
     """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise.
 
-    It is forked, or a new program: `afresh`, or behind a `wrapper` other than `WITHOUT_DAC`.
+    It is forked, or a new program: `afresh`, or behind a `wrapper` that no stem can have.
     """
     if "--interval" not in arguments:
         arguments = ("--interval", "1h", *arguments)
@@ -257,7 +257,7 @@ def start(
     offset = log.stat().st_size if log.exists() else 0
     process: subprocess.Popen[bytes] | ForkedProcess
     with log.open("ab") as output:
-        if afresh or wrapper not in ((), WITHOUT_DAC):
+        if afresh or (wrapper and not isinstance(wrapper, StemWrapper)):
             process = subprocess.Popen(
                 [*wrapper, *mount_command(place, *arguments, engine=engine)],
                 stdin=subprocess.DEVNULL,
@@ -267,7 +267,8 @@ def start(
             )
         else:
             words = mount_arguments(place, *arguments, engine=engine)
-            process = stem(wrapper).fork(words, output.fileno(), output.fileno())
+            origin = stem(wrapper) if isinstance(wrapper, StemWrapper) else stem()
+            process = origin.fork(words, output.fileno(), output.fileno())
     daemon = Daemon(place, process, log, TRAITS[engine])
 
     def is_serving() -> bool:
