@@ -18,7 +18,7 @@ from readyfs.privileges import Capability, has_capability
 from tests.isolation import make_temporary_directory, remove_temporary_directory, unshare_mounts
 from tests.mariadb.fixtures import mariadb, mariadb_server
 from tests.postgres.fixtures import own_postgres, own_postgres_server, postgres, postgres_server, postgres_template
-from tests.scheduling import Scheduling
+from tests.scheduling import Scheduling, in_order
 
 __all__ = [
     "mariadb",
@@ -32,8 +32,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-WORKERS: Final = 4
-"""Twice as many as there are processors where the limit of eight minutes holds: many tests wait for a while."""
+WORKERS: Final = 6
+"""Three times as many as there are processors where the limit of eight minutes holds: most tests wait for a while."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Ignored for whoever is started in the background by a shell, and by inheritance for whatever tests start.
@@ -65,6 +65,13 @@ def pytest_configure(config: pytest.Config) -> None:
             unshare_mounts()
         config.stash[_temporary] = directory = make_temporary_directory()
         config.option.basetemp = directory / "pytest"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have long tests begin first where several processes run them."""
+    if hasattr(config, "workerinput"):
+        items[:] = in_order(items)
 
 
 def pytest_collection_finish() -> None:

@@ -94,7 +94,7 @@ def test_interrupted_run_leaves_nothing(number: signal.Signals, tmp_path: Path) 
     # Not as a program, which would have mounts of its own that vanish with it. There are enough rows that it is still
     # busy when it is asked to stop.
     program = "import sys; from benchmarks.__main__ import main; main(sys.argv[1:])"
-    words = ["--quick", "--only", "refresh", "--state-rows", "50000", "--directory", str(tmp_path)]
+    words = ["--quick", "--only", "refresh", "--state-rows", "20000", "--directory", str(tmp_path)]
     process = subprocess.Popen([sys.executable, "-c", program, *words], stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60

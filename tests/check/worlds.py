@@ -8,13 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from readyfs.demo.producer import Run
 from tests.mount.daemon import Place, partition
-from tests.mount.forked import run_forked
+from tests.mount.forked import NO_WRAPPER, StemWrapper, run_forked
 
 PAYLOAD: Final = b'{"n": 1}\n{"n": 2}\n{"n": 3}\n'
 """For root: what a mode forbids stays forbidden."""
@@ -195,7 +195,7 @@ def make_world(place: Place) -> None:
 
 
 def check(
-    place: Place, *arguments: str, wrapper: Sequence[str] = (), raw: Path | None = None
+    place: Place, *arguments: str, wrapper: StemWrapper = NO_WRAPPER, raw: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return run_forked(check_arguments(place, *arguments, raw=raw), 60, wrapper)
@@ -211,7 +211,7 @@ def check_arguments(place: Place, *arguments: str, raw: Path | None = None) -> l
     return ["check", "--state", str(place.state), "--raw", str(raw or place.raw), *arguments]
 
 
-def check_json(place: Place, *arguments: str, wrapper: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
+def check_json(place: Place, *arguments: str, wrapper: StemWrapper = NO_WRAPPER) -> tuple[int, dict[str, Any]]:
     """Run the command and return its exit code and its document."""
     done = check(place, "--format", "json", *arguments, wrapper=wrapper)
     return done.returncode, json.loads(done.stdout)

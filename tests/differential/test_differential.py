@@ -31,7 +31,7 @@ def test_every_side_answers_alike(world: World) -> None:
     run(
         world,
         settings(
-            max_examples=24,
+            max_examples=12,
             stateful_step_count=50,
             deadline=None,
             derandomize=True,

@@ -2,8 +2,8 @@
 
     python tests/model/seeded_daemon.py BUG python -m readyfs mount ...
 
-runs `readyfs mount ...` with BUG, one of `BUGS`, in it. Each is a bug that a system of this kind has had or could
-easily get, and replaces a function or two and nothing else.
+runs `readyfs mount ...` with BUG, one of `BUGS`, in it; in the place of that command, a stem whose daemons all have it.
+Each is a bug that a system of this kind has had or could easily get, and replaces a function or two and nothing else.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import errno
 import itertools
 import os
+import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -309,9 +310,14 @@ def told_before_published() -> None:
 
 
 def main() -> int:
-    """Seed the bug, then be `readyfs`."""
-    name, *command = sys.argv[1:]
+    """Seed the bug, then be `readyfs`, or what forks it."""
+    name, _, *command = sys.argv[1:]
     BUGS[name]()
+    if command[0] != "-m":
+        sys.argv = command
+        sys.path.insert(0, str(Path(command[0]).parent))  # as the interpreter does for a script
+        runpy.run_path(command[0], run_name="__main__")
+        return 0
     sys.argv = command[command.index("readyfs") :]
     return readyfs_main()
 

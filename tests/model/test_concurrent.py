@@ -17,6 +17,7 @@ from readyfs.demo.producer import LogicalPartition
 from tests.model import reader, seeded_daemon
 from tests.model.history import Answer, Refresh, Violation, Write, check
 from tests.mount.daemon import Place, partition, start, take_down
+from tests.mount.forked import StemWrapper
 
 READERS = 3
 DATES = [f"2024-06-{day:02d}" for day in range(1, 5)]
@@ -128,4 +129,5 @@ def test_every_answer_fits_for_long(place: Place, engine: str, seed: int) -> Non
 @pytest.mark.parametrize("bug", ["told_before_published", "inodes_by_path", "nothing_invalidated", "view_goes_back"])
 def test_concurrent_readers_find_the_bug(place: Place, engine: str, bug: str) -> None:
     with pytest.raises(Violation):
-        run_for(place, 15.0, seed=1, engine=engine, wrapper=(sys.executable, seeded_daemon.__file__, bug))
+        wrapper = StemWrapper((sys.executable, seeded_daemon.__file__, bug))
+        run_for(place, 15.0, seed=1, engine=engine, wrapper=wrapper)

@@ -17,6 +17,7 @@ from tests.model import seeded_daemon
 from tests.model.reference import Mismatch
 from tests.model.test_machine import SLOW, machine_of
 from tests.mount.daemon import ENGINES, TRAITS
+from tests.mount.forked import StemWrapper
 
 OFTEN = {"absent_instead_of_broken": "cached", "inodes_by_path": "passthrough", "status_filter_dropped": "pyfuse3"}
 """Looked for in every run, each on one engine; the others take longer and are as good as these."""
@@ -47,7 +48,7 @@ SELDOM = [
 
 def assert_found(bug: str, engine: str, examples: int) -> None:
     machine = machine_of(engine)
-    machine.wrapper = (sys.executable, str(Path(seeded_daemon.__file__)), bug)
+    machine.wrapper = StemWrapper((sys.executable, str(Path(seeded_daemon.__file__)), bug))
     with pytest.raises((Mismatch, AssertionError, OSError, FlakyFailure)) as caught:
         run_state_machine_as_test(
             machine,

@@ -28,7 +28,7 @@ from readyfs.control.protocol import socket_path
 from readyfs.control.public_client import PublicClient
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.forked import ForkedProcess, run_forked, stem
+from tests.mount.forked import NO_WRAPPER, ForkedProcess, StemWrapper, run_forked, stem
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ TRAITS: Final[dict[str, Traits]] = {
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
 
 PATIENCE_S: Final = 20.0
-WITHOUT_DAC: Final = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
+WITHOUT_DAC: Final = StemWrapper(("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"))
 """Takes from root what lets it read everything, setpriv(1)."""
-VIEWING: Final = (sys.executable, str(Path(__file__).with_name("viewing_daemon.py")))
+VIEWING: Final = StemWrapper((sys.executable, str(Path(__file__).with_name("viewing_daemon.py"))))
 """Has the daemon keep every catalog as a view; see `tests.mount.views`."""
 
 
@@ -259,11 +259,11 @@ def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> l
 
 
 def start(
-    place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = (), afresh: bool = False
+    place: Place, *arguments: str, engine: str = "pyfuse3", wrapper: Sequence[str] = NO_WRAPPER, afresh: bool = False
 ) -> Daemon:
     """Start a daemon and wait until it serves; an `--interval` of an hour unless the arguments say otherwise.
 
-    It is forked, or a new program: `afresh`, or behind a `wrapper` other than `WITHOUT_DAC` and `VIEWING`.
+    It is forked, or a new program: `afresh`, or behind a `wrapper` that no stem can have.
     """
     if "--interval" not in arguments:
         arguments = ("--interval", "1h", *arguments)
@@ -271,7 +271,7 @@ def start(
     offset = log.stat().st_size if log.exists() else 0
     process: subprocess.Popen[bytes] | ForkedProcess
     with log.open("ab") as output:
-        if afresh or wrapper not in ((), WITHOUT_DAC, VIEWING):
+        if afresh or (wrapper and not isinstance(wrapper, StemWrapper)):
             process = subprocess.Popen(
                 [*wrapper, *mount_command(place, *arguments, engine=engine)],
                 stdin=subprocess.DEVNULL,
@@ -281,7 +281,8 @@ def start(
             )
         else:
             words = mount_arguments(place, *arguments, engine=engine)
-            process = stem(wrapper).fork(words, output.fileno(), output.fileno())
+            origin = stem(wrapper) if isinstance(wrapper, StemWrapper) else stem()
+            process = origin.fork(words, output.fileno(), output.fileno())
     daemon = Daemon(place, process, log, TRAITS[engine])
 
     def is_serving() -> bool:

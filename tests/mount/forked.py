@@ -26,6 +26,15 @@ from tests.adoption import adopting_orphans
 STEM: Final = Path(__file__).with_name("stem.py")
 
 
+class StemWrapper(tuple[str, ...]):
+    """A command that takes the stem's command line, and changes something for the stem and for all that it forks."""
+
+    __slots__ = ()
+
+
+NO_WRAPPER: Final = StemWrapper()
+
+
 class ForkedProcess:
     """A child of this process: the part of `subprocess.Popen` that tests of daemons use. Used by one thread."""
 
@@ -74,11 +83,10 @@ class ForkedProcess:
 class Stem:
     """A process that forks others. It ends with this one, or when it is closed; what it forked goes on.
 
-    It has what it was started with: limits, privileges, time zone and hash seed. A `wrapper` is a command that takes
-    the stem's command line and changes some of that.
+    It has what it was started with: limits, privileges, time zone and hash seed. A `wrapper` changes some of that.
     """
 
-    def __init__(self, wrapper: Sequence[str] = ()) -> None:
+    def __init__(self, wrapper: StemWrapper = NO_WRAPPER) -> None:
         self.is_open = True
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -124,15 +132,14 @@ class Stem:
         self.close()
 
 
-_stems: Final[dict[tuple[str, ...], Stem]] = {}
+_stems: Final[dict[StemWrapper, Stem]] = {}
 
 
-def stem(wrapper: Sequence[str] = ()) -> Stem:
+def stem(wrapper: StemWrapper = NO_WRAPPER) -> Stem:
     """Return this process's stem behind a wrapper, started when it is first asked for."""
-    key = tuple(wrapper)
-    if key not in _stems or not _stems[key].is_open:
-        _stems[key] = Stem(key)
-    return _stems[key]
+    if wrapper not in _stems or not _stems[wrapper].is_open:
+        _stems[wrapper] = Stem(wrapper)
+    return _stems[wrapper]
 
 
 @atexit.register
@@ -143,7 +150,7 @@ def _close_stems() -> None:
 
 
 def run_forked(
-    arguments: Sequence[str], timeout: float, wrapper: Sequence[str] = ()
+    arguments: Sequence[str], timeout: float, wrapper: StemWrapper = NO_WRAPPER
 ) -> subprocess.CompletedProcess[str]:
     """Run `readyfs` to its end as `subprocess.run` does with `capture_output` and `text`."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:

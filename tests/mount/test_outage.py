@@ -96,7 +96,7 @@ def test_age_grows_during_an_outage_and_not_in_a_quiet_state(place: Place, engin
 
         place.state.with_name("away.db").rename(place.state)
         daemon.refresh()
-        assert age(daemon) < 0.5
+        wait_until(lambda: age(daemon) < 0.5, "the state is looked at again")
 
 
 def age(daemon: Daemon) -> float:

@@ -243,14 +243,14 @@ def test_daemon_ends_although_the_server_never_answers(place: Place, world: Worl
 
 
 @pytest.mark.parametrize(
-    "cycles", [30, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(0)], id="1000")]
+    "cycles", [17, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(0)], id="1000")]
 )
 def test_outages_leak_neither_sessions_nor_descriptors_nor_threads(place: Place, world: World, cycles: int) -> None:
     """V11: one trouble after the other, for as long as it takes."""
     names = ["cut", "password", "sessions", "locked", "column", "renamed", "rights", "killed"]
     world.database.publish(place.producer.write_run(partition("seen"), "r1", b"x\n"))
     with mounted(place, *world.options, engine="cached") as daemon:
-        before = 0, 0
+        descriptors = threads = 0
         for cycle in range(cycles):
             trouble = TROUBLES[names[cycle % len(names)]]
             trouble.begin(world)
@@ -259,10 +259,12 @@ def test_outages_leak_neither_sessions_nor_descriptors_nor_threads(place: Place,
             trouble.end(world)
             daemon.refresh()
             assert daemon.count("partitions") == ROWS + 1
+            if cycle <= len(names):
+                threads = max(threads, count_threads(daemon))  # how many are at work at a time is chance
             if cycle == len(names):
-                before = held_descriptors(daemon.pid), count_threads(daemon)
-        wait_until(lambda: held_descriptors(daemon.pid) <= before[0], "no descriptor is held for longer")
-        wait_until(lambda: count_threads(daemon) <= before[1], "no thread lives for longer")
+                descriptors = held_descriptors(daemon.pid)
+        wait_until(lambda: held_descriptors(daemon.pid) <= descriptors, "no descriptor is held for longer")
+        wait_until(lambda: count_threads(daemon) <= threads, "no thread lives for longer")
         assert len(world.database.sessions()) <= 1
         assert len(daemon.events(ENTERED)) == len(daemon.events(LEFT))
     wait_until(lambda: world.database.sessions() == [], "the daemon's sessions end with it")

@@ -271,7 +271,7 @@ def test_journal_that_nobody_can_roll_back_on_a_full_disk_is_an_outage_at_most(s
 
 
 @pytest.mark.parametrize(
-    "cycles", [40, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(0)], id="1000")]
+    "cycles", [23, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(0)], id="1000")]
 )
 @pytest.mark.parametrize("journal", ["rollback", "wal"])
 def test_outages_leak_neither_descriptors_nor_threads(place: Place, journal: str, cycles: int) -> None:
@@ -281,7 +281,7 @@ def test_outages_leak_neither_descriptors_nor_threads(place: Place, journal: str
     with mounted(place, *OPTIONS, engine="cached") as daemon:
         place.producer.close()
         good = back_up(place.state)
-        before = 0, 0
+        descriptors = threads = 0
         for cycle in range(cycles):
             damages[cycle % len(damages)](place.state)
             with pytest.raises(RefreshFailedError):
@@ -289,10 +289,12 @@ def test_outages_leak_neither_descriptors_nor_threads(place: Place, journal: str
             put_back(place.state, good)
             daemon.refresh()
             assert daemon.count("partitions") == ROWS + 1
+            if cycle <= len(damages):
+                threads = max(threads, count_threads(daemon))  # how many are at work at a time is chance
             if cycle == len(damages):
-                before = held_descriptors(daemon.pid), count_threads(daemon)
-        wait_until(lambda: held_descriptors(daemon.pid) <= before[0], "no descriptor is held for longer")
-        wait_until(lambda: count_threads(daemon) <= before[1], "no thread lives for longer")
+                descriptors = held_descriptors(daemon.pid)
+        wait_until(lambda: held_descriptors(daemon.pid) <= descriptors, "no descriptor is held for longer")
+        wait_until(lambda: count_threads(daemon) <= threads, "no thread lives for longer")
         assert len(daemon.events(ENTERED)) == len(daemon.events(LEFT)) == cycles
 
 

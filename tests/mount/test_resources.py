@@ -88,7 +88,7 @@ def private_bytes(pid: int) -> int:
 
 
 @pytest.mark.parametrize(
-    "series", [600, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])], ids=["60k", "1m"]
+    "series", [400, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])], ids=["40k", "1m"]
 )
 def test_known_directories_take_few_bytes_and_give_them_back(place: Place, engine: str, series: int) -> None:
     """Decision 0023: what a walk over every partition makes known is small, and goes when the kernel forgets it."""

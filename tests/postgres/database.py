@@ -67,7 +67,10 @@ class StateDatabase:
     @classmethod
     def create(cls, server: PostgresServer, name: str) -> StateDatabase:
         """Make a database with an empty table, in a server that was prepared."""
-        server.execute(f'CREATE DATABASE "{name}" TEMPLATE {EMPTY}')
+        with server.connect() as session:
+            # The way that is usual since version 15 takes twice as long for so small a database.
+            how = "STRATEGY FILE_COPY" if session.info.server_version >= 150_000 else ""
+            session.execute(f'CREATE DATABASE "{name}" TEMPLATE {EMPTY} {how}'.encode())
         return cls(server, name)
 
     def drop(self) -> None:

@@ -114,10 +114,13 @@ def assert_ends_in_order(host: Machine, daemon: Daemon) -> None:
 
 
 @as_privileged
-def test_service_with_capabilities_reads_what_belongs_to_another_user(
+def test_service_with_capabilities_serves_with_what_the_unit_grants_and_is_stopped_while_in_use(
     host: Machine, privileged: Daemon, place: Place
 ) -> None:
-    """Files of mode 0600 below directories of mode 0700 are read, through a refresh too, by any user of the mount."""
+    """Files of mode 0600 below directories of mode 0700 are read, through a refresh too, by any user of the mount.
+
+    Every thread holds what the unit grants and can pass on nothing.
+    """
     mount = host.mounts_at(privileged.path)[-1]
     assert mount.owner[0] == SERVICE
     assert "allow_other" in mount.super_options
@@ -126,15 +129,6 @@ def test_service_with_capabilities_reads_what_belongs_to_another_user(
     second = publish(place)
     assert privileged.refresh()["appeared"] == 1
     assert read_as(host, READER, privileged.path / second) == "y\n"
-    assert_ends_in_order(host, privileged)
-
-
-@as_privileged
-def test_every_thread_of_the_service_holds_what_the_unit_grants_and_can_pass_on_nothing(
-    host: Machine, privileged: Daemon
-) -> None:
-    assert read_as(host, READER, privileged.of(partition())) == "x\n"
-    privileged.refresh()
     threads = thread_status(privileged.pid)
     assert len(threads) > 1
     for status in threads:
@@ -142,10 +136,6 @@ def test_every_thread_of_the_service_holds_what_the_unit_grants_and_can_pass_on_
         assert {int(status[name], 16) for name in ("CapInh", "CapAmb")} == {0}, status
         assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
         assert status["Uid"].split() == [str(SERVICE)] * 4
-
-
-@as_privileged
-def test_service_with_capabilities_is_stopped_while_in_use(host: Machine, privileged: Daemon) -> None:
     stop_while_held(host, READER, privileged)
 
 
@@ -160,12 +150,22 @@ def test_service_with_capabilities_needs_no_set_uid_program(host: Machine, place
         assert_ends_in_order(host, daemon)
 
 
+@as_privileged
+def test_killed_service_with_capabilities_is_cleared_away_by_its_unit(host: Machine, privileged: Daemon) -> None:
+    privileged.kill()
+    done = host.run("env", "EXIT_CODE=killed", "sh", "-c", shell_script(PRIVILEGED, "ExecStopPost"), privileged.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not host.mounts_at(privileged.path)
+
+
 # ---- readyfs-unprivileged@.service ----------------------------------------------------------------------------------
 
 
 @as_unprivileged
-def test_service_without_privileges_holds_none_and_serves(host: Machine, unprivileged: Daemon, place: Place) -> None:
-    """It reads what it may read, refreshes, and unmounts by the set-uid helper, of which it is not the owner."""
+def test_service_without_privileges_serves_what_it_may_read_and_is_stopped_while_in_use(
+    host: Machine, unprivileged: Daemon, place: Place
+) -> None:
+    """V10: a run that is closed to the service is broken; it is neither absent nor empty."""
     assert read_as(host, SERVICE, unprivileged.of(partition())) == "x\n"
     assert "Permission denied" in read_as(host, READER, unprivileged.of(partition()))
     for status in thread_status(unprivileged.pid):
@@ -175,60 +175,34 @@ def test_service_without_privileges_holds_none_and_serves(host: Machine, unprivi
     open_to_all(place)
     assert unprivileged.refresh()["appeared"] == 1
     assert read_as(host, SERVICE, unprivileged.of(partition(date="2024-06-02"))) == "y\n"
-    assert_ends_in_order(host, unprivileged)
-
-
-@as_unprivileged
-def test_service_without_privileges_fails_loudly_where_it_may_not_read(
-    host: Machine, unprivileged: Daemon, place: Place
-) -> None:
-    """V10: a run that is closed to the service is broken; it is neither absent nor empty."""
-    place.producer.write_and_publish(partition(date="2024-06-02"), "r2", b"y\n")
-    run = next(path for path in place.raw.rglob("*r2*") if path.is_dir())
+    place.producer.write_and_publish(partition(date="2024-06-03"), "r3", b"z\n")
+    run = next(path for path in place.raw.rglob("*r3*") if path.is_dir())
     (run / "payload.jsonl").chmod(0o600)
     assert unprivileged.refresh()["appeared"] == 1
-    said = read_as(host, SERVICE, unprivileged.of(partition(date="2024-06-02")))
+    said = read_as(host, SERVICE, unprivileged.of(partition(date="2024-06-03")))
     assert "Input/output error" in said
     assert unprivileged.events("run is broken")
     assert read_as(host, SERVICE, unprivileged.of(partition())) == "x\n"
-
-
-@as_unprivileged
-def test_service_without_privileges_is_stopped_while_in_use(host: Machine, unprivileged: Daemon) -> None:
     stop_while_held(host, SERVICE, unprivileged)
 
 
 @as_unprivileged
-def test_killed_service_without_privileges_is_cleared_away_by_its_unit(host: Machine, unprivileged: Daemon) -> None:
-    unprivileged.kill()
-    assert host.mounts_at(unprivileged.path)
-    script = shell_script(UNPRIVILEGED, "ExecStopPost")
-    done = host.run("env", "EXIT_CODE=killed", *as_user(SERVICE, "sh", "-c", script, unprivileged.path))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not host.mounts_at(unprivileged.path)
-
-
-# ---- both -----------------------------------------------------------------------------------------------------------
-
-
-@as_privileged
-def test_killed_service_with_capabilities_is_cleared_away_by_its_unit(host: Machine, privileged: Daemon) -> None:
-    privileged.kill()
-    done = host.run("env", "EXIT_CODE=killed", "sh", "-c", shell_script(PRIVILEGED, "ExecStopPost"), privileged.path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not host.mounts_at(privileged.path)
-
-
-@as_unprivileged
-def test_unit_raises_the_readahead_although_root_may_not_look_into_the_mount(
+def test_unit_without_privileges_raises_the_readahead_and_clears_away_a_killed_service(
     host: Machine, unprivileged: Daemon
 ) -> None:
+    """Although root may not look into the mount."""
     major, minor = host.mounts_at(unprivileged.path)[-1].device
     setting = Path(f"/sys/class/bdi/{major}:{minor}/read_ahead_kb")
     assert int(setting.read_text()) < READ_AHEAD_KB
     done = host.run("sh", "-c", shell_script(UNPRIVILEGED, "ExecStartPost"), unprivileged.path)
     assert (done.returncode, done.stderr) == (0, "")
     assert int(setting.read_text()) == READ_AHEAD_KB
+    unprivileged.kill()
+    assert host.mounts_at(unprivileged.path)
+    script = shell_script(UNPRIVILEGED, "ExecStopPost")
+    done = host.run("env", "EXIT_CODE=killed", *as_user(SERVICE, "sh", "-c", script, unprivileged.path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not host.mounts_at(unprivileged.path)
 
 
 # ---- both -----------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ async def test_many_losses_leak_nothing(postgres: StateDatabase) -> None:
             proxy.cut()
             await heard.wait_for(2)
             before, threads = len(open_descriptors()), threading.active_count()
-            for cycle in range(50):  # two connections each
+            for cycle in range(15):  # two connections each
                 proxy.cut()
                 await heard.wait_for(3 + cycle)
             await wait_until(lambda: len(postgres.sessions()) == 1)
