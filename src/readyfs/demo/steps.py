@@ -187,6 +187,22 @@ def switching(stage: Stage) -> None:
     stage.type("exec 3<&-")
 
 
+def holding(stage: Stage) -> None:
+    """A job that must not see such changes pins a view, which holds still."""
+    partition = stage.world.settled[1]
+    metadata = f"{partition.path}/{METADATA_NAME}"
+    pinned = stage.type(f"{_RUN_ID_COMMAND} {MOUNT}/{metadata}")
+    stage.type(f"view=$(readyfs pin {MOUNT} --name tour --for 1h) && echo $view", "/.readyfs/views/")
+    run = _publish_again(stage, partition)
+    stage.say(f"{partition.logical_date} was reprocessed once more.")
+    stage.refresh("1 switched")
+    stage.say("The last refresh changed this, as the view of the catalog before tells:")
+    stage.type(f"diff -rq {MOUNT}/.readyfs/at/~1 {MOUNT}", metadata, fails=True, timeout_s=60)
+    stage.type(f"{_RUN_ID_COMMAND} {MOUNT}/{metadata}", run.run_id)
+    stage.type(f"{_RUN_ID_COMMAND} $view/{metadata}", pinned)
+    stage.type(f"readyfs unpin {MOUNT} tour")
+
+
 def breaking(stage: Stage) -> None:
     """A ready partition whose raw files are damaged fails loudly, and heals by itself."""
     # One that nobody has read yet: what the kernel keeps of a file stays right, and is all that some mounts ask for.
@@ -239,6 +255,7 @@ STEPS: Final[tuple[Callable[[Stage], None], ...]] = (
     lineage,
     appearing,
     switching,
+    holding,
     breaking,
     query,
     refusing,
