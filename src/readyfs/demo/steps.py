@@ -135,6 +135,8 @@ def lineage(stage: Stage) -> None:
     run_id = stage.world.ready[partition]
     if which("getfattr"):
         stage.type(f"getfattr -d {path}", run_id)
+        stage.say("Its directory knows what the row says besides:")
+        stage.type(f"getfattr -d {MOUNT}/{partition.path}", "updated_at")
         stage.type(f"getfattr --only-values -n user.readyfs.fingerprint {MOUNT} && echo")
     else:
         stage.say("(getfattr is not installed here; Debian has it in the package attr)")
