@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Mapping
 from random import Random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.views.memory import Pattern, choose, make_rows, measure, new_rows
@@ -30,7 +30,7 @@ VALUES = st.tuples(
     st.sampled_from([NOT_SET, 0, 7]),
     st.sampled_from([None, b"", b"v1"]),
 )
-STEPS = st.lists(st.tuples(st.dictionaries(DAYS, VALUES, max_size=20), st.sets(DAYS, max_size=4)), max_size=6)
+STEPS = st.lists(st.tuples(st.dictionaries(DAYS, VALUES, max_size=20), st.sets(DAYS, max_size=4)), max_size=4)
 
 
 def rows_of(rows: Mapping[int, tuple[bytes, int, int, bytes | None]]) -> SeriesRows:
@@ -42,6 +42,7 @@ def in_rows(rows: SeriesRows) -> list[Row]:
     return list(zip(*columns, strict=True))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(DAYS, VALUES, min_size=1, max_size=200), STEPS)
 def test_rows_patched_again_and_again_are_those_made_at_once(
     first: dict[int, tuple[bytes, int, int, bytes | None]],
