@@ -12,6 +12,7 @@ from readyfs.errors import UsageError
 from readyfs.layout import (
     DEFAULT_MOUNT_LAYOUT,
     DEFAULT_RAW_LAYOUT,
+    NAMED_LAYOUTS,
     MountLayout,
     RawEncoding,
     RawLayout,
@@ -170,6 +171,93 @@ def test_literal_components_and_affixes_stand_in_the_path() -> None:
 def test_date_name_round_trips(template: str, date: int) -> None:
     layout = MountLayout.parse(template)
     assert layout.parse_date_name(layout.date_name(date)) == date
+
+
+# ---- reading back ---------------------------------------------------------------------------------------------------
+
+IN_ANY_ORDER = st.sampled_from(
+    [
+        *NAMED_LAYOUTS,
+        "{source}/{customer_id}/{query_name}/{logical_date}",
+        "{query_name}/y{year}/{source}.d/all/{month}-{day}/{customer_id}",
+        "{year}{month}{day}/2{source}/{customer_id}/{query_name}",
+        "{day}.{month}/.{customer_id}/{query_name}/{year}",
+        "{customer_id}/{query_name}/{logical_date}/x",
+    ]
+)
+
+
+@given(IN_ANY_ORDER, USABLE_KEYS, st.integers(1, datetime.date.max.toordinal()))
+@example("by-date", (b"s", b".readyfs", b".."), JUNE_1)
+@example("by-date", (b"s", b"%2Ereadyfs", b"%2E."), JUNE_1)
+@example("{day}.{month}/.{customer_id}/{query_name}/{year}", (b"s", b"readyfs", b"."), JUNE_1)
+def test_every_path_is_read_back_into_its_values(template: str, values: tuple[bytes, bytes, bytes], date: int) -> None:
+    """V12: wherever the fields stand, each name is one component and tells its value."""
+    layout, series = MountLayout.parse(template), SeriesKey(*values)
+    path = layout.path_of(series, date)
+    assert layout.read(path) == (layout.shown(series), date)
+    assert not {b"", b".", b"..", b".readyfs"}.intersection(path)
+    assert not any(b"/" in name or b"\0" in name for name in path)
+
+
+@given(IN_ANY_ORDER, st.lists(VALUES, min_size=3, max_size=6))
+def test_what_is_read_is_written_so(template: str, path: list[bytes]) -> None:
+    """V12: a path that is written in any other way stands for nothing."""
+    layout = MountLayout.parse(template)
+    found = layout.read(path)
+    assert found is None or layout.path_of(*found) == tuple(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        (b"2024-06-01", b"c"),
+        (b"2024-06-01", b"c", b"q", b"x"),
+        (b"2024-6-01", b"c", b"q"),
+        (b"2024-06-31", b"c", b"q"),
+        (b"2024-06-01", b"a/b", b"q"),
+        (b"2024-06-01", b"a%2fb", b"q"),
+        (b"2024-06-01", b"%61", b"q"),
+        (b"2024-06-01", b"%2Ex", b"q"),
+        (b"2024-06-01", b"c", b"%"),
+        (b"2024-06-01", b"c", b""),
+        (b"2024-06-01", b".readyfs", b"q"),
+    ],
+)
+def test_path_that_no_partition_has_is_read_as_nothing(path: tuple[bytes, ...]) -> None:
+    """V12: one spelling of every value and date."""
+    assert MountLayout.parse("by-date").read(path) is None
+    assert MountLayout.parse("by-date").read((b"2024-06-01", b"a%2Fb", b"%2Ereadyfs")) is not None
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("hive", b"customer_id=c/query_name=q/logical_date=2024-06-01"),
+        ("by-date", b"2024-06-01/c/q"),
+        ("1{year}{month}2/{day}3/{customer_id}/{query_name}", b"12024062/013/c/q"),
+        ("{customer_id}/{query_name}/{day}{month}{year}", b"c/q/01062024"),
+    ],
+)
+def test_parts_of_the_date_have_a_fixed_width_whatever_stands_beside_them(template: str, path: bytes) -> None:
+    layout, series = MountLayout.parse(template), SeriesKey(b"", b"c", b"q")
+    assert layout.path_of(series, JUNE_1) == tuple(path.split(b"/"))
+    assert layout.read(path.split(b"/")) == (series, JUNE_1)
+
+
+@pytest.mark.parametrize(
+    ("template", "is_last"),
+    [
+        ("plain", True),
+        ("hive", True),
+        ("{source}/{customer_id}/{query_name}/{year}-{month}-{day}", True),
+        ("by-date", False),
+        ("{customer_id}/{query_name}/{year}/{month}-{day}", False),
+        ("{customer_id}/{query_name}/{logical_date}/x", False),
+    ],
+)
+def test_date_is_last_where_the_last_component_holds_all_of_it(template: str, is_last: bool) -> None:
+    assert MountLayout.parse(template).has_date_last == is_last
 
 
 @pytest.mark.parametrize("name", [b"2024-06-01", b"date=2024-06-01 ", b"date=2024-6-1", b"date=", b"d", b"xate=x"])

@@ -206,6 +206,15 @@ def test_names_that_spark_ignores_are_served_and_counted() -> None:
 
 
 @pytest.mark.parametrize(
+    "layout", ["{customer_id}/{query_name}/_{logical_date}", ".{year}/{customer_id}/{query_name}/{month}{day}"]
+)
+def test_dates_in_names_that_spark_ignores_count_every_partition(layout: str) -> None:
+    """V12: whatever makes the name begin so."""
+    _, found = report([Row(), Row(date=JUNE_1 + 1), Row(customer=b"c2")], of=shape(layout))
+    assert found.ignored_by_spark == 3
+
+
+@pytest.mark.parametrize(
     ("layout", "counted"), [("customer_id={customer_id}/{query_name}/{logical_date}", 2), (None, 0)]
 )
 def test_values_that_hive_readers_take_for_null_are_served_and_counted(layout: str | None, counted: int) -> None:

@@ -28,6 +28,7 @@ from tests.clients.spark_planners import spark_planners
 from tests.clients.test_view_recipes import TOTALS, at, blocks
 from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
+from tests.clients.hostile_ids import IDS, OF_HIVE, TRUTH, fill
 from tests.mount.daemon import ENGINES, Place, mounted, partition
 
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
@@ -231,3 +232,16 @@ def test_stream_reads_a_partition_once_and_by_its_time(spark: SparkSession, tmp_
         daemon.refresh()
         assert daemon.of(late).read_bytes() == line * 80
         assert take() == 0
+
+
+def test_every_id_comes_back_from_a_hive_layout(spark: SparkSession, tmp_path: Path) -> None:
+    """V12: whatever it is made of; Hive's word for NULL alone is read as that."""
+    place = Place(tmp_path)
+    with closing(place.producer):
+        fill(place)
+        with mounted(place, *OF_HIVE, engine="passthrough") as daemon:
+            options = {"mode": "FAILFAST", "pathGlobFilter": "payload.jsonl"}
+            records = spark.read.schema("number LONG").options(**options).json(str(daemon.path))
+            assert {row.number: row.customer_id for row in records.collect()} == TRUTH
+            chosen = records.where(F.col("customer_id").isin("0012", "a=b", "x\ny")).collect()
+            assert sorted(row.number for row in chosen) == sorted(map(IDS.index, ("0012", "a=b", "x\ny")))

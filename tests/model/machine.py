@@ -25,6 +25,7 @@ from readyfs.fuse.mount_table import mounts_at
 from tests.model.observer import PartialListing, attempt, list_whole, look, open_file, read_whole, seen
 from tests.model.pipeline import EXTRA, Pipeline
 from tests.model.reference import (
+    PLAIN,
     REQUIRED,
     Ambiguous,
     Answer,
@@ -60,8 +61,12 @@ UNUSABLE: Final = [
     LogicalPartition("s1", "007", "q/1", DATES[0]),
     LogicalPartition("s1", "007", "q1", "2024-06-31"),
 ]
-PATHS: Final = sorted({path for path in map(shown_path, USUAL) if path is not None})
-ABOVE: Final = sorted({path[:depth] for path in PATHS for depth in range(len(PATHS[0]))})
+LAYOUTS: Final = (
+    PLAIN,
+    "{logical_date}/{customer_id}/{query_name}",
+    "{query_name}/{year}-{month}/c={customer_id}/{day}",
+)
+"""Dates last, first, and in parts."""
 NAMES: Final = [*sorted(REQUIRED), EXTRA, b".payload.jsonl.crc"]
 STRANGERS: Final = [(b"nobody",), (b".git",), (b"007", b"q9"), (b"007", b"q1", b"2031-01-01"), (b"a:b",), (b"..x",)]
 
@@ -71,7 +76,17 @@ EVENTS_APART: Final = 8
 """Rare and slow events (restarts, dropped caches) keep so many changes of the state between them."""
 
 partitions = st.sampled_from(USUAL)
-paths = st.sampled_from(PATHS)
+
+
+def chosen(choices: Callable[[ReadyfsMachine], Sequence[T]]) -> st.SearchStrategy[T]:
+    """Return a strategy for one of what the machine that draws it has to choose from."""
+    return st.runner().flatmap(lambda machine: st.sampled_from(choices(machine)))
+
+
+templates = chosen(lambda machine: machine.layouts)
+paths = chosen(lambda machine: machine.all_paths)
+places_above = chosen(lambda machine: machine.all_above)
+directories = chosen(lambda machine: [*machine.all_above, *machine.all_paths, *STRANGERS])
 names = st.sampled_from(NAMES)
 choices = st.integers(0, 1000)
 lengths = st.sampled_from([0, 1, 3, 40, 4000])
@@ -114,6 +129,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
 
     engine: ClassVar[str] = "pyfuse3"
     wrapper: ClassVar[tuple[str, ...]] = ()
+    layouts: ClassVar[tuple[str, ...]] = LAYOUTS
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,8 +156,26 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._watchdog.daemon = True
         self._watchdog.start()
 
-    @initialize(ready=st.lists(partitions, unique=True, max_size=len(USUAL)), lines=lengths)
-    def begin_the_world(self, ready: list[LogicalPartition], lines: int) -> None:
+    @property
+    def all_paths(self) -> list[Path]:
+        """Where the usual partitions lie."""
+        return sorted({path for path in map(self._shown_path, USUAL) if path is not None})
+
+    @property
+    def all_above(self) -> list[Path]:
+        """The directories over them."""
+        return sorted({path[:depth] for path in self.all_paths for depth in range(len(path))})
+
+    def _shown_path(self, partition: LogicalPartition) -> Path | None:
+        return shown_path(partition, self._reference.template)
+
+    @initialize(
+        layout=templates,
+        ready=st.lists(partitions, unique=True, max_size=len(USUAL)),
+        lines=lengths,
+    )
+    def begin_the_world(self, layout: str, ready: list[LogicalPartition], lines: int) -> None:
+        self._reference.template = layout
         for one in ready:
             self._publish_new(one, lines)
         self._start()
@@ -333,11 +367,11 @@ class ReadyfsMachine(RuleBasedStateMachine):
 
     # ---- readers by path ------------------------------------------------------------------------------------
 
-    @rule(path=st.sampled_from([*ABOVE, *PATHS, *STRANGERS]))
+    @rule(path=directories)
     def stat_directory(self, path: Path) -> None:
         self._stat_directory(path)
 
-    @rule(path=st.sampled_from([*ABOVE, *PATHS, *STRANGERS]))
+    @rule(path=directories)
     def list_directory(self, path: Path) -> None:
         self._list_directory(path)
 
@@ -428,7 +462,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._directories.remove(held)
         os.close(held.descriptor)
 
-    @rule(path=st.sampled_from(ABOVE))
+    @rule(path=places_above)
     def hold_directory_above(self, path: Path) -> None:
         descriptor, failure = open_file(self._at(path), os.O_RDONLY | os.O_DIRECTORY)
         self._judge(("directory", path), failure, lambda v: failure == (0 if path in v.names else errno.ENOENT))
@@ -446,7 +480,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
         names = frozenset(observed) if isinstance(observed, dict) else observed
         self._judge(("held listing", descriptor), names, lambda v: names == v.names.get(path, frozenset()))
 
-    @rule(path=st.sampled_from(ABOVE))
+    @rule(path=places_above)
     def begin_a_pass(self, path: Path) -> None:
         descriptor, failure = open_file(self._at(path), os.O_RDONLY | os.O_DIRECTORY)
         self._judge(("directory", path), failure, lambda v: failure == (0 if path in v.names else errno.ENOENT))
@@ -459,9 +493,10 @@ class ReadyfsMachine(RuleBasedStateMachine):
     @rule()
     def lose_a_name_in_the_middle_of_a_pass(self) -> None:
         """The oldest trap of all: what stands behind the lost name moves up, under the reader's position."""
-        before, path = len(self._passes), PATHS[0][:2]
+        before, path = len(self._passes), self.all_paths[0][:-1]
         self.begin_a_pass(path)
-        ready = [one for one in USUAL if one in self._pipeline.ready_rows and (shown_path(one) or ())[:2] == path]
+        beside = [one for one in USUAL if (self._shown_path(one) or ())[:-1] == path]
+        ready = [one for one in beside if one in self._pipeline.ready_rows]
         if ready:
             self._pipeline.requeue(ready[0])
         self.refresh()
@@ -503,7 +538,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
     @rule(one=partitions, lines=lengths, name=st.sampled_from(sorted(REQUIRED)))
     def switch_under_readers(self, one: LogicalPartition, lines: int, name: bytes) -> None:
         """V5, V6: an open file and a held directory go on with their run, the path goes over to the next."""
-        path = shown_path(one)
+        path = self._shown_path(one)
         assert path is not None
         files, directories = len(self._files), len(self._directories)
         self.hold_date_directory(path)
@@ -521,7 +556,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
     @rule(one=partitions, lines=lengths)
     def ask_before_and_after(self, one: LogicalPartition, lines: int) -> None:
         """I13: what the kernel remembers of a name, be it its absence or its time, is gone after a refresh."""
-        path = shown_path(one)
+        path = self._shown_path(one)
         assert path is not None
         self._stat_directory(path)
         if one in self._pipeline.ready_rows:
@@ -584,12 +619,13 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._pipeline.publish(run)
 
     def _is_current(self, key: RunKey) -> bool:
-        path = shown_path(key.partition)
+        path = self._shown_path(key.partition)
         meaning = self._reference.alive[-1].tree.get(path) if path else None
         return isinstance(meaning, Ready) and meaning.run == key
 
     def _start(self) -> None:
-        self._daemon = start(self._place, "--name-timeout", "60s", engine=self.engine, wrapper=self.wrapper)
+        settings = ("--name-timeout", "60s", "--layout", self._reference.template)
+        self._daemon = start(self._place, *settings, engine=self.engine, wrapper=self.wrapper)
         self._rules.daemon_started()
         self._reference.refreshed()
         self._above_times.clear()
@@ -643,12 +679,12 @@ class ReadyfsMachine(RuleBasedStateMachine):
     def _sweep(self) -> None:
         """I6: after a refresh the whole mount equals the model."""
         # Names before listings: a listing carries attributes, and would hide that old ones were kept.
-        for path in PATHS:
+        for path in self.all_paths:
             for name in NAMES:
                 self._stat_file(path, name)
                 self._read_file(path, name)
             self.read_lineage(path, None)
-        for path in (*PATHS, *reversed(ABOVE)):
+        for path in (*self.all_paths, *reversed(self.all_above)):
             self._stat_directory(path)
             self._list_directory(path)
 

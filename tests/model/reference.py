@@ -8,6 +8,7 @@ way there is exactly one version, and the comparison is exact.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -20,6 +21,7 @@ from readyfs.demo.producer import METADATA_NAME, PAYLOAD_NAME, LogicalPartition
 Path: TypeAlias = tuple[bytes, ...]
 
 REQUIRED: Final = frozenset({PAYLOAD_NAME.encode(), METADATA_NAME.encode()})
+PLAIN: Final = "{customer_id}/{query_name}/{logical_date}"
 BROKEN_BYTES: Final = 4096
 """What a file of a broken run shows as its size."""
 
@@ -105,29 +107,33 @@ def shown_name(value: str) -> bytes | None:
     return b"".join(b"%%%02X" % byte if byte in _ESCAPED else bytes([byte]) for byte in name)
 
 
-def shown_path(partition: LogicalPartition) -> Path | None:
+def shown_path(partition: LogicalPartition, template: str = PLAIN) -> Path | None:
     """Return where a partition is shown when it is ready, None if it never can be."""
     try:
-        date.fromisoformat(partition.logical_date)
+        day = date.fromisoformat(partition.logical_date)
     except ValueError:
         return None
-    names = [shown_name(value) for value in partition[1:]]
-    return None if None in names or shown_name(partition.source) is None else tuple(name for name in names if name)
+    names = [shown_name(value) for value in partition[:3]]
+    keys = ("source", "customer_id", "query_name")
+    values = {key: os.fsdecode(name or b"") for key, name in zip(keys, names, strict=True)}
+    dates = {"logical_date": str(day), "year": f"{day:%Y}", "month": f"{day:%m}", "day": f"{day:%d}"}
+    return None if None in names else tuple(os.fsencode(part.format(**values, **dates)) for part in template.split("/"))
 
 
 class Version:
     """One committed state of the table."""
 
-    def __init__(self, number: int, rows: Mapping[LogicalPartition, Row]) -> None:
+    def __init__(self, number: int, rows: Mapping[LogicalPartition, Row], template: str = PLAIN) -> None:
         self.number = number
         self._rows = dict(rows)
+        self._template = template
 
     @cached_property
     def tree(self) -> dict[Path, Meaning]:
         """The ready paths and what they mean."""
         tree: dict[Path, Meaning] = {}
         for partition, row in self._rows.items():
-            path = shown_path(partition)
+            path = shown_path(partition, self._template)
             if row.status == "success" and row.run_id and path is not None:
                 tree[path] = Ambiguous.AMBIGUOUS if path in tree else Ready(RunKey(partition, row.run_id), row)
         return tree
@@ -155,9 +161,13 @@ class Version:
 
 
 class Reference:
-    """The versions alive, and the oldest that each subject may still go back to."""
+    """The versions alive, and the oldest that each subject may still go back to.
+
+    `template` says where partitions lie; it is chosen before the first commit.
+    """
 
     def __init__(self) -> None:
+        self.template = PLAIN
         self._versions = [Version(0, {})]
         self._quiet = True
         self._in_force = self._versions[0]
@@ -175,7 +185,7 @@ class Reference:
 
     def commit(self, rows: Mapping[LogicalPartition, Row]) -> None:
         """Note that the writer committed these rows."""
-        self._versions.append(Version(self._versions[-1].number + 1, rows))
+        self._versions.append(Version(self._versions[-1].number + 1, rows, self.template))
         if self._quiet:
             # Until a refresh can begin only the one in force and the newest can ever be seen.
             self._versions = [self._in_force, self._versions[-1]]

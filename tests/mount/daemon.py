@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,8 @@ from readyfs.control.protocol import socket_path
 from readyfs.control.public_client import PublicClient
 from readyfs.demo.producer import LogicalPartition, Producer
 from readyfs.fuse.mount_table import mounts_at
+from readyfs.layout import DEFAULT_MOUNT_LAYOUT, MountLayout
+from readyfs.partition import SeriesKey, parse_date
 from tests.mount.forked import NO_WRAPPER, ForkedProcess, StemWrapper, run_forked, stem
 
 
@@ -46,6 +48,12 @@ class Traits:
     needs the raw file, which nobody keeps open for the reader."""
     kernel_reads: bool = False
     """Bytes come from the raw file, no longer and no shorter than it is, dead or alive as the daemon may be."""
+    layout: str = DEFAULT_MOUNT_LAYOUT
+    """Where partitions lie."""
+
+    def in_layout(self, layout: str) -> Traits:
+        """Return the same with another layout."""
+        return replace(self, arguments=(*self.arguments, "--layout", layout), layout=layout)
 
 
 TRAITS: Final[dict[str, Traits]] = {
@@ -55,6 +63,15 @@ TRAITS: Final[dict[str, Traits]] = {
     "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
 """Every engine and way of reading by name; each mount test runs on each."""
+
+IN_LAYOUTS: Final[dict[str, Traits]] = {
+    "hive": TRAITS["cached"].in_layout("hive"),
+    "by-date": TRAITS["passthrough"].in_layout("by-date"),
+    "date in parts": TRAITS["pyfuse3"].in_layout("{year}/{customer_id}/{query_name}/{month}-{day}"),
+}
+"""Layouts of every kind: dates last, first, and in parts around the rest; each on another way of serving."""
+in_each_layout: Final = pytest.mark.parametrize("engine", [*TRAITS, *IN_LAYOUTS])
+"""For a test of a promise that asks its daemon for paths: on every engine, and in every kind of layout."""
 
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
 
@@ -164,11 +181,19 @@ class Daemon:
 
     def of(self, partition: LogicalPartition, name: str = "payload.jsonl") -> Path:
         """Return the path of a partition's file in the mount."""
-        return self.path / partition.path / name
+        return self.directory(partition) / name
 
     def directory(self, partition: LogicalPartition) -> Path:
         """Return the path of a partition's date directory in the mount."""
-        return self.path / partition.path
+        date = parse_date(partition.logical_date.encode())
+        assert date is not None
+        names = MountLayout.parse(self.traits.layout).path_of(SeriesKey(*map(os.fsencode, partition[:3])), date)
+        return self.path.joinpath(*map(os.fsdecode, names))
+
+    def is_all(self, *partitions: LogicalPartition) -> bool:
+        """Whether a walk finds the two files of these partitions and nothing else."""
+        files = [self.of(one, name) for one in partitions for name in ("metadata.json", "payload.jsonl")]
+        return files_below(self.path) == sorted(str(file.relative_to(self.path)) for file in files)
 
     def status(self) -> dict[str, object]:
         """Return the daemon's status."""
@@ -241,6 +266,11 @@ class Daemon:
         self.process.wait(PATIENCE_S)
 
 
+def traits_of(engine: str) -> Traits:
+    """Return what is known of an engine, or of a layout that has one."""
+    return TRAITS.get(engine) or IN_LAYOUTS[engine]
+
+
 def mount_command(place: Place, *arguments: str, engine: str = "pyfuse3") -> list[str]:
     """Return the command line that mounts a place."""
     return [sys.executable, "-m", "readyfs", *mount_arguments(place, *arguments, engine=engine)]
@@ -253,7 +283,7 @@ def mount_arguments(place: Place, *arguments: str, engine: str = "pyfuse3") -> l
         *("--state", str(place.state), "--raw", str(place.raw)),
         *("--runtime-dir", str(place.runtime_dir), "--state-dir", str(place.base / "var")),
         *("--public-dir", str(place.public_dir)),
-        *ENGINES[engine],
+        *traits_of(engine).arguments,
         *arguments,
     ]
 
@@ -283,7 +313,7 @@ def start(
             words = mount_arguments(place, *arguments, engine=engine)
             origin = stem(wrapper) if isinstance(wrapper, StemWrapper) else stem()
             process = origin.fork(words, output.fileno(), output.fileno())
-    daemon = Daemon(place, process, log, TRAITS[engine])
+    daemon = Daemon(place, process, log, traits_of(engine))
 
     def is_serving() -> bool:
         text = log.read_bytes()[offset:]

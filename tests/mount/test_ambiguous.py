@@ -6,7 +6,7 @@ import os
 
 from readyfs.errors import ExitCode
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Place, mounted, partition, try_to_mount
+from tests.mount.daemon import Place, in_each_layout, mounted, partition, try_to_mount
 
 
 def test_mount_refuses_ambiguous_rows_and_names_both(place: Place, engine: str) -> None:
@@ -22,6 +22,7 @@ def test_mount_refuses_ambiguous_rows_and_names_both(place: Place, engine: str) 
     assert not mounts_at(place.mountpoint)
 
 
+@in_each_layout
 def test_ambiguity_while_mounted_is_broken_until_resolved(place: Place, engine: str) -> None:
     """V13: that path behaves as broken and is not counted; the rest is served; resolving it needs no restart."""
     one, two, other = partition(), partition(source="s2"), partition(date="2024-06-02")
@@ -34,7 +35,7 @@ def test_ambiguity_while_mounted_is_broken_until_resolved(place: Place, engine: 
             daemon.refresh()
             assert os.pread(held.fileno(), 4, 0) == b"one\n"
         for _ in range(2):
-            assert os.listdir(daemon.path / "c1/q1") == ["2024-06-01", "2024-06-02"]
+            assert daemon.is_all(one, other)
             assert sorted(os.listdir(daemon.directory(one))) == ["metadata.json", "payload.jsonl"]
             assert daemon.of(one).stat().st_size > 0
             daemon.assert_refused(daemon.of(one))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running
+from tests.mount.daemon import Daemon, Place, fails_with, in_each_layout, mounted, partition, running
 
 
 def at(hour: int) -> datetime.datetime:
@@ -86,6 +86,7 @@ def test_date_directory_carries_the_time_of_its_row(place: Place, engine: str) -
         assert seen.st_mtime_ns == seen.st_ctime_ns == seen.st_atime_ns == ns(5)
 
 
+@in_each_layout
 def test_touched_row_shows_its_new_time_after_the_refresh(place: Place, engine: str) -> None:
     """V9: where only the row's lineage changed, the kernel's attributes go and nothing else does."""
     part = partition()

@@ -14,7 +14,7 @@ import pytest
 
 from readyfs.demo.producer import Run
 from tests.mount.bindfs import bound
-from tests.mount.daemon import Daemon, Place, fails_with, files_below, mounted, partition, wait_until
+from tests.mount.daemon import Daemon, Place, fails_with, files_below, in_each_layout, mounted, partition, wait_until
 
 PAYLOAD = b"".join(b"line %06d\n" % number for number in range(50_000))
 
@@ -378,6 +378,7 @@ def can_read(path: Path) -> bool:
         return False
 
 
+@in_each_layout
 def test_broken_run_that_is_replaced_or_retracted_is_counted_no_more(place: Place, engine: str) -> None:
     """V10: the count speaks of partitions that are ready now."""
     part, other = partition(), partition(query="q2")

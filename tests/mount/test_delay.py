@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from readyfs.errors import RefreshFailedError
-from tests.mount.daemon import Daemon, Place, mounted, partition, wait_until
+from tests.mount.daemon import Daemon, Place, in_each_layout, mounted, partition, wait_until
 
 
 def test_commit_is_seen_within_the_interval_without_being_asked(place: Place, engine: str) -> None:
@@ -52,6 +52,7 @@ def test_remembered_absence_ends_with_the_refresh(place: Place, engine: str) -> 
             assert daemon.of(new).read_bytes() == b"new\n"
 
 
+@in_each_layout
 def test_remembered_names_end_with_the_refresh(place: Place, engine: str) -> None:
     """V3: what the kernel would trust for an hour is gone or new as soon as the refresh has returned."""
     gone, switched = partition(customer="c2"), partition()

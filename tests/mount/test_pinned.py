@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Place, fails_with, mounted, partition, running, wait_until
+from tests.mount.daemon import Place, fails_with, in_each_layout, mounted, partition, running, wait_until
 
 BIG = b"".join(b"old %07d\n" % line for line in range(200_000))
 
 
+@in_each_layout
 def test_open_file_keeps_its_run_over_switch_retraction_and_deletion(place: Place, engine: str) -> None:
     """V5: an open file gives the bytes of the run it was opened on, also those that were never read before."""
     part = partition()
@@ -133,6 +134,7 @@ def test_drain_ends_after_its_time(place: Place, engine: str) -> None:
         assert not mounts_at(daemon.path)
 
 
+@in_each_layout
 def test_directory_descriptor_keeps_payload_and_metadata_of_one_run(place: Place, engine: str) -> None:
     """V6: through a held date directory the files of one run open together, whatever was current since."""
     part = partition()

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tests.mount.daemon import Place, files_below, mounted, partition
+from tests.mount.daemon import Place, files_below, in_each_layout, mounted, partition
 
 
 def test_only_ready_partitions_exist(place: Place, engine: str) -> None:
@@ -27,6 +27,7 @@ def test_only_ready_partitions_exist(place: Place, engine: str) -> None:
         assert daemon.of(ready).read_bytes() == b"ready\n"
 
 
+@in_each_layout
 def test_partition_follows_its_row_through_its_life(place: Place, engine: str) -> None:
     """V1: pending, ready, failed (keeping the run id), ready again, requeued, ready, deleted."""
     part, stays = partition(), partition(query="q2")
@@ -45,7 +46,7 @@ def test_partition_follows_its_row_through_its_life(place: Place, engine: str) -
         place.producer.fail(part)
         assert daemon.refresh()["retracted"] == 1
         assert not daemon.directory(part).exists()
-        assert os.listdir(daemon.path / "c1") == ["q2"]
+        assert daemon.is_all(stays)
 
         place.producer.write_and_publish(part, "r2", b"second\n")
         daemon.refresh()
@@ -62,7 +63,7 @@ def test_partition_follows_its_row_through_its_life(place: Place, engine: str) -
         place.producer.delete_row(part)
         daemon.refresh()
         assert not daemon.directory(part).exists()
-        assert files_below(daemon.path) == [f"{stays.path}/metadata.json", f"{stays.path}/payload.jsonl"]
+        assert daemon.is_all(stays)
 
 
 @pytest.mark.parametrize("run_id", [None, ""])

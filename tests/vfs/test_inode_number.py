@@ -77,6 +77,8 @@ def test_broken_nodes_hash_their_own_kind() -> None:
     healthy = date_node((b"c", b"q"), Row().partition)
     ambiguous = ambiguous_node((b"c", b"q"), b"2024-06-01", JUNE_1)
     assert ambiguous.inode == expected(b"broken-date", b"live", b"c", b"q", b"2024-06-01")
+    beside = {ambiguous_node((b"2024-06-01", b"c"), name, JUNE_1).inode for name in (b"q1", b"q2")}
+    assert len(beside) == 2  # where the date stands above
     assert broken_node(NodeKind.BROKEN_FILE, healthy, (b"f",)).inode == expected(
         b"broken-file", b"date", b"live", *RUN_PARTS, b"f"
     )

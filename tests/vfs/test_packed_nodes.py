@@ -85,6 +85,7 @@ def content_of_date(node: DateNode) -> tuple[object, ...]:
         date_node(ABOVE, partition()),
         date_node(ABOVE, Row(record_count=-1, schema_version=None).partition),
         ambiguous_node(ABOVE, b"2024-06-01", 738_000),
+        ambiguous_node((b"2024-06-01", b"c"), b"q", 739_038),
         broken_node(NodeKind.BROKEN_FILE, date_node(ABOVE, partition()), (b"d", b"f")),
         broken_node(NodeKind.BROKEN_FILE, ambiguous_node(ABOVE, b"2024-06-01", 738_000), (b"f",)),
         broken_node(NodeKind.BROKEN_DIRECTORY, date_node(ABOVE, partition()), (b"d",)),

@@ -116,8 +116,9 @@ COLUMN_SCHEMA_VERSION = _column("schema_version", _NAMES.schema_version)
 LAYOUT = text(
     "layout",
     Group.LAYOUT,
-    "TEMPLATE",
-    "Paths below the mount point; add {source} where two sources share customers and queries.",
+    "LAYOUT",
+    "Paths below the mount point: plain, hive, by-date, or a template of {source}, {customer_id}, {query_name} and "
+    "{logical_date} (or {year}, {month}, {day}). Add {source} where two sources share customers and queries.",
     DEFAULT_MOUNT_LAYOUT,
 )
 RAW_LAYOUT = text("raw-layout", Group.LAYOUT, "TEMPLATE", "Run directories below the raw root.", DEFAULT_RAW_LAYOUT)
