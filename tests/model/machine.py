@@ -42,8 +42,10 @@ from tests.model.reference import (
     looks_broken,
     shown_path,
 )
-from tests.mount.daemon import TRAITS, Daemon, Place, start, take_down, wait_until
+from tests.mount.daemon import TRAITS, VIEWING, Daemon, Place, start, take_down, wait_until
 from tests.mount.forgetting import drop_names
+from tests.mount.viewing_daemon import ORDERS
+from tests.mount.views import Views
 
 T = TypeVar("T")
 
@@ -128,7 +130,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
     """Drives pipeline, daemon and readers; subclasses choose the engine, and may start the daemon by a wrapper."""
 
     engine: ClassVar[str] = "pyfuse3"
-    wrapper: ClassVar[tuple[str, ...]] = ()
+    wrapper: ClassVar[tuple[str, ...]] = VIEWING
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
 
     def __init__(self) -> None:
@@ -145,6 +147,8 @@ class ReadyfsMachine(RuleBasedStateMachine):
         self._directories: list[HeldDirectory] = []
         self._above: list[tuple[int, Path]] = []
         self._passes: list[HeldPass] = []
+        self._views: dict[str, Version] = {}
+        self._expired: set[str] = set()
         self._inodes: dict[int, Hashable] = {}
         self._identities: dict[Hashable, int] = {}
         self._above_times: dict[Path, tuple[int, frozenset[bytes]]] = {}
@@ -532,6 +536,61 @@ class ReadyfsMachine(RuleBasedStateMachine):
         held.possible = self._possible_names(held.path)
         held.listing.read_some()
 
+    # ---- views, and links ------------------------------------------------------------------------------------
+
+    @precondition(lambda self: len(self._reference.alive) == 1)
+    @rule()
+    def take_a_view(self) -> None:
+        """V16: from now on it has what is in force now, whatever comes."""
+        fingerprint = os.getxattr(self._mount, "user.readyfs.fingerprint").decode()
+        self._views.setdefault(fingerprint, self._reference.alive[0])
+
+    @precondition(lambda self: self._views)
+    @rule(choice=choices, path=paths, name=names)
+    def read_in_a_view(self, choice: int, path: Path, name: bytes) -> None:
+        view = _pick(sorted(self._views), choice)
+        meaning = self._views[view].tree.get(path)
+        where = self._at((b".readyfs", b"views", view.encode(), *path, name))
+        observed, answer = read_whole(where), look(where)
+        with self._judging():
+            if view in self._expired and meaning is not None:
+                self._require(observed == errno.EIO, f"expired {view} gives {_short(observed)} for {path}, {name!r}")
+                return
+            self._require(self._rules.stat_fits(meaning, name, answer), f"{view} shows {path}, {name!r} as {answer}")
+            fits = self._rules.open_fits(meaning, name, observed)
+            self._require(fits, f"{view} gives {_short(observed)} for {path}, {name!r}")
+            if isinstance(observed, bytes) and isinstance(meaning, Ready):
+                self._rules.note_read(meaning.run, name)
+
+    @precondition(lambda self: self._views)
+    @rule(choice=choices, path=st.sampled_from([*ABOVE, *PATHS]))
+    def list_in_a_view(self, choice: int, path: Path) -> None:
+        view = _pick(sorted(self._views), choice)
+        version = self._views[view]
+        listed = list_whole(self._at((b".readyfs", b"views", view.encode(), *path)))
+        found = frozenset(listed) if isinstance(listed, dict) else listed
+        with self._judging():
+            self._require(self._listing_fits(version, path, found), f"{view} lists {path} as {found}")
+
+    @precondition(lambda self: self._views)
+    @rule(choice=choices)
+    def expire_a_view(self, choice: int) -> None:
+        """V18: names stay, and nothing can be opened any more."""
+        view = _pick(sorted(self._views), choice)
+        views = Views(self._running, self._place.base / "orders")
+        views.expire(views.directory / view)
+        self._expired.add(view)
+
+    @rule(path=st.sampled_from(sorted({path[:-1] for path in PATHS})))
+    def follow_latest(self, path: Path) -> None:
+        """V19: it leads to the newest date, and is absent where there is none."""
+        observed = attempt(lambda: os.readlink(self._at((*path, b"latest"))))
+
+        def fits(version: Version) -> bool:
+            return observed == (max(version.names[path]) if path in version.names else errno.ENOENT)
+
+        self._judge(("latest", path), observed, fits)
+
     # ---- what chance alone brings about too seldom ----------------------------------------------------------
 
     @precondition(lambda self: self._can_write)
@@ -624,8 +683,13 @@ class ReadyfsMachine(RuleBasedStateMachine):
         return isinstance(meaning, Ready) and meaning.run == key
 
     def _start(self) -> None:
+        orders = self._place.base / "orders"
+        orders.mkdir(exist_ok=True)
+        os.environ[ORDERS] = str(orders)
         settings = ("--name-timeout", "60s", "--layout", self._reference.template)
         self._daemon = start(self._place, *settings, engine=self.engine, wrapper=self.wrapper)
+        self._views.clear()  # it keeps them in memory
+        self._expired.clear()
         self._rules.daemon_started()
         self._reference.refreshed()
         self._above_times.clear()

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 if __name__ == "__main__":
     # For a script the interpreter looks in the script's directory, where `reference` and others would be found.
-    del sys.path[0]
+    sys.path[0] = str(Path(__file__).parents[2])
 
 import readyfs.refresh.refresher
 from readyfs import layout
@@ -45,8 +45,11 @@ from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.raw_files import RawFiles
+from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.run_view import BrokenView
 from readyfs.vfs.runs import Runs
+from tests.mount import viewing_daemon
+from tests.vfs.views_in_memory import ViewsInMemory
 
 BUGS: Final[dict[str, Callable[[], None]]] = {}
 
@@ -309,9 +312,41 @@ def told_before_published() -> None:
     replace(Refresher, "_put_into_force", lambda _: put_into_force)
 
 
+@bug
+def view_follows_the_live_tree() -> None:
+    """A view has what is in force, under the name of what was."""
+
+    def of_the_newest(find: Any) -> Any:
+        def find_newest(self: Any, fingerprint: str, *, may_block: bool) -> Any:
+            view = find(self, fingerprint, may_block=may_block)
+            newest = find(self, self.held()[0], may_block=may_block)
+            return view and dataclasses.replace(view, catalog=newest.catalog)
+
+        return find_newest
+
+    replace(ViewsInMemory, "find", of_the_newest)
+
+
+@bug
+def expired_view_opens() -> None:
+    """A view that has expired goes on being served."""
+    replace(ViewsInMemory, "expire", lambda _: lambda self, fingerprint: None)
+
+
+@bug
+def latest_is_stale() -> None:
+    """What `latest` leads to is kept for as long as any name."""
+
+    def kept(find: Any) -> Any:
+        return lambda self, catalog, parent, timeout_s: find(self, catalog, parent, 3600.0)
+
+    replace(Resolver, "_find_latest", kept)
+
+
 def main() -> int:
     """Seed the bug, then be `readyfs`, or what forks it."""
     name, _, *command = sys.argv[1:]
+    viewing_daemon.install()
     BUGS[name]()
     if command[0] != "-m":
         sys.argv = command

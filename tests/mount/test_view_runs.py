@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from readyfs.demo.producer import LogicalPartition
 from tests.mount.daemon import Place, fails_with, partition
-from tests.mount.views import Views, tree, viewing
+from tests.mount.views import tree, viewing
 
 ONE, OTHER = partition(), partition("c2")
 OLD = b"old old old\n" * 1000
@@ -22,56 +23,45 @@ def in_view(view: Path, name: str = "payload.jsonl", part: LogicalPartition = ON
     return view / part.path / name
 
 
-def serve(place: Place) -> Path:
-    run = place.producer.write_and_publish(ONE, "r1", OLD).directory
+def serve(place: Place, part: LogicalPartition = ONE) -> Path:
+    run = place.producer.write_and_publish(part, "r1", OLD).directory
     (run / "parts").mkdir()
     (run / "parts/1").write_bytes(OLD)
-    place.producer.write_and_publish(OTHER, "r1", b"other\n")
     return run
 
 
-def retract(place: Place, views: Views) -> None:
-    place.producer.fail(ONE)
-    views.daemon.refresh()
-
-
-def switch(place: Place, views: Views) -> None:
-    place.producer.write_and_publish(ONE, "r2", b"another\n")
-    views.daemon.refresh()
-
-
-def stay(place: Place, views: Views) -> None:
-    """Leave the run current in both trees."""
-
-
-@pytest.mark.parametrize("before", [stay, retract, switch])
 @pytest.mark.parametrize("is_found_in_view", [True, False])
-def test_run_that_breaks_and_heals_does_so_in_every_tree(
-    place: Place, engine: str, before: Callable[[Place, Views], None], is_found_in_view: bool
-) -> None:
-    run = serve(place)
-    if before is not stay and not is_found_in_view:
-        pytest.skip("only the view shows the run")
+def test_run_that_breaks_and_heals_does_so_in_every_tree(place: Place, engine: str, is_found_in_view: bool) -> None:
+    """Whether the live tree shows it, too, or a view alone."""
+    both, retracted, switched = (partition(name) for name in ("both", "retracted", "switched"))
+    runs = {part: serve(place, part) for part in (both, retracted, switched)}
+    place.producer.write_and_publish(OTHER, "r1", b"other\n")
     with viewing(place, engine=engine) as views:
-        view = views.taken()
-        tops = [view, views.daemon.path]
-        for top in tops:
-            assert tree(top)[f"{ONE.path}/parts/1"] == OLD
-            os.stat(in_view(top))
-        before(place, views)
-        showing = tops if before is stay else [view]
-        os.rename(run, run.with_name("away"))
-        for top in showing if is_found_in_view else reversed(showing):
-            for name in ("parts/1", "payload.jsonl", "metadata.json"):
-                if not views.daemon.traits.kernel_opens:  # there, what was read stays readable
-                    views.daemon.assert_refused(in_view(top, name))
-                assert os.path.exists(in_view(top, name))
-        others = f"{OTHER.path}/payload.jsonl"
-        assert (view / others).read_bytes() == (views.daemon.path / others).read_bytes() == b"other\n"
-        os.rename(run.with_name("away"), run)
-        for top in showing:
-            assert [in_view(top, name).read_bytes() for name in ("parts/1", "payload.jsonl")] == [OLD, OLD]
-        assert views.daemon.count("broken") == 0
+        view, daemon = views.taken(), views.daemon
+        assert tree(view) == tree(daemon.path)
+        place.producer.fail(retracted)
+        place.producer.write_and_publish(switched, "r2", b"another\n")
+        daemon.refresh()
+        trees = {both: [view, daemon.path], retracted: [view], switched: [view]}
+        for part, run in runs.items():
+            os.rename(run, run.with_name("away"))
+            for top in trees[part] if is_found_in_view else reversed(trees[part]):
+                for name in ("parts/1", "payload.jsonl", "metadata.json"):
+                    if not daemon.traits.kernel_opens:  # there, what was read stays readable
+                        daemon.assert_refused(in_view(top, name, part))
+                    assert os.path.exists(in_view(top, name, part))
+        place.producer.set_ready(OTHER, "r1", record_count=9)
+        daemon.refresh()  # forgets damage of what nobody shows
+        if not daemon.traits.kernel_opens:
+            daemon.assert_refused(in_view(view, "parts/1", retracted))
+            assert daemon.count("broken") == 1
+        for top in (view, daemon.path):
+            assert in_view(top, part=OTHER).read_bytes() == b"other\n"
+        for part, run in runs.items():
+            os.rename(run.with_name("away"), run)
+            for top in trees[part]:
+                assert [in_view(top, name, part).read_bytes() for name in ("parts/1", "payload.jsonl")] == [OLD, OLD]
+        assert daemon.count("broken") == 0
 
 
 def test_path_that_was_ambiguous_is_broken_in_its_view_for_ever(place: Place, engine: str) -> None:
@@ -108,42 +98,52 @@ def write_from_scratch(run: Path, new: bytes) -> None:
     (run / "payload.jsonl").write_bytes(new)
 
 
-def touch(place: Place, views: Views) -> None:
-    place.producer.set_ready(ONE, "r1")
-    views.daemon.refresh()
+WAYS: Final = (write_over, write_as_long_with_the_same_times, write_from_scratch)
 
 
-def requeue(place: Place, views: Views) -> None:
-    place.producer.requeue(ONE)
-    views.daemon.refresh()
-    touch(place, views)
+def touch(place: Place, part: LogicalPartition) -> None:
+    """Have the row say that something happened to the run."""
+    place.producer.set_ready(part, "r1")
 
 
-@pytest.mark.parametrize("sign", [touch, requeue])
-@pytest.mark.parametrize("write", [write_over, write_as_long_with_the_same_times, write_from_scratch])
-def test_run_that_is_written_again_shows_the_view_no_other_bytes(
-    place: Place, engine: str, write: Callable[[Path, bytes], None], sign: Callable[[Place, Views], None]
-) -> None:
+def requeue(place: Place, part: LogicalPartition) -> None:
+    place.producer.requeue(part)
+
+
+def test_run_that_is_written_again_shows_a_view_no_other_bytes(place: Place, engine: str) -> None:
     new = OLD.replace(b"old", b"new")
-    run = serve(place)
+    cases = {
+        partition(f"{write.__name__}-{sign.__name__}"): (write, sign)
+        for write, sign in itertools.product(WAYS, (touch, requeue))
+    }
+    runs = {part: serve(place, part) for part in cases}
+    place.producer.write_and_publish(OTHER, "r1", b"other\n")
     with viewing(place, engine=engine) as views:
-        walked, live = views.taken(), views.daemon.of(ONE)
-        assert in_view(walked).read_bytes() == live.read_bytes() == OLD
-        place.producer.write_and_publish(partition("c3"), "r1", b"c3\n")
-        views.daemon.refresh()
+        walked, daemon = views.taken(), views.daemon
+        for part in cases:
+            assert in_view(walked, part=part).read_bytes() == daemon.of(part).read_bytes() == OLD
+        place.producer.set_ready(OTHER, "r1", record_count=9)
+        daemon.refresh()
         unwalked = views.taken()
-        write(run, new)
-        sign(place, views)
-        assert live.read_bytes() == new
-        for view in (walked, unwalked):
-            try:
-                assert in_view(view).read_bytes() == OLD  # what the kernel kept, where it opens by itself
-            except OSError as error:
-                assert error.errno == errno.EIO
-            assert in_view(view, part=OTHER).read_bytes() == b"other\n"
-            assert sorted(os.listdir(view / ONE.path)) == ["metadata.json", "parts", "payload.jsonl"]
-        now = views.taken()
-        assert in_view(now).read_bytes() == live.read_bytes() == new
+        for part, (write, sign) in cases.items():
+            write(runs[part], new)
+            sign(place, part)
+        daemon.refresh()
+        for part in cases:
+            touch(place, part)
+        daemon.refresh()
+        for part in cases:
+            assert daemon.of(part).read_bytes() == new
+            for view in (walked, unwalked):
+                try:
+                    # What the kernel kept, where it opens by itself.
+                    assert in_view(view, part=part).read_bytes() == OLD, part
+                    assert daemon.traits.kernel_opens
+                except OSError as error:
+                    assert error.errno == errno.EIO
+                assert sorted(os.listdir(view / part.path)) == ["metadata.json", "parts", "payload.jsonl"]
+                assert in_view(view, part=OTHER).read_bytes() == b"other\n"
+            assert in_view(views.taken(), part=part).read_bytes() == daemon.of(part).read_bytes() == new
 
 
 def test_run_that_was_only_touched_is_served_in_every_view(place: Place, engine: str) -> None:

@@ -26,7 +26,9 @@ from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.nodes import AboveNode
 from readyfs.vfs.runs import Runs
+from readyfs.vfs.views import View
 from tests.catalog.rows import NOW_NS, Row, build
+from tests.vfs.views_in_memory import ViewsInMemory
 
 PAYLOAD: Final = b"payload.jsonl"
 METADATA: Final = b"metadata.json"
@@ -104,6 +106,7 @@ class Place:
     store: WatchedStore = field(init=False)
     runs: Runs = field(init=False)
     freshness: Freshness = field(init=False)
+    views: ViewsInMemory = field(default_factory=ViewsInMemory)
     fs: Filesystem = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +124,7 @@ class Place:
             self.damage.append,
             LookAhead(),
             self.clock.monotonic,
+            self.views,
         )
 
     # ---- what the producer does -------------------------------------------------------------------------------
@@ -149,6 +153,14 @@ class Place:
         self.fs.publish(catalog)
         plan = [*self.fs.plan_invalidations(delta)]
         self.told = [one for one in plan if not isinstance(self.fs.inodes.peek(one.directory), AboveNode)]
+
+    def keep(self) -> View:
+        """Keep the catalog in force as a view."""
+        return self.views.add(self.fs.in_force.catalog, self.clock.wall_ns())
+
+    def view(self, view: View) -> InodeNumber:
+        """Look up the root of a view."""
+        return self.inode(b".readyfs", b"views", view.fingerprint.encode())
 
     def serve(self, row: Row, payload: bytes = b"{}\n", **others: bytes) -> Path:
         """Write a run and publish it alone."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from readyfs.raw.store import EntryKind, RawEntry
 from readyfs.vfs.damage_cause import Cause, missing, other_size
+from readyfs.vfs.former_runs import UNKNOWN_FILE
 from readyfs.vfs.relpath import RelPath
 
 CAUSES_KEPT: Final = 20
@@ -20,10 +21,11 @@ CAUSES_KEPT: Final = 20
 
 
 class Sealed(NamedTuple):
-    """What a name of a sealed run stood for; size in bytes, 0 for a directory."""
+    """What a name of a sealed run stood for; size in bytes, 0 for a directory, and what else tells the file by."""
 
     kind: EntryKind
     size: int
+    mark: int = UNKNOWN_FILE
 
 
 SEALED_DIRECTORY: Final = Sealed(EntryKind.DIRECTORY, 0)

@@ -88,7 +88,7 @@ class Filesystem:
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
         self._descriptors = Descriptors(max(min(max_open_files, KEPT), 1), monotonic)
         self._catalogs = Catalogs(catalog, CatalogHistory(monotonic))
-        self._trees = trees = Trees(self._catalogs, views if views is not None else NoViews(), self.inodes)
+        self._trees = trees = Trees(self._catalogs, views if views is not None else NoViews(), self.inodes, monotonic)
         self._former = FormerRuns()
         tree_runs = TreeRuns(trees, runs, self._former)
         self._entries = entries = Entries(self._catalogs, trees, presentation, freshness, self.inodes, runs.is_past)
@@ -249,6 +249,7 @@ class Filesystem:
             return OpenedFile(self.handles.add(MemoryFileHandle(node)), keep_pages=False, direct=True)
         raw = _raw_file(node)
         file = self._raw_files.open(raw)
+        self._trees.note_open(raw.partition)
         try:
             return OpenedFile(self.handles.add(RawFileHandle(raw, file)), keep_pages=True, direct=False)
         except BaseException:
@@ -289,6 +290,7 @@ class Filesystem:
         raw = _raw_file(node)
         if not may_block:
             raise WouldBlockError
+        self._trees.note_open(raw.partition)
         return self._raw_files.read_unopened(raw, offset, size)
 
     def may_block_on_close(self, number: HandleNumber) -> bool:

@@ -13,6 +13,7 @@ from readyfs.raw.store import EntryKind, RawFile, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
+from readyfs.vfs.former_runs import mark_stat
 from readyfs.vfs.handles import RawFileHandle
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import RawNode
@@ -105,7 +106,7 @@ class RawFiles:
         if self._runs.is_past(node) or self._runs.is_sealed_otherwise(node):
             self._ask_again(node, node.relpath[:-1], (node.relpath[-1],))
             return DamageError(cause)
-        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size), offset)
+        failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size, mark_stat(node.stat)), offset)
         if self._runs.report_damage(node.partition, cause, failure):
             self._ask_again(node, (), self._runs.top_names(node.partition))
             if len(node.relpath) > 1:

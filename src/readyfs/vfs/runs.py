@@ -34,7 +34,7 @@ from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
 from readyfs.vfs.file_filter import FileFilter
-from readyfs.vfs.former_runs import UNKNOWN_FILE, FormerDirectory, FormerRun, mark
+from readyfs.vfs.former_runs import FormerDirectory, FormerRun, mark, mark_stat
 from readyfs.vfs.log_budget import LogBudget, Verdict
 from readyfs.vfs.nodes import RawNode
 from readyfs.vfs.relpath import RelPath
@@ -129,7 +129,7 @@ class Runs:
             if not damage.broken:
                 for directory, view in self._sealed.take(run).items():
                     for name, entry in view.entries.items():
-                        damage.remember((*directory, name), Sealed(entry.kind, entry.stat.size))
+                        damage.remember((*directory, name), _sealed_as(entry))
             is_new = failure is not None and damage.suspect(failure)
             is_new_cause = damage.note(cause)
         if is_new_cause and self._may_log():
@@ -207,9 +207,8 @@ class Runs:
         }
         damage = self._damage.get(run)
         if damage is not None and damage.broken:
-            # Their times are not known any more: whatever is written in their place may be anything.
             for relpath, names in damage.sealed.items():
-                marks = {name: None if one == SEALED_DIRECTORY else UNKNOWN_FILE for name, one in names.items()}
+                marks = {name: None if one == SEALED_DIRECTORY else one.mark for name, one in names.items()}
                 former[relpath] = FormerDirectory(marks, False)
         return former
 
@@ -328,3 +327,9 @@ class Runs:
                 for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
+
+
+def _sealed_as(entry: RawEntry) -> Sealed:
+    if entry.kind is EntryKind.DIRECTORY:
+        return SEALED_DIRECTORY
+    return Sealed(EntryKind.FILE, entry.stat.size, mark_stat(entry.stat))

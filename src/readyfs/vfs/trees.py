@@ -7,7 +7,9 @@ that `seen` names, so what must reach every tree that shows a run goes through t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import StaleHandleError, WouldBlockError
@@ -20,14 +22,27 @@ from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.views import View, ViewSource
 
+USED_FOR_S: Final = 10.0
+"""For so long a view counts as used by an open without being asked about again."""
+MOST_ASKED: Final = 16
+"""How many views an open asks about in vain."""
+
 
 class Trees:
     """Finds the catalog behind a tree, and the trees that show a run. Used on any thread."""
 
-    def __init__(self, catalogs: Catalogs, views: ViewSource, inodes: InodeTable) -> None:
+    def __init__(
+        self,
+        catalogs: Catalogs,
+        views: ViewSource,
+        inodes: InodeTable,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._catalogs = catalogs
         self._inodes = inodes
+        self._monotonic = monotonic
         self._lock = threading.Lock()
+        self._used_s: dict[TreeName, float] = {}
         self.views = views
         self.seen: tuple[TreeName, ...] = (LIVE,)
         """The live tree, and every view of which the kernel may hold something."""
@@ -60,6 +75,25 @@ class Trees:
                 return fingerprint
         return None
 
+    def note_open(self, partition: Partition) -> None:
+        """Note that a file of a run is opened, for each view in which the kernel holds the run's directory.
+
+        A file does not tell by which tree it was reached, and names that the kernel keeps are not asked for.
+        """
+        if len(self.seen) == 1:
+            return
+        now_s, asked = self._monotonic(), 0
+        for tree in self.seen:
+            if tree == LIVE or now_s - self._used_s.get(tree, -USED_FOR_S) < USED_FOR_S:
+                continue
+            if self._inodes.peek(date_inode(partition, tree)) is not None:
+                self._used_s[tree] = now_s
+                self.views.used(tree.decode())
+            elif (asked := asked + 1) >= MOST_ASKED:
+                with self._lock:  # of very many views, others come first the next time
+                    self.seen = (LIVE, *self.seen[MOST_ASKED:], *self.seen[1:MOST_ASKED])
+                break
+
     # ---- what the kernel may hold ----------------------------------------------------------------------------
 
     def note_seen(self, tree: TreeName) -> None:
@@ -78,6 +112,7 @@ class Trees:
                 for tree in self.seen
                 if tree == LIVE or tree in held or self._inodes.peek(above_inode((), tree)) is not None
             )
+            self._used_s = {tree: used_s for tree, used_s in self._used_s.items() if tree in self.seen}
 
     def date_inodes(self, partition: Partition) -> Iterator[InodeNumber]:
         """Yield the number of a run's directory in each tree in which the kernel holds it."""
