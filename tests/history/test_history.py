@@ -163,6 +163,15 @@ def test_flush_returns_when_it_is_on_the_disk(tmp_path: Path) -> None:
             history.flush("0" * 32)
 
 
+def test_the_end_of_a_daemon_writes_what_is_left(tmp_path: Path) -> None:
+    found = catalogs(3)
+    with opened(tmp_path) as history:
+        for index, catalog in enumerate(found):
+            history.record(catalog, NOW_NS + index)
+    with opened(tmp_path) as history:
+        assert fingerprints(history) == [catalog.fingerprint for catalog in found]
+
+
 def test_segments_begin_anew_when_differences_take_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "FLOOR_BYTES", 0)
     found = catalogs(12)

@@ -135,6 +135,19 @@ def damage_changes(segment: Path, index: int) -> None:
         file.write(bytes([byte[0] ^ 0xFF]))
 
 
+@pytest.mark.parametrize("byte", range(20, 20 + 16 + 8 + 8 + 4))
+def test_a_moment_that_is_damaged_is_none(path: Path, found: list[Catalog], byte: int) -> None:
+    """Neither at another time, nor with another fingerprint: no catalog could prove the time."""
+    (segment,) = segments(path)
+    content = bytearray(segment.read_bytes())
+    place = read(segment).recorded[2].end - 56 + byte
+    content[place] ^= 1
+    segment.write_bytes(content)
+    assert [r.moment for r in read(segment).recorded] == [
+        (catalog.fingerprint, NOW_NS + index * SECOND_NS) for index, catalog in enumerate(found[:2])
+    ]
+
+
 def test_damage_in_the_middle_costs_what_follows_and_one_warning(path: Path, found: list[Catalog]) -> None:
     damage_changes(segments(path)[0], 2)
     with opened(path) as history, capture_logs() as logs:
