@@ -66,6 +66,25 @@ def test_a_catalog_that_is_read_shares_what_is_equal() -> None:
     assert again.directory((b"c", b"q2")) is second.directory((b"c", b"q2"))
 
 
+def test_a_series_that_differs_shares_the_blocks_that_do_not() -> None:
+    """So that a catalog from the disk takes the memory of what differs."""
+    rows = [Row(date=JUNE_1 + index) for index in range(300)]
+    first = build(rows)
+    second = build([*rows[:-1], rows[-1]._replace(run=b"r2")], first)
+    with tempfile.TemporaryDirectory() as directory:
+        with opened(Path(directory)) as history:
+            record_all(history, [first, second])
+        with opened(Path(directory)) as history:
+            history.record(second, NOW_NS)
+            again = history.catalog(first.fingerprint, may_block=True)
+    assert again is not None
+    read, in_force = again.by_key[rows[0].series].blocks, second.by_key[rows[0].series].blocks
+    assert len(read) == len(in_force) > 3
+    assert [one is other for one, other in zip(read, in_force, strict=True)] == [True] * (len(read) - 1) + [False]
+    # Nor does the one that differs hold columns of its own of all the rest.
+    assert read[-1].base is in_force[-1].base or len(read[-1].base) < 64
+
+
 def test_what_is_the_same_is_not_written() -> None:
     first = build([Row(date=JUNE_1 + index) for index in range(50)])
     second = build([Row(date=JUNE_1 + index, run=b"r2" if index == 7 else b"r1") for index in range(50)])
