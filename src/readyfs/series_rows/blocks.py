@@ -100,7 +100,7 @@ class Block:
         if len(patch) > _PATCH_ROWS:
             return _alone(self.number, now)
         size = len(now)
-        return Block(self.number, _hash_rows(now, 0, size), size, self.base, self.begin, self.end, patch.compact())
+        return Block(self.number, _hash_rows(now, 0, size), size, self.base, self.begin, self.end, patch.shared())
 
     def alone(self) -> Block:
         """Return the block with columns of its own."""

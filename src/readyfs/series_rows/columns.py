@@ -6,13 +6,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import compress, count, cycle
 from operator import ne
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 Row: TypeAlias = tuple[int, bytes, int, int, bytes | None]
 """Date, run id, `updated_at` in nanoseconds, record count and schema version of one ready row."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,11 @@ class Columns:
         version = self.schema_versions[:1]
         return Columns(self.dates, self.run_ids, self.updated_at_ns, self.record_counts, version)
 
+    def shared(self) -> Columns:
+        """Return the same few rows in columns that equal ones share: a day's rows differ little between series."""
+        dates, run_ids, versions = self.dates.tobytes(), self.run_ids, self.compact().schema_versions
+        return Columns(_dates(dates), _same(run_ids), self.updated_at_ns, self.record_counts, _same(versions))
+
     def take(self, indexes: Sequence[int]) -> Columns:
         """Return the rows at these positions, in this order."""
         return Columns(
@@ -134,3 +141,14 @@ class Columns:
     def without(self, gone: Set[int]) -> Columns:
         """Return the rows but for those of the dates that are gone."""
         return self.take([index for index, date in enumerate(self.dates) if date not in gone])
+
+
+@lru_cache(maxsize=1024)
+def _same(values: T) -> T:
+    """Return equal values, the same ones for all who asked lately."""
+    return values
+
+
+@lru_cache(maxsize=1024)
+def _dates(content: bytes) -> array[int]:
+    return array("i", content)

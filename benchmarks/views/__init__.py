@@ -1,0 +1,1 @@
+"""What views cost: the memory of catalogs that are kept."""
