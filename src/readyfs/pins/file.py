@@ -88,7 +88,7 @@ class PinFile:
         try:
             found = json.loads(content)
             if found["version"] != _VERSION:
-                raise UnreadablePinsError(f"it is of version {document['version']!r}, which this version cannot read")
+                raise UnreadablePinsError(f"it is of version {found['version']!r}, which this version cannot read")
             pins = [self._parse_pin(one) for one in found["pins"]]
             return Recorded(pins, [self._parse_tombstone(one) for one in found["tombstones"]])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
