@@ -64,6 +64,10 @@ bench: $(VENV)/.dev ## measure beside the raw tree, links, a bind mount and bind
 bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
 	@exec $(VENV)/bin/python -m benchmarks.state measure $(ARGS)
 
+.PHONY: bench-views
+bench-views: $(VENV)/.dev ## measure pins, their end, and views beside the live tree
+	@exec $(VENV)/bin/python -m benchmarks.views $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"
 	@exec $(VENV)/bin/python -m benchmarks.compare $(ARGS)
