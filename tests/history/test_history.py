@@ -11,8 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.errors import HistoryError, UnreadableHistoryError, WouldBlockError
-from readyfs.history import history as history_module
-from readyfs.history import journal
+from readyfs.history import journal, writer
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
 from readyfs.history.segment import Segment
@@ -164,6 +163,15 @@ def test_flush_returns_when_it_is_on_the_disk(tmp_path: Path) -> None:
             history.flush("0" * 32)
 
 
+def test_the_end_of_a_daemon_writes_what_is_left(tmp_path: Path) -> None:
+    found = catalogs(3)
+    with opened(tmp_path) as history:
+        for index, catalog in enumerate(found):
+            history.record(catalog, NOW_NS + index)
+    with opened(tmp_path) as history:
+        assert fingerprints(history) == [catalog.fingerprint for catalog in found]
+
+
 def test_segments_begin_anew_when_differences_take_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "FLOOR_BYTES", 0)
     found = catalogs(12)
@@ -251,7 +259,7 @@ def fail_with(number: int) -> Callable[..., int]:
 def test_a_full_disk_is_one_warning_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    monkeypatch.setattr(history_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(writer, "RETRY_S", 0.01)
     found = catalogs(5)
     with opened(tmp_path) as history, capture_logs() as logs:
         record_all(history, found[:2])
@@ -281,7 +289,7 @@ def test_a_half_written_record_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mo
         good = segment.read_bytes()
 
         def write_some(descriptor: int, content: bytes, place: int) -> int:
-            real(descriptor, content[:10], place)
+            real(descriptor, bytes(content[:10]) + bytes(5000), place)
             monkeypatch.setattr(os, "ftruncate", fail_with(5))
             raise OSError(28, "No space left on device")
 
@@ -290,10 +298,11 @@ def test_a_half_written_record_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(HistoryError):
             history.flush(found[2].fingerprint)
         monkeypatch.undo()
-        assert len(segment.read_bytes()) == len(good) + 10
+        assert len(segment.read_bytes()) == len(good) + 5010
         history.flush(found[2].fingerprint)
-    with opened(tmp_path) as history:
+    with capture_logs() as logs, opened(tmp_path) as history:
         assert history.catalog(found[2].fingerprint, may_block=True) is not None
+    assert logs == []
 
 
 def test_a_directory_removed_under_it_is_made_again(tmp_path: Path) -> None:

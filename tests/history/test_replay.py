@@ -18,7 +18,7 @@ from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, bui
 from tests.history.kept import SECOND_NS, opened, record_all, segments
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=6), SHAPES)
 def test_every_catalog_is_read_back_as_it_was(states: list[list[Row]], of: CatalogShape) -> None:
     """Whatever comes, goes, switches, is touched, becomes ambiguous or is withheld."""
@@ -39,7 +39,7 @@ def test_every_catalog_is_read_back_as_it_was(states: list[list[Row]], of: Catal
                 assert contents(again) == contents(catalog)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40, deadline=None)
 @given(ROWS, ROWS, SHAPES)
 def test_changes_of_named_dates_are_those_of_all(before: list[Row], after: list[Row], of: CatalogShape) -> None:
     old, new = build(before, of=of), build(after, of=of)
@@ -64,6 +64,25 @@ def test_a_catalog_that_is_read_shares_what_is_equal() -> None:
     same = SeriesKey(b"s", b"c", b"q2")
     assert again.by_key[same] is second.by_key[same]
     assert again.directory((b"c", b"q2")) is second.directory((b"c", b"q2"))
+
+
+def test_a_series_that_differs_shares_the_blocks_that_do_not() -> None:
+    """So that a catalog from the disk takes the memory of what differs."""
+    rows = [Row(date=JUNE_1 + index) for index in range(300)]
+    first = build(rows)
+    second = build([*rows[:-1], rows[-1]._replace(run=b"r2")], first)
+    with tempfile.TemporaryDirectory() as directory:
+        with opened(Path(directory)) as history:
+            record_all(history, [first, second])
+        with opened(Path(directory)) as history:
+            history.record(second, NOW_NS)
+            again = history.catalog(first.fingerprint, may_block=True)
+    assert again is not None
+    read, in_force = again.by_key[rows[0].series].blocks, second.by_key[rows[0].series].blocks
+    assert len(read) == len(in_force) > 3
+    assert [one is other for one, other in zip(read, in_force, strict=True)] == [True] * (len(read) - 1) + [False]
+    # Nor does the one that differs hold columns of its own of all the rest.
+    assert read[-1].base is in_force[-1].base or len(read[-1].base) < 64
 
 
 def test_what_is_the_same_is_not_written() -> None:

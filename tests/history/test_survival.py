@@ -16,9 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.catalog.tree import Catalog
+from readyfs.history.changes import find_changes
 from readyfs.history.directory import ASIDE
 from readyfs.history.history import History
-from readyfs.history.packing import DamagedError
+from readyfs.history.moments import Moment
+from readyfs.history.packing import DamagedError, pack_pieces
 from readyfs.history.segment import OtherVersionError, Segment
 from tests.catalog.rows import NOW_NS, contents
 from tests.history.kept import SECOND_NS, SETTINGS, catalogs, fingerprints, opened, read, record_all, segments
@@ -133,6 +135,19 @@ def damage_changes(segment: Path, index: int) -> None:
         file.write(bytes([byte[0] ^ 0xFF]))
 
 
+@pytest.mark.parametrize("byte", range(20, 20 + 16 + 8 + 8 + 4))
+def test_a_moment_that_is_damaged_is_none(path: Path, found: list[Catalog], byte: int) -> None:
+    """Neither at another time, nor with another fingerprint: no catalog could prove the time."""
+    (segment,) = segments(path)
+    content = bytearray(segment.read_bytes())
+    place = read(segment).recorded[2].end - 56 + byte
+    content[place] ^= 1
+    segment.write_bytes(content)
+    assert [r.moment for r in read(segment).recorded] == [
+        (catalog.fingerprint, NOW_NS + index * SECOND_NS) for index, catalog in enumerate(found[:2])
+    ]
+
+
 def test_damage_in_the_middle_costs_what_follows_and_one_warning(path: Path, found: list[Catalog]) -> None:
     damage_changes(segments(path)[0], 2)
     with opened(path) as history, capture_logs() as logs:
@@ -171,6 +186,23 @@ def test_records_of_another_place_do_not_count(path: Path, found: list[Catalog])
     assert second.end - second.begin == third.end - third.begin
     segment.write_bytes(content[: first.end] + content[third.begin : third.end] + content[third.begin :])
     assert [r.moment for r in read(segment).recorded] == [first.moment]
+
+
+def test_a_catalog_without_its_fingerprint_is_dropped(tmp_path: Path, found: list[Catalog]) -> None:
+    """All checksums are right, and yet it is not what was recorded: a fault of ours, or of another machine."""
+    pieces = [list(pack_pieces(find_changes(None, catalog))) for catalog in found]
+    segment = Segment.create(
+        tmp_path / "0000000001.history", 1, SETTINGS, Moment(found[0].fingerprint, NOW_NS), 1, pieces[0]
+    )
+    segment.append(Moment(found[1].fingerprint, NOW_NS + 1), 2, pieces[2])
+    with capture_logs() as logs, opened(tmp_path) as history:
+        assert fingerprints(history) == [catalog.fingerprint for catalog in found[:2]]
+        assert history.catalog(found[1].fingerprint, may_block=True) is None
+        assert fingerprints(history) == [found[0].fingerprint]
+        assert history.catalog(found[0].fingerprint, may_block=True) is not None
+    assert [log["error"] for log in logs] == [
+        f"it leads to the catalog {found[2].fingerprint}, not to {found[1].fingerprint}"
+    ]
 
 
 def make_newer(segment: Path) -> None:

@@ -9,6 +9,7 @@ from readyfs.history.changes import Rows
 from readyfs.history.packing import DamagedError
 from readyfs.history.segment import Recorded, Segment
 from readyfs.series_rows import SeriesRows
+from readyfs.series_rows.blocks import join_blocks
 
 
 def replay(segment: Segment, upto: Recorded, shape: CatalogShape, like: Catalog | None) -> Catalog:
@@ -35,6 +36,6 @@ def _sharing(rows: SeriesRows, other: Series | None) -> SeriesRows:
     """Return the same rows, in the blocks of another series where these hold the same."""
     if other is None or other.ambiguous or not rows.is_ordered:
         return rows
-    shared = SeriesRows.of_blocks(other.blocks)
-    differing, gone = shared.differing(rows), set(shared.dates).difference(rows.dates)
+    shared, columns = SeriesRows.of_blocks(other.blocks), join_blocks(other.blocks)
+    differing, gone = columns.differing(rows.columns), set(columns.dates).difference(rows.dates)
     return shared.patched(rows.take(differing), gone) if differing or gone else shared

@@ -24,7 +24,7 @@ from readyfs.series_rows.columns import Columns, Row
 DIGEST_BYTES: Final = 16
 BLOCK_BITS: Final = 6
 """A block is of 64 days: half of the work is then the hash of the rows and half that of the other blocks' hashes."""
-_PATCH_ROWS: Final = 16
+_PATCH_ROWS: Final = 24
 """With more rows than these in place of others, or between them, a block gets columns of its own."""
 _KIND: Final = b"block"
 _NOTHING: Final = Columns.of(())
@@ -104,7 +104,7 @@ class Block:
 
     def alone(self) -> Block:
         """Return the block with columns of its own."""
-        rows = self.columns().compact()
+        rows = self.columns().shared()
         return Block(self.number, self.digest, self.size, rows, 0, self.size)
 
 
@@ -205,7 +205,7 @@ def little_endian(values: array[int]) -> bytes:
 
 
 def _alone(number: int, rows: Columns) -> Block:
-    return Block(number, _hash_rows(rows, 0, len(rows)), len(rows), rows.compact(), 0, len(rows))
+    return Block(number, _hash_rows(rows, 0, len(rows)), len(rows), rows.shared(), 0, len(rows))
 
 
 def _tidied(blocks: Sequence[Block]) -> Iterator[Block]:

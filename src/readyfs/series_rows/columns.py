@@ -77,7 +77,7 @@ class Columns:
         return Columns(self.dates, self.run_ids, self.updated_at_ns, self.record_counts, version)
 
     def shared(self) -> Columns:
-        """Return the same few rows in columns that equal ones share: a day's rows differ little between series."""
+        """Return the same few rows in columns that equal ones share: rows of a day differ little between series."""
         dates, run_ids, versions = self.dates.tobytes(), self.run_ids, self.compact().schema_versions
         return Columns(_dates(dates), _same(run_ids), self.updated_at_ns, self.record_counts, _same(versions))
 
@@ -143,12 +143,12 @@ class Columns:
         return self.take([index for index, date in enumerate(self.dates) if date not in gone])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _same(values: T) -> T:
     """Return equal values, the same ones for all who asked lately."""
     return values
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def _dates(content: bytes) -> array[int]:
     return array("i", content)
