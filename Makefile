@@ -65,8 +65,9 @@ bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
 	@exec $(VENV)/bin/python -m benchmarks.state measure $(ARGS)
 
 .PHONY: bench-views
-bench-views: $(VENV)/.dev ## measure what catalogs that are kept cost
-	@exec $(VENV)/bin/python -m benchmarks.views.memory $(ARGS)
+bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree, and what kept catalogs cost
+	@$(VENV)/bin/python -m benchmarks.views $(ARGS)
+	@exec $(VENV)/bin/python -m benchmarks.views.memory
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"

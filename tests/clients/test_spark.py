@@ -24,11 +24,11 @@ from readyfs.demo.producer import PAYLOAD_NAME
 from readyfs.demo.world import WorldSpec
 from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, truth_of
 from tests.clients.flips import flipping
+from tests.clients.hostile_ids import IDS, OF_HIVE, TRUTH, fill
 from tests.clients.spark_planners import spark_planners
 from tests.clients.test_view_recipes import TOTALS, at, blocks
 from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
-from tests.clients.hostile_ids import IDS, OF_HIVE, TRUTH, fill
 from tests.mount.daemon import ENGINES, Place, mounted, partition
 
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)

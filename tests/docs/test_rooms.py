@@ -27,7 +27,7 @@ FOR_EVERYBODY: Final = frozenset({"errors.py", "text.py"})
 
 def find_rooms() -> list[str]:
     packages = [f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")]
-    modules = [path.name for path in SOURCE.glob("*.py") if path.name != "__init__.py"]
+    modules = [path.name for path in SOURCE.glob("*.py")]
     return sorted([*packages, *modules])
 
 

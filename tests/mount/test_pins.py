@@ -1,10 +1,11 @@
-"""V19 and V20, through real mounts: a view is held while a lease lasts, and its end is loud."""
+"""V18 and V20, through real mounts: a view is held while a lease lasts, and its end is loud."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from readyfs.control.peer import ROOT
 from readyfs.control.public_protocol import PinRequest
 from readyfs.errors import HistoryError, RefreshFailedError, UsageError
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, wait_until
+from tests.mount.forked import run_forked
 
 ONE, TWO = partition(), partition(date="2024-06-02")
 NO_HISTORY: Final = ("--history-count", "0")
@@ -372,3 +374,25 @@ def test_whoever_the_mount_does_not_let_in_learns_nothing(open_place: Place, clo
             assert (refused.returncode, refused.stdout) == (16, ""), words
             assert "may not enter" in refused.stderr
             assert "job" not in refused.stderr
+
+
+# ---- the runs of a view -------------------------------------------------------------------------------------------
+
+
+def test_a_check_of_a_view_names_the_runs_that_are_gone_and_needs_no_state(place: Place, engine: str) -> None:
+    place.producer.write_and_publish(TWO, "r1", b"two\n")
+    with mounted(place, engine=engine) as daemon:
+        view = pin(daemon)
+        switch(place, daemon)
+        words = ("check", "--view", str(view), "--raw", str(place.raw), "--format", "json")
+        done = run_forked(words, 30)
+        assert (done.returncode, json.loads(done.stdout)["checked"]) == (0, 2), done.stderr
+        [run] = [path for path in place.raw.rglob("run_id=r1") if "2024-06-01" in str(path)]
+        shutil.rmtree(run)
+        done = run_forked(words, 30)
+        assert done.returncode == 12
+        assert "r1" in done.stdout
+        assert "run_missing" in done.stdout
+        other = run_forked(("check", "--view", str(place.base), "--raw", str(place.raw)), 30)
+        assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+        assert "is no view" in other.stderr

@@ -1,4 +1,4 @@
-"""V19: `readyfs.pin`, from programs of every kind: threads, forks, trio, asyncio, and users without rights."""
+"""V20: `readyfs.pin`, from programs of every kind: threads, forks, trio, asyncio, and users without rights."""
 
 from __future__ import annotations
 

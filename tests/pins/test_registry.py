@@ -1,4 +1,4 @@
-"""Leases: made, renewed, removed and ended, by whom and when; nothing here has a mount (V19, V20)."""
+"""Leases: made, renewed, removed and ended, by whom and when; nothing here has a mount (V18, V20)."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def world(owner: int = SERVICE) -> Iterator[Place]:
         base.chmod(0o755)
         place = Place(base)
         with closing(place.producer):
-            for ours in (place.runtime_dir, base / "var"):
+            for ours in (place.runtime_dir, place.public_dir, base / "var"):
                 ours.mkdir(mode=0o700)
                 os.chown(ours, owner, owner)
             yield place

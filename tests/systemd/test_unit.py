@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from readyfs.control import public_dir
 from readyfs.privileges import DAEMON_CAPABILITIES
 from tests.systemd.system_call_filter import allowed
 from tests.systemd.units import PRIVILEGED, UNITS, UNPRIVILEGED, settings, shell_script, value_of, values_of
@@ -84,12 +85,13 @@ def test_stop_is_given_longer_than_open_files_are_served(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", BOTH)
-def test_directory_of_the_sockets_is_where_root_looks_and_outlives_an_instance(unit: Path) -> None:
-    directory = f"/run/{value_of(unit, 'RuntimeDirectory')}"
-    assert f"READYFS_RUNTIME_DIR={directory}" in values_of(unit, "Environment")
-    assert directory == "/run/readyfs"
+def test_directories_of_the_sockets_are_where_root_looks_and_outlive_an_instance(unit: Path) -> None:
+    control, public = (f"/run/{name}" for name in value_of(unit, "RuntimeDirectory").split())
+    assert (control, public) == ("/run/readyfs", "/run/readyfs-public")
+    environment = values_of(unit, "Environment")
+    assert {f"READYFS_RUNTIME_DIR={control}", f"READYFS_PUBLIC_DIR={public}"} <= {*environment}
     assert value_of(unit, "RuntimeDirectoryPreserve") == "yes"
-    assert value_of(unit, "RuntimeDirectoryMode") == "0700"
+    assert int(value_of(unit, "RuntimeDirectoryMode"), 8) == public_dir.MODE
 
 
 @pytest.mark.parametrize(("outcome", "unmounts"), [("exited", False), ("killed", True), ("dumped", True)])

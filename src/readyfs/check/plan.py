@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Catalog
+from readyfs.check.view import read_view
 from readyfs.partition import Partition, WithheldTally
 from readyfs.state.store import StateStore
 
@@ -60,5 +62,13 @@ def make_plan(store: StateStore, shape: CatalogShape) -> Plan:
     catalog, report = CatalogBuilder(shape).build(rows.series, None, time.time_ns())
     withheld = WithheldTally()
     withheld.merge(rows.withheld)
+    withheld.merge(report.withheld)
+    return Plan(catalog, withheld)
+
+
+def make_plan_of_view(view: Path, shape: CatalogShape) -> Plan:
+    """Read the rows of a view; raise `UsageError` if it is none."""
+    rows, withheld = read_view(view)
+    catalog, report = CatalogBuilder(shape).build(rows, None, time.time_ns())
     withheld.merge(report.withheld)
     return Plan(catalog, withheld)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from readyfs.catalog.build import CatalogShape
 from readyfs.check.examine import Contents, Examiner
 from readyfs.check.findings import Tally
-from readyfs.check.plan import Plan, make_plan
+from readyfs.check.plan import Plan, make_plan, make_plan_of_view
 from readyfs.check.report import Ending, Report, Subject
 from readyfs.check.sweep import Limits, Sweep
 from readyfs.check.twins import Twins
@@ -30,9 +31,13 @@ from readyfs.vfs.file_filter import FileFilter
 
 @dataclass(frozen=True, slots=True)
 class CheckJob:
-    """What to check and how: the settings of a mount that decide what its readers get, and those of the check."""
+    """What to check and how: the settings of a mount that decide what its readers get, and those of the check.
 
-    state: str
+    With a `view` its rows are looked at, and not those of the `state`.
+    """
+
+    state: str | None
+    view: Path | None
     state_table: StateTable
     filters: Filters
     state_timeout_s: float
@@ -84,6 +89,9 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
 
 
 def _load(job: CheckJob) -> tuple[str, Plan]:
+    if job.view is not None:
+        return str(job.view), make_plan_of_view(job.view, job.shape)
+    assert job.state is not None
     store = open_state(job.state, job.state_table, job.filters, job.state_timeout_s)
     try:
         return store.label, make_plan(store, job.shape)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -59,8 +60,16 @@ _CHECKED_BY: Final[tuple[Setting[object], ...]] = (
 @click.option(
     "--payload", default="payload.jsonl", show_default=True, metavar="NAME", help="The file that holds the records."
 )
+@click.option(
+    "--view",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Check the runs of this view, as `readyfs pin` prints it, instead of those that the state store names.",
+)
 @with_settings(*_CHECKED_BY)
-def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolution: Resolution) -> ExitCode:
+def check(
+    deep: bool, limit: int, form: str, metadata: str, payload: str, view: Path | None, resolution: Resolution
+) -> ExitCode:
     """Check the run of every ready partition without mounting anything: that its directory and its required files are
     there and can be opened, and that its metadata are those of the row.
 
@@ -75,8 +84,8 @@ def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolu
     from readyfs.check.run import run_check
 
     configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
-    job = _make_job(resolution, deep, limit, metadata, payload)
-    for warning in find_warnings(resolution):
+    job = _make_job(resolution, deep, limit, metadata, payload, view)
+    for warning in find_warnings(resolution) if view is None else ():
         _warn(warning)
     with _progress() as watch:
         report = run_check(job, watch, partial(_warn_if_empty, job))
@@ -86,7 +95,9 @@ def check(deep: bool, limit: int, form: str, metadata: str, payload: str, resolu
     return report.exit_code
 
 
-def _make_job(resolution: Resolution, deep: bool, limit: int, metadata: str, payload: str) -> CheckJob:
+def _make_job(
+    resolution: Resolution, deep: bool, limit: int, metadata: str, payload: str, view: Path | None
+) -> CheckJob:
     from readyfs.catalog.build import CatalogShape
     from readyfs.check.examine import Contents
     from readyfs.check.run import CheckJob
@@ -96,7 +107,7 @@ def _make_job(resolution: Resolution, deep: bool, limit: int, metadata: str, pay
         if not name or "/" in name or name in (".", ".."):
             raise UsageError(f"{option} {name!r} is no file name", "name a file at the top of a run directory")
     get = resolution.get
-    state, _ = find_state(resolution)
+    state = find_state(resolution)[0] if view is None else None
     shape = CatalogShape(
         MountLayout.parse(get(settings.LAYOUT)),
         RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)),
@@ -104,6 +115,7 @@ def _make_job(resolution: Resolution, deep: bool, limit: int, metadata: str, pay
     )
     return CheckJob(
         state=state,
+        view=None if view is None else view.absolute(),
         state_table=find_table(resolution),
         filters=find_filters(resolution),
         state_timeout_s=get(settings.STATE_TIMEOUT),
@@ -142,6 +154,8 @@ def _warn_if_empty(job: CheckJob) -> None:
     from readyfs.partition import WithheldTally
     from readyfs.refresh.emptiness import watch_emptiness
 
+    if job.state is None:
+        return
     watch = watch_emptiness(job.state, job.state_table, job.state_timeout_s)
     if (empty := watch.explain(0, 0, WithheldTally())) is not None:
         _warn(f"{empty.cause}; {empty.remedy}")

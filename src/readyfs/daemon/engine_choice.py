@@ -38,7 +38,7 @@ from readyfs.vfs.views import ViewSource
 
 log = structlog.get_logger("readyfs.daemon")
 
-SPARE_DESCRIPTORS: Final = 128
+SPARE_DESCRIPTORS: Final = 256
 """Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
 
 

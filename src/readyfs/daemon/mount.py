@@ -64,8 +64,8 @@ class RunningMount:
                 await self.engine.wait_served(self.ended)
                 if mounts:
                     raise_read_ahead(mounts[-1].device)
-                await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), self.answers)
                 await nursery.start(self.public.serve)
+                await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), self.answers)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.service_manager, self.mountpoint, self.notifications)
                 if self.metrics is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from readyfs.catalog.memory import memory_added
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import WouldBlockError
 from readyfs.history.moments import Moment
@@ -28,9 +29,8 @@ class PinnedMemory:
     `measure` may take a while and belongs on a thread of its own; its result replaces the one before in one step.
     """
 
-    def __init__(self, catalogs: CatalogsPort, added: Callable[[Catalog, Sequence[Catalog]], int]) -> None:
+    def __init__(self, catalogs: CatalogsPort) -> None:
         self._catalogs = catalogs
-        self._added = added
         self._bytes: Mapping[str, int] = {}
         self._measured: tuple[str, frozenset[str]] | None = None
 
@@ -60,7 +60,7 @@ class PinnedMemory:
             if catalog is None or in_force is None or newer is None:
                 found[moment.fingerprint] = 0  # on disk alone
                 continue
-            found[moment.fingerprint] = 0 if catalog is in_force else self._added(catalog, (in_force, newer))
+            found[moment.fingerprint] = 0 if catalog is in_force else memory_added(catalog, (in_force, newer))
             newer = catalog
         self._bytes, self._measured = found, subject
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from readyfs.catalog.tree import Catalog
 from readyfs.config import Config
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
@@ -46,7 +44,7 @@ def make_public_door(
 ) -> PublicDoor:
     """Return the public side of a mount; `answers` are those of its control socket."""
     filesystem, registry = served.filesystem, kept.registry
-    memory = PinnedMemory(history, estimate_added)
+    memory = PinnedMemory(history)
     entrance = Entrance(config.uid, config.gid, config.dir_mode, config.allow_other, os.geteuid())
     public = PublicAnswers(
         lambda: filesystem.in_force.catalog,
@@ -62,9 +60,3 @@ def make_public_door(
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     return PublicDoor(path, config.mountpoint, entrance, public, leases)
-
-
-def estimate_added(catalog: Catalog, others: Sequence[Catalog]) -> int:
-    """Return about how many bytes a catalog takes beside others: what its series take that are none of theirs."""
-    shared = {id(series) for other in others for series in other.by_key.values()}
-    return sum(48 * len(series) for series in catalog.by_key.values() if id(series) not in shared)

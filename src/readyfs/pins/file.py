@@ -49,13 +49,13 @@ class PinFile:
 
     def write(self, pins: Iterable[Pin], tombstones: Iterable[Tombstone]) -> None:
         """Put pins and tombstones in the place of those before, on the disk and in one step; raise `OSError`."""
-        document = {
+        content = {
             "version": _VERSION,
             "pins": [self._render_pin(pin) for pin in pins],
             "tombstones": [self._render_tombstone(one) for one in tombstones],
         }
         # Plain `json`, as for every file of ours that holds foreign text.
-        replace_own_file(self.path, json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n")
+        replace_own_file(self.path, json.dumps(content, separators=(",", ":")).encode("ascii") + b"\n")
 
     def _render_pin(self, pin: Pin) -> dict[str, object]:
         clock = self._clock
@@ -86,11 +86,11 @@ class PinFile:
 
     def _parse(self, content: bytes) -> Recorded:
         try:
-            document = json.loads(content)
-            if document["version"] != _VERSION:
-                raise UnreadablePinsError(f"it is of version {document['version']!r}, which this version cannot read")
-            pins = [self._parse_pin(one) for one in document["pins"]]
-            return Recorded(pins, [self._parse_tombstone(one) for one in document["tombstones"]])
+            found = json.loads(content)
+            if found["version"] != _VERSION:
+                raise UnreadablePinsError(f"it is of version {found['version']!r}, which this version cannot read")
+            pins = [self._parse_pin(one) for one in found["pins"]]
+            return Recorded(pins, [self._parse_tombstone(one) for one in found["tombstones"]])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UnreadablePinsError("it does not hold what pins of this version hold") from error
 
