@@ -10,11 +10,13 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER: Final = {
     "tests/clients/test_spark.py": "Spark",
+    "tests/clients/test_view_recipes.py": "recipes over views",
+    "tests/clients/test_views.py": "views",
     "tests/mount/test_mariadb.py": "MariaDB",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
 }
-"""Files that share a server which takes seconds to start. One process runs them."""
+"""Files that share a server or a world which takes seconds to start. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/differential/test_differential.py",
