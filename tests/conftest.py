@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import pytest
 import trio
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 
 from readyfs.fuse.mount_table import read_mount_table
@@ -39,6 +40,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Ignored for whoever is started in the background by a shell, and by inheritance for whatever tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# How long an example takes is the machine's business, and that of the tests beside this one.
+settings.register_profile("beside others", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("beside others")
 
 _temporary = pytest.StashKey[Path]()
 

@@ -85,10 +85,12 @@ VIEWING: Final = StemWrapper((sys.executable, str(Path(__file__).with_name("view
 def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Return once the condition holds; fail the test if it does not within the time."""
     deadline = time.monotonic() + patience_s
+    pause_s = 0.01
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {patience_s} s: {what}")
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(1.2 * pause_s, 0.05)  # asking a daemon costs it, and others, as much time as many a test takes
 
 
 @dataclass(slots=True)

@@ -109,7 +109,7 @@ def test_walks_from_the_root_fail_past_the_staleness_limit(place: Place, engine:
     """V11: root lookups and the root listing answer EIO, cached ones too; who is below goes on; it ends by itself."""
     part = partition()
     place.producer.write_and_publish(part, "r1", b"x\n")
-    options = ("--interval", "100ms", "--max-staleness", "1s", "--name-timeout", "1h")
+    options = ("--interval", "100ms", "--max-staleness", "2s", "--name-timeout", "1h")
     with mounted(place, *options, engine=engine) as daemon:
         assert os.listdir(daemon.path) == ["c1"]
         assert daemon.of(part).read_bytes() == b"x\n"

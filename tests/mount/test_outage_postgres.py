@@ -207,7 +207,7 @@ def test_walks_fail_past_the_staleness_limit_until_the_server_is_back(
     """V11: closed, not open: readers get EIO and no old names, and it ends by itself."""
     part = partition("seen")
     world.database.publish(place.producer.write_run(part, "r1", b"x\n"))
-    with mounted(place, *world.options, "--max-staleness", "1s", engine=engine) as daemon:
+    with mounted(place, *world.options, "--max-staleness", "2s", engine=engine) as daemon:
         assert daemon.of(part).read_bytes() == b"x\n"
         with outage(daemon, world, TROUBLES[name]):
             wait_until(lambda: daemon.status()["stale"] is True, "the catalog is too old")
@@ -218,6 +218,7 @@ def test_walks_fail_past_the_staleness_limit_until_the_server_is_back(
             with fails_with(errno.EIO):
                 os.listdir(daemon.path)
         wait_until(lambda: daemon.status()["stale"] is False, "it is fresh again", 40)
+        wait_until(lambda: not is_refused(daemon.of(part)), "and is so for a look's time")
         assert daemon.of(part).read_bytes() == b"x\n"
         assert len(os.listdir(daemon.path)) == 11
         assert len(daemon.events("catalog is too old, walks from the mount root fail")) == 1

@@ -147,7 +147,7 @@ def test_last_good_catalog_is_served_until_the_file_is_restored(
 def test_walks_fail_past_the_staleness_limit_until_the_file_is_restored(place: Place, engine: str) -> None:
     """V11: a truncated file fails closed and recovers."""
     fill(place)
-    with mounted(place, *OPTIONS, "--max-staleness", "1s", engine=engine) as daemon:
+    with mounted(place, *OPTIONS, "--max-staleness", "2s", engine=engine) as daemon:
         place.producer.close()
         good = back_up(place.state)
         DAMAGES["half"](place.state)
@@ -157,6 +157,7 @@ def test_walks_fail_past_the_staleness_limit_until_the_file_is_restored(place: P
             os.listdir(daemon.path)
         put_back(place.state, good)
         wait_until(lambda: daemon.status()["stale"] is False, "it is fresh again")
+        wait_until(lambda: not is_refused(daemon.of(partition("seen"))), "and is so for a look's time")
         assert daemon.of(partition("seen")).read_bytes() == b"x\n"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
 from readyfs.control.protocol import socket_path
 from readyfs.errors import ExitCode
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Place, mount_command, mounted, partition, running, try_to_mount, wait_until
+from tests.mount.daemon import Place, mount_arguments, mounted, partition, running, try_to_mount, wait_until
+from tests.mount.forked import run_forked
 
 
 @pytest.fixture
@@ -113,12 +113,8 @@ def test_unmount_by_someone_else_ends_the_daemon_with_zero(ready: Place, engine:
 def test_umount_command_ends_the_daemon(ready: Place, engine: str) -> None:
     """`readyfs umount` returns when the daemon is gone."""
     with running(ready, engine=engine) as daemon:
-        subprocess.run(
-            [sys.executable, "-m", "readyfs", "umount", daemon.path, "--runtime-dir", ready.runtime_dir],
-            check=True,
-            timeout=30,
-            capture_output=True,
-        )
+        done = run_forked(["umount", str(daemon.path), "--runtime-dir", str(ready.runtime_dir)], 30)
+        assert done.returncode == ExitCode.OK
         assert daemon.wait_ended() == ExitCode.OK
 
 
@@ -138,9 +134,9 @@ def test_mount_over_or_inside_our_own_data_is_refused(ready: Place, engine: str,
     """A mount that hides or lies in the raw root, the state or our directories would wait for itself."""
     target = ready.base / where
     target.mkdir(exist_ok=True)
-    command = mount_command(ready, engine=engine)
-    command[command.index(str(ready.mountpoint))] = str(target)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    arguments = mount_arguments(ready, engine=engine)
+    arguments[arguments.index(str(ready.mountpoint))] = str(target)
+    done = run_forked(arguments, 30)
     assert done.returncode == ExitCode.MOUNT_POINT
     assert "Traceback" not in done.stderr
     assert not mounts_at(target)
