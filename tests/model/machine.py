@@ -88,6 +88,8 @@ def chosen(choices: Callable[[ReadyfsMachine], Sequence[T]]) -> st.SearchStrateg
 templates = chosen(lambda machine: machine.layouts)
 paths = chosen(lambda machine: machine.all_paths)
 places_above = chosen(lambda machine: machine.all_above)
+shown_directories = chosen(lambda machine: [*machine.all_above, *machine.all_paths])
+places_of_dates = chosen(lambda machine: sorted({path[:-1] for path in machine.all_paths}))
 directories = chosen(lambda machine: [*machine.all_above, *machine.all_paths, *STRANGERS])
 names = st.sampled_from(NAMES)
 choices = st.integers(0, 1000)
@@ -563,7 +565,7 @@ class ReadyfsMachine(RuleBasedStateMachine):
                 self._rules.note_read(meaning.run, name)
 
     @precondition(lambda self: self._views)
-    @rule(choice=choices, path=st.sampled_from([*ABOVE, *PATHS]))
+    @rule(choice=choices, path=shown_directories)
     def list_in_a_view(self, choice: int, path: Path) -> None:
         view = _pick(sorted(self._views), choice)
         version = self._views[view]
@@ -581,13 +583,14 @@ class ReadyfsMachine(RuleBasedStateMachine):
         views.expire(views.directory / view)
         self._expired.add(view)
 
-    @rule(path=st.sampled_from(sorted({path[:-1] for path in PATHS})))
+    @rule(path=places_of_dates)
     def follow_latest(self, path: Path) -> None:
-        """V19: it leads to the newest date, and is absent where there is none."""
+        """V19: it leads to the newest date, and is absent where there is none, or dates are not the last names."""
+        is_last = self._reference.template == PLAIN
         observed = attempt(lambda: os.readlink(self._at((*path, b"latest"))))
 
         def fits(version: Version) -> bool:
-            return observed == (max(version.names[path]) if path in version.names else errno.ENOENT)
+            return observed == (max(version.names[path]) if is_last and path in version.names else errno.ENOENT)
 
         self._judge(("latest", path), observed, fits)
 

@@ -6,12 +6,13 @@ skipped at once, and counting costs in proportion to what differs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from sys import getsizeof
 from typing import Any, Final
 
 from readyfs.catalog.series import Series
-from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Directory
+from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Node, PartitionNames, SeriesGroup
+from readyfs.partition import SeriesKey
 from readyfs.series_rows import Block
 from readyfs.series_rows.columns import Columns
 
@@ -27,16 +28,33 @@ def memory_added(catalog: Catalog, others: Iterable[Catalog]) -> int:
     total = getsizeof(catalog)
     if all(other.by_key is not catalog.by_key for other in rest):
         total += getsizeof(catalog.by_key)
+    total += _groups_bytes(catalog.tree.groups, [other.tree.groups for other in rest])
     return total + _directory_bytes(catalog.root, [other.root for other in rest])
 
 
-def _directory_bytes(directory: Directory, others: Sequence[Directory]) -> int:
+def _groups_bytes(groups: Mapping[SeriesKey, SeriesGroup], others: Sequence[Mapping[SeriesKey, SeriesGroup]]) -> int:
+    if any(other is groups for other in others):
+        return 0
+    known = (_distinct(other[key] for other in others if key in other) for key in groups)
+    return getsizeof(groups) + sum(map(_group_bytes, groups.values(), known))
+
+
+def _group_bytes(group: SeriesGroup, others: Sequence[SeriesGroup]) -> int:
+    if any(other is group for other in others):
+        return 0
+    known = _distinct(one for other in others for one in other.series)
+    own = _object_bytes(group) + _DIGEST + getsizeof(group.series)
+    return own + sum(_series_bytes(one, known) for one in group.series)
+
+
+def _directory_bytes(directory: Node, others: Sequence[Node]) -> int:
+    if isinstance(directory, DateDirectory):
+        return _group_bytes(directory, [other for other in others if isinstance(other, DateDirectory)])
     if any(other is directory for other in others):
         return 0
+    if isinstance(directory, PartitionNames):
+        return getsizeof(directory) + _INTEGER  # the names are shared by many such directories
     total = _object_bytes(directory) + _DIGEST
-    if isinstance(directory, DateDirectory):
-        known = _distinct(one for other in others if isinstance(other, DateDirectory) for one in other.series)
-        return total + getsizeof(directory.series) + sum(_series_bytes(one, known) for one in directory.series)
     branches = [other.children for other in others if isinstance(other, Branch)]
     total += getsizeof(directory.children)
     for name, child in directory.children.items():
@@ -73,7 +91,7 @@ def _columns_bytes(columns: Columns) -> int:
     return getsizeof(columns) + sum(map(getsizeof, parts))
 
 
-def _object_bytes(one: Directory) -> int:
+def _object_bytes(one: Branch | SeriesGroup) -> int:
     return getsizeof(one) + getsizeof(vars(one)) + _INTEGER
 
 
