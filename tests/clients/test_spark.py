@@ -174,10 +174,11 @@ def test_broken_run_fails_the_job(spark: SparkSession, world: Mounted) -> None:
     assert by_directory(spark, world.path).count() == world.truth.records
 
 
+@pytest.mark.parametrize("engine", ["pyfuse3", "passthrough"], indirect=True)
 def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(
     spark: SparkSession, tmp_path: Path, engine: str
 ) -> None:
-    """V16: by path and by partition column, schema given and inferred."""
+    """V16: by path and by partition column, schema given and inferred; on all ways of reading in the next test."""
     planners = spark_planners(spark)[:4]
     with flipping(tmp_path, engine) as flips:
         assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
@@ -185,12 +186,14 @@ def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(
 
 @pytest.mark.clients
 def test_plans_over_pinned_views_are_exact_every_time(spark: SparkSession, tmp_path: Path, engine: str) -> None:
+    """V16: and as a directory, and of Parquet files."""
     planners = spark_planners(spark)
     with flipping(tmp_path, engine) as flips:
-        for _ in range(10):
+        for _ in range(5):
             assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
 
 
+@pytest.mark.clients
 def test_recipes_over_a_view_find_one_moment(spark: SparkSession, tmp_path: Path) -> None:
     with flipping(tmp_path, "passthrough") as flips, flips.going_on():
         for block in blocks("python", "Spark"):
