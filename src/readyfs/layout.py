@@ -187,8 +187,7 @@ class MountLayout:
 
     def path_of(self, series: SeriesKey, date: int) -> tuple[bytes, ...]:
         """Return the path of a partition below the mount point; raise as `names_of` does."""
-        dates = iter(self.dates_of(date))
-        return tuple(next(dates) if name is None else name for name in self.names_of(series))
+        return woven(self.names_of(series), self.dates_of(date))
 
     def read(self, path: Sequence[bytes]) -> tuple[SeriesKey, int] | None:
         """Return the series, as `shown`, and the date that a path stands for; None if it is no partition's path.
@@ -235,6 +234,12 @@ class MountLayout:
         assert isinstance(component, DateComponent)
         parts = component.parts_of(name)
         return None if parts is None else parse_date(b"-".join(parts[part] for part in DATE_PARTS))
+
+
+def woven(names: Sequence[bytes | None], date_names: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return a path of the names of a series, with those of a date where they stand."""
+    dates = iter(date_names)
+    return tuple([next(dates) if name is None else name for name in names])
 
 
 def _mount_name(component: Component, value: bytes) -> bytes:

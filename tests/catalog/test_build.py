@@ -89,6 +89,26 @@ def test_unchanged_directories_and_series_are_the_same_objects(
     walk(())
 
 
+@pytest.mark.parametrize("layout", ["plain", "by-date", "{year}/{customer_id}/{query_name}/{month}-{day}"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([Row()], [Row(record_count=8)]),
+        ([Row()], [Row(schema_version=b"v2")]),
+        ([Row(), Row(), Row(date=JUNE_1 + 1)], [Row(date=JUNE_1 + 1)]),
+        ([Row(date=JUNE_1 + 1)], [Row(), Row(), Row(date=JUNE_1 + 1)]),
+    ],
+)
+def test_change_that_no_directory_or_column_of_dates_shows_is_one(
+    layout: str, before: list[Row], after: list[Row]
+) -> None:
+    """V4, V13: a row that is touched in one cell alone, and a date that was or is ambiguous by its own rows."""
+    of = shape(layout)
+    first = build(before, of=of)
+    assert contents(build(after, first, of=of)) == model(after, of)
+    assert build(after, first, of=of).fingerprint == build(after, of=of).fingerprint != first.fingerprint
+
+
 @given(ROWS, SHAPES)
 def test_same_rows_share_the_whole_tree(rows: list[Row], of: CatalogShape) -> None:
     first = build(rows, of=of)

@@ -75,7 +75,7 @@ def content(node: Node) -> object:
 
 
 def content_of_date(node: DateNode) -> tuple[object, ...]:
-    return (DateNode, node.inode, node.kind, node.above, node.date, node.partition)
+    return (DateNode, node.inode, node.kind, node.above, node.date, node.partition, node.name)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Branch, Catalog, DateDirectory, Meaning, Node, Path, SeriesGroup
+from readyfs.layout import woven
 from readyfs.partition import ChangedDates, Partition, SeriesKey
 
 
@@ -112,16 +113,20 @@ def _compare_groups(old: Catalog, new: Catalog, comparison: _Comparison) -> Iter
     before, after, layout = old.tree.groups, new.tree.groups, new.layout
     names: dict[Path, set[bytes]] = {}
     touched: dict[Path, list[Partition]] = {}
+    known_dates: dict[int, Path] = {}
     for shown in before.keys() | after.keys():
         was, now = before.get(shown), after.get(shown)
         if was is now or (was is not None and now is not None and was.digest == now.digest):
             continue
         dates, rows = _compare_dates(was, now, comparison)
+        own_names = layout.names_of(shown)
         for date in dates:
-            *above, name = layout.path_of(shown, date)
-            names.setdefault(tuple(above), set()).add(name)
+            if date not in known_dates:
+                known_dates[date] = layout.dates_of(date)
+            path = woven(own_names, known_dates[date])
+            names.setdefault(path[:-1], set()).add(path[-1])
         for row in rows:
-            touched.setdefault(layout.path_of(*row.key)[:-1], []).append(row)
+            touched.setdefault(woven(own_names, layout.dates_of(row.key.date))[:-1], []).append(row)
     # A directory that came or went is a name of the one above it.
     pending = [*names]
     while pending:

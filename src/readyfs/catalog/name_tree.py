@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 from weakref import WeakValueDictionary
 
 from readyfs.catalog.tree import AMBIGUOUS, Ambiguous, Branch, Names, Node, PartitionNames, Path, SeriesGroup
-from readyfs.layout import MountLayout
+from readyfs.layout import MountLayout, woven
 from readyfs.partition import NOT_SET, SeriesKey
 
 GroupChange: TypeAlias = tuple[SeriesGroup | None, SeriesGroup | None, Collection[int]]
@@ -73,7 +73,7 @@ class NameTree:
             for names, group in bundle:
                 self._grow(leaves, group, names[-1], dates)
             for date_names, leaf in leaves.items():
-                *parents, name = _woven(above, date_names)
+                *parents, name = woven(above, date_names)
                 place = top
                 for parent in parents:
                     below = place.setdefault(parent, {})
@@ -135,6 +135,7 @@ class NameTree:
     ) -> Branch:
         """Return a tree with changes made; `groups` are those after them. Directories with new entries get the time."""
         edits: dict[Path, list[_Edit]] = {}
+        known: dict[int, Path] = {}
         for old, new, dates in changes:
             group = new if new is not None else old
             assert group is not None
@@ -142,7 +143,10 @@ class NameTree:
             for date in dates:
                 was, now = _state(old, date), _state(new, date)
                 if was != now:
-                    path = _woven(names, self._layout.dates_of(date))
+                    date_names = known.get(date)
+                    if date_names is None:
+                        date_names = known[date] = self._layout.dates_of(date)
+                    path = woven(names, date_names)
                     edits.setdefault(path[:-1], []).append(_Edit(path[-1], was, now))
         if not edits:
             return root
@@ -233,9 +237,3 @@ def _state(group: SeriesGroup | None, date: int) -> _State:
     if group is not None and date in group.ambiguous:
         return _State(AMBIGUOUS, newest_ns)
     return _State((rows[0].key.series, rows[0].run_id) if rows else None, newest_ns)
-
-
-def _woven(names: _Named, date_names: Path) -> Path:
-    """Return a path of a series' names, with those of a date where they stand."""
-    dates = iter(date_names)
-    return tuple(next(dates) if name is None else name for name in names)
