@@ -276,3 +276,17 @@ def test_trees_have_inodes_of_their_own_for_directories(place: Place) -> None:
     assert above_inode((), LIVE) == 1 != above_inode((), view)
     assert above_inode((b"c",), LIVE) != above_inode((b"c",), view)
     assert date_inode(ROW.partition, LIVE) != date_inode(ROW.partition, view)
+
+
+def test_links_that_the_daemon_serves_are_in_the_control_directory(place: Place) -> None:
+    control = place.inode(b".readyfs")
+    place.fs.serve_links({b"socket": b"/run/readyfs/x.sock"})
+    assert place.names(control) == [b"at", b"socket", b"status.json", b"views"]
+    entry = place.entry(b"socket", start=control)
+    assert (entry.node.kind, entry.entry_timeout_s) == (NodeKind.LINK, 0.0)
+    assert entry.attributes.size == len(place.fs.readlink(entry.node.inode)) == len(b"/run/readyfs/x.sock")
+    place.fs.serve_links({b"socket": b"/run/other.sock"})
+    again = place.entry(b"socket", start=control)
+    assert again.node.inode != entry.node.inode
+    assert place.fs.readlink(again.node.inode) == b"/run/other.sock"
+    assert place.fs.readlink(entry.node.inode) == b"/run/readyfs/x.sock"
