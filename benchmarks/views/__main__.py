@@ -1,6 +1,6 @@
 """Measures pins and views: how long a pin takes, what it leaves behind, and how a view compares with the live tree.
 
-`make bench-views` prints one JSON document. Rounds over the live tree and over a view alternate, each with a daemon of
+`make bench-views` prints one JSON object a line. Rounds over the live tree and over a view alternate, each with a daemon of
 its own that has served nothing yet, and their medians count.
 """
 
@@ -42,12 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive, default=7)
     options = parser.parse_args(argv)
     with workspace(None) as base:
-        found = {
-            "pin": measure_pins(base, options.partitions),
-            "expiry": measure_expiry(base, options.pins),
-            "walk": measure_walks(base, options.walked, options.rounds),
-        }
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        for what, measure in (
+            ("pin", lambda: measure_pins(base, options.partitions)),
+            ("expiry", lambda: measure_expiry(base, options.pins)),
+            ("walk", lambda: measure_walks(base, options.walked, options.rounds)),
+        ):
+            sys.stdout.write(json.dumps({what: measure()}) + "\n")
+            sys.stdout.flush()
     return 0
 
 
