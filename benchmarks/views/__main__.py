@@ -42,14 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive, default=7)
     options = parser.parse_args(argv)
     with workspace(None) as base:
-        for what, measure in (
-            ("pin", lambda: measure_pins(base, options.partitions)),
-            ("expiry", lambda: measure_expiry(base, options.pins)),
-            ("walk", lambda: measure_walks(base, options.walked, options.rounds)),
-        ):
-            sys.stdout.write(json.dumps({what: measure()}) + "\n")
-            sys.stdout.flush()
+        _print("pin", measure_pins(base, options.partitions))
+        _print("expiry", measure_expiry(base, options.pins))
+        _print("walk", measure_walks(base, options.walked, options.rounds))
     return 0
+
+
+def _print(what: str, measured: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps({what: measured}) + "\n")
+    sys.stdout.flush()
 
 
 class Mounted:
