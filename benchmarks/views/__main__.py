@@ -118,17 +118,22 @@ def measure_pins(base: Path, partitions: int) -> dict[str, object]:
     say(f"a table of {partitions} partitions")
     world = make_world(base / "large", partitions, 0)
     with mounted(world) as mount:
-        durations = []
-        for number in range(1 + LATER_PINS):
-            began = time.perf_counter()
-            mount.public.pin(PinRequest(f"pin{number}"), PATIENCE_S)
-            durations.append(time.perf_counter() - began)
+        at_start_s = _time_pin(mount, "start")  # while the catalog is still on its way to the disk
+    with mounted(world) as mount:
+        durations = [_time_pin(mount, f"pin{number}") for number in range(1 + LATER_PINS)]
     return {
         "partitions": partitions,
+        "right_after_the_first_start_s": round(at_start_s, 4),
         "first_s": round(durations[0], 4),
         "next_median_s": round(median(durations[1:]), 4),
         "next_worst_s": round(max(durations[1:]), 4),
     }
+
+
+def _time_pin(mount: Mounted, name: str) -> float:
+    began = time.perf_counter()
+    mount.public.pin(PinRequest(name), PATIENCE_S)
+    return time.perf_counter() - began
 
 
 def measure_expiry(base: Path, pins: int) -> dict[str, object]:
