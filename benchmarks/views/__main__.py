@@ -1,7 +1,7 @@
 """Measures pins and views: how long a pin takes, what it leaves behind, and how a view compares with the live tree.
 
-`make bench-views` prints one JSON object a line. Rounds over the live tree and over a view alternate, each with a daemon
-of its own that has served nothing yet, and their medians count.
+`make bench-views` prints one JSON object a line. Rounds over the live tree and over a view alternate. Each has a daemon
+of its own that has served nothing yet, and the medians count.
 """
 
 from __future__ import annotations
