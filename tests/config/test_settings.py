@@ -39,6 +39,8 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "state-dir": ("/a", "/b", "/c"),
     "runtime-dir": ("/a", "/b", "/c"),
     "public-dir": ("/a", "/b", "/c"),
+    "history-count": ("1", "2", "3"),
+    "history-bytes": ("1MiB", "2MiB", "3GiB"),
     "pin-count": ("1", "2", "3"),
     "pin-memory": ("1MiB", "2MiB", "3GiB"),
     "metrics-file": ("/a.prom", "/b.prom", "/c.prom"),
