@@ -27,15 +27,22 @@ def runtime_dir() -> Iterator[Path]:
         yield Path(directory)
 
 
+@pytest.fixture
+def public_dir() -> Iterator[Path]:
+    """A directory for public sockets, whose path is short enough as well."""
+    with tempfile.TemporaryDirectory(prefix="readyfs-") as directory:
+        yield Path(directory)
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(tmp_path: Path, runtime_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(tmp_path: Path, runtime_dir: Path, public_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's settings reach a test, and its sockets stand in its own directory."""
     for name in list(os.environ):
         if "READYFS" in name:
             monkeypatch.delenv(name)
     monkeypatch.chdir(Path.cwd())  # what a command leaves is put back
     monkeypatch.setenv("READYFS_RUNTIME_DIR", str(runtime_dir))
-    monkeypatch.setenv("READYFS_PUBLIC_DIR", str(runtime_dir / "public"))
+    monkeypatch.setenv("READYFS_PUBLIC_DIR", str(public_dir))
     monkeypatch.setenv("READYFS_STATE_DIR", str(tmp_path / "lib"))
 
 

@@ -11,7 +11,7 @@ from readyfs.errors import UsageError
 RECENT_S: Final = 300.0
 """A view that was opened within this time does not end with its lease, but goes on up to the lease's maximum."""
 TOMBSTONE_S: Final = 7 * 86400.0
-MAX_TOMBSTONES: Final = 1000
+MAX_TOMBSTONES: Final = 250
 """Of one user, so that nobody can have those of others forgotten."""
 MAX_PINS: Final = 10_000
 """Of all users together."""
