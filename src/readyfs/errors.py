@@ -27,10 +27,10 @@ class ExitCode(IntEnum):
     STUCK = 11
     FOUND = 12
     NOTHING_READY = 13
-    NOT_KEPT = 14
-    NO_PIN = 15
-    NOT_PERMITTED = 16
-    LIMIT = 17
+    NOT_KEPT = 17
+    NO_PIN = 18
+    NOT_PERMITTED = 19
+    LIMIT = 20
 
 
 class ReadyfsError(Exception):

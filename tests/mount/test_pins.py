@@ -349,10 +349,10 @@ def test_another_user_pins_and_is_bounded_by_what_is_its_own(open_place: Place) 
         answer = json.loads(made.stdout)
         assert answer["path"] == f"{daemon.path}/.readyfs/views/{answer['fingerprint']}"
         assert (answer["uid"], answer["note"]) == (NOBODY, "why")
-        assert as_nobody(daemon, "pin").returncode == 17
+        assert as_nobody(daemon, "pin").returncode == ExitCode.LIMIT
         pin(daemon, "roots")
         refused = as_nobody(daemon, "unpin", "roots")
-        assert (refused.returncode, refused.stderr.count("\n")) == (16, 1)
+        assert (refused.returncode, refused.stderr.count("\n")) == (ExitCode.NOT_PERMITTED, 1)
         assert as_nobody(daemon, "renew", "theirs", "--for", "2h").returncode == 0
         assert as_nobody(daemon, "unpin", "theirs").returncode == 0
         made = as_nobody(daemon, "pin", "--name", "again")
@@ -371,7 +371,7 @@ def test_whoever_the_mount_does_not_let_in_learns_nothing(open_place: Place, clo
         socket = str((daemon.path / ".readyfs/socket").readlink())
         for words in (("pins",), ("pin",), ("unpin", "job"), ("pins", "--socket", socket), ("pin", "--socket", socket)):
             refused = as_nobody(daemon, *words)
-            assert (refused.returncode, refused.stdout) == (16, ""), words
+            assert (refused.returncode, refused.stdout) == (ExitCode.NOT_PERMITTED, ""), words
             assert "may not enter" in refused.stderr
             assert "job" not in refused.stderr
 

@@ -34,7 +34,7 @@ INTERRUPTED = 130
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something wrong, 13 nothing ready, "
-    "14 not kept, 15 no such pin, 16 not permitted, 17 limit reached; 1 is a bug, 130 Ctrl-C.",
+    "17 not kept, 18 no such pin, 19 not permitted, 20 limit reached; 1 is a bug, 130 Ctrl-C.",
 )
 @click.version_option(__version__, "--version", prog_name="readyfs")
 def cli() -> None:
