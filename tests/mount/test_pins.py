@@ -22,7 +22,7 @@ from readyfs.cli.main import main
 from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
 from readyfs.control.public_protocol import PinRequest
-from readyfs.errors import HistoryError, RefreshFailedError, UsageError
+from readyfs.errors import ExitCode, HistoryError, RefreshFailedError, UsageError
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked
 
