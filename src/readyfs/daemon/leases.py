@@ -6,7 +6,7 @@ Looked at every second, because the clock of ages goes on while the machine slee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -46,6 +46,7 @@ class Leases:
     notifications: NotificationsPort
     tick_s: float = TICK_S
     is_written: bool = True
+    _told: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """End what is due until cancelled."""
@@ -67,8 +68,11 @@ class Leases:
             )
             self.trim()
         await trio.to_thread.run_sync(self._settle)
-        for fingerprint in self.kept.advance():
+        turned = self.kept.advance()
+        # Twice, a tick apart: an answer that was under way may have brought the kernel a name of before.
+        for fingerprint in dict.fromkeys([*self._told, *turned]):
             await self.notifications.invalidate(self.plan_expiry(fingerprint))
+        self._told = turned
 
     def _settle(self) -> None:
         self.memory.measure(self.registry.held())
