@@ -244,7 +244,7 @@ def test_daemon_of_root_reads_a_log_that_a_crash_left_and_what_it_makes_for_that
 def test_runtime_directory_of_a_service_is_refused_to_a_daemon_of_root_with_the_remedy() -> None:
     with world() as place:
         place.producer.write_and_publish(partition(), "r1", b"x\n")
-        refused = try_to_mount(place)
+        refused = try_to_mount(place, "--public-dir", str(place.base / "of root"))
         assert refused.returncode == ExitCode.USAGE
         assert "Permission denied; choose another directory with --runtime-dir" in refused.stderr
         assert not mounts_at(place.mountpoint)

@@ -31,6 +31,9 @@ from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
 from tests.mount.daemon import ENGINES, Place, mounted, partition
 
+pytestmark = pytest.mark.timeout(300)
+"""Whoever comes first starts Spark, which takes long beside other tests."""
+
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
 SCHEMA = "campaign_id STRING, clicks LONG"
 SETTINGS = {

@@ -22,6 +22,7 @@ class FakeClock:
 
 class FakeRegistry:
     clock = FakeClock()
+    is_saved = True
 
     def advance(self) -> list[object]:
         return []
@@ -29,13 +30,10 @@ class FakeRegistry:
     def held(self) -> list[str]:
         return []
 
-    def save(self) -> None:
-        """Nothing is pinned here."""
-
 
 class FakeMemory:
-    def measure(self, held: Iterable[str]) -> None:
-        """Nothing is held here."""
+    def is_due(self, held: Iterable[str]) -> bool:
+        return False
 
 
 class FakeKept:

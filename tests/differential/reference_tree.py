@@ -15,6 +15,8 @@ from typing import Final
 
 DATED: Final = 4
 """How many levels a date directory lies deep."""
+ROW_FACTS: Final = frozenset({"updated_at", "record_count", "schema_version"})
+"""What a date directory alone says, because files are shared by all trees that show them (V9)."""
 NOT_PROMISED_NS: Final = 10**9
 """The time of every directory above the dates here: a mount gives them the time of a catalog, each mount its own."""
 
@@ -60,7 +62,8 @@ class ReferenceTree:
             for name in os.listxattr(path):
                 os.removexattr(path, name)
             for name, value in lineage.items():
-                os.setxattr(path, f"user.readyfs.{name}", value.encode())
+                if path == directory or name not in ROW_FACTS:
+                    os.setxattr(path, f"user.readyfs.{name}", value.encode())
             path.chmod(0o555 if path.is_dir() else 0o444)
         os.utime(directory, ns=(mtime_ns, mtime_ns))
         self._settle(place)

@@ -14,7 +14,7 @@ def test_control_directory_is_reachable_and_never_listed(place: Place, engine: s
     """V1, V12: no tool that walks or globs finds it; its explicit path works."""
     place.producer.write_and_publish(partition(), "r1", b"x\n")
     with mounted(place, engine=engine) as daemon:
-        assert os.listdir(daemon.path / ".readyfs") == ["at", "status.json", "views"]
+        assert os.listdir(daemon.path / ".readyfs") == ["at", "socket", "status.json", "views"]
         for _ in range(2):
             assert os.listdir(daemon.path) == ["c1"]
             assert all(path.startswith("c1/") for path in files_below(daemon.path))

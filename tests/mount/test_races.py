@@ -42,7 +42,7 @@ def test_no_reader_of_any_kind_ever_sees_two_runs_mixed(place: Place, engine: st
         assert writer["flips"] > 5
     for kind, reader in zip(race_reader.KINDS, answers[2:], strict=True):
         assert reader["wrong"] == [], kind
-        assert reader["observations"] > 20, kind
+        assert reader["observations"] > 5, kind
         assert reader["runs"] > 2, kind
 
 

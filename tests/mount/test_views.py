@@ -93,9 +93,16 @@ def test_view_of_nothing_that_is_held_is_absent(place: Place, engine: str) -> No
                 os.lstat(views.directory / name)
 
 
-def test_mount_that_keeps_nothing_has_no_views(place: Place, engine: str) -> None:
+def test_mount_that_keeps_nothing_has_the_view_of_what_is_in_force_alone(place: Place, engine: str) -> None:
     publish_three(place)
-    with mounted(place, engine=engine) as daemon:
-        assert os.listdir(daemon.path / ".readyfs/views") == os.listdir(daemon.path / ".readyfs/at") == []
+    with mounted(place, "--history-count", "0", engine=engine) as daemon:
+        views = daemon.path / ".readyfs/views"
+        first = daemon.status()["fingerprint"]
+        assert os.listdir(views) == [first]
+        place.producer.write_and_publish(partition("c9"), "r1", b"new\n")
+        daemon.refresh()
+        assert os.listdir(views) == [daemon.status()["fingerprint"]] != [first]
+        assert os.listdir(daemon.path / ".readyfs/at") == []
+        assert os.readlink(daemon.path / ".readyfs/at/~0") == f"../views/{daemon.status()['fingerprint']}"
         with fails_with(errno.ENOENT):
-            os.lstat(daemon.path / ".readyfs/at/~0")
+            os.lstat(daemon.path / ".readyfs/at/~1")

@@ -126,7 +126,7 @@ def test_damage_of_a_run_that_only_a_view_shows_is_remembered_until_that_is_gone
     assert place.runs.damaged() == []
 
 
-def test_run_is_let_go_of_once_no_tree_shows_it(place: Place) -> None:
+def test_run_is_remembered_until_no_tree_shows_it_and_its_files_are_let_go_of_at_once(place: Place) -> None:
     place.serve(ROW)
     view = place.keep()
     let_go: list[object] = []
@@ -140,10 +140,10 @@ def test_run_is_let_go_of_once_no_tree_shows_it(place: Place) -> None:
     place.read(*DAY, PAYLOAD)
     run = (ROW.partition.key, b"r1")
     place.publish(OTHER)
-    assert (let_go, len(place.runs)) == ([], 1)
+    assert (let_go, len(place.runs)) == ([run], 1)
     place.views.remove(view.fingerprint)
     place.publish(OTHER, Row(query=b"more"))
-    assert let_go == [run]
+    assert let_go == [run, run]
     inodes = [entry.node.inode for entry in entries]
     place.fs.forget([(inode, place.fs.inodes.lookups(inode)) for inode in reversed(inodes)])
     place.publish(OTHER)

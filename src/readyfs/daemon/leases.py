@@ -67,7 +67,8 @@ class Leases:
                 note=pin.note,
             )
             self.trim()
-        await trio.to_thread.run_sync(self._settle)
+        if not self.registry.is_saved or self.memory.is_due(self.registry.held()):
+            await trio.to_thread.run_sync(self._settle)
         turned = self.kept.advance()
         # Twice, a tick apart: an answer that was under way may have brought the kernel a name of before.
         for fingerprint in dict.fromkeys([*self._told, *turned]):

@@ -43,13 +43,15 @@ class PinnedMemory:
         """The bytes of all together."""
         return sum(self._bytes.values())
 
+    def is_due(self, pinned: Collection[str]) -> bool:
+        """Return whether something changed since it was measured; cheap."""
+        moments = self._catalogs.moments()
+        return bool(moments) and self._measured != (moments[-1].fingerprint, frozenset(pinned))
+
     def measure(self, pinned: Collection[str]) -> None:
-        """Measure anew if something changed."""
+        """Measure anew."""
         moments = self._catalogs.moments()
         if not moments:
-            return
-        subject = moments[-1].fingerprint, frozenset(pinned)
-        if subject == self._measured:
             return
         found: dict[str, int] = {}
         in_force = newer = self._find(moments[-1].fingerprint)
@@ -62,7 +64,7 @@ class PinnedMemory:
                 continue
             found[moment.fingerprint] = 0 if catalog is in_force else memory_added(catalog, (in_force, newer))
             newer = catalog
-        self._bytes, self._measured = found, subject
+        self._bytes, self._measured = found, (moments[-1].fingerprint, frozenset(pinned))
 
     def _find(self, fingerprint: str) -> Catalog | None:
         try:

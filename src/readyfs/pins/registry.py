@@ -238,6 +238,11 @@ class Registry:
                 self._file.write(pins, tombstones)
                 self._saved = generation
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether the disk has all that was done; cheap."""
+        return self._generation == self._saved
+
     def expect_save(self) -> None:
         """Have the next `save` write, although nothing was done: the wall clock was set."""
         with self._lock:

@@ -136,9 +136,8 @@ class Turnover:
         ]
         for partition in left:
             self._departed[run_of(partition)] = _Departed(partition, self._trees.showing_view(run_of(partition)))
-        gone = frozenset(run for run in map(run_of, left) if self._departed[run].view is None)
-        if gone:
-            self._let_go(gone)
+        if left:
+            self._let_go(frozenset(map(run_of, left)))  # a view that shows one opens its files again
         for run, one in list(self._departed.items()):
             if one.view is None and not self._trees.knows(one.partition):
                 del self._departed[run]
