@@ -169,6 +169,42 @@ def test_expiry_names_to_the_kernel_what_it_holds_of_the_view_and_nothing_else(p
     assert {one.directory for one in plan if not one.names} == {root, customer, series, day, sub}
 
 
+def test_lookup_during_which_its_view_expires_is_answered_as_of_afterwards(place: Place) -> None:
+    """V18: whoever told the kernel of the expiry saw nothing of the node."""
+    place.serve(ROW)
+    view = place.keep()
+    day = place.inode(*DAY, start=place.view(view))
+
+    def expire(operation: str) -> None:
+        place.store.before = lambda operation: None
+        place.views.expire(view.fingerprint)
+        named = {name for one in place.fs.plan_expiry(view.fingerprint) for name in one.names}
+        assert PAYLOAD not in named
+
+    place.store.before = expire
+    inodes = len(place.fs.inodes)
+    entry = place.entry(PAYLOAD, start=day)
+    assert (entry.node.kind, entry.entry_timeout_s) == (NodeKind.BROKEN_FILE, 0.0)
+    assert len(place.fs.inodes) == inodes + 1, "the kernel was given one node"
+
+
+def test_listing_during_which_its_view_expires_is_not_counted(place: Place) -> None:
+    place.serve(ROW)
+    view = place.keep()
+    day = place.inode(*DAY, start=place.view(view))
+    found = place.fs.read_directory(day, 0, may_block=True)
+    nodes = [one.entry.node for one in found if one.counted]
+    place.views.expire(view.fingerprint)
+    assert [*place.fs.plan_expiry(view.fingerprint)]
+    inodes = len(place.fs.inodes)
+    assert not place.fs.remember_listed(found, nodes)
+    assert len(place.fs.inodes) == inodes
+    again = place.fs.read_directory(day, 0, may_block=True)
+    anew = [one.entry for one in again if one.counted]
+    assert place.fs.remember_listed(again, [one.node for one in anew])
+    assert {one.entry_timeout_s for one in anew} == {0.0}
+
+
 def test_expired_view_shows_broken_files_by_every_name_that_it_had(place: Place) -> None:
     place.serve(ROW, sub__f=b"1")
     view = place.keep()

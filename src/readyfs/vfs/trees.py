@@ -46,6 +46,8 @@ class Trees:
         self.views = views
         self.seen: tuple[TreeName, ...] = (LIVE,)
         """The live tree, and every view of which the kernel may hold something."""
+        self.expiries = 0
+        """How often the kernel was told that a view has expired."""
 
     # ---- what a tree shows -----------------------------------------------------------------------------------
 
@@ -102,6 +104,15 @@ class Trees:
             with self._lock:
                 if tree not in self.seen:
                     self.seen = (*self.seen, tree)
+
+    def begin_expiry(self) -> None:
+        """Note that the kernel is about to be told of a view that has expired, before its nodes are gone through.
+
+        An answer during which that happened may let the kernel keep a name that is not among them for ever. So whoever
+        counts a node looks at `expiries` afterwards, and answers anew if it is not what it was before.
+        """
+        with self._lock:
+            self.expiries += 1
 
     def drop_unseen(self) -> None:
         """Let go of views that are gone and of which the kernel holds nothing: not their root, so nothing below it."""
