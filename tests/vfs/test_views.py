@@ -126,6 +126,19 @@ def test_damage_of_a_run_that_only_a_view_shows_is_remembered_until_that_is_gone
     assert place.runs.damaged() == []
 
 
+def test_view_that_is_lost_while_a_refresh_asks_for_it_is_taken_to_show_nothing(place: Place) -> None:
+    directory = place.serve(ROW)
+    view = place.keep()
+    place.inode(*DAY, PAYLOAD)
+    (directory / "payload.jsonl").unlink()
+    with pytest.raises(BrokenRunError):
+        place.read(*DAY, PAYLOAD)
+    place.views.lost.add(view.fingerprint)
+    place.publish(OTHER)
+    assert place.runs.damaged() == []
+    assert place.fs.in_force.catalog.partitions == 1
+
+
 def test_run_is_remembered_until_no_tree_shows_it_and_its_files_are_let_go_of_at_once(place: Place) -> None:
     place.serve(ROW)
     view = place.keep()

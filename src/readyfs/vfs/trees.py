@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import StaleHandleError, WouldBlockError
+from readyfs.errors import BrokenRunError, FilesystemError, StaleHandleError
 from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey
 from readyfs.vfs.attributes import FOREVER_S
 from readyfs.vfs.catalogs import Catalogs
@@ -67,11 +67,13 @@ class Trees:
         return is_run_of(self._catalogs.in_force.catalog, key, run_id) or self.showing_view((key, run_id)) is not None
 
     def showing_view(self, run: RunKey) -> str | None:
-        """Return the fingerprint of a view that shows a run, None if none does."""
+        """Return the fingerprint of a view that shows a run, None if none does; one that cannot be asked counts."""
         for fingerprint in self.views.held():
             try:
                 view = self.views.find(fingerprint, may_block=False)
-            except WouldBlockError:
+            except BrokenRunError:
+                continue  # nothing is left of it
+            except FilesystemError:
                 return fingerprint
             if view is not None and is_run_of(view.catalog, *run):
                 return fingerprint
