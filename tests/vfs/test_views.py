@@ -255,6 +255,22 @@ def test_view_is_used_by_lookups_and_by_opens_of_what_the_kernel_knows(place: Pl
         place.clock.now_s += USED_FOR_S
 
 
+def test_open_that_may_be_of_the_live_tree_is_no_use_of_a_view(place: Place) -> None:
+    """It would keep the pin of a job that is dead for as long as anybody reads what is live."""
+    place.serve(ROW)
+    view = place.keep()
+    file = place.inode(*DAY, PAYLOAD, start=place.view(view))
+    place.publish(ROW, OTHER)
+    place.inode(*DAY)
+    place.views.uses.clear()
+    place.fs.close_file(place.fs.open_file(file).handle)
+    place.fs.read_by_inode(file, 0, 1, may_block=True)
+    assert not place.views.uses
+    place.publish(ROW._replace(run=b"r2"), OTHER)
+    place.fs.close_file(place.fs.open_file(file).handle)
+    assert place.views.uses == {view.fingerprint: 1}, "only the view shows it now"
+
+
 def test_open_notices_the_view_among_very_many(place: Place) -> None:
     views = []
     for number in range(3 * MOST_ASKED):
@@ -264,7 +280,7 @@ def test_open_notices_the_view_among_very_many(place: Place) -> None:
     place.serve(ROW)
     used = place.keep()
     place.inode(*DAY, start=place.view(used))
-    file = place.inode(*DAY, PAYLOAD)
+    file = place.inode(*DAY, PAYLOAD, start=place.view(used))
     place.views.uses.clear()
     for _ in range(5):
         place.fs.close_file(place.fs.open_file(file).handle)

@@ -13,7 +13,7 @@ from typing import Final
 
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import BrokenRunError, FilesystemError, StaleHandleError
-from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey
+from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey, run_of
 from readyfs.vfs.attributes import FOREVER_S
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.inode_number import LIVE, InodeNumber, TreeName, above_inode, date_inode, directory_inode
@@ -82,9 +82,10 @@ class Trees:
     def note_open(self, partition: Partition) -> None:
         """Note that a file of a run is opened, for each view in which the kernel holds the run's directory.
 
-        A file does not tell by which tree it was reached, and names that the kernel keeps are not asked for.
+        A file does not tell by which tree it was reached, and names that the kernel keeps are not asked for. Where it
+        may be the live tree the open does not count: reading that must not keep the pin of a dead job alive.
         """
-        if len(self.seen) == 1:
+        if len(self.seen) == 1 or self._may_be_live(partition):
             return
         now_s, asked = self._monotonic(), 0
         for tree in self.seen:
@@ -97,6 +98,12 @@ class Trees:
                 with self._lock:  # of very many views, others come first the next time
                     self.seen = (LIVE, *self.seen[MOST_ASKED:], *self.seen[1:MOST_ASKED])
                 break
+
+    def _may_be_live(self, partition: Partition) -> bool:
+        """Whether the live tree shows a run now, and the kernel holds its directory there."""
+        if self._inodes.peek(date_inode(partition)) is None:
+            return False
+        return is_run_of(self._catalogs.in_force.catalog, *run_of(partition))
 
     # ---- what the kernel may hold ----------------------------------------------------------------------------
 
