@@ -18,11 +18,12 @@ from typing import Final
 
 import pytest
 
+import readyfs
 from readyfs.cli.main import main
 from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
 from readyfs.control.public_protocol import PinRequest
-from readyfs.errors import ExitCode, HistoryError, RefreshFailedError, UsageError
+from readyfs.errors import ExitCode, HistoryError, NotRunningError, RefreshFailedError, UsageError
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked
 
@@ -374,6 +375,50 @@ def test_whoever_the_mount_does_not_let_in_learns_nothing(open_place: Place, clo
             assert (refused.returncode, refused.stdout) == (ExitCode.NOT_PERMITTED, ""), words
             assert "may not enter" in refused.stderr
             assert "job" not in refused.stderr
+
+
+# ---- a mount that was named wrongly ------------------------------------------------------------------------------
+
+
+def test_the_daemon_of_another_mount_does_nothing_and_that_is_said(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other_place = Place(tmp_path / "other")
+    with closing(other_place.producer), mounted(place) as daemon, mounted(other_place) as other:
+        other.public.pin(PinRequest("theirs"))
+        socket = str((other.path / ".readyfs/socket").readlink())
+        at = (str(daemon.path), "--socket", socket)
+        for words in (("pin",), ("pins",), ("renew", "theirs"), ("unpin", "theirs")):
+            done = run_forked((words[0], *at, *words[1:]), 30)
+            assert (done.returncode, done.stdout) == (ExitCode.NOT_RUNNING, ""), words
+            assert f"the socket {socket} is of another mount than {daemon.path}" in done.stderr
+        with pytest.raises(NotRunningError, match="is of another mount"), readyfs.pin(daemon.path, socket=socket):
+            pass
+        assert [one["name"] for one in other.public.pins()] == ["theirs"]
+
+
+def test_messages_say_what_is_wrong_with_a_mount_point_or_a_socket(place: Place, tmp_path: Path) -> None:
+    with mounted(place) as daemon:
+        inside = daemon.path / ONE.customer_id
+        for words, said in (
+            ((str(inside),), f"{inside} lies inside the readyfs mount at {daemon.path}"),
+            ((str(tmp_path),), f"nothing is mounted at {tmp_path}"),
+            ((f"{tmp_path}/none",), f"there is no {tmp_path}/none"),
+            (("/proc",), "/proc is no readyfs mount"),
+            ((str(daemon.path), "--socket", "/proc"), "nobody listens at the public socket /proc"),
+            ((str(daemon.path), "--socket", "/" + "x" * 200), "cannot use the public socket /xxx"),
+        ):
+            done = run_forked(("pin", *words), 30)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (ExitCode.NOT_RUNNING, "", 1), words
+            assert said in done.stderr
+
+
+def test_a_public_socket_that_cannot_be_reached_is_named(open_place: Place) -> None:
+    with mounted(open_place) as daemon:
+        socket = (daemon.path / ".readyfs/socket").readlink()
+        socket.parent.chmod(0o700)
+        refused = as_nobody(daemon, "pin")
+        assert (refused.returncode, refused.stderr.count("\n")) == (ExitCode.NOT_RUNNING, 1)
+        assert f"directories above its public socket {socket}" in refused.stderr
 
 
 # ---- the runs of a view -------------------------------------------------------------------------------------------

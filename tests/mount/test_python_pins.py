@@ -245,7 +245,7 @@ print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
 
 
 def test_it_says_what_is_wrong_on_entering(daemon: Daemon, tmp_path: Path) -> None:
-    with pytest.raises(NotRunningError, match="is no readyfs mount"), readyfs.pin(tmp_path):
+    with pytest.raises(NotRunningError, match="nothing is mounted at"), readyfs.pin(tmp_path):
         pass
     with pytest.raises(UsageError, match="a pin cannot be named"), readyfs.pin(daemon.path, name="~1"):
         pass
