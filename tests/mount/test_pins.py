@@ -438,6 +438,37 @@ def test_a_check_of_a_view_names_the_runs_that_are_gone_and_needs_no_state(place
         assert done.returncode == 12
         assert "r1" in done.stdout
         assert "run_missing" in done.stdout
-        other = run_forked(("check", "--view", str(place.base), "--raw", str(place.raw)), 30)
-        assert (other.returncode, other.stderr.count("\n")) == (2, 1)
-        assert "is no view" in other.stderr
+        for other, why in (
+            (place.base, ""),
+            (daemon.path, ": it is the live tree"),
+            (place.base / "none", ": No such"),
+        ):
+            done = run_forked(("check", "--view", str(other), "--raw", str(place.raw)), 30)
+            assert (done.returncode, done.stderr.count("\n")) == (ExitCode.USAGE, 1)
+            assert f"{other} is no view that can be read{why}" in done.stderr
+
+
+def test_a_check_of_a_view_stays_with_the_view_that_a_link_leads_to(place: Place) -> None:
+    """It says which that is, asks for no more than it compares, and tells partitions of two sources apart."""
+    place.producer.write_and_publish(partition(source="s2", query="q2"), "r1", b"two\n")
+    place.producer.write_and_publish(partition(source="s2", date="2024-06-02"), "r1", b"two\n")
+    with mounted(place, "--layout", "{source}/{query_name}/{customer_id}/{logical_date}", engine="opened") as daemon:
+        place.producer.write_and_publish(partition(source="s2"), "r1", b"on the same date as that of s1\n")
+        daemon.refresh()
+        view = pin(daemon)
+        before = [daemon.requests(name) for name in ("readlink", "listxattr", "getxattr")]
+        words = ("--view", f"{daemon.path}/.readyfs/at/job", "--raw", str(place.raw), "--format", "json")
+        done = run_forked(("check", *words), 30)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["state"], found["checked"]) == (0, str(view), 4), done.stderr
+        links, lists, gets = (
+            daemon.requests(name) - one for name, one in zip(("readlink", "listxattr", "getxattr"), before, strict=True)
+        )
+        assert links <= 3  # and not one for each partition
+        assert lists == 0
+        assert gets <= 4 * 7 + 10
+        refused = run_forked(("check", *words, "--customer", "c1", "--state", "x.db", "--layout", "hive"), 30)
+        assert (refused.returncode, refused.stderr.count("\n")) == (ExitCode.USAGE, 1)
+        assert "--state, --customer, --layout have no effect with --view" in refused.stderr
+        (place.base / "mount.toml").write_text(f'state = "{place.state}"\ncustomer = ["c9"]\n')
+        assert run_forked(("check", *words, "--config", str(place.base / "mount.toml")), 30).returncode == 0
