@@ -377,6 +377,24 @@ def test_whoever_the_mount_does_not_let_in_learns_nothing(open_place: Place, clo
             assert "job" not in refused.stderr
 
 
+def test_lists_of_pins_fit_a_terminal() -> None:
+    fingerprint, time = "c3fd3cb2" + "0" * 24, "2024-06-01T05:00:07.123456+00:00"
+    both = {"name": "pin-0123456789ab", "fingerprint": fingerprint, "taken_at": time, "uid": 1, "user": "etl"}
+    held = both | {"expires_at": time, "behind_catalogs": 1000, "behind_seconds": 2592000.0, "memory_bytes": 4096}
+    assert render_pins([held | {"note": "nightly report"}, held | {"note": "", "memory_bytes": None}]).split("\n") == [
+        "NAME              VIEW      TAKEN (UTC)       BEHIND      EXPIRES (UTC)",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "  etl, adds 4KiB: nightly report",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "  etl, adds ?",
+    ]
+    assert render_ended([both | {"ended_at": time, "reason": "lease ended", "note": "nightly"}]).split("\n") == [
+        "NAME              VIEW      TAKEN (UTC)       ENDED (UTC)",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  2024-06-01 05:00",
+        "  etl, lease ended: nightly",
+    ]
+
+
 # ---- a mount that was named wrongly ------------------------------------------------------------------------------
 
 
@@ -410,6 +428,23 @@ def test_messages_say_what_is_wrong_with_a_mount_point_or_a_socket(place: Place,
             done = run_forked(("pin", *words), 30)
             assert (done.returncode, done.stdout, done.stderr.count("\n")) == (ExitCode.NOT_RUNNING, "", 1), words
             assert said in done.stderr
+
+
+def test_json_says_why_it_failed_as_a_refresh_does(place: Place) -> None:
+    with mounted(place, "--pin-max", "10m", "--pin-default", "1m") as daemon:
+        for words, code in (
+            (("pin", "--for", "1h"), ExitCode.USAGE),
+            (("pin", "--for", "10ms"), ExitCode.USAGE),
+            (("renew", "none"), ExitCode.NO_PIN),
+            (("unpin", "none"), ExitCode.NO_PIN),
+            (("pins", "--socket", "/proc"), ExitCode.NOT_RUNNING),
+        ):
+            done = run_forked((words[0], str(daemon.path), "--json", *words[1:]), 30)
+            told = json.loads(done.stdout)
+            assert (done.returncode, told["exit_code"], told["mountpoint"]) == (code, code, str(daemon.path)), words
+            assert done.stderr == f"readyfs: {told['error']}\n"
+            if "--for" in words:
+                assert "from 1s to 10m (--pin-max)" in told["error"]
 
 
 def test_a_public_socket_that_cannot_be_reached_is_named(open_place: Place) -> None:

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from readyfs.control.messages import MalformedMessageError, parse_object, render_line
+from readyfs.duration import parse_duration
 from readyfs.errors import NotRunningError
 
 MAX_REQUEST_BYTES: Final = 4096
 """Longest request line that the server reads."""
+MAX_LEASE_S: Final = 1e11
+"""What no lease comes near; what it says of a longer one is never seen."""
 OTHER_MOUNT: Final = "the socket is of another mount"
 """What is answered to a request for another mount than the one that is served."""
 
@@ -58,6 +61,11 @@ class PinsRequest:
 
 
 PublicRequest: TypeAlias = PinRequest | RenewRequest | UnpinRequest | PinsRequest
+
+
+def parse_lease(text: str) -> float:
+    """Return the seconds of a lease as people write it, of any length: each mount has bounds of its own."""
+    return parse_duration(text, minimum_s=0.0, maximum_s=MAX_LEASE_S)
 
 
 def render_public_request(request: PublicRequest, device: int | None = None) -> bytes:
