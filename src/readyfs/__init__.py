@@ -7,20 +7,25 @@ begins with this module, too.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from readyfs.pinned_view import LeaseLostError as LeaseLostError
-    from readyfs.pinned_view import PinnedView as PinnedView
-    from readyfs.pinned_view import pin as pin
+    from readyfs.errors import UserError
+    from readyfs.pinned_view import LeaseLostError, PinnedView, pin
+
+__all__ = ["LeaseLostError", "PinnedView", "UserError", "__version__", "pin"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    if name in ("pin", "PinnedView", "LeaseLostError"):
-        from readyfs import pinned_view
+    if name == "__version__" or name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "UserError":
+        from readyfs.errors import UserError
 
-        return getattr(pinned_view, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return UserError
+    from readyfs import pinned_view
+
+    return getattr(pinned_view, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "pin", "PinnedView", "LeaseLostError"})
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,6 @@ for long. Nothing here needs privileges, FUSE or a database driver.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import threading
@@ -18,8 +17,7 @@ from typing import Final, Generic, TypeVar
 
 from readyfs.clock import boottime_s
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import PinRequest
-from readyfs.duration import parse_duration
+from readyfs.control.public_protocol import MAX_LEASE_S, PinRequest, parse_lease
 from readyfs.errors import NoPinError, UsageError, UserError
 
 T = TypeVar("T")
@@ -55,8 +53,9 @@ def pin(
     seconds, or a `timedelta`: for so long the view is still held if the program dies. With `refresh` the daemon looks
     at the state first. `socket` is the public socket, where it is not at the place that the mount names.
 
-    Entering raises a `UserError` if nothing can be pinned; leaving raises `LeaseLostError` if the view was not held all
-    the time.
+    What cannot be a pin is a `UsageError`. Entering raises a `UserError` if nothing can be pinned: `NotRunningError`,
+    `NoAnswerError`, `NotPermittedError`, `LimitError`, `HistoryError`, `RefreshFailedError` or `UsageError`. Leaving
+    raises `LeaseLostError` if the view was not held all the time.
     """
     return PinnedView(mountpoint, name, _seconds(lease), note, refresh, socket)
 
@@ -77,6 +76,9 @@ class PinnedView:
         refresh: bool,
         socket: str | os.PathLike[str] | None,
     ) -> None:
+        if not os.fspath(mountpoint):
+            # As a path it would be the working directory, which nobody means who has a variable that is not set.
+            raise UsageError("the mount point is empty", "name a directory")
         self._mountpoint = Path(os.path.abspath(mountpoint))  # noqa: PTH100 - no link is followed, as `readyfs pin` does
         self._lease_s = lease_s
         self._request = PinRequest(name, lease_s, note, refresh)
@@ -238,11 +240,17 @@ class _Attempt(Generic[T]):
 
 
 def _seconds(lease: str | float | timedelta) -> float:
-    if isinstance(lease, str):
-        return parse_duration(lease, minimum_s=MIN_LEASE_S)
-    seconds = lease.total_seconds() if isinstance(lease, timedelta) else float(lease)
-    if not MIN_LEASE_S <= seconds < math.inf:
-        raise UsageError(f"a lease cannot last {seconds} seconds", f"choose {MIN_LEASE_S:.0f} or more")
+    match lease:
+        case str():
+            seconds = parse_lease(lease)
+        case timedelta():
+            seconds = lease.total_seconds()
+        case int() | float() if not isinstance(lease, bool):
+            seconds = float(lease)
+        case _:
+            raise UsageError(f"{lease!r} is no lease", 'give a duration such as "10m", seconds, or a timedelta')
+    if not MIN_LEASE_S <= seconds < MAX_LEASE_S:
+        raise UsageError(f"a lease cannot last {seconds:g} seconds", f"choose {MIN_LEASE_S:g} or more")
     return seconds
 
 

@@ -55,6 +55,17 @@ def test_every_column_has_its_own_setting() -> None:
     assert [getattr(table, name) for name in names] == [f"{name}_x" for name in names]
 
 
+def test_a_lease_lasts_no_longer_of_itself_than_it_may() -> None:
+    leases = {
+        "10m": build(state="/s", raw="/r", pin_max="10m"),
+        "1d": build(state="/s", raw="/r", pin_max="2d"),
+        "1h": build(state="/s", raw="/r", pin_default="1h", pin_max="2d"),
+    }
+    assert {word: one.pin_default_s for word, one in leases.items()} == {"10m": 600.0, "1d": 86400.0, "1h": 3600.0}
+    with pytest.raises(UsageError, match="--pin-default is longer than --pin-max"):
+        build(state="/s", raw="/r", pin_default="1d", pin_max="10m")
+
+
 def test_bad_template_is_refused() -> None:
     with pytest.raises(UsageError, match="layout"):
         build(state="/s", raw="/r", layout="{customer}/{logical_date}")

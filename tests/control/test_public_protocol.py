@@ -8,6 +8,7 @@ import pytest
 
 from readyfs.control.messages import MalformedMessageError
 from readyfs.control.public_protocol import (
+    OTHER_MOUNT,
     PinRequest,
     PinsRequest,
     PublicRequest,
@@ -16,6 +17,7 @@ from readyfs.control.public_protocol import (
     parse_public_request,
     render_public_request,
 )
+from readyfs.errors import NotRunningError
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,11 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
 def test_nonsense_is_said_to_be(line: bytes) -> None:
     with pytest.raises(MalformedMessageError):
         parse_public_request(line)
+
+
+def test_what_is_meant_for_another_mount_is_refused() -> None:
+    line = render_public_request(PinsRequest(), 41)
+    assert parse_public_request(line) == parse_public_request(line, 41) == PinsRequest()
+    assert parse_public_request(render_public_request(PinsRequest()), 42) == PinsRequest()
+    with pytest.raises(NotRunningError, match=OTHER_MOUNT):
+        parse_public_request(line, 42)

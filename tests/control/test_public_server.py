@@ -38,7 +38,7 @@ from readyfs.errors import (
 
 T = TypeVar("T")
 
-MOUNTPOINT = Path("/mnt/ready")
+MOUNTPOINT = Path("/")
 EVERYBODY = Entrance(0, 0, 0o555, True, 0)
 NOBODY = Entrance(0, 0, 0o555, False, 4_000_000)
 
@@ -366,12 +366,12 @@ def test_whatever_comes_in_only_whole_lines_go_out_and_the_next_client_is_served
 
 
 def test_a_client_without_a_daemon_says_not_running(path: Path) -> None:
-    with pytest.raises(NobodyListensError, match="/mnt/ready"):
+    with pytest.raises(NobodyListensError, match="nobody listens at the public socket"):
         client(path).pins()
 
 
 def test_a_directory_that_is_no_mount_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(NotRunningError, match="is no readyfs mount"):
+    with pytest.raises(NotRunningError, match="nothing is mounted at"):
         PublicClient(tmp_path)
 
 

@@ -18,11 +18,12 @@ from typing import Final
 
 import pytest
 
+import readyfs
 from readyfs.cli.main import main
 from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
 from readyfs.control.public_protocol import PinRequest
-from readyfs.errors import ExitCode, HistoryError, RefreshFailedError, UsageError
+from readyfs.errors import ExitCode, HistoryError, NotRunningError, RefreshFailedError, UsageError
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked
 
@@ -376,6 +377,85 @@ def test_whoever_the_mount_does_not_let_in_learns_nothing(open_place: Place, clo
             assert "job" not in refused.stderr
 
 
+def test_lists_of_pins_fit_a_terminal() -> None:
+    fingerprint, time = "c3fd3cb2" + "0" * 24, "2024-06-01T05:00:07.123456+00:00"
+    both = {"name": "pin-0123456789ab", "fingerprint": fingerprint, "taken_at": time, "uid": 1, "user": "etl"}
+    held = both | {"expires_at": time, "behind_catalogs": 1000, "behind_seconds": 2592000.0, "memory_bytes": 4096}
+    assert render_pins([held | {"note": "nightly report"}, held | {"note": "", "memory_bytes": None}]).split("\n") == [
+        "NAME              VIEW      TAKEN (UTC)       BEHIND      EXPIRES (UTC)",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "  etl, adds 4KiB: nightly report",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "  etl, adds ?",
+    ]
+    assert render_ended([both | {"ended_at": time, "reason": "lease ended", "note": "nightly"}]).split("\n") == [
+        "NAME              VIEW      TAKEN (UTC)       ENDED (UTC)",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  2024-06-01 05:00",
+        "  etl, lease ended: nightly",
+    ]
+
+
+# ---- a mount that was named wrongly ------------------------------------------------------------------------------
+
+
+def test_the_daemon_of_another_mount_does_nothing_and_that_is_said(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other_place = Place(tmp_path / "other")
+    with closing(other_place.producer), mounted(place) as daemon, mounted(other_place) as other:
+        other.public.pin(PinRequest("theirs"))
+        socket = str((other.path / ".readyfs/socket").readlink())
+        at = (str(daemon.path), "--socket", socket)
+        for words in (("pin",), ("pins",), ("renew", "theirs"), ("unpin", "theirs")):
+            done = run_forked((words[0], *at, *words[1:]), 30)
+            assert (done.returncode, done.stdout) == (ExitCode.NOT_RUNNING, ""), words
+            assert f"the socket {socket} is of another mount than {daemon.path}" in done.stderr
+        with pytest.raises(NotRunningError, match="is of another mount"), readyfs.pin(daemon.path, socket=socket):
+            pass
+        assert [one["name"] for one in other.public.pins()] == ["theirs"]
+
+
+def test_messages_say_what_is_wrong_with_a_mount_point_or_a_socket(place: Place, tmp_path: Path) -> None:
+    with mounted(place) as daemon:
+        inside = daemon.path / ONE.customer_id
+        for words, said in (
+            ((str(inside),), f"{inside} lies inside the readyfs mount at {daemon.path}"),
+            ((str(tmp_path),), f"nothing is mounted at {tmp_path}"),
+            ((f"{tmp_path}/none",), f"there is no {tmp_path}/none"),
+            (("/proc",), "/proc is no readyfs mount"),
+            ((str(daemon.path), "--socket", "/proc"), "nobody listens at the public socket /proc"),
+            ((str(daemon.path), "--socket", "/" + "x" * 200), "cannot use the public socket /xxx"),
+        ):
+            done = run_forked(("pin", *words), 30)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (ExitCode.NOT_RUNNING, "", 1), words
+            assert said in done.stderr
+
+
+def test_json_says_why_it_failed_as_a_refresh_does(place: Place) -> None:
+    with mounted(place, "--pin-max", "10m", "--pin-default", "1m") as daemon:
+        for words, code in (
+            (("pin", "--for", "1h"), ExitCode.USAGE),
+            (("pin", "--for", "10ms"), ExitCode.USAGE),
+            (("renew", "none"), ExitCode.NO_PIN),
+            (("unpin", "none"), ExitCode.NO_PIN),
+            (("pins", "--socket", "/proc"), ExitCode.NOT_RUNNING),
+        ):
+            done = run_forked((words[0], str(daemon.path), "--json", *words[1:]), 30)
+            told = json.loads(done.stdout)
+            assert (done.returncode, told["exit_code"], told["mountpoint"]) == (code, code, str(daemon.path)), words
+            assert done.stderr == f"readyfs: {told['error']}\n"
+            if "--for" in words:
+                assert "from 1s to 10m (--pin-max)" in told["error"]
+
+
+def test_a_public_socket_that_cannot_be_reached_is_named(open_place: Place) -> None:
+    with mounted(open_place) as daemon:
+        socket = (daemon.path / ".readyfs/socket").readlink()
+        socket.parent.chmod(0o700)
+        refused = as_nobody(daemon, "pin")
+        assert (refused.returncode, refused.stderr.count("\n")) == (ExitCode.NOT_RUNNING, 1)
+        assert f"directories above its public socket {socket}" in refused.stderr
+
+
 # ---- the runs of a view -------------------------------------------------------------------------------------------
 
 
@@ -393,6 +473,37 @@ def test_a_check_of_a_view_names_the_runs_that_are_gone_and_needs_no_state(place
         assert done.returncode == 12
         assert "r1" in done.stdout
         assert "run_missing" in done.stdout
-        other = run_forked(("check", "--view", str(place.base), "--raw", str(place.raw)), 30)
-        assert (other.returncode, other.stderr.count("\n")) == (2, 1)
-        assert "is no view" in other.stderr
+        for other, why in (
+            (place.base, ""),
+            (daemon.path, ": it is the live tree"),
+            (place.base / "none", ": No such"),
+        ):
+            done = run_forked(("check", "--view", str(other), "--raw", str(place.raw)), 30)
+            assert (done.returncode, done.stderr.count("\n")) == (ExitCode.USAGE, 1)
+            assert f"{other} is no view that can be read{why}" in done.stderr
+
+
+def test_a_check_of_a_view_stays_with_the_view_that_a_link_leads_to(place: Place) -> None:
+    """It says which that is, asks for no more than it compares, and tells partitions of two sources apart."""
+    place.producer.write_and_publish(partition(source="s2", query="q2"), "r1", b"two\n")
+    place.producer.write_and_publish(partition(source="s2", date="2024-06-02"), "r1", b"two\n")
+    with mounted(place, "--layout", "{source}/{query_name}/{customer_id}/{logical_date}", engine="opened") as daemon:
+        place.producer.write_and_publish(partition(source="s2"), "r1", b"on the same date as that of s1\n")
+        daemon.refresh()
+        view = pin(daemon)
+        before = [daemon.requests(name) for name in ("readlink", "listxattr", "getxattr")]
+        words = ("--view", f"{daemon.path}/.readyfs/at/job", "--raw", str(place.raw), "--format", "json")
+        done = run_forked(("check", *words), 30)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["state"], found["checked"]) == (0, str(view), 4), done.stderr
+        links, lists, gets = (
+            daemon.requests(name) - one for name, one in zip(("readlink", "listxattr", "getxattr"), before, strict=True)
+        )
+        assert links <= 3  # and not one for each partition
+        assert lists == 0
+        assert gets <= 4 * 7 + 10
+        refused = run_forked(("check", *words, "--customer", "c1", "--state", "x.db", "--layout", "hive"), 30)
+        assert (refused.returncode, refused.stderr.count("\n")) == (ExitCode.USAGE, 1)
+        assert "--state, --customer, --layout have no effect with --view" in refused.stderr
+        (place.base / "mount.toml").write_text(f'state = "{place.state}"\ncustomer = ["c9"]\n')
+        assert run_forked(("check", *words, "--config", str(place.base / "mount.toml")), 30).returncode == 0

@@ -244,14 +244,26 @@ print(json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
     assert heavy.isdisjoint(json.loads(printed))
 
 
+def test_what_is_offered_is_named_and_there() -> None:
+    assert {"pin", "PinnedView", "LeaseLostError", "UserError"} <= set(readyfs.__all__) <= set(dir(readyfs))
+    assert all(hasattr(readyfs, name) for name in readyfs.__all__)
+    assert issubclass(readyfs.LeaseLostError, readyfs.UserError)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        readyfs.nothing  # noqa: B018
+
+
 def test_it_says_what_is_wrong_on_entering(daemon: Daemon, tmp_path: Path) -> None:
-    with pytest.raises(NotRunningError, match="is no readyfs mount"), readyfs.pin(tmp_path):
+    with pytest.raises(NotRunningError, match="nothing is mounted at"), readyfs.pin(tmp_path):
         pass
     with pytest.raises(UsageError, match="a pin cannot be named"), readyfs.pin(daemon.path, name="~1"):
         pass
     for lease in ("5", "1ms", 0.0, float("nan"), float("inf")):
         with pytest.raises(UsageError):
             readyfs.pin(daemon.path, lease=lease)
+    with pytest.raises(UsageError, match="None is no lease"):
+        readyfs.pin(daemon.path, lease=None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="the mount point is empty"):
+        readyfs.pin("")
     once = readyfs.pin(daemon.path)
     with once, pytest.raises(UsageError, match="entered already"):
         once.__enter__()

@@ -6,7 +6,7 @@ be known. A directory that cannot be read, as one of an ambiguous path, is withh
 
 from __future__ import annotations
 
-import datetime
+import errno
 import os
 from collections import defaultdict
 from pathlib import Path
@@ -21,15 +21,31 @@ from readyfs.text import escape_text
 _PREFIX: Final = "user.readyfs."
 
 
-def read_view(view: Path) -> tuple[dict[SeriesKey, SeriesRows], WithheldTally]:
-    """Return the rows of a view and what cannot be read of it; raise `UsageError` if it is no view."""
-    shown = escape_text(os.fsencode(view))
+def resolve_view(path: Path) -> Path:
+    """Return the path of a view without links, so that it stays one view; raise `UsageError` if it is none.
+
+    The root of the live tree is none: it changes while it is read.
+    """
     try:
-        os.getxattr(view, f"{_PREFIX}fingerprint")
+        resolved = path.resolve(strict=True)
+        os.getxattr(resolved, f"{_PREFIX}taken_at")
+    except OSError as error:
+        is_live = error.errno == errno.ENODATA and os.path.ismount(path)
+        why = "it is the live tree, which changes" if is_live else error.strerror
+        raise UsageError(
+            f"{escape_text(os.fsencode(path))} is no view that can be read: {why}",
+            "name one as `readyfs pin` prints it",
+        ) from error
+    return resolved
+
+
+def read_view(view: Path) -> tuple[dict[SeriesKey, SeriesRows], WithheldTally]:
+    """Return the rows of a view and what cannot be read of it; raise `UsageError` if it is gone."""
+    try:
         left = _below(os.fspath(view))
     except OSError as error:
         raise UsageError(
-            f"{shown} is no view that can be read: {error.strerror}", "name one as `readyfs pin` prints it"
+            f"the view {escape_text(os.fsencode(view))} cannot be read: {error.strerror}", "pin another"
         ) from error
     rows: dict[SeriesKey, list[Row]] = defaultdict(list)
     withheld = WithheldTally()
@@ -54,24 +70,26 @@ def _below(path: str) -> list[str]:
 
 
 def _read_row(path: str) -> tuple[SeriesKey, Row] | None:
-    """Return the row of a date directory, None for one above the dates; raise `OSError`."""
-    names = frozenset(os.listxattr(path))
-    if f"{_PREFIX}run_id" not in names:
+    """Return the row of a date directory, None for one above the dates; raise `OSError`.
+
+    Each attribute is a request to the daemon, so that only what a check compares is asked for.
+    """
+    run_id = _read(path, "run_id")
+    if run_id is None:
         return None
-
-    def read(name: str) -> bytes | None:
-        return os.getxattr(path, _PREFIX + name) if _PREFIX + name in names else None
-
-    source, customer, query, run_id = (read(name) or b"" for name in ("source", "customer_id", "query_name", "run_id"))
-    date = parse_date(read("logical_date") or b"")
+    date = parse_date(_read(path, "logical_date") or b"")
     if date is None:
         return None
-    updated_at, records = read("updated_at"), read("record_count")
-    updated_at_ns = NOT_SET if updated_at is None else _parse_time(updated_at)
+    source, customer, query = (_read(path, name) or b"" for name in ("source", "customer_id", "query_name"))
+    records = _read(path, "record_count")
     count = NOT_SET if records is None else int(records)
-    return SeriesKey(source, customer, query), (date, run_id, updated_at_ns, count, read("schema_version"))
+    return SeriesKey(source, customer, query), (date, run_id, NOT_SET, count, _read(path, "schema_version"))
 
 
-def _parse_time(text: bytes) -> int:
-    since = datetime.datetime.fromisoformat(text.decode("ascii")) - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+def _read(path: str, name: str) -> bytes | None:
+    try:
+        return os.getxattr(path, _PREFIX + name)
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            return None
+        raise

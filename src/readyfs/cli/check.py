@@ -18,6 +18,7 @@ from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state, find_warnings
 from readyfs.config import table as settings
 from readyfs.config.build import find_files, find_filters, find_raw, find_table
+from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
@@ -34,6 +35,20 @@ _CHECKED_BY: Final[tuple[Setting[object], ...]] = (
     settings.RAW_THREADS,
 )
 """The settings of a mount that decide what its readers get."""
+_COUNT_WITH_VIEW: Final = frozenset(
+    {
+        settings.RAW,
+        settings.RAW_LAYOUT,
+        settings.RAW_ENCODING,
+        settings.FILES,
+        settings.REQUIRED_FILES,
+        settings.RAW_TIMEOUT,
+        settings.RAW_THREADS,
+    }
+)
+"""Those that a check of a view takes; the others are a part of the view."""
+_EVERY_FIELD: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
+"""A layout in which no two partitions of a view can claim one path, whichever the view has."""
 
 
 @click.command(cls=ReadyfsCommand, short_help="Check that every ready partition's run is there and whole.")
@@ -79,11 +94,17 @@ def check(
     \b
     readyfs check --state state.db --raw /data/raw
     readyfs check --config /etc/readyfs/sales.toml --deep --format json
+    readyfs check --view "$(readyfs pin /mnt/ready)" --raw /data/raw
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
     from readyfs.check.report import Ending
     from readyfs.check.run import run_check
 
     configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
+    if view is not None:
+        from readyfs.check.view import resolve_view
+
+        _refuse_without_effect(resolution)
+        view = resolve_view(view)
     job = _make_job(resolution, deep, limit, metadata, payload, view)
     for warning in find_warnings(resolution) if view is None else ():
         _warn(warning)
@@ -109,13 +130,13 @@ def _make_job(
     get = resolution.get
     state = find_state(resolution)[0] if view is None else None
     shape = CatalogShape(
-        MountLayout.parse(get(settings.LAYOUT)),
+        MountLayout.parse(get(settings.LAYOUT) if view is None else _EVERY_FIELD),
         RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)),
         *find_files(resolution),
     )
     return CheckJob(
         state=state,
-        view=None if view is None else view.absolute(),
+        view=view,
         state_table=find_table(resolution),
         filters=find_filters(resolution),
         state_timeout_s=get(settings.STATE_TIMEOUT),
@@ -125,6 +146,18 @@ def _make_job(
         contents=Contents(os.fsencode(metadata), os.fsencode(payload), deep),
         examples=limit,
     )
+
+
+def _refuse_without_effect(resolution: Resolution) -> None:
+    """Refuse flags that choose what a view has chosen already; a file or a variable may be the mount's own."""
+    given = [
+        one.flag
+        for one in _CHECKED_BY
+        if one not in _COUNT_WITH_VIEW and resolution.origin(one).kind is OriginKind.FLAG
+    ]
+    if given:
+        verb = "have" if len(given) > 1 else "has"
+        raise UsageError(f"{', '.join(given)} {verb} no effect with --view", "leave it out: a view is checked whole")
 
 
 @contextmanager

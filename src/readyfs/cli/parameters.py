@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from readyfs.config.fingerprint import parse_fingerprint
+from readyfs.control.public_protocol import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 
@@ -18,6 +19,19 @@ class _Duration(click.ParamType[float]):
         """Parse a duration as every setting does."""
         try:
             return parse_duration(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class _Lease(click.ParamType[float]):
+    """Seconds, written with a unit, of which the daemon alone knows the bounds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a duration of any length."""
+        try:
+            return parse_lease(str(value))
         except UsageError as error:
             return self.fail(str(error), param, ctx)
 
@@ -36,4 +50,5 @@ class _Fingerprint(click.ParamType[str]):
 
 
 DURATION = _Duration()
+LEASE = _Lease()
 FINGERPRINT = _Fingerprint()

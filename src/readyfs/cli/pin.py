@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import resolve_named
-from readyfs.cli.parameters import DURATION
+from readyfs.cli.parameters import DURATION, LEASE
 from readyfs.control.public_client import PublicClient
 from readyfs.control.public_protocol import PinRequest
-from readyfs.errors import ExitCode
+from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
 Body = Callable[..., ExitCode]
@@ -33,8 +34,20 @@ _NAME = click.argument("name", metavar="NAME")
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
 
 
+@contextmanager
+def _telling(mountpoint: Path, as_json: bool) -> Iterator[None]:
+    """Print why it failed as JSON, too, as `readyfs refresh` does."""
+    try:
+        yield
+    except UserError as error:
+        if as_json:
+            told = {"mountpoint": str(mountpoint), "error": str(error), "exit_code": int(error.exit_code)}
+            click.echo(json.dumps(told))
+        raise
+
+
 def _lease(help: str) -> Callable[[Body], Body]:
-    return click.option("--for", "lease_s", type=DURATION, help=help)
+    return click.option("--for", "lease_s", type=LEASE, help=help)
 
 
 @click.command(cls=ReadyfsCommand, short_help="Hold what is shown now as a view that never changes.")
@@ -59,13 +72,12 @@ def pin(
 
     It is held until the lease ends, or until `readyfs unpin`. Whoever may enter the mount may do this.
     """
-    client = PublicClient(resolve_named(mountpoint), socket)
-    answer = client.pin(PinRequest(name, lease_s, note, refresh), timeout_s)
-    path = client.view(str(answer["fingerprint"]))
-    if as_json:
-        click.echo(json.dumps({"path": str(path), **answer}))
-    else:
-        click.echo(str(path))
+    path = resolve_named(mountpoint)
+    with _telling(path, as_json):
+        client = PublicClient(path, socket)
+        answer = client.pin(PinRequest(name, lease_s, note, refresh), timeout_s)
+    view = str(client.view(str(answer["fingerprint"])))
+    click.echo(json.dumps({"path": view, **answer}) if as_json else view)
     return ExitCode.OK
 
 
@@ -76,7 +88,9 @@ def pin(
 @_AS_JSON
 def renew(mountpoint: str, socket: Path | None, name: str, lease_s: float | None, as_json: bool) -> ExitCode:
     """Renew the lease of the pin NAME, and print when it ends."""
-    answer = PublicClient(resolve_named(mountpoint), socket).renew(name, lease_s)
+    path = resolve_named(mountpoint)
+    with _telling(path, as_json):
+        answer = PublicClient(path, socket).renew(name, lease_s)
     click.echo(json.dumps(answer) if as_json else escape_text(f"{name} is held until {answer['expires_at']}"))
     return ExitCode.OK
 
@@ -87,7 +101,9 @@ def renew(mountpoint: str, socket: Path | None, name: str, lease_s: float | None
 @_AS_JSON
 def unpin(mountpoint: str, socket: Path | None, name: str, as_json: bool) -> ExitCode:
     """Remove the pin NAME; whoever made it may, and the operator: root, or who mounted."""
-    answer = PublicClient(resolve_named(mountpoint), socket).unpin(name)
+    path = resolve_named(mountpoint)
+    with _telling(path, as_json):
+        answer = PublicClient(path, socket).unpin(name)
     click.echo(json.dumps(answer) if as_json else escape_text(f"unpinned {name}"))
     return ExitCode.OK
 
@@ -98,7 +114,9 @@ def unpin(mountpoint: str, socket: Path | None, name: str, as_json: bool) -> Exi
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")
 def pins(mountpoint: str, socket: Path | None, expired: bool, as_json: bool) -> ExitCode:
     """List the pins of MOUNTPOINT: what each holds and for whom, until when, and how far it is behind."""
-    found = PublicClient(resolve_named(mountpoint), socket).pins(expired=expired)
+    path = resolve_named(mountpoint)
+    with _telling(path, as_json):
+        found = PublicClient(path, socket).pins(expired=expired)
     if as_json:
         click.echo(json.dumps(found))
         return ExitCode.OK

@@ -1,15 +1,16 @@
-"""How pins look on a terminal: one line for each, in columns."""
+"""How pins look on a terminal: two lines for each, of which the first is in columns. JSON has the exact values."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from readyfs.duration import render_duration
 from readyfs.size import render_size
 from readyfs.text import escape_text
 
-_FINGERPRINT_DIGITS: Final = 12
+_FINGERPRINT_DIGITS: Final = 8
+_TIME_LETTERS: Final = len("2024-06-01 05:00")
 
 Pin = Mapping[str, object]
 
@@ -18,45 +19,44 @@ def render_pins(pins: Sequence[Pin]) -> str:
     """Return the lines of pins that hold something."""
     if not pins:
         return "no pins"
-    head = ("NAME", "FINGERPRINT", "TAKEN AT", "BEHIND", "EXPIRES", "USER", "ADDS", "NOTE")
-    return _render_table(
-        head,
-        [
-            (
-                pin["name"],
-                str(pin["fingerprint"])[:_FINGERPRINT_DIGITS],
-                pin["taken_at"],
-                _render_behind(pin),
-                pin["expires_at"],
-                _render_user(pin),
-                _render_memory(pin),
-                pin["note"],
-            )
-            for pin in pins
-        ],
-    )
+    head = ("NAME", "VIEW", "TAKEN (UTC)", "BEHIND", "EXPIRES (UTC)")
+    rows = [
+        (
+            str(pin["name"]),
+            _render_view(pin),
+            _render_time(pin["taken_at"]),
+            _render_behind(pin),
+            _render_time(pin["expires_at"]),
+        )
+        for pin in pins
+    ]
+    notes = [_join(f"{_render_user(pin)}, adds {_render_memory(pin)}", pin["note"]) for pin in pins]
+    return "\n".join(_render_table(head, rows, notes))
 
 
 def render_ended(pins: Sequence[Pin]) -> str:
     """Return the lines of pins that ended."""
     if not pins:
         return "no pins have ended"
-    head = ("NAME", "FINGERPRINT", "TAKEN AT", "ENDED AT", "USER", "REASON", "NOTE")
-    return _render_table(
-        head,
-        [
-            (
-                pin["name"],
-                str(pin["fingerprint"])[:_FINGERPRINT_DIGITS],
-                pin["taken_at"],
-                pin["ended_at"],
-                _render_user(pin),
-                pin["reason"],
-                pin["note"],
-            )
-            for pin in pins
-        ],
-    )
+    head = ("NAME", "VIEW", "TAKEN (UTC)", "ENDED (UTC)")
+    rows = [
+        (str(pin["name"]), _render_view(pin), _render_time(pin["taken_at"]), _render_time(pin["ended_at"]))
+        for pin in pins
+    ]
+    notes = [_join(f"{_render_user(pin)}, {pin['reason']}", pin["note"]) for pin in pins]
+    return "\n".join(_render_table(head, rows, notes))
+
+
+def _render_view(pin: Pin) -> str:
+    return str(pin["fingerprint"])[:_FINGERPRINT_DIGITS]
+
+
+def _render_time(time: object) -> str:
+    return str(time)[:_TIME_LETTERS].replace("T", " ")
+
+
+def _join(who: str, note: object) -> str:
+    return f"{who}: {note}" if note else who
 
 
 def _render_behind(pin: Pin) -> str:
@@ -85,9 +85,11 @@ def _render_memory(pin: Pin) -> str:
     return render_size(size) if isinstance(size, int) else "?"
 
 
-def _render_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [list(head), *([escape_text(str(cell)) for cell in row] for row in rows)]
+def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Iterator[str]:
+    """Yield the columns, and below each row its note."""
+    lines = [list(head), *([escape_text(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    for line, note in zip(lines, ["", *notes], strict=True):
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        if note:
+            yield f"  {escape_text(note)}"

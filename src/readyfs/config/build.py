@@ -41,8 +41,6 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     files, required_files = find_files(resolution)
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) not in (ReadsWord.AUTO, ReadsWord.OPENED):
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
-    if get(table.PIN_DEFAULT) > get(table.PIN_MAX):
-        raise UsageError("--pin-default is longer than --pin-max", "choose a shorter one, or a longer --pin-max")
     config = Config(
         mountpoint=mountpoint,
         state=state,
@@ -65,7 +63,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         history_count=get(table.HISTORY_COUNT),
         history_age_s=get(table.HISTORY_AGE),
         history_bytes=get(table.HISTORY_BYTES),
-        pin_default_s=get(table.PIN_DEFAULT),
+        pin_default_s=_find_pin_default(resolution),
         pin_max_s=get(table.PIN_MAX),
         pin_grace_s=get(table.PIN_GRACE),
         pin_count=get(table.PIN_COUNT),
@@ -163,6 +161,16 @@ def find_files(resolution: Resolution) -> tuple[tuple[str, ...], tuple[str, ...]
     files, required = resolution.get(table.FILES), resolution.get(table.REQUIRED_FILES)
     FileFilter(files).shown_of([os.fsencode(name) for name in required])
     return files, required
+
+
+def _find_pin_default(resolution: Resolution) -> float:
+    """Return how long a lease lasts if nothing is said: of itself it is no longer than a lease may be."""
+    default_s, max_s = resolution.get(table.PIN_DEFAULT), resolution.get(table.PIN_MAX)
+    if resolution.origin(table.PIN_DEFAULT).kind is OriginKind.DEFAULT:
+        return min(default_s, max_s)
+    if default_s > max_s:
+        raise UsageError("--pin-default is longer than --pin-max", "choose a shorter one, or a longer --pin-max")
+    return default_s
 
 
 def find_warnings(resolution: Resolution) -> tuple[str, ...]:

@@ -10,8 +10,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from readyfs.control.caller import Caller
+from readyfs.control.caller import Caller, NobodyListensError
 from readyfs.control.public_protocol import (
+    OTHER_MOUNT,
     PinRequest,
     PinsRequest,
     PublicRequest,
@@ -19,7 +20,7 @@ from readyfs.control.public_protocol import (
     UnpinRequest,
     render_public_request,
 )
-from readyfs.errors import NotPermittedError, NotRunningError
+from readyfs.errors import NotPermittedError, NotRunningError, UserError
 from readyfs.text import escape_text
 
 ANSWER_TIMEOUT_S: Final = 10.0
@@ -30,17 +31,22 @@ _VIEWS: Final = ".readyfs/views"
 
 
 class PublicClient:
-    """Asks the daemon of one mount; every call is a connection of its own, and raises as `Caller.ask` does."""
+    """Asks the daemon of one mount; every call is a connection of its own, and raises as `Caller.ask` does.
+
+    That of another mount does nothing: `NotRunningError`.
+    """
 
     def __init__(self, mountpoint: Path, socket: Path | None = None) -> None:
         """Find the socket through the mount unless it is named; raise `NotRunningError`, `NotPermittedError`."""
         self.mountpoint = mountpoint
-        shown = escape_text(os.fsencode(mountpoint))
+        self._shown = escape_text(os.fsencode(mountpoint))
+        self._socket = _find_socket(mountpoint, self._shown) if socket is None else socket
+        self._socket_shown = escape_text(os.fsencode(self._socket))
         self._caller = Caller(
-            _find_socket(mountpoint, shown) if socket is None else socket,
-            shown,
+            self._socket,
+            self._shown,
             ANSWER_TIMEOUT_S,
-            "bind the directory of its public socket here, and name the socket with --socket",
+            f"have the directories above its public socket {self._socket_shown} opened, so that all may enter them",
             "see its log; its operator can end it with `readyfs umount`",
         )
 
@@ -66,21 +72,56 @@ class PublicClient:
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
-        return self._caller.ask(render_public_request(request), timeout_s)
+        # Looked at each time: a daemon that started again made another mount, and its socket is where it was.
+        device = _find_device(self.mountpoint, self._shown)
+        try:
+            return self._caller.ask(render_public_request(request, device), timeout_s)
+        except NobodyListensError as error:
+            raise NobodyListensError(
+                f"nobody listens at the public socket {self._socket_shown}",
+                "start a daemon with `readyfs mount`, or name its socket with --socket; "
+                "in a container bind the directory of the sockets",
+            ) from error
+        except NotRunningError as error:
+            if error.message != OTHER_MOUNT:
+                raise
+            raise NotRunningError(
+                f"the socket {self._socket_shown} is of another mount than {self._shown}", error.remedy
+            ) from error
+        except OSError as error:
+            raise NotRunningError(
+                f"cannot use the public socket {self._socket_shown}: {error.strerror or error}",
+                "name another with --socket",
+            ) from error
+
+
+def _find_device(mountpoint: Path, shown: str) -> int:
+    try:
+        return mountpoint.stat().st_dev
+    except OSError as error:
+        raise _explain(error, mountpoint, shown) from error
 
 
 def _find_socket(mountpoint: Path, shown: str) -> Path:
     try:
         return (mountpoint / _LINK).readlink()
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"you may not enter {shown}", "ask its operator (root, or who mounted) for access"
-        ) from error
     except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            raise NotRunningError(
-                f"the daemon of the mount at {shown} is gone", "have its operator mount it again"
-            ) from error
-        raise NotRunningError(
-            f"{shown} is no readyfs mount: {error.strerror}", "name the mount point, or its socket with --socket"
-        ) from error
+        raise _explain(error, mountpoint, shown) from error
+
+
+def _explain(error: OSError, path: Path, shown: str) -> UserError:
+    """Return what it means that a path cannot be used as a mount of ours."""
+    if isinstance(error, PermissionError):
+        return NotPermittedError(f"you may not enter {shown}", "ask its operator (root, or who mounted) for access")
+    if error.errno == errno.ENOTCONN:
+        return NotRunningError(f"the daemon of the mount at {shown} is gone", "have its operator mount it again")
+    remedy = "name the mount point of a readyfs mount"
+    if not path.exists():
+        return NotRunningError(f"there is no {shown}", remedy)
+    for around in path.parents:
+        if (around / _LINK).is_symlink():
+            where = escape_text(os.fsencode(around))
+            return NotRunningError(f"{shown} lies inside the readyfs mount at {where}", "name that one")
+    if os.path.ismount(path):
+        return NotRunningError(f"{shown} is no readyfs mount", remedy)
+    return NotRunningError(f"nothing is mounted at {shown}", remedy)

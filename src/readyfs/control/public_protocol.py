@@ -2,7 +2,8 @@
 
 Requests are `{"op": "pin", "name": null, "lease_seconds": null, "note": "", "refresh": false}`, `{"op": "renew",
 "name": text, "lease_seconds": null}`, `{"op": "unpin", "name": text}` and `{"op": "pins", "expired": false}`. What is
-null is up to the daemon.
+null is up to the daemon. Each may say with `"device": number` which mount it is for: the device number that stat(2)
+tells of anything in it. That is the same in every container, and one machine has no two mounts of one number.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from readyfs.control.messages import MalformedMessageError, parse_object, render_line
+from readyfs.duration import parse_duration
+from readyfs.errors import NotRunningError
 
 MAX_REQUEST_BYTES: Final = 4096
 """Longest request line that the server reads."""
+MAX_LEASE_S: Final = 1e11
+"""What no lease comes near; what it says of a longer one is never seen."""
+OTHER_MOUNT: Final = "the socket is of another mount"
+"""What is answered to a request for another mount than the one that is served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +63,16 @@ class PinsRequest:
 PublicRequest: TypeAlias = PinRequest | RenewRequest | UnpinRequest | PinsRequest
 
 
-def render_public_request(request: PublicRequest) -> bytes:
-    """Return the request as a line."""
+def parse_lease(text: str) -> float:
+    """Return the seconds of a lease as people write it, of any length: each mount has bounds of its own."""
+    return parse_duration(text, minimum_s=0.0, maximum_s=MAX_LEASE_S)
+
+
+def render_public_request(request: PublicRequest, device: int | None = None) -> bytes:
+    """Return the request as a line, for whichever mount listens or for the one with this device number."""
     message: dict[str, object] = {"op": request.op}
+    if device is not None:
+        message["device"] = device
     match request:
         case PinRequest(name, lease_s, note, refresh):
             message |= {"name": name, "lease_seconds": lease_s, "note": note, "refresh": refresh}
@@ -71,9 +85,14 @@ def render_public_request(request: PublicRequest) -> bytes:
     return render_line(message)
 
 
-def parse_public_request(line: bytes) -> PublicRequest:
-    """Parse a request line; raise `MalformedMessageError` saying what is wrong with it."""
+def parse_public_request(line: bytes, device: int | None = None) -> PublicRequest:
+    """Parse a request line; raise `MalformedMessageError` saying what is wrong with it.
+
+    With the `device` number of the mount that is served, `NotRunningError` is raised if another one is meant.
+    """
     message = parse_object(line)
+    if device is not None and message.get("device", device) != device:
+        raise NotRunningError(OTHER_MOUNT, "name the one to which `.readyfs/socket` there leads")
     match message.get("op"):
         case "pin":
             name = None if message.get("name") is None else _text(message, "name")

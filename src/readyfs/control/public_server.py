@@ -58,14 +58,16 @@ async def serve_public(
     entrance: Entrance,
     handlers: PublicHandlers,
     *,
+    device: int | None = None,
     read_timeout_s: float = READ_TIMEOUT_S,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen on `path` until cancelled; started once clients can connect, and the socket is removed at the end.
 
+    What is asked of a mount with another device number than `device` is refused, if that is known.
     Raises `MountPointError` if another daemon listens there, `UsageError` if the socket cannot be made.
     """
-    server = _Server(entrance, handlers, read_timeout_s)
+    server = _Server(entrance, handlers, device, read_timeout_s)
     prepare_public_dir(path.parent)
     with listen(path, mountpoint, 0o666, "--public-dir") as bound:
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
@@ -77,9 +79,10 @@ async def serve_public(
 class _Server:
     """Answers connections; its one mutable thing is the account that it keeps of users (trio thread only)."""
 
-    def __init__(self, entrance: Entrance, handlers: PublicHandlers, read_timeout_s: float) -> None:
+    def __init__(self, entrance: Entrance, handlers: PublicHandlers, device: int | None, read_timeout_s: float) -> None:
         self._entrance = entrance
         self._handlers = handlers
+        self._device = device
         self._read_timeout_s = read_timeout_s
         self._allowances = Allowances(trio.current_time)
 
@@ -106,7 +109,7 @@ class _Server:
             if trio.current_time() > ends_s:
                 raise LimitError("this connection has been open for too long", "open another")
             self._allowances.spend(peer.uid, len(line))
-            request = parse_public_request(line)
+            request = parse_public_request(line, self._device)
             if isinstance(request, PinRequest) and request.refresh:
                 self._allowances.spend(peer.uid, REFRESH_BYTES, REFRESH_RESERVE)
             return request

@@ -60,11 +60,12 @@ class RunningMount:
         try:
             async with trio.open_nursery() as nursery:
                 mounts = mounts_at(self.mountpoint)
+                device = mounts[-1].device if mounts else None
                 nursery.start_soon(self._serve_requests)
                 await self.engine.wait_served(self.ended)
-                if mounts:
-                    raise_read_ahead(mounts[-1].device)
-                await nursery.start(self.public.serve)
+                if device is not None:
+                    raise_read_ahead(device)
+                await nursery.start(self.public.serve, device)
                 await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), self.answers)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.service_manager, self.mountpoint, self.notifications)
@@ -74,7 +75,6 @@ class RunningMount:
                 self._report_ready()
                 await self.wishes.stop.wait()
                 self.service_manager.stopping()
-                device = mounts[-1].device if mounts else None
                 shutdown = Shutdown(self.mountpoint, device, self.drain_s, self.engine, self.ended, self.life)
                 exit_code = await shutdown.run()
                 nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -31,10 +32,17 @@ class PublicDoor:
     answers: PublicAnswers
     leases: Leases
 
-    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Answer, and end leases, until cancelled; started once clients can connect."""
+    async def serve(
+        self, device: tuple[int, int] | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Answer, and end leases, until cancelled; started once clients can connect.
+
+        `device` is the mount's, as the kernel's table of mounts has it.
+        """
+        number = None if device is None else os.makedev(*device)
         async with trio.open_nursery() as nursery:
-            await nursery.start(serve_public, self.path, self.mountpoint, self.entrance, self.answers)
+            serve = partial(serve_public, device=number)
+            await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.answers)
             nursery.start_soon(self.leases.run)
             task_status.started()
 
