@@ -39,6 +39,11 @@ class FakeHistory:
     def find(self, name: str) -> str | None:
         return None
 
+    def first_taken_at_ns(self, fingerprint: str) -> int | None:
+        taken_at_ns = 1 if fingerprint in self.kept else None
+        self.meanwhile()
+        return taken_at_ns
+
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
         return self.kept.get(fingerprint)
 

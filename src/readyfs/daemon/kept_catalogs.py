@@ -35,6 +35,10 @@ class HistoryPort(Protocol):
         """Return the moments that are kept, the oldest first; the last is in force."""
         ...
 
+    def first_taken_at_ns(self, fingerprint: str) -> int | None:
+        """Return when a kept catalog was put into force first, as far as that is known; None if it is not kept."""
+        ...
+
     def find(self, name: str) -> str | None:
         """Return the fingerprint that a time or `~N` stands for, or None."""
         ...
@@ -133,7 +137,7 @@ class KeptCatalogs:
 
     def taken_at_ns(self, fingerprint: str) -> int | None:
         """Return when a catalog was put into force first, as far as that is kept; None if it is not kept."""
-        return next((one.taken_at_ns for one in self._history.moments() if one.fingerprint == fingerprint), None)
+        return self._history.first_taken_at_ns(fingerprint)
 
     # ---- how views come to an end ---------------------------------------------------------------------------
 
