@@ -509,6 +509,7 @@ def test_a_check_of_a_view_stays_with_the_view_that_a_link_leads_to(place: Place
         links, lists, gets = (
             daemon.requests(name) - one for name, one in zip(("readlink", "listxattr", "getxattr"), before, strict=True)
         )
+        assert found["indistinguishable"] is None
         assert links <= 3  # and not one for each partition
         assert lists == 0
         assert gets <= 4 * 7 + 10
