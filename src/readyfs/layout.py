@@ -67,6 +67,9 @@ def _parse_template(template: str, what: str, allowed: Sequence[str], remedy: st
     def refuse(problem: str) -> UsageError:
         return UsageError(f"{what} {template!r}: {problem}", remedy)
 
+    for is_there, place in ((template.startswith("/"), "begins"), (template.endswith("/"), "ends")):
+        if is_there:
+            raise refuse(f"it {place} with a slash")
     components: list[Component | DateComponent] = []
     used: list[str] = []
     for part in template.split("/"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from readyfs.control.runtime_dir import (
     list_registrations,
     prepare_runtime_dir,
     read_registration,
+    remove_leftovers,
     write_registration,
 )
 from readyfs.errors import UsageError
@@ -67,6 +69,23 @@ def test_registration_names_mount_point_and_process(tmp_path: Path) -> None:
     assert read_registration(one.socket) == one
     assert list_registrations(tmp_path) == [one]
     assert stat.S_IMODE((tmp_path / "b.json").stat().st_mode) == 0o600
+
+
+def test_what_a_dead_daemon_left_goes_with_its_public_socket(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    left, lives = tmp_path / "left.sock", tmp_path / "lives.sock"
+    for own, public in (("a", left), ("b", lives)):
+        write_registration(Registration(Path("/mnt"), 42, tmp_path / f"{own}.sock", public))
+        assert read_registration(tmp_path / f"{own}.sock") == Registration(
+            Path("/mnt"), 42, tmp_path / f"{own}.sock", public
+        )
+    left.touch()
+    with socket.socket(socket.AF_UNIX) as successor:
+        successor.bind(str(lives))
+        successor.listen(1)
+        for own in ("a", "b"):
+            remove_leftovers(tmp_path / f"{own}.sock")
+    assert [path.name for path in tmp_path.iterdir()] == ["lives.sock"]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"mountpoint": "/m", "pid": "x"}', "\u00e9"])

@@ -180,6 +180,12 @@ def test_exactly_the_fields_of_the_status_are_documented() -> None:
     assert sorted(own_table("docs/operations.md", "Status")) == sorted(dictionary_keys("daemon/status.py", "document"))
 
 
+def test_exactly_the_fields_of_pins_are_documented() -> None:
+    functions = ("_describe", "_describe_distance", "_describe_tombstone")
+    fields = {key for name in functions for key in dictionary_keys("daemon/public_answers.py", name)}
+    assert set(own_table("docs/views.md", "The JSON objects")) == fields | {"path"}
+
+
 def test_exactly_the_reasons_to_withhold_are_documented() -> None:
     assert own_table("docs/operations.md", "Withheld rows") == [reason.value for reason in WithheldReason]
 

@@ -447,6 +447,16 @@ def test_json_says_why_it_failed_as_a_refresh_does(place: Place) -> None:
                 assert "from 1s to 10m (--pin-max)" in told["error"]
 
 
+def test_clearing_a_dead_mount_takes_its_public_socket_away(place: Place) -> None:
+    with running(place) as daemon:
+        socket = (daemon.path / ".readyfs/socket").readlink()
+        daemon.kill()
+        assert socket.is_socket()
+        done = run_forked(("umount", str(daemon.path), "--runtime-dir", str(place.runtime_dir)), 30)
+        assert done.returncode == 0, done.stderr
+        assert not os.path.lexists(socket)
+
+
 def test_a_public_socket_that_cannot_be_reached_is_named(open_place: Place) -> None:
     with mounted(open_place) as daemon:
         socket = (daemon.path / ".readyfs/socket").readlink()
@@ -499,6 +509,7 @@ def test_a_check_of_a_view_stays_with_the_view_that_a_link_leads_to(place: Place
         links, lists, gets = (
             daemon.requests(name) - one for name, one in zip(("readlink", "listxattr", "getxattr"), before, strict=True)
         )
+        assert found["indistinguishable"] is None
         assert links <= 3  # and not one for each partition
         assert lists == 0
         assert gets <= 4 * 7 + 10

@@ -68,7 +68,9 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
         on_empty()
     tally = Tally(job.examples)
     above_runs = job.shape.raw_layout.above_runs
-    twins = Twins(open_raw(job.raw, above_runs), job.shape.raw_layout) if above_runs is not None else None
+    twins = None
+    if above_runs is not None and job.view is None:  # in a view no run takes the place of another
+        twins = Twins(open_raw(job.raw, above_runs), job.shape.raw_layout)
     examiner = Examiner(raw, required, shown, job.contents, twins)
     sweep = Sweep(plan.slices(), examiner, tally, job.limits)
     total = plan.catalog.partitions

@@ -19,7 +19,7 @@ from readyfs.text import escape_text
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """One daemon that announced itself: what it serves, who it is, where it listens.
+    """One daemon that announced itself: what it serves, who it is, where it listens, for itself and for everybody.
 
     It may be dead or hung by the time this is read.
     """
@@ -27,6 +27,7 @@ class Registration:
     mountpoint: Path
     pid: int
     socket: Path
+    public: Path | None = None
 
 
 def prepare_runtime_dir(path: Path) -> None:
@@ -71,7 +72,14 @@ def check_runtime_dir(path: Path) -> None:
 
 
 def remove_leftovers(socket: Path) -> None:
-    """Take away what a dead daemon left of its socket, unless a successor listens there; raise `OSError`."""
+    """Take away what a dead daemon left of its sockets, unless a successor listens there; raise `OSError`."""
+    registration = read_registration(socket)
+    if registration is not None and registration.public is not None:
+        _remove_socket(registration.public)
+    _remove_socket(socket)
+
+
+def _remove_socket(socket: Path) -> None:
     if not socket.parent.is_dir():
         return
     with lock_directory(socket.parent):
@@ -89,7 +97,10 @@ def write_registration(registration: Registration) -> None:
     """Announce a daemon, replacing in one step what stood there."""
     target = registration_file(registration.socket)
     draft = target.with_suffix(".new")
-    text = json.dumps({"mountpoint": str(registration.mountpoint), "pid": registration.pid}) + "\n"
+    message = {"mountpoint": str(registration.mountpoint), "pid": registration.pid}
+    if registration.public is not None:
+        message["public"] = str(registration.public)
+    text = json.dumps(message) + "\n"
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:
         file.write(text)
@@ -100,7 +111,9 @@ def read_registration(socket: Path) -> Registration | None:
     """Return what the daemon of a socket announced, or None if there is nothing that can be read."""
     try:
         message = json.loads(registration_file(socket).read_text(encoding="ascii"))
-        return Registration(Path(str(message["mountpoint"])), int(message["pid"]), socket)
+        mountpoint, pid = Path(str(message["mountpoint"])), int(message["pid"])
+        public = Path(str(message["public"])) if "public" in message else None
+        return Registration(mountpoint, pid, socket, public)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -42,16 +42,17 @@ async def serve_control(
     path: Path,
     handlers: ControlHandlers,
     *,
+    public: Path | None = None,
     read_timeout_s: float = READ_TIMEOUT_S,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen on `path` until cancelled; started once clients can connect, and the socket is removed at the end.
 
-    The `mountpoint` of the handlers' status is what the socket is registered for.
+    The `mountpoint` of the handlers' status is what the socket is registered for, and `public` the daemon's other one.
     Raises `MountPointError` if another daemon listens there, `UsageError` if the socket cannot be made.
     """
     server = _Server(handlers, read_timeout_s)
-    registration = Registration(Path(str(handlers.status()["mountpoint"])), os.getpid(), path)
+    registration = Registration(Path(str(handlers.status()["mountpoint"])), os.getpid(), path, public)
     prepare_runtime_dir(path.parent)
     announced = registration_file(path)
     with listen(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -66,7 +67,8 @@ class RunningMount:
                 if device is not None:
                     raise_read_ahead(device)
                 await nursery.start(self.public.serve, device)
-                await nursery.start(serve_control, socket_path(self.runtime_dir, self.mountpoint), self.answers)
+                serve = partial(serve_control, public=self.public.path)
+                await nursery.start(serve, socket_path(self.runtime_dir, self.mountpoint), self.answers)
                 nursery.start_soon(self.refresher.run)
                 nursery.start_soon(feed_watchdog, self.service_manager, self.mountpoint, self.notifications)
                 if self.metrics is not None:
