@@ -103,9 +103,10 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
                 check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
             if config.metrics_file is not None:
                 check_metrics_file(config.metrics_file)
+            registry = make_registry(config)  # it may refuse, and the history lets go of what no pin holds
             history = make_history(config, store.label, raw.label, shape)
             history.open()
-            kept = KeptCatalogs(history, make_registry(config))
+            kept = KeptCatalogs(history, registry)
             try:
                 exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, kept, on_ready))
             finally:

@@ -5,6 +5,7 @@ Nothing here knows what a catalog is: a pin holds a fingerprint. Who keeps catal
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ import structlog
 
 from readyfs.duration import render_duration
 from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
-from readyfs.pins.file import PinFile, UnreadablePinsError
+from readyfs.pins.file import DamagedPinsError, PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import MAX_PINS, MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S, Limits
 from readyfs.pins.names import check_name, check_note, make_name
 from readyfs.pins.pin import Pin, Reason, Tombstone
+from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.pins")
 
@@ -48,6 +50,7 @@ class Registry:
     """
 
     def __init__(self, file: PinFile, limits: Limits, clock: LeaseClock) -> None:
+        """Read the pins of before; raise `HistoryError` if they are there and cannot be read now. Blocking."""
         self.limits = limits
         self.clock = clock
         self._file = file
@@ -63,8 +66,12 @@ class Registry:
     def _read(self) -> None:
         try:
             recorded = self._file.read()
-        except UnreadablePinsError as error:
-            log.error("pins cannot be read, beginning without", path=str(self._file.path), cause=str(error))
+        except DamagedPinsError as error:
+            log.error(
+                "pins are damaged and lost, their file is set aside",
+                path=escape_text(os.fsencode(self._file.set_aside())),
+                cause=str(error),
+            )
             return
         self._pins = {pin.name: pin for pin in recorded.pins}
         self._tombstones = list(recorded.tombstones)
