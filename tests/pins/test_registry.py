@@ -18,6 +18,7 @@ from readyfs.pins import registry as registry_module
 from readyfs.pins.limits import MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S
 from readyfs.pins.pin import Pin, Reason
 from readyfs.pins.registry import Asker, Registry
+from readyfs.text import escape_text
 from tests.pins.conftest import ALICE, BOB, DAY_S, HOUR_S, LIMITS, ROOT, World
 
 ONE, TWO = "11" * 16, "22" * 16
@@ -65,7 +66,9 @@ def test_two_pins_of_one_catalog_hold_it_until_the_last_ends(world: World, regis
     ends_s = registry.ends_s(ONE)
     assert ends_s is not None
     assert ends_s == pytest.approx(world.clocks.age_s + HOUR_S)
-    registry.unpin("long", BOB)
+    unpinned = registry.unpin("long", BOB)
+    assert set(registry.held()) == {ONE}  # up to when the disk has it
+    registry.confirm(unpinned)
     assert not registry.held()
 
 
@@ -84,7 +87,7 @@ def test_a_name_is_not_given_to_another_user_while_it_has_a_tombstone(world: Wor
     with pytest.raises(UsageError, match="somebody else's"):
         make(registry, asker=BOB)
     make(registry, asker=ALICE)  # one's own name may be used again
-    registry.unpin("job", ALICE)
+    registry.confirm(registry.unpin("job", ALICE))
     world.clocks.passes(TOMBSTONE_S)
     registry.advance()
     assert registry.tombstones() == []
@@ -143,7 +146,7 @@ def test_a_pin_cannot_be_renewed_beyond_its_maximum(world: World, registry: Regi
 def test_a_pin_that_is_not_there_is_neither_renewed_nor_removed(registry: Registry, name: str) -> None:
     with pytest.raises(NoPinError) as caught:
         registry.renew(name, None, ROOT)
-    assert str(caught.value).isprintable()
+    assert caught.value.message == f"there is no pin named '{escape_text(name)}'"
     with pytest.raises(NoPinError):
         registry.unpin(name, ROOT)
 
@@ -154,12 +157,61 @@ def test_only_pinner_and_operator_may_renew_or_remove(registry: Registry) -> Non
         with pytest.raises(NotPermittedError, match="somebody else's"):
             refused()
     registry.renew("job", None, ROOT)
-    registry.unpin("job", ALICE)
-    assert registry.tombstones() == []
+    registry.confirm(registry.unpin("job", ALICE))
     make(registry)
-    registry.unpin("job", ROOT)
-    [left] = registry.tombstones()
-    assert left.reason is Reason.REMOVED
+    registry.confirm(registry.unpin("job", ROOT))
+    found = [(one.reason, one.owner, one.ended_by) for one in registry.tombstones()]
+    assert found == [(Reason.UNPINNED, ALICE.uid, ALICE.uid), (Reason.REMOVED, ALICE.uid, ROOT.uid)]
+
+
+def test_a_name_is_not_free_for_others_as_soon_as_it_is_unpinned(registry: Registry) -> None:
+    """Its view may be in its grace time, and its readers must not be led to another one."""
+    make(registry)
+    registry.confirm(registry.unpin("job", ALICE))
+    with pytest.raises(UsageError, match="somebody else's"):
+        make(registry, asker=BOB)
+    assert registry.find("job") == ONE
+    make(registry, asker=ALICE, of=TWO)
+    assert registry.find("job") == TWO
+
+
+def test_what_was_unpinned_is_forgotten_before_what_ended_by_itself(
+    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MAX_TOMBSTONES", 3)
+    make(registry, "late", 1.0)
+    world.clocks.passes(1)
+    registry.advance()
+    for number in range(5):
+        make(registry, f"done{number}")
+        registry.confirm(registry.unpin(f"done{number}", ALICE))
+    assert [one.name for one in registry.tombstones()] == ["late", "done3", "done4"]
+
+
+def test_a_pin_that_is_put_back_does_not_take_the_place_of_a_new_one(registry: Registry) -> None:
+    old = make(registry)
+    assert registry.unpin("job", ALICE) == old
+    make(registry, of=TWO)
+    assert set(registry.held()) == {ONE, TWO}
+    registry.put_back(old)
+    assert set(registry.held()) == {TWO}
+    assert registry.find("job") == TWO
+
+
+def test_a_pin_that_ended_is_said_to_have(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    world.clocks.passes(HOUR_S)
+    registry.advance()
+    world.clocks.passes(120)
+    for ask in (lambda: registry.renew("job", None, ALICE), lambda: registry.unpin("job", ALICE)):
+        with pytest.raises(NoPinError, match="the pin job ended 2m ago: lease ended"):
+            ask()
+
+
+def test_where_nobody_can_pin_it_is_said(registry: Registry) -> None:
+    registry.limits = replace(LIMITS, per_user=0)
+    with pytest.raises(LimitError, match="nobody can pin at this mount"):
+        make(registry)
 
 
 def test_a_view_in_use_goes_on_after_its_lease_up_to_its_maximum(world: World, registry: Registry) -> None:

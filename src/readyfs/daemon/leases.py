@@ -68,7 +68,7 @@ class Leases:
             )
             self.trim()
         if not self.registry.is_saved or self.memory.is_due(self.registry.held()):
-            await trio.to_thread.run_sync(self._settle)
+            await trio.to_thread.run_sync(self._settle, abandon_on_cancel=True)  # a disk that hangs may keep it
         turned = self.kept.advance()
         # Twice, a tick apart: an answer that was under way may have brought the kernel a name of before.
         for fingerprint in dict.fromkeys([*self._told, *turned]):

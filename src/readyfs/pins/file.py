@@ -124,6 +124,7 @@ class PinFile:
             "pinned_at_ns": one.pinned_at_ns,
             "ended_at_ns": one.ended_at_ns,
             "reason": one.reason.value,
+            "ended_by": one.ended_by,
             "grace_ns": self._clock.wall_ns(one.grace_s),
             "forget_ns": self._clock.wall_ns(one.forget_s),
         }
@@ -135,7 +136,7 @@ class PinFile:
             version = found["version"]
             if isinstance(version, int) and version > _VERSION:
                 raise HistoryError(
-                    f"the pins in {self.shown} are of a later version of readyfs ",
+                    f"the pins in {self.shown} are of a later version of readyfs",
                     "mount with that version, or move the file away, which gives all pins up",
                 )
             if version != _VERSION or found["checksum"] != _checksum(body):
@@ -169,6 +170,7 @@ class PinFile:
             _time(one["pinned_at_ns"]),
             _time(one["ended_at_ns"]),
             Reason(_text(one["reason"])),
+            None if one["ended_by"] is None else _user(one["ended_by"]),
             self._clock.from_wall_ns(_time(one["grace_ns"])),
             self._clock.from_wall_ns(_time(one["forget_ns"])),
         )
