@@ -200,3 +200,8 @@ class History:
         if self._shelf.find(fingerprint) == (None, None):
             raise HistoryError(f"the catalog {fingerprint} is not kept", "choose one of .readyfs/views")
         self._writer.wait_written(fingerprint)
+
+    def in_memory(self) -> Collection[str]:
+        """Return the fingerprints of the kept catalogs that are in memory."""
+        with self._shelf.changed:
+            return {kept.fingerprint for kept in self._shelf.kept if kept.catalog is not None}
