@@ -45,10 +45,10 @@ class FakeHistory:
     trimmed: list[set[object]] = field(default_factory=list)
 
     def moments(self) -> Sequence[Moment]:
-        return self.kept
+        return [one._replace(number=number) for number, one in enumerate(self.kept)]
 
-    def steps_back(self, fingerprint: str) -> int | None:
-        return next((n for n, one in enumerate(reversed(self.kept)) if one.fingerprint == fingerprint), None)
+    def newest_moments(self) -> dict[str, Moment]:
+        return {one.fingerprint: one._replace(number=number) for number, one in enumerate(self.kept)}
 
     def flush(self, fingerprint: str) -> None:
         """Be on the disk already."""

@@ -52,7 +52,7 @@ def test_a_pin_and_the_bounds_leave_a_gap(tmp_path: Path, monkeypatch: pytest.Mo
         assert fingerprints(history) == [found[index].fingerprint for index in (0, 3, 4)]
         assert ask_steps(history, found, 6) == [4, 3, None, None, 0, None]
         assert ask_times(history, found, 5) == [0, None, None, 3, 4]
-        assert history.steps_back(found[0].fingerprint) == 4
+        assert history.newest_moments()[found[0].fingerprint].steps_to(history.moments()[-1]) == 4
     with opened(tmp_path, ONE) as history:
         history.held = lambda: held
         # Without a daemon, what was in force last was in force.
@@ -80,7 +80,7 @@ def test_what_was_never_on_the_disk_is_a_gap_after_a_kill(tmp_path: Path) -> Non
             after.record(found[4], NOW_NS + 9 * SECOND_NS)
             assert ask_times(after, found, 11) == [0, *[None] * 8, 4, 4]
             assert ask_steps(after, found, 6) == [4, *[None] * 5]
-            assert after.steps_back(found[0].fingerprint) is None
+            assert after.newest_moments()[found[0].fingerprint].steps_to(after.moments()[-1]) is None
 
 
 def test_a_catalog_that_is_back_after_what_is_lost_is_a_new_moment(tmp_path: Path) -> None:
@@ -177,7 +177,6 @@ def test_the_newest_moment_of_each_catalog_is_told(tmp_path: Path) -> None:
             other.fingerprint: 3,
         }
         assert newest[one.fingerprint].steps_to(history.moments()[-1]) == 1
-        assert history.steps_back(one.fingerprint) == 1
 
 
 # ---- ages -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pwd
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -39,8 +39,8 @@ class HistoryPort(Protocol):
         """Return the moments that are kept, the oldest first; the last is in force."""
         ...
 
-    def steps_back(self, fingerprint: str) -> int | None:
-        """Return how many catalogs were put into force since one was last, None if it is not kept."""
+    def newest_moments(self) -> Mapping[str, Moment]:
+        """Return the newest moment of each catalog that is kept, by its fingerprint."""
         ...
 
     def flush(self, fingerprint: str) -> None:
@@ -175,18 +175,19 @@ class PublicAnswers:
     # ---- lists, on a thread: what looks up users may have to ask the network -------------------------------------
 
     def _list(self) -> list[dict[str, object]]:
-        users, moments, pins = _Users(), self.history.moments(), self.registry.pins()
-        newest = {moment.fingerprint: moment.taken_at_ns for moment in moments}
-        steps = {one: self.history.steps_back(one) for one in {pin.fingerprint for pin in pins}}
+        users, newest, last = _Users(), self.history.newest_moments(), self.history.moments()[-1]
         return [
-            {
-                **self._describe(pin, users),
-                "behind_catalogs": steps[pin.fingerprint],
-                "behind_seconds": _behind_s(newest.get(pin.fingerprint, pin.taken_at_ns), moments[-1]),
-                "memory_bytes": self.memory.of(pin.fingerprint),
-            }
-            for pin in pins
+            self._describe(pin, users) | self._describe_distance(pin, newest.get(pin.fingerprint), last)
+            for pin in self.registry.pins()
         ]
+
+    def _describe_distance(self, pin: Pin, newest: Moment | None, last: Moment) -> dict[str, object]:
+        taken_at_ns = pin.taken_at_ns if newest is None else newest.taken_at_ns
+        return {
+            "behind_catalogs": None if newest is None else newest.steps_to(last),
+            "behind_seconds": round(max(last.taken_at_ns - taken_at_ns, 0) / 1e9, 3),
+            "memory_bytes": self.memory.of(pin.fingerprint),
+        }
 
     def _list_ended(self) -> list[dict[str, object]]:
         users = _Users()
@@ -232,10 +233,6 @@ def _look_up(uid: int) -> str | None:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
-
-
-def _behind_s(taken_at_ns: int, in_force: Moment) -> float:
-    return round(max(in_force.taken_at_ns - taken_at_ns, 0) / 1e9, 3)
 
 
 def _describe_tombstone(one: Tombstone, users: _Users) -> dict[str, object]:

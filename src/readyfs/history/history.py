@@ -118,12 +118,6 @@ class History:
             newest = self._shelf.newest(fingerprint)
             return None if newest is None else newest.moment.first_taken_at_ns
 
-    def steps_back(self, fingerprint: str) -> int | None:
-        """Return how many catalogs were put into force since one was last, None if it is not kept or not known."""
-        with self._shelf.changed:
-            newest = self._shelf.newest(fingerprint)
-            return None if newest is None else newest.moment.steps_to(self._shelf.kept[-1].moment)
-
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
         """Return a kept catalog, None if there is none such (any more).
 
