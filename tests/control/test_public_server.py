@@ -50,6 +50,7 @@ class Handlers:
     def __init__(self) -> None:
         self.asked: list[object] = []
         self.error: Exception | None = None
+        self.listed = 1
         self.may_answer = trio.Event()
         self.may_answer.set()
 
@@ -62,7 +63,10 @@ class Handlers:
     async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
         return await self._answer(request, peer)
 
-    def pins(self, request: PinsRequest) -> dict[str, object]:
+    def entries(self, request: PinsRequest) -> int:
+        return self.listed
+
+    async def pins(self, request: PinsRequest) -> dict[str, object]:
         self.asked.append(request)
         return {"pins": [{"name": "job"}]}
 
@@ -254,6 +258,7 @@ async def test_a_flood_of_requests_is_cut_off_and_others_are_served(
     monkeypatch.setattr(public_server, "read_peer", lambda _: Peer(next(users), frozenset()))
     monkeypatch.setattr(allowance, "BURST_BYTES", 1000)
     monkeypatch.setattr(allowance, "BYTES_PER_S", 1)
+    monkeypatch.setattr(public_server, "RESERVE", 0)
     line = b'{"op":"pins"}\n'
     async with serving(path, Handlers()):
         replies = await exchange(path, line * 200)
@@ -271,6 +276,26 @@ async def test_refreshes_cost_more_than_what_is_answered_from_memory(path: Path)
         assert 3 < len(replies) < 12
         assert "too much" in str(replies[-1]["error"])
         [reply] = await exchange(path, b'{"op":"pins"}\n')
+        assert "result" in reply
+
+
+async def test_a_long_list_costs_what_it_is_long_before_it_is_made(path: Path) -> None:
+    handlers = Handlers()
+    handlers.listed = 1000
+    async with serving(path, handlers):
+        replies = await exchange(path, b'{"op":"pins"}\n' * 100)
+        assert 3 < len(replies) < 12
+        assert len(handlers.asked) == len(replies) - 1
+        assert "too much" in str(replies[-1]["error"])
+        [reply] = await exchange(path, b'{"op":"renew","name":"job"}\n')
+        assert "result" in reply
+
+
+async def test_everybody_may_have_the_longest_list(path: Path) -> None:
+    handlers = Handlers()
+    handlers.listed = 1_000_000
+    async with serving(path, handlers):
+        [reply] = await exchange(path, b'{"op":"pins","expired":true}\n')
         assert "result" in reply
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from readyfs.catalog.build import CatalogShape
 from readyfs.catalog.tree import Catalog
+from readyfs.clock import boottime_s
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
@@ -22,10 +23,15 @@ SETTINGS: Final = {"state": "sqlite:///s.db", "layout": "{x}\udcff"}
 
 @contextmanager
 def opened(
-    path: Path, bounds: Bounds = BOUNDS, settings: Mapping[str, str] = SETTINGS, of: CatalogShape | None = None
+    path: Path,
+    bounds: Bounds = BOUNDS,
+    settings: Mapping[str, str] = SETTINGS,
+    of: CatalogShape | None = None,
+    now_s: Callable[[], float] = boottime_s,
 ) -> Iterator[History]:
     """Open the history in a directory, and close it at the end."""
-    history = History(HistoryDirectory(path, settings), of or shape(), bounds, lambda: NOW_NS + 10**6 * SECOND_NS)
+    directory = HistoryDirectory(path, settings)
+    history = History(directory, of or shape(), bounds, lambda: NOW_NS + 10**6 * SECOND_NS, now_s)
     history.open()
     try:
         yield history

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from readyfs.history.moments import Bounds, Moment
+from readyfs.history.moments import Bounds, Moment, Replacement, follow
 
 S = 10**9
 
 
 def moments(*seconds: int) -> list[Moment]:
-    return [Moment(chr(ord("a") + index), second * S) for index, second in enumerate(seconds)]
+    """Moments after so many seconds in which daemons ran, of which each was replaced by the next."""
+    found = [Moment(chr(ord("a") + index), 0, index, 0, second * S) for index, second in enumerate(seconds)]
+    return follow(found, {one.number - 1: Replacement(0, one.run_ns) for one in found})
 
 
 def kept(bounds: Bounds, found: list[Moment], *held: str) -> str:
@@ -36,8 +38,11 @@ def test_an_outage_deletes_nothing() -> None:
     assert kept(Bounds(9, 10.0, 0), moments(1, 2, 3, 10**6)) == "cd"
 
 
-def test_a_clock_that_was_set_back_deletes_nothing() -> None:
-    assert kept(Bounds(9, 10.0, 0), moments(1000, 1001, 5)) == "abc"
+def test_age_begins_then_whatever_is_kept_in_between() -> None:
+    """The first was pinned, and the bounds let go of the second: it has not become younger by that."""
+    found = moments(0, 1, 90, 100)
+    assert kept(Bounds(9, 10.0, 0), [found[0], *found[2:]], "a") == "acd"
+    assert kept(Bounds(9, 10.0, 0), [found[0], *found[2:]]) == "cd"
 
 
 def test_what_is_held_stays() -> None:

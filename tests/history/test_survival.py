@@ -21,7 +21,7 @@ from readyfs.history.directory import ASIDE
 from readyfs.history.history import History
 from readyfs.history.moments import Moment
 from readyfs.history.packing import DamagedError, pack_pieces
-from readyfs.history.segment import OtherVersionError, Segment
+from readyfs.history.segment import VERSION, OtherVersionError, Segment
 from tests.catalog.rows import NOW_NS, contents
 from tests.history.kept import SECOND_NS, SETTINGS, catalogs, fingerprints, opened, read, record_all, segments
 
@@ -135,15 +135,15 @@ def damage_changes(segment: Path, index: int) -> None:
         file.write(bytes([byte[0] ^ 0xFF]))
 
 
-@pytest.mark.parametrize("byte", range(20, 20 + 16 + 8 + 8 + 4))
+@pytest.mark.parametrize("byte", range(20, 20 + 16 + 4 * 8 + 4))
 def test_a_moment_that_is_damaged_is_none(path: Path, found: list[Catalog], byte: int) -> None:
     """Neither at another time, nor with another fingerprint: no catalog could prove the time."""
     (segment,) = segments(path)
     content = bytearray(segment.read_bytes())
-    place = read(segment).recorded[2].end - 56 + byte
+    place = read(segment).recorded[2].end - 72 + byte
     content[place] ^= 1
     segment.write_bytes(content)
-    assert [r.moment for r in read(segment).recorded] == [
+    assert [r.moment[:2] for r in read(segment).recorded] == [
         (catalog.fingerprint, NOW_NS + index * SECOND_NS) for index, catalog in enumerate(found[:2])
     ]
 
@@ -192,9 +192,9 @@ def test_a_catalog_without_its_fingerprint_is_dropped(tmp_path: Path, found: lis
     """All checksums are right, and yet it is not what was recorded: a fault of ours, or of another machine."""
     pieces = [list(pack_pieces(find_changes(None, catalog))) for catalog in found]
     segment = Segment.create(
-        tmp_path / "0000000001.history", 1, SETTINGS, Moment(found[0].fingerprint, NOW_NS), 1, pieces[0]
+        tmp_path / "0000000001.history", 1, SETTINGS, Moment(found[0].fingerprint, NOW_NS, 1), pieces[0]
     )
-    segment.append(Moment(found[1].fingerprint, NOW_NS + 1), 2, pieces[2])
+    segment.append(Moment(found[1].fingerprint, NOW_NS + 1, 2), pieces[2])
     with capture_logs() as logs, opened(tmp_path) as history:
         assert fingerprints(history) == [catalog.fingerprint for catalog in found[:2]]
         assert history.catalog(found[1].fingerprint, may_block=True) is None
@@ -207,7 +207,7 @@ def test_a_catalog_without_its_fingerprint_is_dropped(tmp_path: Path, found: lis
 
 def make_newer(segment: Path) -> None:
     content = segment.read_bytes()
-    segment.write_bytes(content[:16] + struct.pack("<I", 2) + b"another form")
+    segment.write_bytes(content[:16] + struct.pack("<I", VERSION + 1) + b"another form")
 
 
 def make_foreign(segment: Path) -> None:
@@ -251,9 +251,9 @@ def test_what_cannot_be_read_is_set_aside(path: Path, found: list[Catalog], spoi
     assert os.path.lexists(path / ASIDE / segment.name)
 
 
-def test_a_later_version_says_which_it_is(path: Path) -> None:
+def test_another_version_says_which_it_is(path: Path) -> None:
     make_newer(segments(path)[0])
-    with pytest.raises(OtherVersionError, match="version 2, and this readyfs reads up to 1"):
+    with pytest.raises(OtherVersionError, match=f"version {VERSION + 1}, and this readyfs reads {VERSION}"):
         read(segments(path)[0])
 
 

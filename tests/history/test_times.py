@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from readyfs.history.moments import Moment
+from readyfs.history.moments import UNKNOWN_STEPS, Moment, Replacement, follow
 from readyfs.history.times import find_moment, parse_steps, parse_time
 
 DAY_NS = 86400 * 10**9
@@ -60,7 +60,13 @@ def test_nonsense_is_no_step(text: str) -> None:
     assert parse_steps(text) is None
 
 
-MOMENTS = [Moment("a", NOV_27_NS), Moment("b", NOV_27_NS + 10), Moment("a", TEN_NS)]
+def in_a_row(*taken: tuple[str, int]) -> list[Moment]:
+    """Moments of which each was replaced by the next."""
+    found = [Moment(fingerprint, time_ns, number) for number, (fingerprint, time_ns) in enumerate(taken)]
+    return follow(found, {one.number - 1: Replacement(one.taken_at_ns, 0) for one in found})
+
+
+MOMENTS = in_a_row(("a", NOV_27_NS), ("b", NOV_27_NS + 10), ("a", TEN_NS))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +87,7 @@ MOMENTS = [Moment("a", NOV_27_NS), Moment("b", NOV_27_NS + 10), Moment("a", TEN_
         ("tomorrow", None),
     ],
 )
-def test_the_newest_moment_at_or_before_a_time_is_found(name: str, expected: Moment | None) -> None:
+def test_the_moment_that_was_in_force_at_a_time_is_found(name: str, expected: Moment | None) -> None:
     assert find_moment(name, MOMENTS, NOV_27_NS + DAY_NS) == expected
 
 
@@ -91,6 +97,29 @@ def test_nothing_is_found_in_nothing() -> None:
 
 
 def test_a_clock_that_was_set_back_leaves_what_was_in_force_last() -> None:
-    moments = [Moment("a", 100), Moment("b", 900), Moment("c", 200)]
+    moments = in_a_row(("a", 100), ("b", 900), ("c", 200))
     assert find_moment("1970-01-01T00:00:00.0000005", moments, TEN_NS) == moments[2]
     assert find_moment("1970-01-01T00:00:00.00000015", moments, TEN_NS) == moments[0]
+
+
+def test_a_moment_that_is_not_kept_has_no_neighbour_stand_in_for_it() -> None:
+    """The first of five is pinned, and the bounds let go of the next two."""
+    moments = in_a_row(*[(name, 100 * (index + 1)) for index, name in enumerate("abcde")])
+    kept = [moments[0], *moments[3:]]
+    found = {name: find_moment(name, kept, TEN_NS) for name in ("~0", "~1", "~2", "~3", "~4", "~5")}
+    assert [name and name.fingerprint for name in found.values()] == ["e", "d", None, None, "a", None]
+    at = [find_moment(f"1970-01-01T00:00:00.000000{time:03}", kept, TEN_NS) for time in range(50, 600, 50)]
+    assert [one and one.fingerprint for one in at] == [None, "a", "a", None, None, None, None, "d", "d", "e", "e"]
+
+
+def test_nobody_knows_how_far_back_a_moment_is_behind_one_that_is_lost() -> None:
+    moments = follow([Moment("a", 100, 1), Moment("b", 200, 2 + UNKNOWN_STEPS)], {})
+    assert find_moment("~0", moments, TEN_NS) == moments[1]
+    assert find_moment("~999999999", moments, TEN_NS) is None
+    assert find_moment("1970-01-01T00:00:00.000000150", moments, TEN_NS) is None
+
+
+def test_nothing_is_found_while_what_is_in_force_is_not_known() -> None:
+    moments = follow([Moment("a", 100, 1)], {}, is_last_in_force=False)
+    assert find_moment("~0", moments, TEN_NS) is None
+    assert find_moment("1970-01-01T00:00:00.000000150", moments, TEN_NS) is None

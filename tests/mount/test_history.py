@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import random
 import resource
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 from readyfs.catalog.build import CatalogShape
+from readyfs.control.public_protocol import PinRequest
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
@@ -106,6 +108,39 @@ def test_history_survives_a_kill_at_any_moment(place: Place, engine: str) -> Non
         assert read_back(place) == [*before, fingerprint(daemon)]
         assert daemon.events("the history on disk is not what was written") == []
         assert daemon.events("a part of the history is damaged and lost") == []
+
+
+def test_link_to_a_catalog_that_is_not_kept_is_none_and_no_neighbour_stands_in(place: Place, engine: str) -> None:
+    """The first of five catalogs is pinned, and the bounds let go of the two after it."""
+    shown: list[str] = []
+    times: list[str] = []
+
+    def note(daemon: Daemon) -> None:
+        shown.append(fingerprint(daemon))
+        times.append(datetime.datetime.now(datetime.UTC).isoformat())
+
+    def leads_to(daemon: Daemon, name: str) -> int | None:
+        try:
+            target = (daemon.path / ".readyfs/at" / name).readlink()
+        except FileNotFoundError:
+            return None
+        return shown.index(target.name)
+
+    switch(place, 0)
+    with mounted(place, "--history-count", "1", engine=engine) as daemon:
+        note(daemon)
+        daemon.public.pin(PinRequest("job"))
+        for number in range(1, 5):
+            switch(place, number)
+            daemon.refresh()
+            note(daemon)
+        assert [leads_to(daemon, f"~{steps}") for steps in range(6)] == [4, 3, None, None, 0, None]
+        assert [leads_to(daemon, time) for time in times] == [0, None, None, 3, 4]
+    switch(place, 5)
+    with mounted(place, "--history-count", "1", engine=engine) as daemon:
+        note(daemon)
+        assert [leads_to(daemon, f"~{steps}") for steps in range(7)] == [5, 4, None, None, None, 0, None]
+        assert [leads_to(daemon, time) for time in times] == [0, None, None, None, 4, 5]
 
 
 def insert_many(place: Place, count: int) -> None:

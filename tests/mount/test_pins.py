@@ -23,13 +23,14 @@ from readyfs.cli.main import main
 from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
 from readyfs.control.public_protocol import PinRequest
-from readyfs.errors import ExitCode, HistoryError, NotRunningError, RefreshFailedError, UsageError
-from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, wait_until
+from readyfs.errors import ExitCode, HistoryError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError
+from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, try_to_mount, wait_until
 from tests.mount.forked import run_forked
 
 ONE, TWO = partition(), partition(date="2024-06-02")
 NO_HISTORY: Final = ("--history-count", "0")
 NOBODY: Final = 65534
+STUCK: Final = (sys.executable, str(Path(__file__).with_name("stuck_pins_daemon.py")))
 
 
 @pytest.fixture
@@ -90,8 +91,8 @@ def test_unpinning_lets_the_view_expire_and_everything_is_as_before(place: Place
         wait_until(lambda: os.getxattr(daemon.path, "user.readyfs.revision") == b"2", "the switch is in force")
         wait_until(lambda: is_refused(view), "the view has expired")
         assert daemon.public.pins() == []
-        assert ended(daemon) == []
-        assert not os.path.lexists(daemon.path / ".readyfs/at/job")
+        assert ended(daemon) == ["job", "also"]
+        assert is_refused(daemon.path / ".readyfs/at/job")
 
 
 def is_refused(view: Path) -> bool:
@@ -216,6 +217,49 @@ def test_a_pin_that_cannot_be_written_is_refused_and_nothing_is_half_made(place:
         (place.base / "var/pins").unlink()
         assert content(pin(daemon)) == b"first\n"
         assert daemon.log_text().count("pins cannot be written") <= 1
+
+
+def test_a_pin_whose_end_cannot_be_written_is_still_there(place: Place, engine: str) -> None:
+    with mounted(place, *NO_HISTORY, engine=engine) as daemon:
+        view = pin(daemon)
+        switch(place, daemon)
+        pins = place.base / "var/pins"
+        pins.rename(pins.with_name("away"))
+        pins.write_bytes(b"in the way of a directory")
+        with pytest.raises(HistoryError, match="the pins cannot be written"):
+            daemon.public.unpin("job")
+        assert [one["name"] for one in daemon.public.pins()] == ["job"]
+        assert content(view) == b"first\n"
+        pins.unlink()
+        daemon.public.unpin("job")
+        wait_until(lambda: is_refused(view), "the view has expired")
+
+
+def test_pins_of_a_later_version_are_not_thrown_away(place: Place) -> None:
+    """The mount is refused in one line, and everything is there for the version that can read it."""
+    with running(place, *NO_HISTORY) as daemon:
+        view = pin(daemon)
+        daemon.stop()
+    [path] = (place.base / "var/pins").iterdir()
+    written = path.read_bytes()
+    path.write_bytes(b'{"version":2}\n')
+    place.producer.write_and_publish(ONE, "r2", b"second\n")
+    refused = try_to_mount(place, *NO_HISTORY)
+    assert refused.returncode == ExitCode.NOT_KEPT
+    assert refused.stderr.startswith("readyfs: the pins in ")
+    assert refused.stderr.count("\n") == 1
+    assert "later version" in refused.stderr
+    path.write_bytes(written)
+    with mounted(place, *NO_HISTORY) as daemon:
+        assert content(view) == b"first\n"
+
+
+def test_a_disk_that_hangs_while_one_pins_does_not_keep_the_daemon(place: Place) -> None:
+    with running(place, wrapper=STUCK) as daemon:
+        with pytest.raises(NoAnswerError):
+            daemon.public.pin(PinRequest("job"), 0.5)
+        assert daemon.stop() == ExitCode.OK
+        assert not daemon.path.is_mount()
 
 
 def test_pins_of_other_settings_are_void_and_said_to_be(place: Place) -> None:
@@ -359,10 +403,11 @@ def test_another_user_pins_and_is_bounded_by_what_is_its_own(open_place: Place) 
         made = as_nobody(daemon, "pin", "--name", "again")
         assert content(Path(made.stdout.strip())) == b"first\n"
         daemon.public.unpin("again")
-        [left] = daemon.public.pins(expired=True)
-        assert (left["name"], left["reason"]) == ("again", "removed by the operator")
+        found = daemon.public.pins(expired=True)
+        told = [(left["name"], left["reason"], left["ended_by_uid"]) for left in found]
+        assert told == [("theirs", "unpinned", NOBODY), ("again", "removed by the operator", ROOT)]
         assert as_nobody(daemon, "pins").stdout == render_pins(daemon.public.pins()) + "\n"
-        assert as_nobody(daemon, "pins", "--expired").stdout == render_ended([left]) + "\n"
+        assert as_nobody(daemon, "pins", "--expired").stdout == render_ended(found) + "\n"
 
 
 @pytest.mark.parametrize("closed", [("--dir-mode", "0550"), ("--no-allow-other",)])

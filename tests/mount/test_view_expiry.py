@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Daemon, Place, fails_with, partition
+from tests.mount.daemon import Daemon, Place, fails_with, partition, wait_until
 from tests.mount.views import Views, viewing
 
 ONE, TWO = partition(), partition("c2")
@@ -93,6 +95,42 @@ def test_expired_view_answers_names_and_refuses_every_open(place: Place, engine:
             for descriptor in (*held.values(), *opened):
                 os.close(descriptor)
         assert daemon.of(ONE).read_bytes() == BYTES
+
+
+def test_names_that_are_in_use_are_refused_before_anybody_lists_them(place: Place, engine: str) -> None:
+    """With a view's root the kernel drops what lies below, but for names that somebody holds; a listing mends these."""
+    serve(place)
+    with viewing(place, engine=engine) as views:
+        view = leave_behind(place, views)
+        date = view / ONE.path
+        directories = [os.open(directory, os.O_RDONLY) for directory in (date, date / "parts")]
+        files = [os.open(file, os.O_RDONLY) for file in (date / "payload.jsonl", date / "parts/1")]
+        os.stat("metadata.json", dir_fd=directories[0])
+        views.expire(view)
+        assert_refused_at(views.daemon, directories[0], "payload.jsonl")
+        assert_refused_at(views.daemon, directories[0], "metadata.json")
+        assert_refused_at(views.daemon, directories[1], "1")
+        for descriptor in (*directories, *files):
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("ask", [os.stat, lambda path: list(os.scandir(path.parent))], ids=["lookup", "listing"])
+def test_answer_of_before_the_expiry_brings_the_kernel_no_name(
+    place: Place, engine: str, ask: Callable[[Path], object]
+) -> None:
+    serve(place)
+    with viewing(place, engine=engine) as views:
+        view = leave_behind(place, views)
+        date = view / ONE.path
+        os.stat(date)
+        views.gate.touch()
+        with ThreadPoolExecutor() as executor:
+            asked = executor.submit(ask, date / "payload.jsonl")
+            wait_until(views.gate.with_name("reached").exists, "an answer is under way")
+            views.expire(view)
+            views.gate.unlink()
+            asked.result(10)
+        views.daemon.assert_refused(date / "payload.jsonl")
 
 
 def test_mapped_file_of_a_view_that_is_gone_stays(place: Place, engine: str) -> None:

@@ -23,10 +23,14 @@ if __name__ == "__main__":
 from readyfs.catalog.tree import Catalog
 from readyfs.fuse.notifications import Notifications
 from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.run_view import BrokenView, RunView
+from readyfs.vfs.tree_runs import TreeRuns
 from tests.vfs.views_in_memory import ViewsInMemory
 
 ORDERS: Final = "VIEWS_TO_TEST"
 """The variable that names the directory with what is to be done."""
+GATE: Final = "GATE_TO_TEST"
+"""The variable that names a file. While it is there, no answer about a run is given; `reached` beside it says so."""
 
 
 class Orders(threading.Thread):
@@ -76,6 +80,18 @@ def install() -> None:
         kept[self].add(catalog, time.time_ns())
         publish(self, catalog)
 
+    show = TreeRuns.view
+
+    def gated(self: TreeRuns, *args: Any, **kwargs: Any) -> RunView | BrokenView:
+        found = show(self, *args, **kwargs)
+        gate = Path(os.environ.get(GATE, "/nowhere"))
+        if isinstance(found, RunView) and gate.exists():
+            gate.with_name("reached").touch()
+            while gate.exists():
+                time.sleep(0.005)
+        return found
+
+    TreeRuns.view = gated  # type: ignore[method-assign]
     Notifications.__init__ = noting  # type: ignore[method-assign]
     Filesystem.__init__ = viewing  # type: ignore[method-assign]
     Filesystem.publish = keeping  # type: ignore[method-assign]

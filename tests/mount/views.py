@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mount.daemon import VIEWING, Daemon, Place, mounted, wait_until
-from tests.mount.viewing_daemon import ORDERS
+from tests.mount.viewing_daemon import GATE, ORDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,11 @@ class Views:
 
     daemon: Daemon
     orders: Path
+
+    @property
+    def gate(self) -> Path:
+        """While this is there, no answer about a run is given."""
+        return self.orders.with_name("gate")
 
     @property
     def directory(self) -> Path:
@@ -56,12 +61,12 @@ def viewing(place: Place, *arguments: str, engine: str) -> Iterator[Views]:
     """Mount a place for the body with all its catalogs kept."""
     orders = place.base / "orders"
     orders.mkdir(exist_ok=True)
-    os.environ[ORDERS] = str(orders)
+    os.environ[ORDERS], os.environ[GATE] = str(orders), str(orders.with_name("gate"))
     try:
         with mounted(place, *arguments, engine=engine, wrapper=VIEWING) as daemon:
             yield Views(daemon, orders)
     finally:
-        del os.environ[ORDERS]
+        del os.environ[ORDERS], os.environ[GATE]
 
 
 def tree(top: Path) -> dict[str, bytes]:

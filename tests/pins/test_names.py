@@ -9,7 +9,20 @@ from readyfs.pins.names import MAX_NAME_LENGTH, MAX_NOTE_LENGTH, check_name, che
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "nightly", "job_7", "2024-06-01_run", "7", "_x", "a.b+c=d@e-f", "x" * MAX_NAME_LENGTH]
+    "name",
+    [
+        "a",
+        "nightly",
+        "job_7",
+        "2024_run",
+        "2024.1",
+        "run-2024-06-01",
+        "7",
+        "123",
+        "_x",
+        "a.b+c=d@e-f",
+        "x" * MAX_NAME_LENGTH,
+    ],
 )
 def test_an_ordinary_word_is_a_name(name: str) -> None:
     check_name(name)
@@ -36,9 +49,15 @@ def test_what_is_no_single_plain_component_is_no_name(name: str) -> None:
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["2024-06-01", "20240601", "20240601T101500Z", "2024-06-01T10", "20240601T1015+0200"])
-def test_a_time_is_no_name(name: str) -> None:
-    with pytest.raises(UsageError, match="is a time"):
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("2024-06-01", "20240601", "20240601T101500Z", "2024-06-01T10", "20240601T1015+0200", "2026"),
+        *("2026-W48-6", "2026-331", "2026-11", "20261128T24", "2026331", "2026W486", "2024-06-01_run"),
+    ],
+)
+def test_what_begins_as_a_time_is_no_name(name: str) -> None:
+    with pytest.raises(UsageError, match="begins as a time"):
         check_name(name)
 
 
@@ -53,3 +72,11 @@ def test_a_note_is_one_short_line(note: str) -> None:
     with pytest.raises(UsageError, match="note"):
         check_note(note)
     check_note("für die Nacht, \N{SNOWMAN}")
+
+
+def test_what_is_refused_is_shown_once_escaped() -> None:
+    with pytest.raises(UsageError) as caught:
+        check_name("a\x1bb")
+    assert caught.value.message == r"a pin cannot be named 'a\x1bb'"
+    with pytest.raises(UsageError, match=r"the note 'a\\nb' is"):
+        check_note("a\nb")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
 import threading
 from dataclasses import replace
@@ -10,11 +13,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
+from readyfs.errors import HistoryError, LimitError, NoPinError, NotPermittedError, UsageError
 from readyfs.pins import registry as registry_module
 from readyfs.pins.limits import MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S
 from readyfs.pins.pin import Pin, Reason
 from readyfs.pins.registry import Asker, Registry
+from readyfs.text import escape_text
 from tests.pins.conftest import ALICE, BOB, DAY_S, HOUR_S, LIMITS, ROOT, World
 
 ONE, TWO = "11" * 16, "22" * 16
@@ -62,7 +66,9 @@ def test_two_pins_of_one_catalog_hold_it_until_the_last_ends(world: World, regis
     ends_s = registry.ends_s(ONE)
     assert ends_s is not None
     assert ends_s == pytest.approx(world.clocks.age_s + HOUR_S)
-    registry.unpin("long", BOB)
+    unpinned = registry.unpin("long", BOB)
+    assert set(registry.held()) == {ONE}  # up to when the disk has it
+    registry.confirm(unpinned)
     assert not registry.held()
 
 
@@ -81,7 +87,7 @@ def test_a_name_is_not_given_to_another_user_while_it_has_a_tombstone(world: Wor
     with pytest.raises(UsageError, match="somebody else's"):
         make(registry, asker=BOB)
     make(registry, asker=ALICE)  # one's own name may be used again
-    registry.unpin("job", ALICE)
+    registry.confirm(registry.unpin("job", ALICE))
     world.clocks.passes(TOMBSTONE_S)
     registry.advance()
     assert registry.tombstones() == []
@@ -140,7 +146,7 @@ def test_a_pin_cannot_be_renewed_beyond_its_maximum(world: World, registry: Regi
 def test_a_pin_that_is_not_there_is_neither_renewed_nor_removed(registry: Registry, name: str) -> None:
     with pytest.raises(NoPinError) as caught:
         registry.renew(name, None, ROOT)
-    assert str(caught.value).isprintable()
+    assert caught.value.message == f"there is no pin named '{escape_text(name)}'"
     with pytest.raises(NoPinError):
         registry.unpin(name, ROOT)
 
@@ -151,12 +157,61 @@ def test_only_pinner_and_operator_may_renew_or_remove(registry: Registry) -> Non
         with pytest.raises(NotPermittedError, match="somebody else's"):
             refused()
     registry.renew("job", None, ROOT)
-    registry.unpin("job", ALICE)
-    assert registry.tombstones() == []
+    registry.confirm(registry.unpin("job", ALICE))
     make(registry)
-    registry.unpin("job", ROOT)
-    [left] = registry.tombstones()
-    assert left.reason is Reason.REMOVED
+    registry.confirm(registry.unpin("job", ROOT))
+    found = [(one.reason, one.owner, one.ended_by) for one in registry.tombstones()]
+    assert found == [(Reason.UNPINNED, ALICE.uid, ALICE.uid), (Reason.REMOVED, ALICE.uid, ROOT.uid)]
+
+
+def test_a_name_is_not_free_for_others_as_soon_as_it_is_unpinned(registry: Registry) -> None:
+    """Its view may be in its grace time, and its readers must not be led to another one."""
+    make(registry)
+    registry.confirm(registry.unpin("job", ALICE))
+    with pytest.raises(UsageError, match="somebody else's"):
+        make(registry, asker=BOB)
+    assert registry.find("job") == ONE
+    make(registry, asker=ALICE, of=TWO)
+    assert registry.find("job") == TWO
+
+
+def test_what_was_unpinned_is_forgotten_before_what_ended_by_itself(
+    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry_module, "MAX_TOMBSTONES", 3)
+    make(registry, "late", 1.0)
+    world.clocks.passes(1)
+    registry.advance()
+    for number in range(5):
+        make(registry, f"done{number}")
+        registry.confirm(registry.unpin(f"done{number}", ALICE))
+    assert [one.name for one in registry.tombstones()] == ["late", "done3", "done4"]
+
+
+def test_a_pin_that_is_put_back_does_not_take_the_place_of_a_new_one(registry: Registry) -> None:
+    old = make(registry)
+    assert registry.unpin("job", ALICE) == old
+    make(registry, of=TWO)
+    assert set(registry.held()) == {ONE, TWO}
+    registry.put_back(old)
+    assert set(registry.held()) == {TWO}
+    assert registry.find("job") == TWO
+
+
+def test_a_pin_that_ended_is_said_to_have(world: World, registry: Registry) -> None:
+    make(registry, lease_s=HOUR_S)
+    world.clocks.passes(HOUR_S)
+    registry.advance()
+    world.clocks.passes(120)
+    for ask in (lambda: registry.renew("job", None, ALICE), lambda: registry.unpin("job", ALICE)):
+        with pytest.raises(NoPinError, match="the pin job ended 2m ago: lease ended"):
+            ask()
+
+
+def test_where_nobody_can_pin_it_is_said(registry: Registry) -> None:
+    registry.limits = replace(LIMITS, per_user=0)
+    with pytest.raises(LimitError, match="nobody can pin at this mount"):
+        make(registry)
 
 
 def test_a_view_in_use_goes_on_after_its_lease_up_to_its_maximum(world: World, registry: Registry) -> None:
@@ -302,31 +357,129 @@ def test_threads_that_pin_at_once_are_all_on_disk_when_each_has_saved(world: Wor
     assert len(world.open().pins()) == 20
 
 
+def pin_file(world: World) -> Path:
+    """Return the file with one pin in it and one that ended."""
+    registry = world.open()
+    make(registry, "ended", 1.0)
+    world.clocks.passes(1)
+    registry.advance()
+    make(registry)
+    registry.save()
+    [path] = [path for path in Path(world.state_dir, "pins").iterdir() if path.is_file()]
+    return path
+
+
+def sealed(body: object) -> bytes:
+    """Return a file whose checksum is right, whatever it holds."""
+    line = json.dumps(body).encode() + b"\n"
+    digest = hashlib.blake2b(line, digest_size=16).hexdigest()
+    return json.dumps({"version": 1, "checksum": digest}).encode() + b"\n" + line
+
+
+def assert_begins_anew(world: World, path: Path) -> None:
+    content = path.read_bytes()
+    with capture_logs() as logged:
+        again = world.open()
+    assert [entry["event"] for entry in logged] == ["pins are damaged and lost, their file is set aside"]
+    aside = Path(logged[0]["path"])
+    assert aside.parent == path.parent / "set-aside"
+    assert aside.read_bytes() == content
+    assert again.pins() == []
+    make(again)
+    again.save()
+    assert [pin.name for pin in world.open().pins()] == ["job"]
+
+
 @pytest.mark.parametrize(
     "content",
     [
         b"",
         b"{",
         b"[]",
-        b'{"version":2,"pins":[],"tombstones":[]}',
-        b'{"version":1,"pins":[{}],"tombstones":[]}',
         b"\xff",
+        b'{"version":0}\n',
+        b'{"version":"2"}\n',
+        sealed({"pins": [{}], "tombstones": []}),
+        b'{"version":1}\n{"pins":[],"tombstones":[]}\n',
     ],
 )
-def test_a_file_that_cannot_be_read_is_said_and_the_mount_goes_on(world: World, content: bytes) -> None:
-    registry = world.open()
-    registry.save()
-    make(registry)
-    registry.save()
-    [path] = Path(world.state_dir, "pins").iterdir()
+def test_a_damaged_file_is_set_aside_and_said_and_the_mount_goes_on(world: World, content: bytes) -> None:
+    path = pin_file(world)
+    for _ in range(2):  # the second does not take the place of the first
+        path.write_bytes(content)
+        assert_begins_anew(world, path)
+    assert len(list((path.parent / "set-aside").iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", ["pins", "tombstones"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, 10**30) for key in ("taken_at_ns", "pinned_at_ns", "ends_ns", "forget_ns", "owner")),
+        *(("taken_at_ns", 10**400), ("ends_ns", 10**400), ("grace_ns", -(10**30)), ("owner", -1), ("owner", True)),
+        *(("name", "a/b"), ("name", "~1"), ("fingerprint", "../x"), ("fingerprint", "AB" * 16), ("note", "a\nb")),
+    ],
+)
+def test_what_no_pin_could_have_is_damage(world: World, kind: str, key: str, value: object) -> None:
+    path = pin_file(world)
+    body = json.loads(path.read_bytes().splitlines()[1])
+    if key not in body[kind][0]:
+        kind = "tombstones" if kind == "pins" else "pins"
+    body[kind][0][key] = value
+    path.write_bytes(sealed(body))
+    assert_begins_anew(world, path)
+
+
+def test_a_digit_that_flipped_is_damage(world: World) -> None:
+    path = pin_file(world)
+    content = bytearray(path.read_bytes())
+    at = content.index(b'"ends_ns":') + 14
+    content[at] = ord("9") if content[at] != ord("9") else ord("8")
     path.write_bytes(content)
-    with capture_logs() as logged:
-        again = world.open()
-    assert [entry["event"] for entry in logged] == ["pins cannot be read, beginning without"]
-    assert again.pins() == []
-    make(again)
-    again.save()
+    assert_begins_anew(world, path)
+
+
+def test_a_file_of_a_later_version_is_left_alone_and_refused(world: World) -> None:
+    path = pin_file(world)
+    content = b'{"version":2,"something":"else"}\nwhatever'
+    path.write_bytes(content)
+    with pytest.raises(HistoryError, match="later version") as caught:
+        world.open()
+    assert caught.value.remedy
+    assert path.read_bytes() == content
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_file_that_cannot_be_read_now_is_left_alone_and_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = pin_file(world)
+    content = path.read_bytes()
+    real = os.open
+
+    def fail(name: str | Path, *rest: int) -> int:
+        if Path(name) == path:
+            raise OSError(number, os.strerror(number))
+        return real(name, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        with pytest.raises(HistoryError, match=os.strerror(number)):
+            world.open()
+    assert path.read_bytes() == content
     assert [pin.name for pin in world.open().pins()] == ["job"]
+
+
+def test_what_could_not_be_read_again_is_not_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pin_file(world)
+    content = path.read_bytes()
+    monkeypatch.setattr("readyfs.pins.file._MAX_BYTES", len(content))
+    registry = world.open()
+    make(registry, "more")
+    with pytest.raises(OSError, match="too large"):
+        registry.save()
+    assert path.read_bytes() == content
 
 
 def test_a_pin_whose_catalog_is_lost_ends_with_that_reason(registry: Registry) -> None:

@@ -126,6 +126,19 @@ def test_damage_of_a_run_that_only_a_view_shows_is_remembered_until_that_is_gone
     assert place.runs.damaged() == []
 
 
+def test_view_that_is_lost_while_a_refresh_asks_for_it_is_taken_to_show_nothing(place: Place) -> None:
+    directory = place.serve(ROW)
+    view = place.keep()
+    place.inode(*DAY, PAYLOAD)
+    (directory / "payload.jsonl").unlink()
+    with pytest.raises(BrokenRunError):
+        place.read(*DAY, PAYLOAD)
+    place.views.lost.add(view.fingerprint)
+    place.publish(OTHER)
+    assert place.runs.damaged() == []
+    assert place.fs.in_force.catalog.partitions == 1
+
+
 def test_run_is_remembered_until_no_tree_shows_it_and_its_files_are_let_go_of_at_once(place: Place) -> None:
     place.serve(ROW)
     view = place.keep()
@@ -169,6 +182,42 @@ def test_expiry_names_to_the_kernel_what_it_holds_of_the_view_and_nothing_else(p
     assert {one.directory for one in plan if not one.names} == {root, customer, series, day, sub}
 
 
+def test_lookup_during_which_its_view_expires_is_answered_as_of_afterwards(place: Place) -> None:
+    """V18: whoever told the kernel of the expiry saw nothing of the node."""
+    place.serve(ROW)
+    view = place.keep()
+    day = place.inode(*DAY, start=place.view(view))
+
+    def expire(operation: str) -> None:
+        place.store.before = lambda operation: None
+        place.views.expire(view.fingerprint)
+        named = {name for one in place.fs.plan_expiry(view.fingerprint) for name in one.names}
+        assert PAYLOAD not in named
+
+    place.store.before = expire
+    inodes = len(place.fs.inodes)
+    entry = place.entry(PAYLOAD, start=day)
+    assert (entry.node.kind, entry.entry_timeout_s) == (NodeKind.BROKEN_FILE, 0.0)
+    assert len(place.fs.inodes) == inodes + 1, "the kernel was given one node"
+
+
+def test_listing_during_which_its_view_expires_is_not_counted(place: Place) -> None:
+    place.serve(ROW)
+    view = place.keep()
+    day = place.inode(*DAY, start=place.view(view))
+    found = place.fs.read_directory(day, 0, may_block=True)
+    nodes = [one.entry.node for one in found if one.counted]
+    place.views.expire(view.fingerprint)
+    assert [*place.fs.plan_expiry(view.fingerprint)]
+    inodes = len(place.fs.inodes)
+    assert not place.fs.remember_listed(found, nodes)
+    assert len(place.fs.inodes) == inodes
+    again = place.fs.read_directory(day, 0, may_block=True)
+    anew = [one.entry for one in again if one.counted]
+    assert place.fs.remember_listed(again, [one.node for one in anew])
+    assert {one.entry_timeout_s for one in anew} == {0.0}
+
+
 def test_expired_view_shows_broken_files_by_every_name_that_it_had(place: Place) -> None:
     place.serve(ROW, sub__f=b"1")
     view = place.keep()
@@ -206,6 +255,22 @@ def test_view_is_used_by_lookups_and_by_opens_of_what_the_kernel_knows(place: Pl
         place.clock.now_s += USED_FOR_S
 
 
+def test_open_that_may_be_of_the_live_tree_is_no_use_of_a_view(place: Place) -> None:
+    """It would keep the pin of a job that is dead for as long as anybody reads what is live."""
+    place.serve(ROW)
+    view = place.keep()
+    file = place.inode(*DAY, PAYLOAD, start=place.view(view))
+    place.publish(ROW, OTHER)
+    place.inode(*DAY)
+    place.views.uses.clear()
+    place.fs.close_file(place.fs.open_file(file).handle)
+    place.fs.read_by_inode(file, 0, 1, may_block=True)
+    assert not place.views.uses
+    place.publish(ROW._replace(run=b"r2"), OTHER)
+    place.fs.close_file(place.fs.open_file(file).handle)
+    assert place.views.uses == {view.fingerprint: 1}, "only the view shows it now"
+
+
 def test_open_notices_the_view_among_very_many(place: Place) -> None:
     views = []
     for number in range(3 * MOST_ASKED):
@@ -215,7 +280,7 @@ def test_open_notices_the_view_among_very_many(place: Place) -> None:
     place.serve(ROW)
     used = place.keep()
     place.inode(*DAY, start=place.view(used))
-    file = place.inode(*DAY, PAYLOAD)
+    file = place.inode(*DAY, PAYLOAD, start=place.view(used))
     place.views.uses.clear()
     for _ in range(5):
         place.fs.close_file(place.fs.open_file(file).handle)

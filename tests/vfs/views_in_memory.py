@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import WouldBlockError
+from readyfs.errors import BrokenRunError, WouldBlockError
 from readyfs.vfs.views import View
 
 
 class ViewsInMemory:
     """Views by fingerprint, in the order of their coming; `pins` are names in `at/`.
 
-    A fingerprint `on_disk` is not found where the caller must not wait.
+    A fingerprint `on_disk` is not found where the caller must not wait. Of one that is `lost` nothing is left.
     """
 
     def __init__(self) -> None:
         self.kept: dict[str, View] = {}
         self.pins: dict[bytes, str] = {}
         self.on_disk: set[str] = set()
+        self.lost: set[str] = set()
         self.uses: Counter[str] = Counter()
 
     def add(self, catalog: Catalog, taken_at_ns: int) -> View:
@@ -42,6 +43,8 @@ class ViewsInMemory:
         return tuple(reversed(self.kept))
 
     def find(self, fingerprint: str, *, may_block: bool) -> View | None:
+        if fingerprint in self.lost:
+            raise BrokenRunError("the view has expired")
         if fingerprint in self.on_disk and not may_block:
             raise WouldBlockError
         return self.kept.get(fingerprint)

@@ -22,8 +22,12 @@ BYTES_PER_S: Final = 16 * 1024
 """How much may follow each second."""
 CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
-REFRESH_RESERVE: Final = 64 * 1024
-"""What refreshes leave over, so that whoever asks for many can still renew a lease."""
+ENTRY_BYTES: Final = 32
+"""Of a list that is asked for, for each of its entries."""
+LIST_BYTES: Final = 128 * 1024
+"""The most that a list counts, so that everybody can have the longest one."""
+RESERVE: Final = 64 * 1024
+"""What refreshes and lists leave over, so that whoever asks for many can still renew a lease."""
 _MOST_ACCOUNTS: Final = 1024
 """From how many users on those are forgotten who are owed nothing."""
 

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from readyfs.control.allowance import REFRESH_BYTES, REFRESH_RESERVE, Allowances
+from readyfs.control.allowance import ENTRY_BYTES, LIST_BYTES, REFRESH_BYTES, RESERVE, Allowances
 from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, refuse
 from readyfs.control.listening import listen
 from readyfs.control.messages import render_result
@@ -48,7 +48,10 @@ class PublicHandlers(Protocol):
     async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
         """Remove a pin."""
 
-    def pins(self, request: PinsRequest) -> dict[str, object]:
+    def entries(self, request: PinsRequest) -> int:
+        """Return how many entries `pins` would list; cheap."""
+
+    async def pins(self, request: PinsRequest) -> dict[str, object]:
         """List pins, or what is left of them."""
 
 
@@ -111,7 +114,11 @@ class _Server:
             self._allowances.spend(peer.uid, len(line))
             request = parse_public_request(line, self._device)
             if isinstance(request, PinRequest) and request.refresh:
-                self._allowances.spend(peer.uid, REFRESH_BYTES, REFRESH_RESERVE)
+                self._allowances.spend(peer.uid, REFRESH_BYTES, RESERVE)
+            if isinstance(request, PinsRequest):
+                self._allowances.spend(
+                    peer.uid, min(ENTRY_BYTES * self._handlers.entries(request), LIST_BYTES), RESERVE
+                )
             return request
 
         async def answer(request: PublicRequest) -> bytes:
@@ -128,7 +135,7 @@ class _Server:
             case UnpinRequest():
                 return await self._handlers.unpin(request, peer)
             case PinsRequest():
-                return self._handlers.pins(request)
+                return await self._handlers.pins(request)
 
 
 def _stranger() -> UserError:

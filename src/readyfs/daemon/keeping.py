@@ -28,7 +28,7 @@ def make_history(config: Config, state_label: str, raw_label: str, shape: Catalo
 
 
 def make_registry(config: Config) -> Registry:
-    """Return the pins of a mount, those of before among them. Blocking."""
+    """Return the pins of a mount, those of before among them; raise `HistoryError`. Blocking."""
     limits = Limits(config.pin_default_s, config.pin_max_s, config.pin_grace_s, config.pin_count, config.pin_memory)
     clock = LeaseClock()
     return Registry(PinFile(config.state_dir, config.mountpoint, clock), limits, clock)

@@ -35,6 +35,10 @@ class HistoryPort(Protocol):
         """Return the moments that are kept, the oldest first; the last is in force."""
         ...
 
+    def first_taken_at_ns(self, fingerprint: str) -> int | None:
+        """Return when a kept catalog was put into force first, as far as that is known; None if it is not kept."""
+        ...
+
     def find(self, name: str) -> str | None:
         """Return the fingerprint that a time or `~N` stands for, or None."""
         ...
@@ -87,7 +91,8 @@ class KeptCatalogs:
         """Return the fingerprints of all views, the newest first."""
         kept = dict.fromkeys(moment.fingerprint for moment in reversed(self._history.moments()))
         with self._lock:
-            return [*kept, *(one for one in reversed(self._fading) if one not in kept)]
+            # The history may not have told yet of one that it has let go.
+            return list(dict.fromkeys((*kept, *reversed(self._fading), *self._seen)))
 
     def find(self, fingerprint: str, *, may_block: bool) -> View | None:
         """Return a view, None if there is none.
@@ -96,21 +101,27 @@ class KeptCatalogs:
         it is left.
         """
         catalog = self._history.catalog(fingerprint, may_block=may_block)
-        if catalog is None:
-            with self._lock:
-                fading = self._fading.get(fingerprint)
-            if fading is None and self._registry.has_grace(fingerprint):
-                raise BrokenRunError("the view has expired")
-            return None if fading is None else fading.view
-        taken_at_ns = self.taken_at_ns(fingerprint)
-        if taken_at_ns is None:
-            return None  # removed between the two questions
+        taken_at_ns = None if catalog is None else self.taken_at_ns(fingerprint)
+        if catalog is None or taken_at_ns is None:
+            return self._find_expired(fingerprint)
         ends_s = self._registry.ends_s(fingerprint)
         expires_at_ns = None if ends_s is None else self._registry.clock.wall_ns(ends_s)
         view = View(fingerprint, catalog, taken_at_ns, expires_at_ns)
         with self._lock:
+            is_new = fingerprint not in self._seen
             self._seen[fingerprint] = view
+        # Asked again: if it went before it was noted, nobody else has it expire, nor what the kernel is told now.
+        if is_new and self.taken_at_ns(fingerprint) is None:
+            return self._find_expired(fingerprint)
         return view
+
+    def _find_expired(self, fingerprint: str) -> View | None:
+        self._removed(fingerprint)  # the history may not have told of it yet
+        with self._lock:
+            fading = self._fading.get(fingerprint)
+        if fading is None and self._registry.has_grace(fingerprint):
+            raise BrokenRunError("the view has expired")
+        return None if fading is None else fading.view
 
     def resolve(self, name: bytes, *, may_block: bool) -> str | None:
         """Return the fingerprint that a name in `at/` stands for: a time, the name of a pin, or `~N`; else None."""
@@ -126,7 +137,7 @@ class KeptCatalogs:
 
     def taken_at_ns(self, fingerprint: str) -> int | None:
         """Return when a catalog was put into force first, as far as that is kept; None if it is not kept."""
-        return next((one.taken_at_ns for one in self._history.moments() if one.fingerprint == fingerprint), None)
+        return self._history.first_taken_at_ns(fingerprint)
 
     # ---- how views come to an end ---------------------------------------------------------------------------
 

@@ -46,13 +46,15 @@ class Leases:
     notifications: NotificationsPort
     tick_s: float = TICK_S
     is_written: bool = True
-    _told: list[str] = field(default_factory=list)
+    _limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
 
     async def run(self) -> None:
         """End what is due until cancelled."""
-        while True:
-            await self._advance()
-            await trio.sleep(self.tick_s)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_settled)
+            while True:
+                await self._advance()
+                await trio.sleep(self.tick_s)
 
     async def _advance(self) -> None:
         if self.registry.clock.adjust():
@@ -67,13 +69,15 @@ class Leases:
                 note=pin.note,
             )
             self.trim()
-        if not self.registry.is_saved or self.memory.is_due(self.registry.held()):
-            await trio.to_thread.run_sync(self._settle)
-        turned = self.kept.advance()
-        # Twice, a tick apart: an answer that was under way may have brought the kernel a name of before.
-        for fingerprint in dict.fromkeys([*self._told, *turned]):
+        for fingerprint in self.kept.advance():
             await self.notifications.invalidate(self.plan_expiry(fingerprint))
-        self._told = turned
+
+    async def _keep_settled(self) -> None:
+        """Write and measure what changed: beside the rest, so that no disk that hangs keeps a view from its end."""
+        while True:
+            if not self.registry.is_saved or self.memory.is_due(self.registry.held()):
+                await trio.to_thread.run_sync(self._settle, limiter=self._limiter, abandon_on_cancel=True)
+            await trio.sleep(self.tick_s)
 
     def _settle(self) -> None:
         self.memory.measure(self.registry.held())

@@ -22,6 +22,10 @@ class CatalogsPort(Protocol):
         """Return a kept catalog, None if there is none such; raise `WouldBlockError` if it must be read from disk."""
         ...
 
+    def in_memory(self) -> Collection[str]:
+        """Return the fingerprints of the kept catalogs that are in memory."""
+        ...
+
 
 class PinnedMemory:
     """Knows what each pinned catalog adds to the one in force and to the pinned one after it.
@@ -32,10 +36,10 @@ class PinnedMemory:
     def __init__(self, catalogs: CatalogsPort) -> None:
         self._catalogs = catalogs
         self._bytes: Mapping[str, int] = {}
-        self._measured: tuple[str, frozenset[str]] | None = None
+        self._measured: tuple[str, frozenset[str], frozenset[str]] | None = None
 
     def of(self, fingerprint: str) -> int | None:
-        """Return the bytes that one catalog adds, None if it has not been measured yet."""
+        """Return the bytes that one catalog adds, None if it is on disk alone or has not been measured yet."""
         return self._bytes.get(fingerprint)
 
     @property
@@ -45,26 +49,30 @@ class PinnedMemory:
 
     def is_due(self, pinned: Collection[str]) -> bool:
         """Return whether something changed since it was measured; cheap."""
-        moments = self._catalogs.moments()
-        return bool(moments) and self._measured != (moments[-1].fingerprint, frozenset(pinned))
+        subject = self._subject(pinned)
+        return subject is not None and self._measured != subject
+
+    def _subject(self, pinned: Collection[str]) -> tuple[str, frozenset[str], frozenset[str]] | None:
+        """Return what the result depends on: what is in force, what is pinned, and what of it was loaded."""
+        moments, pinned = self._catalogs.moments(), frozenset(pinned)
+        return (moments[-1].fingerprint, pinned, pinned.intersection(self._catalogs.in_memory())) if moments else None
 
     def measure(self, pinned: Collection[str]) -> None:
         """Measure anew."""
-        moments = self._catalogs.moments()
-        if not moments:
+        subject, moments = self._subject(pinned), self._catalogs.moments()
+        if subject is None or subject == self._measured:
             return
         found: dict[str, int] = {}
         in_force = newer = self._find(moments[-1].fingerprint)
         for moment in reversed(moments):
-            if moment.fingerprint not in pinned or moment.fingerprint in found:
+            if moment.fingerprint not in subject[2] or moment.fingerprint in found:
                 continue
             catalog = self._find(moment.fingerprint)
             if catalog is None or in_force is None or newer is None:
-                found[moment.fingerprint] = 0  # on disk alone
                 continue
             found[moment.fingerprint] = 0 if catalog is in_force else memory_added(catalog, (in_force, newer))
             newer = catalog
-        self._bytes, self._measured = found, (moments[-1].fingerprint, frozenset(pinned))
+        self._bytes, self._measured = found, subject
 
     def _find(self, fingerprint: str) -> Catalog | None:
         try:

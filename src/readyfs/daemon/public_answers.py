@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -13,7 +13,6 @@ import trio
 from readyfs.catalog.tree import Catalog
 from readyfs.control.peer import Entrance, Peer
 from readyfs.control.public_protocol import PinRequest, PinsRequest, RenewRequest, UnpinRequest
-from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.duration import render_duration
 from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
@@ -26,6 +25,11 @@ from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.xattrs import render_time
 
 log = structlog.get_logger("readyfs.daemon")
+
+
+DISK_THREADS: Final = 8
+"""How many requests may wait for the disk at once; the shutdown has threads of its own."""
+LIST_THREADS: Final = 2
 
 
 class HistoryPort(Protocol):
@@ -60,11 +64,13 @@ class PublicAnswers:
     refresh: Callable[[], Awaitable[object]]
     freshness: Freshness
     history: HistoryPort
-    kept: KeptCatalogs
     registry: Registry
     memory: PinnedMemory
     entrance: Entrance
     life: Life
+
+    disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
+    lists: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LIST_THREADS))
 
     async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
         """Pin the catalog in force; it and the pin are on the disk when this returns.
@@ -77,46 +83,54 @@ class PublicAnswers:
             await self.refresh()
         self._refuse_stale()
         # Without a pause from here on, so that what is in force now is what is held before another can take its place.
-        fingerprint = self.in_force().fingerprint
-        taken_at_ns = self.kept.taken_at_ns(fingerprint)
-        if taken_at_ns is None:
+        fingerprint, moment = self.in_force().fingerprint, self.history.moments()[-1]
+        if moment.fingerprint != fingerprint:
             raise HistoryError("the catalog in force is not kept", "try again")
         self._refuse_beyond_memory(fingerprint)
         pin = self.registry.pin(
-            request.name, request.lease_s, request.note, self._asker(peer), fingerprint, taken_at_ns
+            request.name, request.lease_s, request.note, self._asker(peer), fingerprint, moment.taken_at_ns
         )
         try:
-            await trio.to_thread.run_sync(self._make_durable, fingerprint)
+            answer = await self._on_disk(self._make_durable, pin)
         except BaseException:
             self.registry.withdraw(pin)
             raise
         log.info("pinned", name=pin.name, fingerprint=fingerprint, user=pin.owner, note=pin.note)
-        return self._describe(pin)
+        return answer
 
     async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
         """Have a lease last longer; raise `UsageError`, `NoPinError`, `NotPermittedError`, `HistoryError`."""
         before, pin = self.registry.renew(request.name, request.lease_s, self._asker(peer))
         try:
-            await trio.to_thread.run_sync(self._save)
+            return await self._on_disk(self._save, pin)
         except BaseException:
             self.registry.restore(before)
             raise
-        return self._describe(pin)
 
     async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
-        """Remove a pin; raise `NoPinError`, `NotPermittedError`, `HistoryError`."""
+        """Remove a pin, or leave it if that cannot be written.
+
+        Raises `NoPinError`, `NotPermittedError`, `HistoryError`.
+        """
         pin = self.registry.unpin(request.name, self._asker(peer))
+        try:
+            answer = await self._on_disk(self._save, pin)
+        except BaseException:
+            self.registry.put_back(pin)
+            raise
+        self.registry.confirm(pin)
         log.info("unpinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, by=peer.uid)
         self.history.trim()
-        await trio.to_thread.run_sync(self._save)
-        return self._describe(pin)
+        return answer
 
-    def pins(self, request: PinsRequest) -> dict[str, object]:
+    def entries(self, request: PinsRequest) -> int:
+        """Return how many entries `pins` would list."""
+        return self.registry.count_ended() if request.expired else self.registry.count()
+
+    async def pins(self, request: PinsRequest) -> dict[str, object]:
         """List pins with what they hold and how far that is behind, or what is left of those that ended."""
-        if request.expired:
-            return {"pins": [_describe_tombstone(one) for one in self.registry.tombstones()]}
-        in_force, pins = self.history.moments()[-1], self.registry.pins()
-        return {"pins": [self._describe(pin) | self._describe_distance(pin, in_force) for pin in pins]}
+        make = self._list_ended if request.expired else self._list
+        return {"pins": await trio.to_thread.run_sync(make, abandon_on_cancel=True, limiter=self.lists)}
 
     # ---- refusals -------------------------------------------------------------------------------------------
 
@@ -140,26 +154,50 @@ class PublicAnswers:
                 "remove some with `readyfs unpin`",
             )
 
-    # ---- the disk, on a thread of its own ---------------------------------------------------------------------
+    # ---- the disk, on a thread, which is left alone there if the disk still hangs when the daemon ends ------------
 
-    def _make_durable(self, fingerprint: str) -> None:
-        self.history.flush(fingerprint)
-        self._save()
+    async def _on_disk(self, do: Callable[[Pin], dict[str, object]], pin: Pin) -> dict[str, object]:
+        return await trio.to_thread.run_sync(do, pin, abandon_on_cancel=True, limiter=self.disk)
 
-    def _save(self) -> None:
+    def _make_durable(self, pin: Pin) -> dict[str, object]:
+        self.history.flush(pin.fingerprint)
+        return self._save(pin)
+
+    def _save(self, pin: Pin) -> dict[str, object]:
         try:
             self.registry.save()
         except OSError as error:
             raise HistoryError(
                 f"the pins cannot be written: {error.strerror}", "have the operator make room in the state directory"
             ) from error
+        return self._describe(pin, _Users())
+
+    # ---- lists, on a thread: what looks up users may have to ask the network -------------------------------------
+
+    def _list(self) -> list[dict[str, object]]:
+        users, moments, pins = _Users(), self.history.moments(), self.registry.pins()
+        newest = {moment.fingerprint: moment.taken_at_ns for moment in moments}
+        steps = {one: self.history.steps_back(one) for one in {pin.fingerprint for pin in pins}}
+        return [
+            {
+                **self._describe(pin, users),
+                "behind_catalogs": steps[pin.fingerprint],
+                "behind_seconds": _behind_s(newest.get(pin.fingerprint, pin.taken_at_ns), moments[-1]),
+                "memory_bytes": self.memory.of(pin.fingerprint),
+            }
+            for pin in pins
+        ]
+
+    def _list_ended(self) -> list[dict[str, object]]:
+        users = _Users()
+        return [_describe_tombstone(one, users) for one in self.registry.tombstones()]
 
     # ---- words ------------------------------------------------------------------------------------------------
 
     def _asker(self, peer: Peer) -> Asker:
         return Asker(peer.uid, self.entrance.is_operator(peer))
 
-    def _describe(self, pin: Pin) -> dict[str, object]:
+    def _describe(self, pin: Pin, users: _Users) -> dict[str, object]:
         clock = self.registry.clock
         now_s = clock.now_s()
         return {
@@ -171,21 +209,36 @@ class PublicAnswers:
             "expires_in_seconds": round(pin.ends_s - now_s, 3),
             "latest_in_seconds": round(pin.latest_s - now_s, 3),
             "uid": pin.owner,
-            "user": _name_user(pin.owner),
+            "user": users.name(pin.owner),
             "note": pin.note,
         }
 
-    def _describe_distance(self, pin: Pin, in_force: Moment) -> dict[str, object]:
-        steps = self.history.steps_back(pin.fingerprint)
-        behind_ns = 0 if steps == 0 else max(in_force.taken_at_ns - pin.taken_at_ns, 0)
-        return {
-            "behind_catalogs": steps,
-            "behind_seconds": round(behind_ns / 1e9, 3),
-            "memory_bytes": self.memory.of(pin.fingerprint),
-        }
+
+class _Users:
+    """The names of users, each looked up once. Blocking."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str | None] = {}
+
+    def name(self, uid: int) -> str | None:
+        """Return the name, None if the user has none here."""
+        if uid not in self._names:
+            self._names[uid] = _look_up(uid)
+        return self._names[uid]
 
 
-def _describe_tombstone(one: Tombstone) -> dict[str, object]:
+def _look_up(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _behind_s(taken_at_ns: int, in_force: Moment) -> float:
+    return round(max(in_force.taken_at_ns - taken_at_ns, 0) / 1e9, 3)
+
+
+def _describe_tombstone(one: Tombstone, users: _Users) -> dict[str, object]:
     return {
         "name": one.name,
         "fingerprint": one.fingerprint,
@@ -193,18 +246,13 @@ def _describe_tombstone(one: Tombstone) -> dict[str, object]:
         "pinned_at": _time_text(one.pinned_at_ns),
         "ended_at": _time_text(one.ended_at_ns),
         "reason": one.reason.value,
+        "ended_by_uid": one.ended_by,
+        "ended_by_user": None if one.ended_by is None else users.name(one.ended_by),
         "uid": one.owner,
-        "user": _name_user(one.owner),
+        "user": users.name(one.owner),
         "note": one.note,
     }
 
 
 def _time_text(time_ns: int) -> str:
     return render_time(time_ns).decode("ascii")
-
-
-def _name_user(uid: int) -> str | None:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return None

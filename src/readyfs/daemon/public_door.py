@@ -59,7 +59,6 @@ def make_public_door(
         lambda: answers.refresh(wait=True, accept=None),
         answers.status_reporter.freshness,
         history,
-        kept,
         registry,
         memory,
         entrance,

@@ -103,14 +103,15 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
                 check_log_file(config.log_file)  # what could be written a moment ago may belong to somebody else
             if config.metrics_file is not None:
                 check_metrics_file(config.metrics_file)
+            registry = make_registry(config)  # it may refuse, and the history lets go of what no pin holds
             history = make_history(config, store.label, raw.label, shape)
             history.open()
-            kept = KeptCatalogs(history, make_registry(config))
+            kept = KeptCatalogs(history, registry)
             try:
                 exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, kept, on_ready))
             finally:
                 history.close()
-            if loader.is_busy:
+            if loader.is_busy or registry.is_saving:
                 _leave_at_once(exit_code)
     finally:
         if not loader.is_busy:
@@ -119,7 +120,7 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
 
 
 def _leave_at_once(exit_code: ExitCode) -> NoReturn:
-    """End the process although a thread is inside a state store that does not answer: closing it would wait, too."""
+    """End the process although a thread waits for a state store or a disk that does not answer; so would its end."""
     logging.shutdown()
     os._exit(exit_code)
 

@@ -34,11 +34,15 @@ def history_dir(state_dir: Path, mountpoint: Path) -> Path:
 
 
 class HistoryDirectory:
-    """The segments, the oldest first. `settings` are what gives the catalogs their meaning."""
+    """The segments, the oldest first. `settings` are what gives the catalogs their meaning.
+
+    `is_end_lost` says that there was something behind the last moment which cannot be read.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, str]) -> None:
         self.path = path
         self.segments: list[Segment] = []
+        self.is_end_lost = False
         self._settings = settings
         self._next = 1
 
@@ -84,20 +88,22 @@ class HistoryDirectory:
                     kept=len(segment.recorded),
                 )
             self.segments.append(segment)
+            self.is_end_lost = segment.damage is not None
 
     def _set_aside(self, path: Path, why: str) -> None:
         log.warning("a part of the history cannot be read and is set aside", path=self.shown(path), error=why)
+        self.is_end_lost = True
         with suppress(OSError):
             aside = self.path / ASIDE
             aside.mkdir(mode=0o700, exist_ok=True)
             path.rename(aside / path.name)
 
-    def begin(self, moment: Moment, number: int, pieces: Iterable[bytes]) -> Segment:
+    def begin(self, moment: Moment, pieces: Iterable[bytes]) -> Segment:
         """Begin a segment with a catalog; raise `OSError`."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         self.path.mkdir(mode=0o700, exist_ok=True)
         path = self.path / f"{self._next:010}.history"
-        segment = Segment.create(path, self._next, self._settings, moment, number, pieces)
+        segment = Segment.create(path, self._next, self._settings, moment, pieces)
         self._next += 1
         self.segments.append(segment)
         return segment

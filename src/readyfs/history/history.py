@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Sequence
 
 from readyfs.catalog.build import CatalogShape
 from readyfs.catalog.tree import Catalog
+from readyfs.clock import boottime_s
 from readyfs.errors import HistoryError, UnreadableHistoryError, WouldBlockError
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.journal import Place
-from readyfs.history.moments import Bounds, Moment
+from readyfs.history.moments import UNKNOWN_STEPS, Bounds, Moment, Replacement
 from readyfs.history.packing import DamagedError
 from readyfs.history.shelf import Kept, Shelf
 from readyfs.history.times import find_moment
@@ -33,24 +34,32 @@ class History:
         shape: CatalogShape,
         bounds: Bounds,
         wall_ns: Callable[[], int] = time.time_ns,
+        now_s: Callable[[], float] = boottime_s,
     ) -> None:
         self._shelf = Shelf()
         self._writer = Writer(self._shelf, directory, shape, bounds)
         self._bounds = bounds
         self._wall_ns = wall_ns
+        self._now_s = now_s
+        self._opened_s = now_s()
+        self._ran_before_ns = 0
+        """For how long daemons had run before this one, as far as the moments say it."""
         self._number = 0
         self._loading = threading.Lock()
 
     def open(self) -> None:
         """Find out what is on disk. Blocking; called once, before all else."""
         try:
-            places = self._writer.journal.open()
+            found = self._writer.journal.open()
         except OSError as error:
             self._writer.report(error.strerror or str(error))
             return
-        for place in places:
-            self._number = place.recorded.number
-            self._shelf.kept.append(Kept(place.recorded.moment, self._number, None, place, is_settled=True))
+        self._shelf.kept.extend(Kept(moment, None, place, is_settled=True) for moment, place in found)
+        if found:
+            last, _ = found[-1]
+            self._number, self._ran_before_ns = last.number, last.run_ns
+            if last.replaced is not None:
+                self._number += UNKNOWN_STEPS  # what took its place is not on the disk, nor what came then
 
     def close(self) -> None:
         """Write what is left, for a short while at most."""
@@ -96,11 +105,24 @@ class History:
         moment = find_moment(name, self.moments(), self._wall_ns())
         return None if moment is None else moment.fingerprint
 
-    def steps_back(self, fingerprint: str) -> int | None:
-        """Return how many catalogs were put into force since one was last, None if it is not kept."""
+    def newest_moments(self) -> dict[str, Moment]:
+        """Return the newest moment of each catalog that is kept, by its fingerprint."""
+        return {moment.fingerprint: moment for moment in self.moments()}
+
+    def first_taken_at_ns(self, fingerprint: str) -> int | None:
+        """Return when a catalog was put into force first, since when it has been kept; None if it is not kept.
+
+        It stays the same as long as any moment of the catalog is kept, over restarts too.
+        """
         with self._shelf.changed:
-            numbers = [kept.number for kept in self._shelf.kept if kept.fingerprint == fingerprint]
-            return self._shelf.kept[-1].number - max(numbers) if numbers else None
+            newest = self._shelf.newest(fingerprint)
+            return None if newest is None else newest.moment.first_taken_at_ns
+
+    def steps_back(self, fingerprint: str) -> int | None:
+        """Return how many catalogs were put into force since one was last, None if it is not kept or not known."""
+        with self._shelf.changed:
+            newest = self._shelf.newest(fingerprint)
+            return None if newest is None else newest.moment.steps_to(self._shelf.kept[-1].moment)
 
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
         """Return a kept catalog, None if there is none such (any more).
@@ -145,13 +167,24 @@ class History:
         """
         with self._shelf.changed:
             last = self._shelf.kept[-1] if self._shelf.kept else None
-            if last is not None and last.fingerprint == catalog.fingerprint:
-                last.catalog = catalog
+            in_force = last if last is not None and last.moment.replaced is None else None
+            if in_force is not None and in_force.fingerprint == catalog.fingerprint:
+                in_force.catalog = catalog
             else:
-                self._number += 1
-                moment, before = Moment(catalog.fingerprint, taken_at_ns), None if last is None else last.fingerprint
-                self._shelf.kept.append(Kept(moment, self._number, catalog, None, changed, before))
+                moment = self._next_moment(catalog.fingerprint, taken_at_ns)
+                if in_force is not None:
+                    replaced = Replacement(taken_at_ns, moment.run_ns)
+                    in_force.moment = in_force.moment._replace(replaced=replaced)
+                before = None if last is None else last.fingerprint
+                self._shelf.kept.append(Kept(moment, catalog, None, changed, before))
         self.trim()
+
+    def _next_moment(self, fingerprint: str, taken_at_ns: int) -> Moment:
+        self._number += 1
+        run_ns = self._ran_before_ns + int((self._now_s() - self._opened_s) * 1_000_000_000)
+        other = self._shelf.newest(fingerprint)
+        first_ns = taken_at_ns if other is None else other.moment.first_taken_at_ns
+        return Moment(fingerprint, taken_at_ns, self._number, first_ns, run_ns)
 
     def trim(self) -> None:
         """Let go of what no bound and nobody keeps any more: called when a catalog came, or somebody let one go."""
@@ -167,3 +200,8 @@ class History:
         if self._shelf.find(fingerprint) == (None, None):
             raise HistoryError(f"the catalog {fingerprint} is not kept", "choose one of .readyfs/views")
         self._writer.wait_written(fingerprint)
+
+    def in_memory(self) -> Collection[str]:
+        """Return the fingerprints of the kept catalogs that are in memory."""
+        with self._shelf.changed:
+            return {kept.fingerprint for kept in self._shelf.kept if kept.catalog is not None}

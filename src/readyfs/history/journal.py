@@ -12,7 +12,7 @@ from readyfs.catalog.build import CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.history.changes import find_changes
 from readyfs.history.directory import HistoryDirectory
-from readyfs.history.moments import Moment
+from readyfs.history.moments import Moment, follow
 from readyfs.history.packing import DamagedError, pack_pieces
 from readyfs.history.replay import replay
 from readyfs.history.segment import Recorded, Segment
@@ -35,7 +35,6 @@ class Step(NamedTuple):
     """A catalog to be written. `changed` are the dates at which it may differ from the catalog `before`."""
 
     moment: Moment
-    number: int
     catalog: Catalog
     changed: ChangedDates | None
     before: str | None
@@ -60,14 +59,20 @@ class Journal:
         self._latest: Catalog | None = None
         """The last catalog of the tail, None if it is not known here."""
 
-    def open(self) -> list[Place]:
-        """Find what is there, in the order in which it was recorded; raise `OSError`."""
+    def open(self) -> list[tuple[Moment, Place]]:
+        """Find what is there, in the order in which it was put into force; raise `OSError`."""
         self.directory.open()
         segments = self.directory.segments
         if segments and segments[-1].damage is None:
             self.tail = segments[-1]
-        places = [Place(segment, recorded) for segment in segments for recorded in segment.recorded]
-        return sorted(places, key=lambda place: place.recorded.number)
+        # Of a moment that was written again the later place counts: the first may be one that was damaged.
+        places = {
+            recorded.moment.number: Place(segment, recorded) for segment in segments for recorded in segment.recorded
+        }
+        noted = {number: replaced for segment in segments for number, replaced in segment.replaced.items()}
+        moments = [places[number].recorded.moment for number in sorted(places)]
+        moments = follow(moments, noted, is_last_in_force=not self.directory.is_end_lost)
+        return [(moment, places[moment.number]) for moment in moments]
 
     def load(self, place: Place, like: Catalog | None) -> Catalog:
         """Return a catalog that shares with another what is equal; raise `OSError`, `DamagedError`."""
@@ -86,7 +91,7 @@ class Journal:
             latest = self._latest or known(tail.recorded[-1].moment.fingerprint)
             latest = latest or self.load(Place(tail, tail.recorded[-1]), step.catalog)
             changed = step.changed if latest.fingerprint == step.before else None
-            tail.append(step.moment, step.number, pack_pieces(find_changes(latest, step.catalog, changed)))
+            tail.append(step.moment, pack_pieces(find_changes(latest, step.catalog, changed)))
         except (DamagedError, FileNotFoundError) as error:
             raise LostSegmentError(tail, str(error)) from error
         self._latest = step.catalog
@@ -95,7 +100,7 @@ class Journal:
     def begin(self, step: Step) -> Place:
         """Begin a segment with a catalog; raise `OSError`."""
         pieces = self._paced(pack_pieces(find_changes(None, step.catalog)))
-        self.tail = self.directory.begin(step.moment, step.number, pieces)
+        self.tail = self.directory.begin(step.moment, pieces)
         self._latest = step.catalog
         return Place(self.tail, self.tail.recorded[0])
 

@@ -3,7 +3,7 @@
 A file of a header and of records, written only at its end. A header names the version of the format and the settings
 that give the catalogs their meaning. A record has a length and checksums of its own, which hold its place, too. Records
 of changes come first and the record of their moment last: without it they do not count. So whatever a crash leaves is
-a segment with fewer moments.
+a segment with fewer moments. Of its last moment a record behind it may note when another took the place.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from readyfs.history.changes import SeriesChange
-from readyfs.history.moments import Moment
+from readyfs.history.moments import Moment, Replacement
 from readyfs.history.packing import DamagedError, unpack_piece
 
-VERSION: Final = 1
+VERSION: Final = 2
 _MAGIC: Final = b"readyfs history\n"
 _HEADER: Final = struct.Struct("<16sIII")
 """Magic, version, length of the settings, checksum of what follows the magic; the first two are so in every version."""
@@ -32,8 +32,11 @@ _RECORD: Final = struct.Struct("<4sIIII")
 _RECORD_MAGIC: Final = b"\x93rec"
 _CHANGES: Final = 1
 _MOMENT: Final = 2
-_MOMENT_PAYLOAD: Final = struct.Struct("<16sqqI")
-"""Fingerprint, time in nanoseconds, number in the history, and how many records of changes belong to it."""
+_MOMENT_PAYLOAD: Final = struct.Struct("<16sqqqqI")
+"""Fingerprint, the other fields of a `Moment` but the last, and how many records of changes belong to it."""
+_REPLACED: Final = 3
+_REPLACED_PAYLOAD: Final = struct.Struct("<qqq")
+"""The number of a moment, and the fields of its `Replacement`."""
 _MAX_SETTINGS: Final = 1 << 20
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -43,7 +46,7 @@ class TornError(DamagedError):
 
 
 class OtherVersionError(Exception):
-    """The segment is of a later version; the text names it."""
+    """The segment is of another version; the text names it."""
 
 
 class OtherSettingsError(Exception):
@@ -55,10 +58,9 @@ class OtherSettingsError(Exception):
 
 
 class Recorded(NamedTuple):
-    """A moment in a segment: its number in the whole history, and where its records begin and end."""
+    """A moment in a segment, and where its records begin and end."""
 
     moment: Moment
-    number: int
     begin: int
     end: int
 
@@ -67,12 +69,14 @@ class Recorded(NamedTuple):
 class Segment:
     """One segment. `size` is up to where it is known to be good, `whole_bytes` what its first catalog takes.
 
-    `damage` says what is wrong behind that, None if nothing is. Written by one thread, read by any.
+    `damage` says what is wrong behind that, None if nothing is. `replaced` is what it says of when moments were
+    replaced, by their numbers. Written by one thread, read by any.
     """
 
     path: Path
     number: int
     recorded: list[Recorded] = field(default_factory=list)
+    replaced: dict[int, Replacement] = field(default_factory=dict)
     size: int = 0
     damage: str | None = None
 
@@ -96,10 +100,13 @@ class Segment:
                 changes = 0
                 for kind, length, checksum, end in _heads(descriptor, place):
                     if kind == _MOMENT:
-                        moment, moment_number = _read_moment(descriptor, end - length, length, checksum, changes)
-                        segment.recorded.append(Recorded(moment, moment_number, begin, end))
+                        moment = _read_moment(descriptor, end - length, length, checksum, changes)
+                        segment._add(Recorded(moment, begin, end))
+                        begin, changes = end, 0
+                    elif kind == _REPLACED:
+                        number, replaced = _read_replaced(descriptor, end - length, length, checksum)
+                        segment.replaced[number] = replaced
                         segment.size = begin = end
-                        changes = 0
                     else:
                         changes += 1
             except TornError:
@@ -136,7 +143,6 @@ class Segment:
         number: int,
         settings: Mapping[str, str],
         moment: Moment,
-        moment_number: int,
         pieces: Iterable[bytes],
     ) -> Segment:
         """Make a segment that begins with a catalog, on the disk and in one step; raise `OSError`."""
@@ -150,7 +156,7 @@ class Segment:
                 header = _header(settings)
                 _write(descriptor, header, 0)
                 segment.size = len(header)
-                segment._append(descriptor, moment, moment_number, pieces)
+                segment._append(descriptor, moment, pieces)
             finally:
                 os.close(descriptor)
             temporary.rename(path)
@@ -162,30 +168,49 @@ class Segment:
             raise
         return segment
 
-    def append(self, moment: Moment, moment_number: int, pieces: Iterable[bytes]) -> None:
+    def append(self, moment: Moment, pieces: Iterable[bytes]) -> None:
         """Write one more moment behind the last good one, onto the disk; raise `OSError`, and be as before then."""
+        with self._extending() as descriptor:
+            self._append(descriptor, moment, pieces)
+        self.damage = None
+
+    def note_replaced(self, number: int, replaced: Replacement) -> None:
+        """Write when a moment was replaced, as `append` does."""
+        with self._extending() as descriptor:
+            payload = _REPLACED_PAYLOAD.pack(number, *replaced)
+            place = _write(descriptor, _record(_REPLACED, payload, self.size), self.size)
+            os.fsync(descriptor)
+            self.replaced[number] = replaced
+            self.size = place
+
+    @contextmanager
+    def _extending(self) -> Iterator[int]:
         with self._open(os.O_RDWR) as descriptor:
             if os.fstat(descriptor).st_size < self.size:
                 raise DamagedError("it was cut short")
             try:
                 os.ftruncate(descriptor, self.size)
-                self._append(descriptor, moment, moment_number, pieces)
+                yield descriptor
             except BaseException:
                 with suppress(OSError):
                     os.ftruncate(descriptor, self.size)
                 raise
-        self.damage = None
 
-    def _append(self, descriptor: int, moment: Moment, moment_number: int, pieces: Iterable[bytes]) -> None:
+    def _append(self, descriptor: int, moment: Moment, pieces: Iterable[bytes]) -> None:
         place, count = self.size, 0
         for piece in pieces:
             place = _write(descriptor, _record(_CHANGES, piece, place), place)
             count += 1
-        payload = _MOMENT_PAYLOAD.pack(bytes.fromhex(moment.fingerprint), moment.taken_at_ns, moment_number, count)
+        payload = _MOMENT_PAYLOAD.pack(bytes.fromhex(moment.fingerprint), *moment[1:-1], count)
         place = _write(descriptor, _record(_MOMENT, payload, place), place)
         os.fsync(descriptor)
-        self.recorded.append(Recorded(moment, moment_number, self.size, place))
-        self.size = place
+        self._add(Recorded(moment, self.size, place))
+
+    def _add(self, recorded: Recorded) -> None:
+        moment = recorded.moment._replace(replaced=None)
+        self.recorded.append(recorded._replace(moment=moment))
+        self.replaced[moment.number - 1] = Replacement(moment.taken_at_ns, moment.run_ns)
+        self.size = recorded.end
 
 
 def sync_directory(path: Path) -> None:
@@ -210,8 +235,8 @@ def _check_header(descriptor: int, settings: Mapping[str, str]) -> int:
     if len(head) < _HEADER.size or not head.startswith(_MAGIC):
         raise DamagedError("it does not begin as a history does")
     _, version, length, checksum = _HEADER.unpack(head)
-    if version > VERSION:
-        raise OtherVersionError(f"it is of version {version}, and this readyfs reads up to {VERSION}")
+    if version != VERSION:
+        raise OtherVersionError(f"it is of version {version}, and this readyfs reads {VERSION}")
     text = os.pread(descriptor, length, _HEADER.size) if length <= _MAX_SETTINGS else b""
     if len(text) != length or zlib.crc32(text, zlib.crc32(struct.pack("<II", version, length))) != checksum:
         raise DamagedError("its header is damaged")
@@ -240,7 +265,7 @@ def _heads(descriptor: int, place: int, end: int | None = None) -> Iterator[tupl
         place += _RECORD.size + length
         if place > size:
             raise TornError(f"it ends within a record, at byte {place - length}")
-        if kind not in (_CHANGES, _MOMENT):
+        if kind not in (_CHANGES, _MOMENT, _REPLACED):
             raise DamagedError(f"the record before byte {place} is of an unknown kind")
         yield kind, length, checksum, place
 
@@ -252,14 +277,22 @@ def _read_payload(descriptor: int, place: int, length: int, checksum: int) -> by
     return payload
 
 
-def _read_moment(descriptor: int, place: int, length: int, checksum: int, changes: int) -> tuple[Moment, int]:
+def _read_moment(descriptor: int, place: int, length: int, checksum: int, changes: int) -> Moment:
     payload = _read_payload(descriptor, place, length, checksum)
     if length != _MOMENT_PAYLOAD.size:
         raise DamagedError(f"the record at byte {place} is damaged")
-    fingerprint, taken_at_ns, number, count = _MOMENT_PAYLOAD.unpack(payload)
+    fingerprint, *fields, count = _MOMENT_PAYLOAD.unpack(payload)
     if count != changes:
         raise DamagedError(f"changes before byte {place} are missing")
-    return Moment(fingerprint.hex(), taken_at_ns), number
+    return Moment(fingerprint.hex(), *fields)
+
+
+def _read_replaced(descriptor: int, place: int, length: int, checksum: int) -> tuple[int, Replacement]:
+    payload = _read_payload(descriptor, place, length, checksum)
+    if length != _REPLACED_PAYLOAD.size:
+        raise DamagedError(f"the record at byte {place} is damaged")
+    number, *fields = _REPLACED_PAYLOAD.unpack(payload)
+    return number, Replacement(*fields)
 
 
 def _write(descriptor: int, content: bytes, place: int) -> int:

@@ -15,14 +15,13 @@ from readyfs.partition import ChangedDates
 
 @dataclass(slots=True, eq=False)
 class Kept:
-    """A moment, its number in the history, its catalog if that is in memory, and its place if it is on disk.
+    """A moment, its catalog if that is in memory, and its place if it is on disk.
 
     `changed` are the dates at which it may differ from the catalog `before`, until it is written. `is_settled` says
     that it is on the disk to stay: written, and there was room for it.
     """
 
     moment: Moment
-    number: int
     catalog: Catalog | None
     place: Place | None
     changed: ChangedDates | None = None
@@ -58,6 +57,10 @@ class Shelf:
             found = [kept for kept in self.kept if kept.fingerprint == fingerprint]
         catalog = next((kept.catalog for kept in found if kept.catalog is not None), None)
         return catalog, next((kept.place for kept in reversed(found) if kept.place is not None), None)
+
+    def newest(self, fingerprint: str) -> Kept | None:
+        """Return what is kept of the newest moment of a catalog; the caller holds the lock."""
+        return next((kept for kept in reversed(self.kept) if kept.fingerprint == fingerprint), None)
 
     def in_segment(self, segment: Segment) -> list[Kept]:
         """Return what is kept in one segment."""

@@ -49,14 +49,17 @@ def parse_steps(text: str) -> int | None:
 
 
 def find_moment(name: str, moments: Sequence[Moment], now_ns: int) -> Moment | None:
-    """Return the moment that a name stands for, or None: the newest at or before a time, or the one N catalogs ago.
+    """Return the moment that a name stands for, None if it is not kept: the one at a time, or N catalogs ago.
 
-    Moments come the oldest first. There is none in the future, or before the first.
+    Moments come the oldest first. There is none in the future. A moment that is not kept has no neighbour stand in for
+    it. If a clock that was set showed a time twice, the last moment that was in force then is meant.
     """
+    if not moments or moments[-1].replaced is not None:
+        return None  # what is in force is not known yet
     steps = parse_steps(name)
     if steps is not None:
-        return moments[-1 - steps] if steps < len(moments) else None
+        return next((moment for moment in moments if moment.steps_to(moments[-1]) == steps), None)
     time_ns = parse_time(name)
     if time_ns is None or time_ns > now_ns:
         return None
-    return next((moment for moment in reversed(moments) if moment.taken_at_ns <= time_ns), None)
+    return next((moment for moment in reversed(moments) if moment.was_in_force(time_ns)), None)

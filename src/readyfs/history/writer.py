@@ -16,6 +16,7 @@ from readyfs.errors import HistoryError
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.journal import Journal, LostSegmentError, Step
 from readyfs.history.moments import Bounds
+from readyfs.history.packing import DamagedError
 from readyfs.history.segment import Segment
 from readyfs.history.shelf import Kept, Shelf
 from readyfs.size import render_size
@@ -140,9 +141,12 @@ class Writer:
     def _write_all(self) -> str | None:
         """Bring the disk up to what is kept; return why that is not possible, None if it is done."""
         try:
-            while (kept := self._next_unwritten()) is not None:
-                self._make_room()
-                self._write(kept)
+            try:
+                while (kept := self._next_unwritten()) is not None:
+                    self._make_room()
+                    self._write(kept)
+            finally:
+                self._note_replaced()
             self._make_room()
             self._remove_unneeded()
             if self._too_large is not None and any(map(self._is_too_large, tuple(self._shelf.kept))):
@@ -173,7 +177,7 @@ class Writer:
 
     def _write(self, kept: Kept) -> None:
         assert kept.catalog is not None
-        step = Step(kept.moment, kept.number, kept.catalog, kept.changed, kept.before)
+        step = Step(kept.moment, kept.catalog, kept.changed, kept.before)
         try:
             place = self.journal.write(step, lambda fingerprint: self._shelf.find(fingerprint)[0])
         except LostSegmentError as error:
@@ -186,6 +190,21 @@ class Writer:
             with self._shelf.changed:
                 kept.is_settled = kept.place is not None
                 self._shelf.changed.notify_all()
+
+    def _note_replaced(self) -> None:
+        """Note when moments were replaced, if their segments do not say it: what took their place may be elsewhere."""
+        with self._shelf.changed:
+            noted = [
+                (kept.place.segment, kept.moment.number, kept.moment.replaced)
+                for kept in self._shelf.kept
+                if kept.place is not None and kept.place.segment.damage is None and kept.moment.replaced is not None
+            ]
+        for segment, number, replaced in noted:
+            if number not in segment.replaced and segment.damage is None:
+                try:
+                    segment.note_replaced(number, replaced)
+                except (DamagedError, FileNotFoundError) as error:
+                    self.lose(segment, str(error))
 
     # ---- room -----------------------------------------------------------------------------------------------
 
@@ -221,7 +240,7 @@ class Writer:
             self.journal.remove(tail)
         for one in newest:
             assert one.catalog is not None
-            one.place = self.journal.begin(Step(one.moment, one.number, one.catalog, None, None))
+            one.place = self.journal.begin(Step(one.moment, one.catalog, None, None))
 
     def _give_up(self, tail: Segment) -> None:
         """Have nothing on disk: the one catalog that is left is too large."""

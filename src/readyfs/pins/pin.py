@@ -7,9 +7,10 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a pin ended, other than by its own user."""
+    """Why a pin ended."""
 
     LEASE_ENDED = "lease ended"
+    UNPINNED = "unpinned"
     REMOVED = "removed by the operator"
     NOT_KEPT = "its catalog is not kept any more"
 
@@ -35,7 +36,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a pin that ended: whose it was, when and why it ended.
+    """What is left of a pin that ended: whose it was, when and why it ended, and by which user if one ended it.
 
     Up to `grace_s` its name still leads to its view, and up to `forget_s` nobody else may have it.
     """
@@ -48,5 +49,6 @@ class Tombstone:
     pinned_at_ns: int
     ended_at_ns: int
     reason: Reason
+    ended_by: int | None
     grace_s: float
     forget_s: float

@@ -5,6 +5,7 @@ Nothing here knows what a catalog is: a pin holds a fingerprint. Who keeps catal
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ import structlog
 
 from readyfs.duration import render_duration
 from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
-from readyfs.pins.file import PinFile, UnreadablePinsError
+from readyfs.pins.file import DamagedPinsError, PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import MAX_PINS, MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S, Limits
-from readyfs.pins.names import check_name, check_note, make_name
+from readyfs.pins.names import check_name, check_note, make_name, show_name
 from readyfs.pins.pin import Pin, Reason, Tombstone
+from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.pins")
 
@@ -48,12 +50,15 @@ class Registry:
     """
 
     def __init__(self, file: PinFile, limits: Limits, clock: LeaseClock) -> None:
+        """Read the pins of before; raise `HistoryError` if they are there and cannot be read now. Blocking."""
         self.limits = limits
         self.clock = clock
         self._file = file
         self._lock = threading.Lock()
         self._file_lock = threading.Lock()
         self._pins: dict[str, Pin] = {}
+        self._leaving: list[Pin] = []
+        """Those that are unpinned as soon as the disk has it: until then their catalogs are held."""
         self._tombstones: list[Tombstone] = []
         self._used_s: dict[str, float] = {}
         self._index: _Index | None = None
@@ -63,8 +68,12 @@ class Registry:
     def _read(self) -> None:
         try:
             recorded = self._file.read()
-        except UnreadablePinsError as error:
-            log.error("pins cannot be read, beginning without", path=str(self._file.path), cause=str(error))
+        except DamagedPinsError as error:
+            log.error(
+                "pins are damaged and lost, their file is set aside",
+                path=escape_text(os.fsencode(self._file.set_aside())),
+                cause=str(error),
+            )
             return
         self._pins = {pin.name: pin for pin in recorded.pins}
         self._tombstones = list(recorded.tombstones)
@@ -100,6 +109,14 @@ class Registry:
         with self._lock:
             return sorted(self._pins.values(), key=lambda pin: (pin.pinned_at_ns, pin.name))
 
+    def count(self) -> int:
+        """Return how many pins there are."""
+        return len(self._pins)
+
+    def count_ended(self) -> int:
+        """Return how many there are of which something is left."""
+        return len(self._tombstones)
+
     def tombstones(self) -> list[Tombstone]:
         """Return what is left of those that ended, the oldest first."""
         with self._lock:
@@ -124,6 +141,8 @@ class Registry:
             if name is None:
                 name = make_name()
             self._check_free(name, asker)
+            if not self.limits.per_user:
+                raise LimitError("nobody can pin at this mount (--pin-count 0)", "ask its operator")
             if sum(pin.owner == asker.uid for pin in self._pins.values()) >= self.limits.per_user:
                 raise LimitError(
                     f"you have {self.limits.per_user} pins, which is the limit", "remove one with `readyfs unpin`"
@@ -176,14 +195,30 @@ class Registry:
             return pin, renewed
 
     def unpin(self, name: str, asker: Asker) -> Pin:
-        """Remove a pin; raise `NoPinError`, `NotPermittedError`."""
+        """Remove a pin, whose catalog is held until `confirm`; raise `NoPinError`, `NotPermittedError`."""
         with self._lock:
             pin = self._find_of(name, asker)
             del self._pins[name]
-            if asker.uid != pin.owner:
-                self._bury(pin, Reason.REMOVED)
+            self._leaving.append(pin)
+            self._bury(pin, Reason.UNPINNED if asker.uid == pin.owner else Reason.REMOVED, asker.uid)
             self._changed()
             return pin
+
+    def confirm(self, pin: Pin) -> None:
+        """Hold the catalog of a removed pin no more: the disk has it that it is removed."""
+        with self._lock:
+            self._leaving.remove(pin)
+            self._changed(on_disk=False)
+
+    def put_back(self, pin: Pin) -> None:
+        """Have a pin that was removed, which could not be saved. A new one of its name stays."""
+        with self._lock:
+            self._leaving.remove(pin)
+            if pin.name not in self._pins:
+                self._pins[pin.name] = pin
+                buried = (pin.name, pin.pinned_at_ns)
+                self._tombstones = [one for one in self._tombstones if (one.name, one.pinned_at_ns) != buried]
+            self._changed()
 
     def restore(self, pin: Pin) -> None:
         """Have a pin as it was before a renewal that could not be saved."""
@@ -243,6 +278,11 @@ class Registry:
         """Whether the disk has all that was done; cheap."""
         return self._generation == self._saved
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether a thread is writing, which a disk that hangs can keep there for ever."""
+        return self._file_lock.locked()
+
     def expect_save(self) -> None:
         """Have the next `save` write, although nothing was done: the wall clock was set."""
         with self._lock:
@@ -253,8 +293,7 @@ class Registry:
     def _find_of(self, name: str, asker: Asker) -> Pin:
         pin = self._pins.get(name)
         if pin is None:
-            shown = name if name.isprintable() else ascii(name)
-            raise NoPinError(f"there is no pin named {shown}", "`readyfs pins` lists those that are")
+            raise self._not_there(name)
         if pin.owner != asker.uid and not asker.is_operator:
             raise NotPermittedError(
                 f"the pin {name} is somebody else's",
@@ -262,11 +301,21 @@ class Registry:
             )
         return pin
 
+    def _not_there(self, name: str) -> NoPinError:
+        ended = next((one for one in reversed(self._tombstones) if one.name == name), None)
+        if ended is None:
+            return NoPinError(f"there is no pin named {show_name(name)}", "`readyfs pins` lists those that are")
+        ago_s = max(self.clock.wall_ns(self.clock.now_s()) - ended.ended_at_ns, 0) // 1_000_000_000
+        return NoPinError(
+            f"the pin {name} ended {render_duration(ago_s)} ago: {ended.reason.value}",
+            "`readyfs pin` makes a new one; `readyfs pins --expired` has more",
+        )
+
     def _put(self, pin: Pin) -> None:
         self._pins[pin.name] = pin
         self._changed()
 
-    def _bury(self, pin: Pin, reason: Reason) -> None:
+    def _bury(self, pin: Pin, reason: Reason, ended_by: int | None = None) -> None:
         now_s = self.clock.now_s()
         one = Tombstone(
             pin.name,
@@ -277,23 +326,26 @@ class Registry:
             pin.pinned_at_ns,
             self.clock.wall_ns(now_s),
             reason,
+            ended_by,
             now_s + self.limits.grace_s,
             now_s + TOMBSTONE_S,
         )
         mine = [index for index, other in enumerate(self._tombstones) if other.owner == pin.owner]
         if len(mine) >= MAX_TOMBSTONES:
-            del self._tombstones[mine[0]]
+            # Of what ended by itself its user may not know yet.
+            known = (index for index in mine if self._tombstones[index].reason is Reason.UNPINNED)
+            del self._tombstones[next(known, mine[0])]
         self._tombstones.append(one)
 
-    def _changed(self) -> None:
-        self._generation += 1
+    def _changed(self, *, on_disk: bool = True) -> None:
+        self._generation += on_disk
         self._index = None
 
     def _indexed(self) -> _Index:
         index = self._index  # read once: any thread may ask
         if index is None:
             with self._lock:
-                index = self._index = _make_index(self._pins.values(), self._tombstones)
+                index = self._index = _make_index([*self._pins.values(), *self._leaving], self._tombstones)
         return index
 
 

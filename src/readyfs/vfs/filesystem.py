@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from readyfs.catalog.delta import Delta
@@ -138,6 +138,7 @@ class Filesystem:
 
         Called as `plan_invalidations` is.
         """
+        self._trees.begin_expiry()
         yield from plan_expiry(fingerprint.encode(), self.inodes, self._catalogs.in_force.catalog.layout)
         self._trees.drop_unseen()
 
@@ -190,11 +191,16 @@ class Filesystem:
         """
         if len(name) > MAX_NAME_BYTES:
             raise NameTooLongError
-        entry = self._resolver.find(self.inodes.get(parent), name, may_block)
-        if isinstance(entry, NegativeEntry):
-            return entry
-        node = self.inodes.remember(entry.node)
-        return Entry(node, entry.attributes, entry.entry_timeout_s, entry.attr_timeout_s)
+        directory = self.inodes.get(parent)
+        while True:
+            expiries = self._trees.expiries
+            entry = self._resolver.find(directory, name, may_block)
+            if isinstance(entry, NegativeEntry):
+                return entry
+            node = self.inodes.remember(entry.node)
+            if self._trees.expiries == expiries:
+                return Entry(node, entry.attributes, entry.entry_timeout_s, entry.attr_timeout_s)
+            self.inodes.forget(((node.inode, 1),))
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> None:
         """Lower lookup counts: the kernel dropped so many references."""
@@ -219,14 +225,26 @@ class Filesystem:
     def read_directory(self, inode: InodeNumber, position: int, *, may_block: bool) -> DirectoryPass:
         """Return the entries from a position on; 0 begins a pass over the catalog in force (V7).
 
-        Entries are not counted: the engine calls `inodes.remember_all` for those that it handed to the kernel.
+        Entries are not counted: the engine calls `remember_listed` for those that it hands to the kernel.
         Raises `StaleHandleError` for a position in a listing that is no longer kept, else as `lookup` does.
         """
         node = self.inodes.get(inode)
         if inode == ROOT_INODE:
             self._freshness.refuse_if_stale()
+        expiries = self._trees.expiries
         listing = self._listings.listing(node, stamp_at(position), may_block)
-        return DirectoryPass(listing, lambda index: self._entries.dot_entry(node, index), position)
+        return DirectoryPass(listing, lambda index: self._entries.dot_entry(node, index), position, expiries)
+
+    def remember_listed(self, found: DirectoryPass, nodes: Sequence[Node]) -> bool:
+        """Count one lookup for each node that a pass hands to the kernel; none of them if any collides.
+
+        Returns False, with nothing counted, if a view has expired meanwhile: then another pass must give the answer.
+        """
+        self.inodes.remember_all(nodes)
+        if self._trees.expiries == found.expiries:
+            return True
+        self.inodes.forget((node.inode, 1) for node in nodes)
+        return False
 
     # ---- files ----------------------------------------------------------------------------------------------
 

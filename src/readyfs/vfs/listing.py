@@ -42,11 +42,15 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryPass:
-    """A pass over a listing behind a position: iterating gives the entries from there on, dots first."""
+    """A pass over a listing behind a position: iterating gives the entries from there on, dots first.
+
+    `expiries` is how many views had expired when it began.
+    """
 
     listing: Listing
     dot_entry: Callable[[int], Entry]
     position: int
+    expiries: int
 
     @property
     def cacheable(self) -> bool:

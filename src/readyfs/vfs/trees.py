@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from readyfs.catalog.tree import Catalog
-from readyfs.errors import StaleHandleError, WouldBlockError
-from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey
+from readyfs.errors import BrokenRunError, FilesystemError, StaleHandleError
+from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey, run_of
 from readyfs.vfs.attributes import FOREVER_S
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.inode_number import LIVE, InodeNumber, TreeName, above_inode, date_inode, directory_inode
@@ -46,6 +46,8 @@ class Trees:
         self.views = views
         self.seen: tuple[TreeName, ...] = (LIVE,)
         """The live tree, and every view of which the kernel may hold something."""
+        self.expiries = 0
+        """How often the kernel was told that a view has expired."""
 
     # ---- what a tree shows -----------------------------------------------------------------------------------
 
@@ -65,11 +67,13 @@ class Trees:
         return is_run_of(self._catalogs.in_force.catalog, key, run_id) or self.showing_view((key, run_id)) is not None
 
     def showing_view(self, run: RunKey) -> str | None:
-        """Return the fingerprint of a view that shows a run, None if none does."""
+        """Return the fingerprint of a view that shows a run, None if none does; one that cannot be asked counts."""
         for fingerprint in self.views.held():
             try:
                 view = self.views.find(fingerprint, may_block=False)
-            except WouldBlockError:
+            except BrokenRunError:
+                continue  # nothing is left of it
+            except FilesystemError:
                 return fingerprint
             if view is not None and is_run_of(view.catalog, *run):
                 return fingerprint
@@ -78,9 +82,10 @@ class Trees:
     def note_open(self, partition: Partition) -> None:
         """Note that a file of a run is opened, for each view in which the kernel holds the run's directory.
 
-        A file does not tell by which tree it was reached, and names that the kernel keeps are not asked for.
+        A file does not tell by which tree it was reached, and names that the kernel keeps are not asked for. Where it
+        may be the live tree the open does not count: reading that must not keep the pin of a dead job alive.
         """
-        if len(self.seen) == 1:
+        if len(self.seen) == 1 or self._may_be_live(partition):
             return
         now_s, asked = self._monotonic(), 0
         for tree in self.seen:
@@ -94,6 +99,12 @@ class Trees:
                     self.seen = (LIVE, *self.seen[MOST_ASKED:], *self.seen[1:MOST_ASKED])
                 break
 
+    def _may_be_live(self, partition: Partition) -> bool:
+        """Whether the live tree shows a run now, and the kernel holds its directory there."""
+        if self._inodes.peek(date_inode(partition)) is None:
+            return False
+        return is_run_of(self._catalogs.in_force.catalog, *run_of(partition))
+
     # ---- what the kernel may hold ----------------------------------------------------------------------------
 
     def note_seen(self, tree: TreeName) -> None:
@@ -102,6 +113,15 @@ class Trees:
             with self._lock:
                 if tree not in self.seen:
                     self.seen = (*self.seen, tree)
+
+    def begin_expiry(self) -> None:
+        """Note that the kernel is about to be told of a view that has expired, before its nodes are gone through.
+
+        An answer during which that happened may let the kernel keep a name that is not among them for ever. So whoever
+        counts a node looks at `expiries` afterwards, and answers anew if it is not what it was before.
+        """
+        with self._lock:
+            self.expiries += 1
 
     def drop_unseen(self) -> None:
         """Let go of views that are gone and of which the kernel holds nothing: not their root, so nothing below it."""

@@ -37,7 +37,11 @@ class ViewSource(Protocol):
         ...
 
     def find(self, fingerprint: str, *, may_block: bool) -> View | None:
-        """Return a view, None if there is none; raise `WouldBlockError` if it must be read from disk."""
+        """Return a view, None if there is none.
+
+        Raises `WouldBlockError` if it must be read from disk, `BrokenRunError` if it expired and nothing of it is left,
+        and `UnreadableHistoryError`.
+        """
         ...
 
     def resolve(self, name: bytes, *, may_block: bool) -> str | None:

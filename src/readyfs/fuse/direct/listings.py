@@ -31,7 +31,13 @@ class Listings:
         ended = self._ended.pop(inode, None)
         if position and ended == position:
             return b"", []
-        found = self._fs.read_directory(inode, position, may_block=may_block)
+        while True:
+            found = self._fs.read_directory(inode, position, may_block=may_block)
+            body, nodes = self._fill(inode, found, position, size)
+            if self._fs.remember_listed(found, nodes):
+                return body, nodes
+
+    def _fill(self, inode: InodeNumber, found: DirectoryPass, position: int, size: int) -> tuple[bytes, list[Node]]:
         records: list[bytes] = []
         nodes: list[Node] = []
         room, reached, cached = size, position, 0
@@ -57,7 +63,6 @@ class Listings:
             elif not further and not records and not found.cacheable:
                 # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
                 self._drop_listing(inode)
-        self._fs.inodes.remember_all(nodes)
         return b"".join(records), nodes
 
     def _note_end(self, inode: InodeNumber, position: int) -> None:

@@ -27,6 +27,7 @@ from readyfs.vfs.capacity import CAPACITY
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleNumber
 from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.listing import DirectoryPass
 
 log = structlog.get_logger("readyfs.fuse")
 
@@ -142,19 +143,39 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         """READDIRPLUS: hand out entries until the kernel's buffer is full."""
         inode = InodeNumber(fh)
+        given: list[tuple[InodeNumber, int]] = []
+        position: int | None = start_id
         try:
-            entries = self._fs.read_directory(inode, start_id, may_block=False)
+            while position is not None:
+                position = self._hand_out(await self._read_directory(inode, position), token, given)
+        except BaseException:
+            self._fs.forget(given)
+            raise
+
+    async def _read_directory(self, inode: InodeNumber, position: int) -> DirectoryPass:
+        try:
+            return self._fs.read_directory(inode, position, may_block=False)
         except WouldBlockError:
-            entries = await self._raw.run(
-                "readdir", fh, lambda: self._fs.read_directory(inode, start_id, may_block=True)
+            return await self._raw.run(
+                "readdir", inode, lambda: self._fs.read_directory(inode, position, may_block=True)
             )
-        given = []
-        for listed in entries:
-            if not pyfuse3.readdir_reply(token, listed.name, _entry(listed.entry), listed.next_position):
-                break
-            if listed.counted:
-                given.append(listed.entry.node)
-        self._fs.inodes.remember_all(given)
+
+    def _hand_out(
+        self, found: DirectoryPass, token: pyfuse3.ReaddirToken, given: list[tuple[InodeNumber, int]]
+    ) -> int | None:
+        """Fill the kernel's buffer; return from where on another pass must go on, None if none need."""
+        position = found.position
+        for name, entry, next_position, counted in found:
+            # What is in the buffer cannot be taken back, so each node is counted before its entry is put there.
+            if counted and not self._fs.remember_listed(found, (entry.node,)):
+                return position
+            counts = [(entry.node.inode, 1)] if counted else []
+            if not pyfuse3.readdir_reply(token, name, _entry(entry), next_position):
+                self._fs.forget(counts)
+                return None
+            given += counts
+            position = next_position
+        return None
 
     @_handler
     async def releasedir(self, fh: int) -> None:
