@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -396,6 +397,23 @@ def test_a_client_without_a_daemon_says_not_running(path: Path) -> None:
 
 
 def test_a_directory_that_is_no_mount_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(NotRunningError, match="nothing is mounted at"):
+        PublicClient(tmp_path)
+
+
+def test_what_may_not_be_looked_at_on_the_way_is_no_mount_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(look: Callable[..., os.stat_result]) -> Callable[..., os.stat_result]:
+        def look_or_refuse(path: object, **how: bool) -> os.stat_result:
+            if str(path).endswith(".readyfs/socket"):
+                raise PermissionError(errno.EACCES, "not for you")
+            return look(path, **how)
+
+        return look_or_refuse
+
+    monkeypatch.setattr(os, "lstat", refusing(os.lstat))
+    monkeypatch.setattr(os, "stat", refusing(os.stat))
     with pytest.raises(NotRunningError, match="nothing is mounted at"):
         PublicClient(tmp_path)
 

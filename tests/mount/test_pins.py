@@ -478,7 +478,7 @@ def test_messages_say_what_is_wrong_with_a_mount_point_or_a_socket(place: Place,
 def test_json_says_why_it_failed_as_a_refresh_does(place: Place) -> None:
     with mounted(place, "--pin-max", "10m", "--pin-default", "1m") as daemon:
         for words, code in (
-            (("pin", "--for", "1h"), ExitCode.USAGE),
+            (("pin", "--for", "400d"), ExitCode.USAGE),
             (("pin", "--for", "10ms"), ExitCode.USAGE),
             (("renew", "none"), ExitCode.NO_PIN),
             (("unpin", "none"), ExitCode.NO_PIN),

@@ -116,12 +116,12 @@ def _explain(error: OSError, path: Path, shown: str) -> UserError:
     if error.errno == errno.ENOTCONN:
         return NotRunningError(f"the daemon of the mount at {shown} is gone", "have its operator mount it again")
     remedy = "name the mount point of a readyfs mount"
-    if not path.exists():
-        return NotRunningError(f"there is no {shown}", remedy)
     for around in path.parents:
-        if (around / _LINK).is_symlink():
+        if os.path.islink(around / _LINK):  # noqa: PTH114 - that of a path raises where one may not look
             where = escape_text(os.fsencode(around))
             return NotRunningError(f"{shown} lies inside the readyfs mount at {where}", "name that one")
+    if not os.path.exists(path):  # noqa: PTH110 - as above
+        return NotRunningError(f"there is no {shown}", remedy)
     if os.path.ismount(path):
         return NotRunningError(f"{shown} is no readyfs mount", remedy)
     return NotRunningError(f"nothing is mounted at {shown}", remedy)
