@@ -181,12 +181,8 @@ def test_exactly_the_fields_of_the_status_are_documented() -> None:
 
 
 def test_exactly_the_fields_of_pins_are_documented() -> None:
-    tree = ast.parse((SOURCE / "daemon/public_answers.py").read_text(encoding="utf-8"))
-    parts = {"_describe", "_list", "_describe_tombstone"}
-    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in parts]
-    assert len(functions) == len(parts)
-    dictionaries = [node for one in functions for node in ast.walk(one) if isinstance(node, ast.Dict)]
-    fields = {str(key.value) for node in dictionaries for key in node.keys if isinstance(key, ast.Constant)}
+    functions = ("_describe", "_describe_distance", "_describe_tombstone")
+    fields = {key for name in functions for key in dictionary_keys("daemon/public_answers.py", name)}
     assert set(own_table("docs/views.md", "The JSON objects")) == fields | {"path"}
 
 
