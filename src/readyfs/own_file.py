@@ -1,10 +1,11 @@
-"""A small file of ours that is replaced in one step.
+"""Files of ours: what they are named after a mount, and small ones that are replaced in one step.
 
 A process or a machine that dies leaves the old content or the new. Only one thread at a time uses a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -13,6 +14,20 @@ from pathlib import Path
 
 class UnreadableFileError(Exception):
     """A file is there and is not ours, or cannot be read; the text says why."""
+
+
+def name_mount(mountpoint: Path) -> str:
+    """Return what stands for a mount point in the names of its files: 32 hexadecimal digits."""
+    return hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on the disk (fsync(2)); raise `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_own_file(path: Path, max_bytes: int) -> bytes | None:
@@ -56,9 +71,4 @@ def replace_own_file(path: Path, content: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    # The new name is on the disk only when the directory is (fsync(2)).
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+    sync_directory(path.parent)  # the new name is on the disk only then

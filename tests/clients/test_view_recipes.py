@@ -85,11 +85,11 @@ LARGE_SHELL: Final = [pytest.param(client, marks=pytest.mark.clients) for client
 def test_shell_recipe_has_one_moment(flips: Flips, tmp_path: Path, client: str) -> None:
     """What a recipe does afterwards stands in blocks of their own."""
     first, *afterwards = blocks("sh", client)
-    copy, work = tmp_path / "copy", tmp_path / "work"
+    copy, scratch = tmp_path / "copy", tmp_path / "scratch"
     copy.mkdir()
 
     def follow(block: str) -> None:
-        line = at(flips, block).replace("/srv/copy", str(copy)).replace("/srv/work", str(work))
+        line = at(flips, block).replace("/srv/copy", str(copy)).replace("/srv/scratch", str(scratch))
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "RCLONE_CONFIG": "/dev/null"}
         done = subprocess.run(
@@ -97,9 +97,9 @@ def test_shell_recipe_has_one_moment(flips: Flips, tmp_path: Path, client: str) 
         )
         assert (done.returncode, done.stderr.decode()) == (0, "")
 
-    with on_tmpfs(work):
-        (work / "upper").mkdir()
-        (work / "work").mkdir()
+    with on_tmpfs(scratch):
+        (scratch / "upper").mkdir()
+        (scratch / "index").mkdir()
         try:
             follow(first)
             assert sum(row.clicks for row in records_below(copy)) in TOTALS

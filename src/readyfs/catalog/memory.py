@@ -16,8 +16,6 @@ from readyfs.partition import SeriesKey
 from readyfs.series_rows import Block
 from readyfs.series_rows.columns import Columns
 
-_GARBAGE_COLLECTOR: Final = 16
-"""Bytes before each object that the garbage collector follows."""
 _DIGEST: Final = getsizeof(bytes(16))
 _INTEGER: Final = getsizeof(10**18)
 

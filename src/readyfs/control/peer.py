@@ -16,7 +16,6 @@ ROOT: Final = 0
 
 _SO_PEERGROUPS: Final = 59
 _CREDENTIALS: Final = struct.Struct("iII")
-_GROUP_BYTES: Final = 4
 _MOST_BYTES: Final = 1024
 """What Python asks the kernel for at most: 256 groups."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shlex
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from readyfs.errors import MountPointError, UsageError
+from readyfs.own_file import name_mount
 from readyfs.text import escape_text
 
 
@@ -26,8 +26,7 @@ def hold_mount_lock(state_dir: Path, mountpoint: Path) -> Iterator[None]:
         locks = state_dir / "locks"
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         locks.mkdir(mode=0o700, exist_ok=True)
-        name = hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
-        descriptor = os.open(locks / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(locks / f"{name_mount(mountpoint)}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UsageError(
             f"state directory {shown}: {error.strerror}", "choose one that can be written with --state-dir"

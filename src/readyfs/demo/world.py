@@ -159,11 +159,6 @@ def make_world(directory: Path, spec: WorldSpec | None = None) -> World:
     return world
 
 
-def is_world(directory: Path) -> bool:
-    """Return whether `make_world` has written here before."""
-    return (directory / _MARKER_NAME).is_file()
-
-
 def render_records(partition: LogicalPartition, count: int, seed: int) -> bytes:
     """Return a payload of `count` records, one JSON object a line, of about 150 bytes each."""
     random = Random(f"{seed}/{'/'.join(partition)}")

@@ -6,7 +6,6 @@ writes there. Blocking; the writer alone calls it, once it is open.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,8 @@ import structlog
 
 from readyfs.history.moments import Moment
 from readyfs.history.packing import DamagedError
-from readyfs.history.segment import OtherSettingsError, OtherVersionError, Segment, sync_directory
+from readyfs.history.segment import OtherSettingsError, OtherVersionError, Segment
+from readyfs.own_file import name_mount, sync_directory
 from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.history")
@@ -30,7 +30,7 @@ ASIDE: Final = "set-aside"
 
 def history_dir(state_dir: Path, mountpoint: Path) -> Path:
     """Return where the history of a mount point lies."""
-    return state_dir / "history" / hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
+    return state_dir / "history" / name_mount(mountpoint)
 
 
 class HistoryDirectory:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from readyfs.history.changes import SeriesChange
 from readyfs.history.moments import Moment, Replacement
 from readyfs.history.packing import DamagedError, unpack_piece
+from readyfs.own_file import sync_directory
 
 VERSION: Final = 2
 _MAGIC: Final = b"readyfs history\n"
@@ -211,15 +212,6 @@ class Segment:
         self.recorded.append(recorded._replace(moment=moment))
         self.replaced[moment.number - 1] = Replacement(moment.taken_at_ns, moment.run_ns)
         self.size = recorded.end
-
-
-def sync_directory(path: Path) -> None:
-    """Have the names in a directory on the disk (fsync(2)); raise `OSError`."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _header(settings: Mapping[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from readyfs.errors import HistoryError, UsageError
-from readyfs.own_file import UnreadableFileError, read_own_file, replace_own_file
+from readyfs.own_file import UnreadableFileError, name_mount, read_own_file, replace_own_file
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.names import check_fingerprint, check_name, check_note
 from readyfs.pins.pin import Pin, Reason, Tombstone
@@ -47,8 +47,7 @@ class PinFile:
     """The file of one mount point. Blocking; called by one thread at a time."""
 
     def __init__(self, state_dir: Path, mountpoint: Path, clock: LeaseClock) -> None:
-        name = hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
-        self.path = state_dir / "pins" / f"{name}.json"
+        self.path = state_dir / "pins" / f"{name_mount(mountpoint)}.json"
         self._clock = clock
 
     def read(self) -> Recorded:

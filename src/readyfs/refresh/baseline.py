@@ -6,15 +6,13 @@ point uses it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from readyfs.own_file import UnreadableFileError, read_own_file, replace_own_file
+from readyfs.own_file import UnreadableFileError, name_mount, read_own_file, replace_own_file
 
 _VERSION: Final = 1
 _MAX_BYTES: Final = 256 * 1024
@@ -62,8 +60,7 @@ class BaselineFile:
     """The file that holds the baseline of one mount point. Blocking; called by one thread at a time."""
 
     def __init__(self, state_dir: Path, mountpoint: Path) -> None:
-        name = hashlib.blake2b(os.fsencode(mountpoint), digest_size=16).hexdigest()
-        self.path = state_dir / "baselines" / f"{name}.json"
+        self.path = state_dir / "baselines" / f"{name_mount(mountpoint)}.json"
 
     def read(self) -> Baseline | None:
         """Return the baseline, None if none was ever written; raise `UnreadableBaselineError`."""
