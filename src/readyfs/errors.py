@@ -26,7 +26,10 @@ class ExitCode(IntEnum):
     REFRESH_FAILED = 10
     STUCK = 11
     FOUND = 12
-    NOTHING_READY = 13
+    NOT_READY = 13
+    FAILED = 14
+    IMPOSSIBLE = 15
+    RESYNC = 16
     NOT_KEPT = 17
     NO_PIN = 18
     NOT_PERMITTED = 19
@@ -109,7 +112,31 @@ class RefreshFailedError(UserError):
 class NothingReadyError(UserError):
     """The state table has rows, and a mount would show none of them."""
 
-    exit_code = ExitCode.NOTHING_READY
+    exit_code = ExitCode.NOT_READY
+
+
+class NotInTimeError(UserError):
+    """What was waited for did not come in the time that was given."""
+
+    exit_code = ExitCode.NOT_READY
+
+
+class FailedError(UserError):
+    """What was waited for has failed, and nothing is under way that would change it."""
+
+    exit_code = ExitCode.FAILED
+
+
+class ImpossibleError(UserError):
+    """What was asked for can never be there: no partition of this mount has that path or key."""
+
+    exit_code = ExitCode.IMPOSSIBLE
+
+
+class ResyncError(UserError):
+    """What changed cannot be told: the past that it would be compared with is gone, or had another shape."""
+
+    exit_code = ExitCode.RESYNC
 
 
 class HistoryError(UserError):

@@ -66,6 +66,22 @@ def run_of(partition: Partition) -> RunKey:
     return (partition.key, partition.run_id)
 
 
+class PartitionStatus(StrEnum):
+    """What is the matter with a partition; the value is the word that people and machines are shown.
+
+    `REPROCESSING` is a row that is not ready, has not failed, and still names a run: it was ready and was queued again.
+    `MISSING` is a date that should have a row. `BROKEN` is ready in the state, and its run cannot be served.
+    """
+
+    READY = "ready"
+    PENDING = "pending"
+    FAILED = "failed"
+    REPROCESSING = "reprocessing"
+    WITHHELD = "withheld"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
 class WithheldReason(StrEnum):
     """Why a row whose status is ready is not served; the value is the word in the status and the log."""
 
