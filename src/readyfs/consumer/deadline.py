@@ -1,7 +1,7 @@
 """When a date has ended, and when it is due: the calendar of lateness.
 
-A change of clocks skips some times of the wall clock and doubles others. They mean what RFC 5545 (3.3.5) says. A doubled
-time is the first of the two. A skipped one is told by the offset from before: 02:30 is what is shown as 03:30.
+A change of clocks skips some times of the wall clock and doubles others. They mean what RFC 5545 (3.3.5) says. A
+doubled time is the first of the two. A skipped one is told by the offset from before: 02:30 is what is shown as 03:30.
 """
 
 from __future__ import annotations
