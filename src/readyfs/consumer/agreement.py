@@ -30,7 +30,8 @@ class Agreement:
     """The rules for all series. With a `cadence` of None one is guessed for each series, and alarms nobody.
 
     `reprocessing` is the deadline of partitions that were ready before and were queued again; they never are more than
-    a warning without it. `first` and `last` bound the dates that are looked at, both inclusive.
+    a warning without it. Dates are expected of a series from its first one on, or from `since` where that is given, but
+    none before `first` and none after `last`.
     """
 
     day_zone: datetime.tzinfo
@@ -38,6 +39,7 @@ class Agreement:
     warn: Deadline | None = None
     error: Deadline | None = None
     reprocessing: Deadline | None = None
+    since: int | None = None
     first: int | None = None
     last: int | None = None
 

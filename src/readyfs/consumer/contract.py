@@ -31,8 +31,16 @@ _UNITS: Final = {
     "year": 31_536_000.0,
 }
 _SHORT_UNITS: Final = {
-    **{"s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "d": "day"},
-    **{"w": "week", "wk": "week", "y": "year", "yr": "year"},
+    "s": "second",
+    "sec": "second",
+    "min": "minute",
+    "h": "hour",
+    "hr": "hour",
+    "d": "day",
+    "w": "week",
+    "wk": "week",
+    "y": "year",
+    "yr": "year",
 }
 _TIME_OF_DAY: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
 

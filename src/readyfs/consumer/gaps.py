@@ -135,16 +135,16 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
 def _bounds(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None) -> tuple[int, int]:
     """Return the first and the last date that are judged; the first is after the last where there is none."""
     agreed = judge.agreement
-    lasts, firsts = [judge.last_due, agreed.last], [agreed.first]
+    starts, lasts = [agreed.since], [judge.last_due, agreed.last]
     if expectation is not None:
+        starts.append(expectation.first)
         lasts.append(expectation.last)
-        firsts.append(expectation.first)
     last = min(date for date in lasts if date is not None)
-    stated = [date for date in firsts if date is not None]
-    if stated:
-        return max(stated), last
-    own = (days.ready[0] if days.ready else None, days.others[0].date if days.others else None)
-    return min((date for date in own if date is not None), default=last + 1), last
+    stated = [date for date in starts if date is not None]
+    if not stated:
+        own = (days.ready[0] if days.ready else None, days.others[0].date if days.others else None)
+        stated = [min((date for date in own if date is not None), default=last + 1)]
+    return max(*stated, agreed.first or 0), last
 
 
 def _judge_row(row: StateRow, date: int, judge: Judge) -> Verdict:

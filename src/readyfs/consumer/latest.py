@@ -35,13 +35,14 @@ def find_latest(series: SeriesKey, ready: Sequence[int], newest_ns: int, judge: 
     agreed = judge.agreement
     cadence, guessed = choose_cadence(agreed.cadence, ready)
     newest = ready[-1] if ready else None
-    first = agreed.first if agreed.first is not None else (ready[0] if ready else None)
+    first = agreed.since if agreed.since is not None else (ready[0] if ready else None)
     due = judge.last_due if agreed.last is None else min(judge.last_due, agreed.last)
     expected: int | None = None
     complete_until: int | None = None
     behind = 0
     status = Verdict.PASS
     if cadence is not None and first is not None:
+        first = max(first, agreed.first or first)
         dates = cadence.expected(first, due)
         if dates:
             expected = dates[-1]
