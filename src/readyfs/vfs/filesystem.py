@@ -24,7 +24,7 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, RunKey, run_of
+from readyfs.partition import Partition, RunKey, render_time, run_of
 from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
@@ -50,7 +50,7 @@ from readyfs.vfs.tree_runs import TreeRuns
 from readyfs.vfs.trees import Trees, is_run_of
 from readyfs.vfs.turnover import KnownSeries, Turnover
 from readyfs.vfs.views import NoViews, View, ViewSource
-from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, render_time, row_lineage, run_lineage
+from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, row_lineage, run_lineage
 
 
 @dataclass(frozen=True, slots=True)
