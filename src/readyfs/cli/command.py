@@ -11,10 +11,14 @@ import click
 
 @dataclass(slots=True)
 class Invocation:
-    """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed)."""
+    """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed).
+
+    `is_judged` is set by a monitoring plugin that has come to a verdict; only then does its exit code say so.
+    """
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
+    is_judged: bool = False
 
 
 class GroupedOption(click.Option):
