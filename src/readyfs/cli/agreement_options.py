@@ -57,7 +57,7 @@ class AgreementWords:
             error = level.deadline
         if by_default and warn is None and error is None:
             warn, error = _allow(WARN_S, day_zone), _allow(CRIT_S, day_zone)
-        lasts = [date for date in (filters.until, level and level.last) if date is not None]
+        lasts = [date for date in (filters.until, None if level is None else level.last) if date is not None]
         return Agreement(
             day_zone=day_zone,
             cadence=self._choose_cadence(level),
@@ -135,7 +135,7 @@ def _option(*names: str, **how: object) -> functools.partial[Body]:
 
 
 def _add(names: tuple[str, ...], how: dict[str, object], body: Body) -> Body:
-    return click.option(*names, cls=GroupedOption, heading=_HEADING, **how)(body)  # type: ignore[arg-type]
+    return click.option(*names, cls=GroupedOption, heading=_HEADING, **how)(body)
 
 
 _OPTIONS: Final = (

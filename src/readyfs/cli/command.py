@@ -13,12 +13,12 @@ import click
 class Invocation:
     """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed).
 
-    `is_judged` is set by a monitoring plugin that has come to a verdict; only then does its exit code say so.
+    `plugin_state` is the exit code of a monitoring plugin that has come to a verdict.
     """
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
-    is_judged: bool = False
+    plugin_state: int | None = None
 
 
 class GroupedOption(click.Option):

@@ -68,7 +68,7 @@ def gaps(
     limit: int,
     words: AgreementWords,
     resolution: Resolution,
-) -> int:
+) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
 
     It reads the state store, with the settings and filters of a mount. It exits with 12 if anything is late. With
@@ -98,10 +98,9 @@ def gaps(
         if form is Form.NAGIOS:
             from readyfs.cli.nagios import render_gaps
 
-            line, state = render_gaps(found, tally)
+            line, invocation.plugin_state = render_gaps(found, tally)
             click.echo(line)
-            invocation.is_judged = True
-            return state
+            return ExitCode.OK
         _print(form, found, tally, judge, limit)
     finally:
         reader.close()

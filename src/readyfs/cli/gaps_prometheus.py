@@ -1,4 +1,4 @@
-"""The gaps of series as gauges of Prometheus: counts and timestamps per series, of the worst series where all are too many."""
+"""The gaps of series as gauges of Prometheus: timestamps and counts, of the worst series where all are too many."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
 """The form of monitoring plugins (Nagios, Icinga, Checkmk): one line, performance data and the exit codes 0 to 3.
 
-There everything that went wrong is UNKNOWN, a typing error as much as a store that cannot be read: it never passes for
-OK, and no exit code of ours passes for one of theirs.
+There everything that went wrong is UNKNOWN, a typing error as much as a store that cannot be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from enum import IntEnum
+from collections.abc import Iterable
 from heapq import nsmallest
 from typing import Final
 
+from readyfs.cli.plugin import PluginState
 from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.gap_tally import GapTally
 from readyfs.consumer.gaps import Gap, SeriesGaps
@@ -22,26 +21,11 @@ _LONGEST_LINE: Final = 2000
 """Plugins are cut off at 4 KiB by some servers."""
 
 
-class PluginState(IntEnum):
-    """The exit codes of plugins."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-    UNKNOWN = 3
-
-
 _STATES: Final = {
     Verdict.PASS: PluginState.OK,
     Verdict.WARN: PluginState.WARNING,
     Verdict.ERROR: PluginState.CRITICAL,
 }
-
-
-def wants_plugin(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line asks for this form, however wrong the rest of it is."""
-    pairs = zip(arguments, arguments[1:], strict=False)
-    return "--format=nagios" in arguments or ("--format", "nagios") in pairs
 
 
 def render_unknown(reason: str) -> str:
@@ -54,9 +38,8 @@ def render_gaps(found: Iterable[SeriesGaps], tally: GapTally) -> tuple[str, Plug
     late = ((one.series, gap) for one in tally.counting(found) for gap in one.gaps if gap.verdict is not Verdict.PASS)
     worst = nsmallest(_EXAMPLES, late, key=lambda pair: (-pair[1].verdict.rank, pair[1].first))
     if not tally.series:
-        return render_unknown("no series is in the table or expected, as far as the filters let pass"), (
-            PluginState.UNKNOWN
-        )
+        # A filter with a typing error would be OK for ever.
+        return render_unknown("no series is in the table or expected, or the filters pass none"), PluginState.UNKNOWN
     state = _STATES[tally.verdict]
     count = tally.warned + tally.alarmed
     text = f"{count} {'date' if count == 1 else 'dates'} late in {tally.late_series} of {tally.series} series"
