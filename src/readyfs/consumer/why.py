@@ -20,15 +20,14 @@ from readyfs.consumer.explanation import (
     fields_of_row,
     list_claims,
     show_run,
-    show_text,
     show_time,
 )
 from readyfs.duration import render_duration
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
-from readyfs.partition import NOT_SET, Partition, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateRow
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ NOT_ASKED: Final = Recorded(problem="the state was not asked")
 
 def explain_impossible(asked: str, error: ImpossibleAddressError) -> Explanation:
     """Explain that an address can never be there."""
-    nearest = None if error.nearest is None else show_text(error.nearest)
+    nearest = None if error.nearest is None else decode_text(error.nearest)
     hint = "" if error.nearest is None else f"; did you mean {escape_text(error.nearest)}?"
     return Explanation(
         Reason.IMPOSSIBLE,
@@ -322,8 +321,6 @@ def _explain_pending(asked: str, row: StateRow, fields: dict[str, object]) -> Ex
 
 def partition_of(row: StateRow) -> Partition:
     """Return a ready row as the partition that it stands for."""
-    from readyfs.partition import PartitionKey
-
     assert row.date is not None
     return Partition(
         PartitionKey(row.series, row.date), row.run_id, row.updated_at_ns, row.record_count, row.schema_version
@@ -340,15 +337,12 @@ def _fields_of(address: Address) -> dict[str, object]:
 
 def _find_filter(address: Address, filters: Filters) -> str | None:
     series = SeriesKey(*(getattr(address, name) or b"" for name in SeriesKey._fields))
-    for name, patterns, flag in (
-        ("source", filters.sources, "--source"),
-        ("customer_id", filters.customers, "--customer"),
-        ("query_name", filters.queries, "--query"),
+    for name, flag, only in (
+        ("source", "--source", Filters(sources=filters.sources)),
+        ("customer_id", "--customer", Filters(customers=filters.customers)),
+        ("query_name", "--query", Filters(queries=filters.queries)),
     ):
-        if getattr(address, name) is None or not patterns:
-            continue
-        only = Filters(**{{"source": "sources", "customer_id": "customers", "query_name": "queries"}[name]: patterns})
-        if not only.admits(series):
+        if getattr(address, name) is not None and not only.admits(series):
             return f"its {name} is outside of {flag}"
     if filters.since is not None and address.last is not None and address.last < filters.since:
         return "its date is before --since"

@@ -69,9 +69,9 @@ class PublicClient:
         """Return when the catalog in force is another than this one, or when the time is up, which is bounded."""
         return self._ask(WatchRequest(fingerprint, timeout_s), ANSWER_TIMEOUT_S + timeout_s)
 
-    def why(self, request: WhyRequest) -> dict[str, object]:
-        """Return why something is ready or is not."""
-        return self._ask(request)
+    def why(self, asked: str, source: str | None = None, *, catalog_only: bool = False) -> dict[str, object]:
+        """Return why a path or a key is ready or is not."""
+        return self._ask(WhyRequest(asked, str(self.mountpoint), source, catalog_only))
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.
