@@ -12,8 +12,8 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.mount_paths import resolve_named
 from readyfs.cli.output import Body, Form, print_json, with_output
 from readyfs.cli.parameters import DURATION, LEASE
+from readyfs.control.pin_requests import PinRequest
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import PinRequest
 from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
