@@ -6,7 +6,7 @@ reader from the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from readyfs.consumer.explanation import (
     show_time,
 )
 from readyfs.duration import render_duration
+from readyfs.errors import UsageError
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
@@ -111,7 +112,10 @@ def explain_filtered(asked: str, address: Address, rules: Rules, *, shows_file: 
 def explain(
     asked: str, address: Address, rules: Rules, shown: Shown | None, recorded: Recorded, look: Look
 ) -> Explanation:
-    """Explain an address that the filters let pass; without a mount nothing is `shown`."""
+    """Explain an address that the filters let pass; without a mount nothing is `shown`.
+
+    Raises `UsageError` if the rows are of several sources, which the layout tells apart.
+    """
     fields = _fields_of(address)
     if shown is not None and shown.expired:
         return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
@@ -198,7 +202,7 @@ def _explain_claims(
 ) -> Explanation:
     """Explain a path that two rows claim; a catalog holds no rows of one key that stands twice, the state does."""
     if len(claims) < 2:
-        ready = [row for row in rows if _is_claim(row)]
+        ready = claims_of(rows)
         claims = [fields_of_row(row, with_message=rules.with_messages) for row in ready] or claims
     which = " and ".join(f"{escape_text(str(one['source']))} (run {escape_text(str(one['run_id']))})" for one in claims)
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
@@ -229,10 +233,12 @@ def _explain_rows(
     if not rows:
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
-    claims = [row for row in rows if _is_claim(row)]
+    if rules.layout.shows_source and len(sources := {row.series.source for row in rows}) > 1:
+        told = ", ".join(escape_text(source) for source in sorted(sources)[:10])
+        raise UsageError(f"rows of several sources have that key: {told}", "name one with --source")
+    claims = claims_of(rows)
     if len(claims) > 1 and (shown is None or shown.held_back is None):
-        told = [fields_of_row(row, with_message=rules.with_messages) for row in claims]
-        return _explain_claims(asked, told, rows, rules, fields)
+        return _explain_claims(asked, [], rows, rules, fields)
     row = min(rows, key=_hopelessness)
     told_row = fields | fields_of_row(row, with_message=rules.with_messages)
     if row.withheld is not None:
@@ -249,8 +255,9 @@ def _explain_rows(
             return _explain_pending(asked, row, told_row)
 
 
-def _is_claim(row: StateRow) -> bool:
-    return row.status is PartitionStatus.READY and row.withheld is None
+def claims_of(rows: Iterable[StateRow]) -> list[StateRow]:
+    """Return the rows that are ready and can be shown, as far as the rows alone can tell."""
+    return [row for row in rows if row.status is PartitionStatus.READY]
 
 
 _ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionStatus.PENDING, PartitionStatus.FAILED)
