@@ -53,7 +53,7 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     if form is Form.JSON:
         write_json(found)
     elif not write_table(_COLUMNS, map(_show, found), colours=has_colours()):
-        click.echo("nothing is ready, as far as the filters let pass")
+        click.echo("nothing is in the table, or the filters let nothing pass")
     return ExitCode.OK
 
 
