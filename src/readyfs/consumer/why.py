@@ -7,7 +7,7 @@ reader from the files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
@@ -129,7 +129,9 @@ def explain(
     if shown is not None and shown.meaning is AMBIGUOUS:
         return _explain_claims(asked, [fields_of_partition(one) for one in shown.claims], recorded.rows, rules, fields)
     if shown is not None and isinstance(shown.meaning, Partition):
-        return _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded))
+        row = next((one for one in recorded.rows if one.series == shown.meaning.key.series), None)
+        ready = _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded, row))
+        return replace(ready, fields={**ready.fields, "state_status": None if row is None else row.status.value})
     if shown is not None and shown.taken_at_ns is not None:
         detail = f"it was not ready when the view was taken, at {show_time(shown.taken_at_ns)}"
         return _say(Reason.MISSING, f"{asked} is not in this view: {detail}", detail, fields)
@@ -163,14 +165,14 @@ def _explain_ready(asked: str, partition: Partition, look: Look, note: str) -> E
         return Explanation(Reason.MISSING, f"{asked} is not there: {detail} (run {run})", detail, note, fields)
     if look.problem is not None:
         note = "; ".join(filter(None, (note, f"the run was not looked at: {look.problem}")))
-    count = "" if partition.record_count == NOT_SET else f", {partition.record_count:,} records"
+    count = "" if partition.record_count == NOT_SET else f", {_count(partition.record_count, 'record')}"
     since = show_time(partition.updated_at_ns)
     return Explanation(
         Reason.READY, f"{asked} is ready: run {run} since {since}{count}", f"run {run} since {since}", note, fields
     )
 
 
-def _note_difference(shown: Shown, recorded: Recorded) -> str:
+def _note_difference(shown: Shown, recorded: Recorded, row: StateRow | None) -> str:
     """Return how the state differs from what is shown of a ready partition, empty if it does not."""
     partition = shown.meaning
     if not isinstance(partition, Partition) or shown.taken_at_ns is not None:
@@ -179,7 +181,6 @@ def _note_difference(shown: Shown, recorded: Recorded) -> str:
         return ""
     if recorded.problem is not None:
         return f"the state could not be asked: {recorded.problem}"
-    row = next((one for one in recorded.rows if one.series == partition.key.series), None)
     if row is None:
         what = "the state has no row of it any more"
     elif row.status is not PartitionStatus.READY:

@@ -33,6 +33,7 @@ from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.turns import Turns
 from readyfs.duration import render_duration
 from readyfs.errors import FilesystemError, NoAnswerError, StateError, UsageError
+from readyfs.layout import UnusableNameError
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.refresh.refresher import Refresher
 from readyfs.text import escape_text
@@ -98,7 +99,8 @@ class Reasons:
             look = Look() if request.catalog_only else await self._look(peer, address, before)
             _, after = await self._remember(peer, address, names)
             if _is_same(before.shown, after.shown) or tries == LOOKS:
-                return explain(asked, address, self.rules, after.shown, recorded, look)
+                explanation = explain(asked, address, self.rules, after.shown, recorded, look)
+                return replace(explanation, fields={**explanation.fields, "path": _path(address, after.catalog)})
 
     # ---- what the mount shows -------------------------------------------------------------------------------
 
@@ -222,6 +224,19 @@ def _series(address: Address) -> SeriesKey:
     assert address.customer_id is not None
     assert address.query_name is not None
     return SeriesKey(address.source or b"", address.customer_id, address.query_name)
+
+
+def _path(address: Address, catalog: Catalog) -> str | None:
+    """Return where a partition is or would be in the live tree, relative to the mount point."""
+    if address.view is not None or not address.names_partition or address.date is None:
+        return None
+    if address.source is None and catalog.layout.shows_source:
+        return None
+    try:
+        path = catalog.layout.path_of(_series(address), address.date)
+    except UnusableNameError:
+        return None
+    return os.fsdecode(b"/".join((*path, *address.file)))
 
 
 def _has_directory(catalog: Catalog, address: Address, names: tuple[bytes, ...] | None) -> bool:
