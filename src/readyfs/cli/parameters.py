@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from readyfs.config.fingerprint import parse_fingerprint
-from readyfs.control.public_protocol import parse_lease
+from readyfs.control.pin_requests import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 
@@ -19,6 +19,20 @@ class _Duration(click.ParamType[float]):
         """Parse a duration as every setting does."""
         try:
             return parse_duration(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class _Wait(click.ParamType[float]):
+    """Seconds, written with a unit, or 0 for no time at all."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a duration that may be nothing, for which no unit is needed."""
+        text = str(value)
+        try:
+            return 0.0 if text.strip() == "0" else parse_duration(text, minimum_s=0.0)
         except UsageError as error:
             return self.fail(str(error), param, ctx)
 
@@ -50,5 +64,6 @@ class _Fingerprint(click.ParamType[str]):
 
 
 DURATION = _Duration()
+WAIT = _Wait()
 LEASE = _Lease()
 FINGERPRINT = _Fingerprint()

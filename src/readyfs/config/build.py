@@ -51,6 +51,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raw_layout=RawLayout.parse(get(table.RAW_LAYOUT), get(table.RAW_ENCODING)),
         files=files,
         required_files=required_files,
+        show_error_messages=get(table.SHOW_ERROR_MESSAGES),
         interval_s=get(table.INTERVAL),
         full_interval_s=get(table.FULL_INTERVAL),
         state_listen=state_listen,
@@ -126,7 +127,10 @@ def find_table(resolution: Resolution) -> StateTable:
         updated_at=get(table.COLUMN_UPDATED_AT),
         record_count=get(table.COLUMN_RECORD_COUNT),
         schema_version=get(table.COLUMN_SCHEMA_VERSION),
+        error_message=get(table.COLUMN_ERROR_MESSAGE),
+        attempt_count=get(table.COLUMN_ATTEMPT_COUNT),
         ready=get(table.READY_STATUS),
+        failed=get(table.FAILED_STATUS),
     )
 
 

@@ -31,10 +31,9 @@ from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
-from readyfs.log import LogFormat, LogLevel
-from readyfs.privileges import Capability, has_capability
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.store import StateTable
-from readyfs.vfs.attributes import FileTimes
+from readyfs.vfs.file_times import FileTimes
 
 
 def _runtime_dir(environ: Mapping[str, str]) -> Path:
@@ -60,6 +59,13 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     if not home.startswith("/"):
         raise UsageError("there is no home directory to keep locks in", "name a directory with --state-dir")
     return Path(home, ".local/state/readyfs")
+
+
+def _can_mount() -> bool:
+    # It comes with the C library and the log, which only a mount needs.
+    from readyfs.privileges import Capability, has_capability
+
+    return has_capability(Capability.SYS_ADMIN)
 
 
 _NAMES = StateTable()
@@ -94,9 +100,19 @@ REQUIRED_FILES = file_names(
     "Files that seal a run, separated by commas. A ready partition whose run lacks one fails at open.",
     ("payload.jsonl", "metadata.json"),
 )
+SHOW_ERROR_MESSAGES = switch(
+    "show-error-messages",
+    Group.SELECTION,
+    "Tell everybody who may enter the mount and asks why a partition failed the message of its row.",
+    lambda _: False,
+    "off",
+)
 
 STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)
 READY_STATUS = text("ready-status", Group.TABLE, "WORD", "The status of a ready partition.", _NAMES.ready)
+FAILED_STATUS = text(
+    "failed-status", Group.TABLE, "WORD", "The status of a partition whose last attempt failed.", _NAMES.failed
+)
 
 
 def _column(name: str, default: str) -> Setting[str]:
@@ -112,6 +128,8 @@ COLUMN_CURRENT_RUN_ID = _column("current_run_id", _NAMES.current_run_id)
 COLUMN_UPDATED_AT = _column("updated_at", _NAMES.updated_at)
 COLUMN_RECORD_COUNT = _column("record_count", _NAMES.record_count)
 COLUMN_SCHEMA_VERSION = _column("schema_version", _NAMES.schema_version)
+COLUMN_ERROR_MESSAGE = _column("error_message", _NAMES.error_message)
+COLUMN_ATTEMPT_COUNT = _column("attempt_count", _NAMES.attempt_count)
 
 LAYOUT = text(
     "layout",
@@ -306,7 +324,7 @@ ALLOW_OTHER = switch(
     "allow-other",
     Group.MOUNT,
     "Let other users read the mount; without CAP_SYS_ADMIN this needs user_allow_other in /etc/fuse.conf.",
-    lambda _: has_capability(Capability.SYS_ADMIN),
+    lambda _: _can_mount(),
     "on with CAP_SYS_ADMIN (root), else off",
 )
 RAW_THREADS = number(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from readyfs.partition import ChangedDates, SeriesKey, WithheldTally
-from readyfs.series_rows import SeriesRows
+
+if TYPE_CHECKING:
+    # Names of columns are a setting, and nobody who reads settings needs rows.
+    from readyfs.series_rows import SeriesRows
 
 
 @dataclass(frozen=True, slots=True)
 class StateTable:
     """What the state table and its columns are called in the database; the contract's names are the defaults.
 
-    `table` may be `schema.table`. `ready` is the word in `status` that makes a row ready.
+    `table` may be `schema.table`. `ready` is the word in `status` that makes a row ready, `failed` the one that says
+    that its last attempt failed.
     """
 
     table: str = "partition_state"
@@ -27,7 +31,10 @@ class StateTable:
     updated_at: str = "updated_at"
     record_count: str = "record_count"
     schema_version: str = "schema_version"
+    error_message: str = "error_message"
+    attempt_count: str = "attempt_count"
     ready: str = "success"
+    failed: str = "failed"
 
 
 @dataclass(frozen=True, slots=True)
