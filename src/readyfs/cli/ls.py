@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import sys
 import time
@@ -20,8 +21,6 @@ from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import PartitionStatus
 
 if TYPE_CHECKING:
-    import datetime
-
     from readyfs.consumer.cadence import Cadence
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
@@ -49,8 +48,8 @@ _MOST: Final = 1_000_000_000
     "--day-tz",
     "zone",
     type=ZONE,
-    default="UTC",
-    show_default=True,
+    default=datetime.UTC,
+    show_default="UTC",
     help="The time zone in which dates end; the newest that has ended is the last one that can be missing.",
 )
 @click.option("--check", "look", is_flag=True, help="Look at the run of each ready partition: some may be broken.")
@@ -109,8 +108,6 @@ def _choose(
     now_ns: int,
 ) -> Listing:
     """Return what is wanted; what nobody looked for is not shown, and asking for it is a mistake."""
-    from readyfs.consumer.cadence import DAILY
-    from readyfs.consumer.deadline import last_ended
     from readyfs.consumer.listing import IN_THE_TABLE, Listing
 
     missing, broken = PartitionStatus.MISSING, PartitionStatus.BROKEN
@@ -119,10 +116,11 @@ def _choose(
     if broken in statuses and not look:
         raise UsageError("what is broken shows only if runs are looked at", "add --check")
     if missing not in statuses:
-        cadence = None
-    elif cadence is None:
-        cadence = DAILY
-    return Listing(statuses, cadence, until=last_ended(now_ns, zone))
+        return Listing(statuses)
+    from readyfs.consumer.cadence import DAILY
+    from readyfs.consumer.deadline import last_ended
+
+    return Listing(statuses, DAILY if cadence is None else cadence, until=last_ended(now_ns, zone))
 
 
 def _examine(place: Place) -> FindBroken:

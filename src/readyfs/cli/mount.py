@@ -15,7 +15,8 @@ from readyfs.cli.failure import find_user_error
 from readyfs.cli.interrupts import EndedByInterrupts
 from readyfs.cli.mount_paths import resolve_named
 from readyfs.cli.settings_options import with_settings
-from readyfs.config import Config, Resolution, build_config, find_warnings
+from readyfs.config import Resolution, build_config, find_warnings
+from readyfs.config.config import Config
 from readyfs.config.table import LOG_FORMAT, SETTINGS
 from readyfs.errors import ExitCode, UserError
 from readyfs.log import configure_logging

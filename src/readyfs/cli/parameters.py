@@ -9,7 +9,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from readyfs.config.fingerprint import parse_fingerprint
-from readyfs.control.pin_requests import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 from readyfs.partition import PartitionStatus
@@ -38,6 +37,8 @@ class _Lease(click.ParamType[float]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse a duration of any length."""
+        from readyfs.control.pin_requests import parse_lease
+
         try:
             return parse_lease(str(value))
         except UsageError as error:
