@@ -49,8 +49,8 @@ _MOST: Final = 1_000_000_000
     "zone",
     type=ZONE,
     default=datetime.UTC,
-    show_default="UTC",
-    help="The time zone in which dates end; the newest that has ended is the last one that can be missing.",
+    help="The time zone in which dates end; the newest that has ended is the last one that can be missing.  "
+    "[default: UTC]",
 )
 @click.option("--check", "look", is_flag=True, help="Look at the run of each ready partition: some may be broken.")
 @with_output()

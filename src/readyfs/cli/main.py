@@ -38,6 +38,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     name="readyfs",
     cls=LaterGroup,
     later=_COMMANDS,
+    short_help="Show a data pipeline's ready partitions as read-only files.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something, 13 not ready, 14 failed, "
