@@ -7,16 +7,14 @@ import json
 import pytest
 
 from readyfs.control.messages import MalformedMessageError
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import (
     OTHER_MOUNT,
-    PinRequest,
-    PinsRequest,
     PublicRequest,
-    RenewRequest,
-    UnpinRequest,
     parse_public_request,
     render_public_request,
 )
+from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.errors import NotRunningError
 
 
@@ -30,6 +28,11 @@ from readyfs.errors import NotRunningError
         UnpinRequest("job"),
         PinsRequest(),
         PinsRequest(expired=True),
+        WatchRequest("ab" * 16, 12.5),
+        WhyRequest("a/\udcff/b"),
+        WhyRequest("", catalog_only=True),
+        WhyRequest(key="a/b/2024-06-01"),
+        WhyRequest(key="a/b/2024-06-01", source="s"),
     ],
 )
 def test_request_survives_the_wire(request_: PublicRequest) -> None:
@@ -52,6 +55,12 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
         *(b'{"op":"pin","lease_seconds":Infinity}', b'{"op":"pin","lease_seconds":1e999}'),
         b'{"op":"renew","lease_seconds":-' + b"9" * 400 + b',"name":"x"}',
         *(b'{"op":"renew"}', b'{"op":"renew","name":null}', b'{"op":"unpin"}', b'{"op":"pins","expired":"no"}'),
+        *(b'{"op":"watch"}', b'{"op":"watch","fingerprint":"a"}', b'{"op":"watch","timeout_seconds":1}'),
+        *(
+            b'{"op":"watch","fingerprint":"a","timeout_seconds":30.5}',
+            b'{"op":"watch","fingerprint":"a","timeout_seconds":-1}',
+        ),
+        *(b'{"op":"why"}', b'{"op":"why","path":7}', b'{"op":"why","path":"a","catalog_only":1}'),
         b"[" * 4000,
         json.dumps({"op": "p" * 100}).encode(),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from readyfs.config.fingerprint import parse_fingerprint
-from readyfs.control.public_protocol import parse_lease
+from readyfs.control.pin_requests import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 

@@ -12,8 +12,8 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import resolve_named
 from readyfs.cli.parameters import DURATION, LEASE
+from readyfs.control.pin_requests import PinRequest
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import PinRequest
 from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 

@@ -11,15 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from readyfs.control.caller import Caller, NobodyListensError
-from readyfs.control.public_protocol import (
-    OTHER_MOUNT,
-    PinRequest,
-    PinsRequest,
-    PublicRequest,
-    RenewRequest,
-    UnpinRequest,
-    render_public_request,
-)
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
+from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.errors import NotPermittedError, NotRunningError, UserError
 from readyfs.text import escape_text
 
@@ -70,6 +64,14 @@ class PublicClient:
         """Return the pins, or what is left of those that ended."""
         found = self._ask(PinsRequest(expired)).get("pins")
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    def watch(self, fingerprint: str, timeout_s: float) -> dict[str, object]:
+        """Return when the catalog in force is another than this one, or when the time is up, which is bounded."""
+        return self._ask(WatchRequest(fingerprint, timeout_s), ANSWER_TIMEOUT_S + timeout_s)
+
+    def why(self, request: WhyRequest) -> dict[str, object]:
+        """Return why something is ready or is not."""
+        return self._ask(request)
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.

@@ -12,7 +12,7 @@ import trio
 
 from readyfs.catalog.tree import Catalog
 from readyfs.control.peer import Entrance, Peer
-from readyfs.control.public_protocol import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.duration import render_duration
 from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError

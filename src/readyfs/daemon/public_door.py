@@ -14,11 +14,14 @@ from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_server import serve_public
 from readyfs.daemon.answers import Answers
+from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.engine_choice import Served
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_desk import PublicDesk
+from readyfs.daemon.public_questions import PublicQuestions
 from readyfs.history.history import History
 
 
@@ -29,7 +32,8 @@ class PublicDoor:
     path: Path
     mountpoint: Path
     entrance: Entrance
-    answers: PublicAnswers
+    desk: PublicDesk
+    watch: CatalogWatch
     leases: Leases
 
     async def serve(
@@ -42,7 +46,7 @@ class PublicDoor:
         number = None if device is None else os.makedev(*device)
         async with trio.open_nursery() as nursery:
             serve = partial(serve_public, device=number)
-            await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.answers)
+            await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
             task_status.started()
 
@@ -66,4 +70,6 @@ def make_public_door(
     )
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
-    return PublicDoor(path, config.mountpoint, entrance, public, leases)
+    watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
+    desk = PublicDesk(public, PublicQuestions(watch, answers.life))
+    return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)

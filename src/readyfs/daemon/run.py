@@ -225,6 +225,7 @@ def _build(
         service_manager.status(status.line())
         if metrics is not None:
             metrics.wake()
+        public.watch.announce()
 
     refresher = Refresher(
         loader,
