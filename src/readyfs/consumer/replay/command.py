@@ -32,7 +32,7 @@ class Command:
         if not words or not words[0]:
             raise UsageError("no command is given", "name one behind `--`, such as `-- load {path}`")
         self._words = tuple(os.fsencode(word) for word in words)
-        self._path_of = path_of
+        self.path_of = path_of
         for word in self._words:
             _check_placeholders(word)
         _refuse_script(words)
@@ -56,7 +56,7 @@ class Command:
 
     def _values(self, target: Target) -> dict[str, bytes]:
         source, customer, query = target.key.series
-        found = (self._path_of(target), target.run_id, render_date(target.key.date), customer, query, source)
+        found = (self.path_of(target), target.run_id, render_date(target.key.date), customer, query, source)
         return dict(zip(PLACEHOLDERS, found, strict=True))
 
 

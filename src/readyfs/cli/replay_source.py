@@ -1,0 +1,88 @@
+"""Where a replay finds its partitions: in the state table, or in what a mount shows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+from readyfs.config import Resolution, find_state
+from readyfs.config import table as settings
+from readyfs.config.build import find_filters, find_raw, find_table
+from readyfs.consumer.cadence import Cadence
+from readyfs.consumer.deadline import last_ended
+from readyfs.consumer.replay.backlog import find_missing
+from readyfs.consumer.replay.plan import Target
+from readyfs.consumer.replay.selection import RawPlaces, Selection, select_rows
+from readyfs.layout import RawLayout
+from readyfs.partition import PartitionStatus, render_date
+from readyfs.state.filters import Filters
+from readyfs.state.reader import StateReader
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a replay is of.
+
+    `identity` says so in a resume file. `path_of` tells where a partition's files lie. `select` finds the partitions,
+    and with a cadence the backlog, too. `cursor` stands for the catalog whose partitions these are, if it is one.
+    """
+
+    identity: dict[str, object]
+    path_of: Callable[[Target], bytes]
+    select: Callable[[Cadence | None], Selection]
+    cursor: str | None = None
+
+
+@contextmanager
+def open_state(resolution: Resolution) -> Iterator[Source]:
+    """Have the partitions of the state table, in the raw store."""
+    layout = RawLayout.parse(resolution.get(settings.RAW_LAYOUT), resolution.get(settings.RAW_ENCODING))
+    raw = find_raw(resolution)
+    filters = find_filters(resolution)
+    places = RawPlaces(os.fsencode(raw), layout)
+    with closing(_open_reader(resolution, filters)) as reader:
+
+        def select(cadence: Cadence | None) -> Selection:
+            if cadence is None:
+                return select_rows(reader.rows(frozenset({PartitionStatus.READY})), *filters.date_range, places.refuse)
+            with closing(_open_reader(resolution, replace(filters, since=None, until=None))) as every_date:
+                return _with_missing(
+                    select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
+                )
+
+        identity = {
+            "state": reader.label,
+            "state table": resolution.get(settings.STATE_TABLE),
+            "raw root": raw,
+            "selection": _describe(filters),
+        }
+        yield Source(identity, places.path_of, select)
+
+
+def _open_reader(resolution: Resolution, filters: Filters) -> StateReader:
+    from readyfs.state.open import open_reader
+
+    url, _ = find_state(resolution)
+    return open_reader(url, find_table(resolution), filters, resolution.get(settings.STATE_TIMEOUT))
+
+
+def _with_missing(selection: Selection, cadence: Cadence, filters: Filters) -> Selection:
+    """Add the dates that should have a row and have none, up to the last one that has ended."""
+    ended = last_ended(time.time_ns(), UTC)
+    last = ended if filters.until is None else min(filters.until, ended)
+    selection.not_ready.extend(find_missing(selection.seen, cadence, filters.since, last))
+    return selection
+
+
+def _describe(filters: Filters) -> dict[str, object]:
+    return {
+        "sources": list(filters.sources),
+        "customers": list(filters.customers),
+        "queries": list(filters.queries),
+        "since": None if filters.since is None else render_date(filters.since).decode(),
+        "until": None if filters.until is None else render_date(filters.until).decode(),
+    }
