@@ -132,6 +132,13 @@ def render_date(date: int) -> bytes:
     return datetime.date.fromordinal(date).isoformat().encode()
 
 
+def render_time(time_ns: int) -> bytes:
+    """Return UTC ISO 8601 with microseconds, the form in which the contract's state table holds it."""
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=nanos // 1000)
+    return moment.isoformat(timespec="microseconds").encode()
+
+
 _ISO_DATE: Final = re.compile(rb"\d{4}-\d{2}-\d{2}")
 
 

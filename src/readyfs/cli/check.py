@@ -22,7 +22,8 @@ from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
-from readyfs.log import LogFormat, LogLevel, configure_logging
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _EVERY_FIELD: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
 """A layout in which no two partitions of a view can claim one path, whichever the view has."""
 
 
-@click.command(cls=ReadyfsCommand, short_help="Check that every ready partition's run is there and whole.")
+@click.command(cls=ReadyfsCommand)
 @click.option("--deep", is_flag=True, help="Count the records of every payload too, which reads all of it.")
 @click.option(
     "--limit",

@@ -14,14 +14,15 @@ from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode, NothingReadyError
-from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
+from readyfs.log import configure_logging, mask_passwords
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
 
 _WIDEST_VALUE: Final = 48
 """A longer one has a line of its own, so that the origins of all others stand below each other."""
 
 
-@click.group(cls=ReadyfsGroup, short_help="Show the settings in effect, or check them without mounting.")
+@click.group(cls=ReadyfsGroup)
 def config() -> None:
     """Show the settings in effect and where each comes from, or check them without mounting."""
 

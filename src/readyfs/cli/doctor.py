@@ -23,7 +23,8 @@ from readyfs.config.build import find_filters, find_state, find_table
 from readyfs.config.location import make_absolute
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import RawLayout
-from readyfs.log import LogFormat, LogLevel, configure_logging
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.filters import Filters
 from readyfs.text import escape_text
 
@@ -38,7 +39,7 @@ STATE_SHARE: Final = 0.8
 _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
 
-@click.command(cls=ReadyfsCommand, short_help="Find out what is wrong on this machine, and the command that fixes it.")
+@click.command(cls=ReadyfsCommand)
 @click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object with an array of findings.")
 @click.option("--only", metavar="CHECK", multiple=True, help="Make only this check, repeatable.")

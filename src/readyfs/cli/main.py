@@ -3,38 +3,45 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import click
 
 from readyfs import __version__
-from readyfs.cli.check import check
-from readyfs.cli.command import Invocation, ReadyfsGroup
-from readyfs.cli.config import config
-from readyfs.cli.demo import demo
-from readyfs.cli.doctor import doctor
-from readyfs.cli.failure import describe_bug
-from readyfs.cli.mount import mount
-from readyfs.cli.pin import pin, pins, renew, unpin
-from readyfs.cli.refresh import refresh
-from readyfs.cli.status import status
-from readyfs.cli.umount import umount
-from readyfs.config.guess import guess_name
+from readyfs.cli.command import Invocation
+from readyfs.cli.later import Later, LaterGroup
 from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
 INTERRUPTED = 130
 """What a shell reports for a command that Ctrl-C ended: 128 + SIGINT."""
 
+_COMMANDS: Final[Mapping[str, Later]] = {
+    "mount": Later("readyfs.cli.mount", "mount", "Mount the ready partitions at a directory."),
+    "umount": Later("readyfs.cli.umount", "umount", "Unmount, and wait until the daemon is gone."),
+    "status": Later("readyfs.cli.status", "status", "Show what is mounted, how fresh it is, and what is wrong."),
+    "refresh": Later("readyfs.cli.refresh", "refresh", "Look at the state store now instead of at the next interval."),
+    "pin": Later("readyfs.cli.pin", "pin", "Hold what is shown now as a view that never changes."),
+    "renew": Later("readyfs.cli.pin", "renew", "Have a pin last longer."),
+    "unpin": Later("readyfs.cli.pin", "unpin", "Remove a pin."),
+    "pins": Later("readyfs.cli.pin", "pins", "List the pins of a mount, or those that ended."),
+    "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
+    "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
+    "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),
+    "demo": Later("readyfs.cli.demo", "demo", "Make a sample world, mount it, and take a tour of it."),
+}
+
 
 @click.group(
     name="readyfs",
-    cls=ReadyfsGroup,
+    cls=LaterGroup,
+    later=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something, 13 not ready, 14 failed, "
-    "15 impossible, 16 resync needed, 17 not kept, 18 no such pin, 19 not permitted, 20 limit reached; 1 is a bug, 130 Ctrl-C.",
+    "15 impossible, 16 resync needed, 17 not kept, 18 no such pin, 19 not permitted, 20 limit reached; "
+    "1 is a bug, 130 Ctrl-C.",
 )
 @click.version_option(__version__, "--version", prog_name="readyfs")
 def cli() -> None:
@@ -46,10 +53,6 @@ def cli() -> None:
     Look:      readyfs status
     End it:    readyfs umount /mnt/ready
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-
-
-for _command in (mount, umount, status, refresh, pin, renew, unpin, pins, check, config, doctor, demo):
-    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
     except click.NoSuchOption as error:
+        from readyfs.config.guess import guess_name
+
         near = guess_name(error.option_name, error.possibilities or (), prefix="--")
         return _fail_usage(click.NoSuchOption(error.option_name, possibilities=near and [near], ctx=error.ctx))
     except click.ClickException as error:
@@ -76,6 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return ExitCode.INTERNAL
     except Exception as error:  # noqa: BLE001 - the last resort: one line instead of a traceback
+        import traceback
+
+        from readyfs.cli.failure import describe_bug
+
         if invocation.debug:
             traceback.print_exc()
         return _fail(

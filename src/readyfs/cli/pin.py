@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from readyfs.cli.command import ReadyfsCommand
-from readyfs.cli.daemon_lookup import resolve_named
+from readyfs.cli.mount_paths import resolve_named
 from readyfs.cli.parameters import DURATION, LEASE
 from readyfs.control.pin_requests import PinRequest
 from readyfs.control.public_client import PublicClient
@@ -50,7 +50,7 @@ def _lease(help: str) -> Callable[[Body], Body]:
     return click.option("--for", "lease_s", type=LEASE, help=help)
 
 
-@click.command(cls=ReadyfsCommand, short_help="Hold what is shown now as a view that never changes.")
+@click.command(cls=ReadyfsCommand)
 @_at_mount
 @click.option("--name", help="What to call the pin; without, it gets a name of its own.")
 @_lease("How long to hold it; without, as long as --pin-default said at mount time.")
@@ -81,7 +81,7 @@ def pin(
     return ExitCode.OK
 
 
-@click.command(cls=ReadyfsCommand, short_help="Have a pin last longer.")
+@click.command(cls=ReadyfsCommand)
 @_at_mount
 @_NAME
 @_lease("How long to hold it from now on; never shorter than before.")
@@ -95,7 +95,7 @@ def renew(mountpoint: str, socket: Path | None, name: str, lease_s: float | None
     return ExitCode.OK
 
 
-@click.command(cls=ReadyfsCommand, short_help="Remove a pin.")
+@click.command(cls=ReadyfsCommand)
 @_at_mount
 @_NAME
 @_AS_JSON
@@ -108,7 +108,7 @@ def unpin(mountpoint: str, socket: Path | None, name: str, as_json: bool) -> Exi
     return ExitCode.OK
 
 
-@click.command(cls=ReadyfsCommand, short_help="List the pins of a mount, or those that ended.")
+@click.command(cls=ReadyfsCommand)
 @_at_mount
 @click.option("--expired", is_flag=True, help="List pins that ended: when, whose, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print an array of objects.")

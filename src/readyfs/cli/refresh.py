@@ -17,7 +17,7 @@ from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
 
-@click.command(cls=ReadyfsCommand, short_help="Look at the state store now instead of at the next interval.")
+@click.command(cls=ReadyfsCommand)
 @click.argument("mountpoint", metavar="MOUNTPOINT")
 @click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
 @click.option(

@@ -46,7 +46,7 @@ class _Report:
         return render_silent(str(self.mountpoint), str(self.error), self.kernel, is_dead=is_dead)
 
 
-@click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
+@click.command(cls=ReadyfsCommand)
 @click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option(
     "--format",

@@ -25,7 +25,7 @@ from readyfs.text import escape_text
 _PATIENCE_S = 2.0
 
 
-@click.command(cls=ReadyfsCommand, short_help="Unmount, and wait until the daemon is gone.")
+@click.command(cls=ReadyfsCommand)
 @click.argument("mountpoint", metavar="MOUNTPOINT")
 @click.option(
     "--timeout",

@@ -18,11 +18,11 @@ from readyfs.duration import render_duration
 from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
+from readyfs.partition import render_time
 from readyfs.pins.pin import Pin, Tombstone
 from readyfs.pins.registry import Asker, Registry
 from readyfs.size import render_size
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.xattrs import render_time
 
 log = structlog.get_logger("readyfs.daemon")
 

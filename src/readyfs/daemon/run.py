@@ -57,7 +57,7 @@ from readyfs.state.open import open_state
 from readyfs.state.postgres.listen import Listener
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
-from readyfs.vfs.attributes import FileTimes
+from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.freshness import Freshness
 
 log = structlog.get_logger("readyfs.daemon")

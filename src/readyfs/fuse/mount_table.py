@@ -9,9 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
 import sys
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -127,6 +125,10 @@ def ask_mount(mount: Mount, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
     The question (`statvfs(3)`; `stat` is answered from the cache) is asked by a child process, because whoever waits
     for a stuck request cannot be killed. It concerns the visible mount at that place.
     """
+    # Whoever only reads the table needs neither, and they are slow to import.
+    import subprocess
+    import threading
+
     script = _as_owner(mount) + _ASK
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", script, os.fspath(mount.mount_point)],
