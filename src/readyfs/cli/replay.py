@@ -14,10 +14,7 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
-from readyfs.cli.settings_options import with_settings
-from readyfs.config import Resolution
-from readyfs.config import table as settings
-from readyfs.config.setting import Group, Setting
+from readyfs.cli.place import Place, with_place
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import render_date
 from readyfs.text import escape_text
@@ -30,17 +27,6 @@ if TYPE_CHECKING:
     from readyfs.consumer.replay.runner import Finished, Tally
 
 _COMMAND: Final = "readyfs.replay.command"
-_REPLAYED_BY: Final[tuple[Setting[object], ...]] = (
-    *(one for one in settings.SETTINGS if one.group in (Group.STORES, Group.TABLE)),
-    settings.SOURCE,
-    settings.CUSTOMER,
-    settings.QUERY,
-    settings.SINCE,
-    settings.UNTIL,
-    settings.RAW_LAYOUT,
-    settings.RAW_ENCODING,
-    settings.STATE_TIMEOUT,
-)
 
 
 class _BehindDashes(ReadyfsCommand):
@@ -58,7 +44,6 @@ class _BehindDashes(ReadyfsCommand):
 
 
 @click.command(cls=_BehindDashes, short_help="Run a command for each ready partition, in the order of dates.")
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
 @click.option("--changed-since", metavar="CURSOR", help="Only partitions that changed since this cursor; with a mount.")
 @click.option("--newest-first", is_flag=True, help="Begin with the newest date.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Run at most so many commands.")
@@ -86,15 +71,11 @@ class _BehindDashes(ReadyfsCommand):
     help="Which dates without a row go to the backlog.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the commands instead of running them.")
-@click.option(
-    "--socket", type=click.Path(path_type=Path), help="The mount's public socket, where it is not at its own place."
-)
 @with_output()
-@with_settings(*_REPLAYED_BY)
+@with_place(argument=True)
 @click.pass_context
 def replay(
     ctx: click.Context,
-    mountpoint: str | None,
     changed_since: str | None,
     newest_first: bool,
     limit: int | None,
@@ -104,9 +85,8 @@ def replay(
     backlog: Path | None,
     cadence_text: str,
     dry_run: bool,
-    socket: Path | None,
     form: Form,
-    resolution: Resolution,
+    place: Place,
 ) -> ExitCode:
     """Run COMMAND for each ready partition, by date. In its words {path}, {run_id}, {date}, {customer}, {query} and
     {source} stand for the partition's; its environment has them as REPLAY_PATH and so on. No shell comes between.
@@ -126,10 +106,10 @@ def replay(
 
     cadence = parse_cadence(cadence_text)
     skipped = SkipList() if skip is None else parse_skip_list(_read(skip), escape_text(os.fsencode(skip)))
-    with _open_source(mountpoint, changed_since, socket, resolution) as source:
+    with _open_source(place, changed_since) as source:
         command = Command(ctx.meta[_COMMAND], source.path_of)
         identity = {"command": list(ctx.meta[_COMMAND]), **source.identity}
-        with _open_resume(resume, identity) as file:
+        with _open_resume(resume, identity, dry_run) as file:
             selection = source.select(None if backlog is None else cadence)
             plan = make_plan(
                 selection.ready,
@@ -151,21 +131,22 @@ def replay(
     return ExitCode.FAILED if tally.failed else ExitCode.OK
 
 
-def _open_source(
-    mountpoint: str | None, changed_since: str | None, socket: Path | None, resolution: Resolution
-) -> AbstractContextManager[Source]:
+def _open_source(place: Place, changed_since: str | None) -> AbstractContextManager[Source]:
     from readyfs.cli.replay_source import open_state
 
-    for flag, value in (("--changed-since", changed_since), ("--socket", socket)):
-        if value is not None:
-            raise UsageError(f"{flag} needs a mount", "name the mount point before the options")
-    return open_state(resolution)
+    if changed_since is not None:
+        raise UsageError("--changed-since needs a mount", "name the mount point")
+    return open_state(place)
 
 
-def _open_resume(path: Path | None, identity: Mapping[str, object]) -> AbstractContextManager[ResumeFile | None]:
+def _open_resume(
+    path: Path | None, identity: Mapping[str, object], dry_run: bool
+) -> AbstractContextManager[ResumeFile | None]:
     from readyfs.consumer.replay.resume import ResumeFile
 
-    return nullcontext() if path is None else ResumeFile(path, identity)
+    if path is None or (dry_run and not path.exists()):
+        return nullcontext()
+    return ResumeFile(path, identity)
 
 
 def _read(path: Path) -> bytes:

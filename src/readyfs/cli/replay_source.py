@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 
-from readyfs.config import Resolution, find_state
+from readyfs.cli.place import Place
 from readyfs.config import table as settings
-from readyfs.config.build import find_filters, find_raw, find_table
+from readyfs.config.build import find_raw
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.deadline import last_ended
 from readyfs.consumer.replay.backlog import find_missing
@@ -20,7 +20,6 @@ from readyfs.consumer.replay.selection import RawPlaces, Selection, select_rows
 from readyfs.layout import RawLayout
 from readyfs.partition import PartitionStatus, render_date
 from readyfs.state.filters import Filters
-from readyfs.state.reader import StateReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +37,19 @@ class Source:
 
 
 @contextmanager
-def open_state(resolution: Resolution) -> Iterator[Source]:
+def open_state(place: Place) -> Iterator[Source]:
     """Have the partitions of the state table, in the raw store."""
+    resolution = place.resolution
     layout = RawLayout.parse(resolution.get(settings.RAW_LAYOUT), resolution.get(settings.RAW_ENCODING))
     raw = find_raw(resolution)
-    filters = find_filters(resolution)
+    filters = place.filters()
     places = RawPlaces(os.fsencode(raw), layout)
-    with closing(_open_reader(resolution, filters)) as reader:
+    with closing(place.open_reader(filters)) as reader:
 
         def select(cadence: Cadence | None) -> Selection:
             if cadence is None:
                 return select_rows(reader.rows(frozenset({PartitionStatus.READY})), *filters.date_range, places.refuse)
-            with closing(_open_reader(resolution, replace(filters, since=None, until=None))) as every_date:
+            with closing(place.open_reader(replace(filters, since=None, until=None))) as every_date:
                 return _with_missing(
                     select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
                 )
@@ -61,13 +61,6 @@ def open_state(resolution: Resolution) -> Iterator[Source]:
             "selection": _describe(filters),
         }
         yield Source(identity, places.path_of, select)
-
-
-def _open_reader(resolution: Resolution, filters: Filters) -> StateReader:
-    from readyfs.state.open import open_reader
-
-    url, _ = find_state(resolution)
-    return open_reader(url, find_table(resolution), filters, resolution.get(settings.STATE_TIMEOUT))
 
 
 def _with_missing(selection: Selection, cadence: Cadence, filters: Filters) -> Selection:
