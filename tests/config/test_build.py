@@ -49,7 +49,7 @@ def test_column_settings_reach_the_table() -> None:
 
 
 def test_every_column_has_its_own_setting() -> None:
-    names = [name for name in StateTable.__slots__ if name not in ("table", "ready")]
+    names = [name for name in StateTable.__slots__ if name not in ("table", "ready", "failed")]
     flags = {f"column_{name}": f"{name}_x" for name in names}
     table = build(state="/s", raw="/r", **flags).table
     assert [getattr(table, name) for name in names] == [f"{name}_x" for name in names]

@@ -126,7 +126,10 @@ def find_table(resolution: Resolution) -> StateTable:
         updated_at=get(table.COLUMN_UPDATED_AT),
         record_count=get(table.COLUMN_RECORD_COUNT),
         schema_version=get(table.COLUMN_SCHEMA_VERSION),
+        error_message=get(table.COLUMN_ERROR_MESSAGE),
+        attempt_count=get(table.COLUMN_ATTEMPT_COUNT),
         ready=get(table.READY_STATUS),
+        failed=get(table.FAILED_STATUS),
     )
 
 

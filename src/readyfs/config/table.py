@@ -103,6 +103,9 @@ REQUIRED_FILES = file_names(
 
 STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)
 READY_STATUS = text("ready-status", Group.TABLE, "WORD", "The status of a ready partition.", _NAMES.ready)
+FAILED_STATUS = text(
+    "failed-status", Group.TABLE, "WORD", "The status of a partition whose last attempt failed.", _NAMES.failed
+)
 
 
 def _column(name: str, default: str) -> Setting[str]:
@@ -118,6 +121,8 @@ COLUMN_CURRENT_RUN_ID = _column("current_run_id", _NAMES.current_run_id)
 COLUMN_UPDATED_AT = _column("updated_at", _NAMES.updated_at)
 COLUMN_RECORD_COUNT = _column("record_count", _NAMES.record_count)
 COLUMN_SCHEMA_VERSION = _column("schema_version", _NAMES.schema_version)
+COLUMN_ERROR_MESSAGE = _column("error_message", _NAMES.error_message)
+COLUMN_ATTEMPT_COUNT = _column("attempt_count", _NAMES.attempt_count)
 
 LAYOUT = text(
     "layout",

@@ -32,6 +32,8 @@ def make_guard(config: Config, state_label: str, freshness: Freshness) -> Retrac
 def counting_settings(config: Config, state_label: str) -> dict[str, str]:
     """Return what decides how many partitions a state has, by the names of the settings."""
     names = asdict(config.table)
+    for name in ("failed", "error_message", "attempt_count"):
+        del names[name]  # of rows that are not ready
     filters = config.filters
     return {
         "state": state_label,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class StateTable:
     """What the state table and its columns are called in the database; the contract's names are the defaults.
 
-    `table` may be `schema.table`. `ready` is the word in `status` that makes a row ready.
+    `table` may be `schema.table`. `ready` is the word in `status` that makes a row ready, `failed` the one that says
+    that its last attempt failed.
     """
 
     table: str = "partition_state"
@@ -30,7 +31,10 @@ class StateTable:
     updated_at: str = "updated_at"
     record_count: str = "record_count"
     schema_version: str = "schema_version"
+    error_message: str = "error_message"
+    attempt_count: str = "attempt_count"
     ready: str = "success"
+    failed: str = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus, unquote
-
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError
 
 from readyfs.errors import UsageError
 from readyfs.text import escape_text
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 _MASK: Final = "***"
 _SECRET_KEY: Final = re.compile(r"pass|pwd|secret|token|credential|key$", re.IGNORECASE)
@@ -30,6 +30,8 @@ _SEVERAL_HOSTS: Final = re.compile(
 )
 """The form of libpq's own URLs."""
 _SQLITE_PARAMETERS: Final = frozenset({"uri", "mode", "cache", "immutable", "nolock", "timeout", "check_same_thread"})
+_PLAIN_SQLITE: Final = re.compile(r"sqlite:///([^?:%\0]+)")
+"""All that most URLs of a SQLite file are: they need no parser."""
 _SQLITE_DRIVERS: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 
 
@@ -40,6 +42,10 @@ def is_path(url: str) -> bool:
 
 def parse_url(url: str) -> sa.URL:
     """Parse a database URL; raise `UsageError`, without the URL's secrets, if it is none."""
+    # Only here: the toolkit is slow to import, and a path does without it.
+    import sqlalchemy as sa
+    from sqlalchemy.exc import ArgumentError
+
     try:
         return sa.make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -68,6 +74,9 @@ def sqlite_path(url: str) -> Path | None:
         raise _no_file(url)
     if not re.match(r"sqlite\b", url):
         return None
+    plain = _PLAIN_SQLITE.fullmatch(url)
+    if plain is not None:
+        return _absolute(plain[1])
     parsed = parse_url(url)
     if parsed.drivername not in _SQLITE_DRIVERS:
         raise UsageError(

@@ -283,7 +283,7 @@ def test_wrong_password_is_an_outage_that_does_not_show_it(mariadb: MariadbDatab
 def test_transaction_is_read_only_and_of_one_moment(reader: Reader, mariadb: MariadbDatabase) -> None:
     """V4, V8: whatever the role may do."""
     mariadb.server.execute(f"GRANT ALL ON {mariadb.name}.* TO {READER}@'127.0.0.1'")
-    with reader.store._transaction() as (connection, _):
+    with reader.store._session.transaction() as (connection, _):
         mariadb.put("2024-06-03", "2024-06-02 05:01:00")
         assert connection.exec_driver_sql("SELECT count(*) FROM partition_state").scalar_one() == 2
         with pytest.raises(sa.exc.DBAPIError, match="READ ONLY transaction"):

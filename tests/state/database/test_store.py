@@ -110,7 +110,8 @@ def test_error_while_fetching_is_an_outage(state_file: Path) -> None:
                 store.load()
             writer.execute("CREATE VIEW partition_state AS SELECT *, abs(-9223372036854775808) AS broken FROM away")
             with pytest.raises(StateError, match="integer overflow"):
-                DatabaseStore(store._url, StateTable(schema_version="broken"), Filters(), 5).load()
+                url = sa.make_url(f"sqlite:///{state_file}")
+                DatabaseStore(url, StateTable(schema_version="broken"), Filters(), 5).load()
             writer.execute("DROP VIEW partition_state")
             writer.execute("ALTER TABLE away RENAME TO partition_state")
         assert store.load().rows == 1

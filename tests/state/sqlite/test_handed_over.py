@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from readyfs.errors import StateError
 from readyfs.state.sqlite import file as sqlite_file
+from readyfs.state.sqlite.looks import LONE_LOOKS
 from readyfs.state.sqlite.stamp import stamp
-from readyfs.state.sqlite.store import LONE_LOOKS
 from tests.state.state_files import (
     KEY,
     ROOT,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from readyfs.partition import render_date
-from readyfs.state.sqlite.status import compile_statement, is_ready
+from readyfs.state.sqlite.names import select
+from readyfs.state.sqlite.status import is_word
 from readyfs.state.sqlite.survey import FIRST_ROWS, survey_status
 from readyfs.state.store import StateTable
 from readyfs.state.survey import StatusSurvey
-from readyfs.state.table import all_rows
 from tests.state.state_files import KEY, UPDATED, load_once
 
 DECLARED = ["TEXT", "", "BLOB", "INTEGER", "BOOLEAN", "REAL", "TEXT COLLATE NOCASE"]
@@ -127,8 +127,8 @@ def test_index_of_a_text_status_serves(tmp_path: Path, view: bool) -> None:
             ("customer_id", "query_name", "logical_date", "current_run_id", "updated_at", "record_count")
         )
         columns |= {"source": "source", "status": "status", "schema_version": None}
-        wanted = all_rows(StateTable(table=name), columns).where(is_ready("status", "success"))
-        sql, parameters = compile_statement(wanted)
+        wanted, parameters = is_word("status", "success")
+        sql = f"{select(name, columns.values())} WHERE {wanted}"
         plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters).fetchall()
     assert any("USING INDEX by_status (status=?)" in line[3] for line in plan), plan
 

@@ -15,7 +15,7 @@ from readyfs.errors import StateError
 from readyfs.partition import NOT_SET, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.sqlite import connection as sqlite_connection
-from readyfs.state.sqlite import store as sqlite_store
+from readyfs.state.sqlite import looks as sqlite_looks
 from readyfs.state.sqlite.connection import SqliteConnection
 from readyfs.state.sqlite.store import SqliteStore
 from readyfs.state.sqlite.version import Version, read_version
@@ -189,7 +189,7 @@ def test_connection_refuses_to_write(state_file: Path) -> None:
     with opened(state_file) as store:
         assert isinstance(store, SqliteStore)
         with pytest.raises(StateError, match="SQLITE_READONLY"):
-            store._attempt(lambda opened: opened.connection.execute(SET_RUN).fetchall())
+            store._looks.attempt(lambda opened: opened.connection.execute(SET_RUN).fetchall())
 
 
 def test_missing_file_is_an_error_and_is_not_created(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_commit_after_the_token_is_seen_by_the_next_probe(state_file: Path, monk
             return version
 
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_store, "read_version", commit_after)
+            patch.setattr(sqlite_looks, "read_version", commit_after)
             load = store.load()
         assert load.series[KEY].run_ids == (b"other",)
         assert store.probe() != load.token

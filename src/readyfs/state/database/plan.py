@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.types import NullType
 
+from readyfs.partition import SeriesKey
 from readyfs.state.database.columns import MYSQL, Column, look_at_columns
+from readyfs.state.database.statement import all_rows
 from readyfs.state.database.status import StatusColumn
 from readyfs.state.filters import Filters
+from readyfs.state.rows.judge import SAYS_FAILED, SAYS_OTHER, SAYS_READY
+from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.store import StateTable
-from readyfs.state.table import all_rows, find_columns, missing_table, split_table
+from readyfs.state.table import find_columns, missing_table, split_table
 
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -34,21 +38,30 @@ class DatabasePlan:
     cells: Mapping[str, sa.ColumnElement[Any]]
     is_ready: sa.ColumnElement[bool]
     status: sa.ColumnElement[Any]
+    verdict: sa.ColumnElement[Any]
     declared_status: str
     wanted: tuple[sa.ColumnElement[bool], ...]
+    texts: frozenset[str]
     time_type: sa.DateTime | None
     identity: Hashable
 
     @classmethod
-    def look(cls, connection: sa.Connection, table: StateTable, filters: Filters, label: str) -> DatabasePlan:
-        """Look at the table; raise `StateError` if it is not as configured."""
+    def look(
+        cls,
+        connection: sa.Connection,
+        table: StateTable,
+        filters: Filters,
+        label: str,
+        fields: Sequence[str] = ROW_FIELDS,
+    ) -> DatabasePlan:
+        """Look at the table, to read these fields; raise `StateError` if it is not as configured."""
         schema, name = split_table(table)
         present = look_at_columns(connection, schema, name)
         if not present:
             inspector = sa.inspect(connection)
             names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
             raise missing_table(table, label, names)
-        found = find_columns(table, list(present), label)
+        found = find_columns(table, list(present), label, fields)
         columns = {field: present[column] for field, column in found.items() if column is not None}
         dialect = connection.dialect.name
         time_type = columns["updated_at"].kind if "updated_at" in columns else None
@@ -62,9 +75,11 @@ class DatabasePlan:
             columns=found,
             cells={**_plain_cells(found, columns, dialect), "status": status.cell},
             status=status.text,
+            verdict=_verdict(status, StatusColumn.of(found["status"], columns["status"], dialect, table.failed)),
             is_ready=status.is_ready,
             declared_status=columns["status"].declared,
             wanted=tuple(_conditions(found, columns, filters)),
+            texts=frozenset(field for field, column in columns.items() if _is_text(column.kind)),
             time_type=time_type if isinstance(time_type, sa.DateTime) else None,
             identity=(created, tuple(found.items()), *((one.declared, one.collation) for one in columns.values())),
         )
@@ -90,8 +105,29 @@ class DatabasePlan:
         later = sa.column(column, self.time_type) >= sa.bindparam("since", moment, type_=self.time_type)
         return self._rows().where(later, *self.wanted)
 
+    def judged(self) -> sa.Select[Any]:
+        """Return the statement for all rows in any status, in no order: the verdict on it, and the cells.
+
+        There is no verdict on what is compared by a collation, which may take other words for the same.
+        """
+        statement = all_rows(self.table, self.columns, {**self.cells, "status": self.status.label("word")})
+        return sa.select(self.verdict, *statement.selected_columns).where(*self.wanted)
+
+    def of_series(self, series: SeriesKey) -> Iterator[sa.ColumnElement[bool]]:
+        """Yield conditions that hold of all rows of a series, for which an index serves, and maybe of others."""
+        for field, value in zip(KEY_FIELDS, series, strict=False):
+            if field in self.texts:
+                yield sa.column(self.columns[field] or "", sa.String) == value.decode("utf-8", "surrogateescape")
+
     def _rows(self) -> sa.Select[Any]:
         return all_rows(self.table, self.columns, self.cells)
+
+
+def _verdict(ready: StatusColumn, failed: StatusColumn) -> sa.ColumnElement[Any]:
+    if ready.text is ready.cell.element:
+        return sa.null().label("verdict")
+    judged = sa.case((ready.is_ready, SAYS_READY), (failed.is_ready, SAYS_FAILED), else_=SAYS_OTHER)
+    return judged.label("verdict")
 
 
 def _plain_cells(
@@ -112,15 +148,18 @@ def _plain_cells(
     return cells
 
 
+def _is_text(kind: sa.types.TypeEngine[Any]) -> bool:
+    return isinstance(kind, sa.String) and not isinstance(kind, sa.Enum)
+
+
 def _conditions(
     names: Mapping[str, str | None], columns: Mapping[str, Column], filters: Filters
 ) -> Iterator[sa.ColumnElement[bool]]:
     """Yield what of the filters the database can judge; it may let more rows pass than the filters, and never fewer."""
     wanted = (("source", filters.sources), ("customer_id", filters.customers), ("query_name", filters.queries))
     for field, patterns in wanted:
-        column, kind = names[field] or "", columns[field].kind
-        is_text = isinstance(kind, sa.String) and not isinstance(kind, sa.Enum)
-        if patterns and is_text and not any(set("*?[") & set(pattern) for pattern in patterns):
+        column = names[field] or ""
+        if patterns and _is_text(columns[field].kind) and not any(set("*?[") & set(pattern) for pattern in patterns):
             yield sa.column(column, sa.String).in_(patterns)
     if isinstance(columns["logical_date"].kind, sa.Date):
         date = sa.column(names["logical_date"] or "", sa.Date)

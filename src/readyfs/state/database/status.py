@@ -40,12 +40,12 @@ class StatusColumn:
     def of(cls, name: str, column: Column, dialect: str, ready: str) -> Self:
         """Return all of this for the status column of a table."""
         status = sa.column(name, NullType())
-        word = sa.bindparam("ready", ready, type_=NullType())
+        word = sa.bindparam("ready", ready, type_=NullType(), unique=True)
         if column.is_compared_as_text:
             return cls(status, status == word, status.label("text_status"))
         text = _as_text(status, column.kind, dialect)
         is_ready = _condition(status, text, column.kind, dialect, ready)
-        cell = sa.case((is_ready, sa.bindparam("said", ready, type_=sa.String())), else_=text)
+        cell = sa.case((is_ready, sa.bindparam("said", ready, type_=sa.String(), unique=True)), else_=text)
         return cls(text, is_ready, cell.label("text_status"))
 
 

@@ -9,34 +9,28 @@ A connection is made for each load and closed after it, so a server that restart
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from readyfs.clock import boottime_s
-from readyfs.errors import StateError
 from readyfs.state.database.plan import DatabasePlan
-from readyfs.state.database.position import ServerMoment, look_at_server
+from readyfs.state.database.position import look_at_server
 from readyfs.state.database.server_history import ServerHistory
-from readyfs.state.database.sqlalchemy_engine import MYSQL_SESSION, create_engine
+from readyfs.state.database.session import DatabaseSession
+from readyfs.state.database.sqlalchemy_engine import create_engine
 from readyfs.state.database.watermark import Changes, Remembered
 from readyfs.state.filters import Filters
 from readyfs.state.rows.comparison import CannotPatchError
 from readyfs.state.rows.fetch import CHUNK_ROWS, RowBuffer
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.url import render_label, scrub
+from readyfs.state.url import render_label
 
 _log = structlog.get_logger("readyfs.state")
-
-_ISOLATION: Final = {"postgresql": "REPEATABLE READ", "mysql": "REPEATABLE READ", "mariadb": "REPEATABLE READ"}
-"""So that all statements of a load see one moment. Elsewhere it is the database's default."""
 
 
 class DatabaseStore:
@@ -60,19 +54,17 @@ class DatabaseStore:
     ) -> None:
         """Connect and check that the table is as configured; raise `StateError` if that fails."""
         self.label = render_label(url)
-        self._url = url
         self._table = table
         self._filters = filters
         self._full_interval_s = full_interval_s
         self._now_s = now_s
         self._wall_ns = wall_ns
-        self._engine = create_engine(url, timeout_s)
-        self._timeout_s = timeout_s
+        self._session = DatabaseSession(create_engine(url, timeout_s), url, timeout_s)
         self._known: Remembered | None = None
         self._whole_at_s = 0.0
         self._obstacle: str | None = None
         self._history = ServerHistory(self.label)
-        with self._transaction() as (connection, _):
+        with self._session.transaction() as (connection, _):
             DatabasePlan.look(connection, table, filters, self.label)
 
     def probe(self) -> Hashable | None:
@@ -84,7 +76,7 @@ class DatabaseStore:
         now_s, now_ns = self._now_s(), self._wall_ns()
         known = self._known if now_s - self._whole_at_s < self._full_interval_s else None
         changes, buffer = None, RowBuffer()
-        with self._transaction() as (connection, before):
+        with self._session.transaction() as (connection, before):
             started = time.perf_counter()
             plan = DatabasePlan.look(connection, self._table, self._filters, self.label)
             if before is not None:
@@ -116,7 +108,7 @@ class DatabaseStore:
 
     def close(self) -> None:
         """Release the engine; no connection stays open between loads."""
-        self._engine.dispose()
+        self._session.close()
 
     def _read_changes(
         self, connection: sa.Connection, plan: DatabasePlan, known: Remembered, now_ns: int
@@ -135,50 +127,6 @@ class DatabaseStore:
         if obstacle != self._obstacle and obstacle is not None and self._full_interval_s:
             _log.info("the state table is read whole", store=self.label, reason=obstacle)
         self._obstacle = obstacle
-
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[sa.Connection, ServerMoment | None]]:
-        """Open a connection and a transaction that is rolled back; any failure of the driver becomes an outage.
-
-        With it goes how far the server had come before, None for a database that we cannot ask.
-        """
-        dialect = self._engine.dialect
-        options: dict[str, object] = {}
-        if dialect.name in _ISOLATION:
-            options["isolation_level"] = _ISOLATION[dialect.name]
-        if dialect.name == "postgresql":
-            options["postgresql_readonly"] = True
-        try:
-            with self._engine.connect() as connection:
-                connection.execution_options(**options)
-                with connection.begin() as transaction:
-                    yield connection, self._set_up(connection)
-                    transaction.rollback()
-        except (SQLAlchemyError, OSError, ValueError, RuntimeError) as error:
-            # A ValueError is a driver that cannot decode a cell, a RuntimeError one that lacks what a password needs.
-            # No chain: a driver's traceback may show the URL.
-            raise self._outage(error) from None
-
-    def _set_up(self, connection: sa.Connection) -> ServerMoment | None:
-        before = None
-        match self._engine.dialect.name:
-            case "postgresql":
-                # By statement and not by connection option: poolers such as PgBouncer refuse those.
-                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {math.ceil(self._timeout_s * 1000)}")
-                connection.exec_driver_sql("SET LOCAL TimeZone = 'UTC'")
-                connection.exec_driver_sql("SET LOCAL DateStyle = 'ISO, YMD'")
-            case "mysql" | "mariadb":
-                connection.exec_driver_sql(MYSQL_SESSION)
-                before = look_at_server(connection)
-                connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-            case _:
-                pass
-        return before
-
-    def _outage(self, error: Exception) -> StateError:
-        cause = getattr(error, "orig", None) or error
-        words = scrub(str(cause), self._url) or type(cause).__name__
-        return StateError(f"state store {self.label} cannot be read: {words}", "check server, URL and rights")
 
 
 def _fill(buffer: RowBuffer, connection: sa.Connection, statement: sa.Select[Any]) -> None:

@@ -13,6 +13,7 @@ from readyfs.state.postgres.asked import Asker
 from readyfs.state.postgres.connection import PostgresConnection, quote_table
 from readyfs.state.postgres.functions import SERVER_FACTS, TABLE_FACTS, TOKEN_FACTS
 from readyfs.state.postgres.snapshot import Snapshot
+from readyfs.state.rows.parser import ROW_FIELDS
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, missing_table
 
@@ -225,8 +226,10 @@ def _escape(name: str) -> str:
     return name.replace("%", "%%")
 
 
-def find_columns_of(relations: Sequence[Relation], table: StateTable, label: str) -> dict[str, str | None]:
+def find_columns_of(
+    relations: Sequence[Relation], table: StateTable, label: str, fields: Sequence[str] = ROW_FIELDS
+) -> dict[str, str | None]:
     """Map the fields to columns of the first relation; raise `StateError` if one is missing."""
     if not relations:
         raise StateError(f"state store {label} has no table", "name the table with --state-table")
-    return find_columns(table, list(relations[0].columns), label)
+    return find_columns(table, list(relations[0].columns), label, fields)

@@ -10,11 +10,9 @@ it may show another table, another server or another time of day, of which no sn
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 import psycopg
@@ -36,6 +34,7 @@ from readyfs.state.postgres.facts import (
     look_at_table,
 )
 from readyfs.state.postgres.memory import PostgresMemory
+from readyfs.state.postgres.outage import explain_outage
 from readyfs.state.postgres.plan import plan_table
 from readyfs.state.postgres.row_plan import RowPlan, plan_rows
 from readyfs.state.rows.comparison import CannotPatchError
@@ -43,14 +42,10 @@ from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.parser import RowParser
 from readyfs.state.rows.vocabulary import Vocabulary
 from readyfs.state.store import StateLoad, StateTable
-from readyfs.state.url import render_label, scrub
-from readyfs.text import escape_text
+from readyfs.state.url import render_label
 
 _QUICKLY_S: Final = 1.0
 """A kept connection that fails so soon was dead already: the server is asked once more."""
-
-_FILE_OF_HOME: Final = re.compile(r'"(/[^"]*/\.postgresql/[^"/]+)"')
-"""A file that libpq looks for (PostgreSQL documentation, section 34.19 "SSL Support"), as its messages name it."""
 
 T = TypeVar("T")
 _Found: TypeAlias = Callable[[], PostgresMemory] | tuple[RowPlan, RowBuffer]
@@ -232,7 +227,7 @@ class PostgresStore:
             if self._connection is None or self._connection.is_broken:
                 self._drop()
             # No chain: a driver's traceback may show the URL.
-            raise self._outage(error) from None
+            raise explain_outage(error, self._table, self._url, self._timeout_s) from None
         except BaseException:
             if self._connection is not None and self._connection.is_broken:
                 self._drop()
@@ -243,14 +238,6 @@ class PostgresStore:
             connection, self._connection = self._connection, None
             connection.close()
 
-    def _outage(self, error: Exception) -> StateError:
-        cause = getattr(error, "orig", None) or error
-        if isinstance(cause, psycopg.errors.LockNotAvailable):
-            words = f"table {escape_text(self._table.table)} was locked for {self._timeout_s:g} s"
-        else:
-            words = scrub(str(cause), self._url) or type(cause).__name__
-        return StateError(f"state store {self.label} cannot be read: {words}", _choose_remedy(words))
-
 
 def _reason_for_rows(relations: Sequence[Relation]) -> str:
     """Return why a table is read row by row."""
@@ -260,18 +247,3 @@ def _reason_for_rows(relations: Sequence[Relation]) -> str:
         "a view, a type, row level security, rights to single columns or a server before PostgreSQL 14 has it read row "
         "by row"
     )
-
-
-def _choose_remedy(words: str) -> str:
-    """Return what to do about an error; libpq looks for certificates in a home that may be somebody else's."""
-    for path in _FILE_OF_HOME.findall(words):
-        try:
-            Path(path).stat()
-        except PermissionError:
-            return (
-                "this user may not look into that directory: set HOME to one of its own, or have no certificate sent "
-                "with PGSSLCERT=/nonexistent, or with sslcert=/nonexistent in the URL"
-            )
-        except OSError:
-            continue
-    return "check server, URL and rights"

@@ -40,6 +40,7 @@ ROW_FIELDS: Final = (
 """The order of the cells in a row, by the names of their settings in `StateTable`."""
 KEY_FIELDS: Final = ROW_FIELDS[:4]
 """What tells one partition from another."""
+NO_RUN_ID: Final = "the row is ready and has no run id"
 
 _PARSERS: Final[dict[str, Callable[[object], object]]] = {
     "source": parse_id,
@@ -134,7 +135,7 @@ class RowParser:
                     continue
                 run_id = run if type(run) is bytes else b"" if run is None else parse_id(run)
                 if not run_id:
-                    self._withhold(WithheldReason.NO_RUN_ID, row, "the row is ready and has no run id")
+                    self._withhold(WithheldReason.NO_RUN_ID, row, NO_RUN_ID)
                     continue
                 updated_at_ns = parse_updated_at(updated)
                 record_count = count if type(count) is int and 0 <= count < _COUNT_LIMIT else parse_record_count(count)
@@ -155,7 +156,7 @@ class RowParser:
     def _withhold_bad(self, row: Row) -> None:
         kept = max(self.withheld.examples_per_reason, self._odd_rows_kept)
         if self.withheld.counts.get(WithheldReason.BAD_ROW, 0) < kept:
-            self._withhold(WithheldReason.BAD_ROW, row, "; ".join(_find_faults(row)))
+            self._withhold(WithheldReason.BAD_ROW, row, "; ".join(find_faults(row)))
         else:
             self.rows += 1
             self.withheld.add(WithheldReason.BAD_ROW, "", "")  # past the examples only the count is kept
@@ -173,7 +174,8 @@ def _show_key(row: Row) -> Iterator[str]:
         yield show_value(row[3])
 
 
-def _find_faults(row: Row) -> Iterator[str]:
+def find_faults(row: Row) -> Iterator[str]:
+    """Yield what is wrong with each cell that means nothing in its column."""
     for field, value in zip(ROW_FIELDS, row, strict=True):
         parse = _PARSERS.get(field)
         if parse is None or (field == "current_run_id" and value is None):

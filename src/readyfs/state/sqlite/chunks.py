@@ -15,8 +15,9 @@ from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, PackedChunk
 from readyfs.state.sqlite.errors import is_refused
+from readyfs.state.sqlite.names import quote
 from readyfs.state.sqlite.reals import may_hold_reals
-from readyfs.state.sqlite.status import render_is_ready
+from readyfs.state.sqlite.status import says_word
 
 CHUNK_BITS: Final = 7
 """128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
@@ -109,7 +110,7 @@ def plan_chunks(
     rowid = next((one for one in _ROWID_NAMES if one not in taken), None)
     if rowid is None or not _has_unique_key(connection, name, columns):
         return None
-    table = _quote(name)
+    table = quote(name)
     try:
         connection.execute(f"SELECT {rowid} FROM {table} LIMIT 1")
     except sqlite3.OperationalError as error:
@@ -117,18 +118,18 @@ def plan_chunks(
             raise
         return None  # a table without row numbers (WITHOUT ROWID)
     assert columns["status"] is not None
-    is_ready, parameters = render_is_ready(columns["status"], ready)
+    is_ready, parameters = says_word(columns["status"], ready)
     where = f"FROM {table} WHERE {rowid} BETWEEN ? AND ? AND {is_ready}"
     fields = [columns[field] for field in ROW_FIELDS if field != "status"]
     texts = [_concatenate(field, never_null=field is not None and described[field][1]) for field in fields]
     untyped = [one for one in fields if one is not None and not _is_text(described[one][0])]
     # As text they lose digits.
-    reals = " OR ".join(f"typeof({_quote(one)}) = 'real'" for one in untyped)
+    reals = " OR ".join(f"typeof({quote(one)}) = 'real'" for one in untyped)
     return ChunkPlan(
         next_row=f"SELECT min({rowid}) FROM {table} WHERE {rowid} >= ?",
         columns=f"SELECT count(*), {', '.join(texts)} {where}",
         reals=f"SELECT total({reals or '0'}) {where}",
-        cells=f"SELECT {', '.join(_quote(columns[field]) for field in ROW_FIELDS)} {where}",
+        cells=f"SELECT {', '.join(quote(columns[field]) for field in ROW_FIELDS)} {where}",
         ready=parameters,
         untyped=tuple(place for place, one in enumerate(fields) if one in untyped),
     )
@@ -136,7 +137,7 @@ def plan_chunks(
 
 def _concatenate(column: str | None, *, never_null: bool) -> str:
     """Return the expression that makes one text of a column."""
-    value = _quote(column) if never_null else f"ifnull({_quote(column)}, '{NULL.decode('ascii')}')"
+    value = quote(column) if never_null else f"ifnull({quote(column)}, '{NULL.decode('ascii')}')"
     return f"group_concat({value}, '{SEPARATOR.decode('ascii')}')"
 
 
@@ -154,7 +155,3 @@ def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[
 def _is_text(declared: str) -> bool:
     """Tell whether a column of this type stores numbers as text (sqlite.org/datatype3.html, section 3.1)."""
     return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))
-
-
-def _quote(name: str | None) -> str:
-    return "NULL" if name is None else '"' + name.replace('"', '""') + '"'

@@ -18,13 +18,14 @@ from readyfs.state.rows.sample import parse_newest, parse_sample
 from readyfs.state.sqlite.connection import MovedError, SqliteConnection, connected
 from readyfs.state.sqlite.errors import explain, is_refused
 from readyfs.state.sqlite.file import Access
+from readyfs.state.sqlite.names import quote, select
 from readyfs.state.sqlite.pairing import Pairing
-from readyfs.state.sqlite.status import compile_statement, is_ready
+from readyfs.state.sqlite.status import is_word
 from readyfs.state.sqlite.survey import survey_status
 from readyfs.state.sqlite.version import read_version
 from readyfs.state.store import StateTable
 from readyfs.state.survey import StatusSurvey
-from readyfs.state.table import all_rows, find_columns, split_table
+from readyfs.state.table import find_columns, split_table
 from readyfs.text import escape_text
 
 _BESIDE: Final = ("-wal", "-shm", "-journal")
@@ -84,7 +85,7 @@ class SqliteInspector:
 
     def count_rows(self) -> int:
         """See `StateInspector`; the highest row id, which costs nothing to find, unless the table has none."""
-        quoted = _quote(self._name)
+        quoted = quote(self._name)
         with self._connection() as connection:
             try:
                 (found,) = connection.execute(f"SELECT max(rowid) FROM {quoted}").fetchone()
@@ -102,7 +103,7 @@ class SqliteInspector:
             column = self._find_columns(connection)["updated_at"]
             if column is None:
                 return None
-            statement = f"SELECT max({_quote(column)}) FROM {_quote(self._name)}"
+            statement = f"SELECT max({quote(column)}) FROM {quote(self._name)}"
             return parse_newest(connection.execute(statement).fetchone()[0])
 
     def survey(self) -> StatusSurvey:
@@ -117,8 +118,9 @@ class SqliteInspector:
         with self._connection() as connection:
             columns = self._find_columns(connection)
             assert columns["status"] is not None
-            wanted = all_rows(self._table, columns).where(is_ready(columns["status"], self._table.ready)).limit(rows)
-            return parse_sample(connection.execute(*compile_statement(wanted)).fetchall(), filters)
+            wanted, parameters = is_word(columns["status"], self._table.ready)
+            statement = f"{select(self._name, columns.values())} WHERE {wanted} LIMIT {rows}"
+            return parse_sample(connection.execute(statement, parameters).fetchall(), filters)
 
     def files(self) -> SqliteFiles:
         """Return how the state lies on disk."""
@@ -154,7 +156,3 @@ class SqliteInspector:
             raise StateError(f"state database {name} was replaced while it was opened", "ask again") from error
         except sqlite3.Error as error:
             raise explain(error, self._path, self._timeout_s) from error
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

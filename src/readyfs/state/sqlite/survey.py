@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 from readyfs.state.rows.values import quote_value
-from readyfs.state.sqlite.status import render_is_ready
+from readyfs.state.sqlite.names import quote
+from readyfs.state.sqlite.status import says_word
 from readyfs.state.survey import LISTED_WORDS, LONGEST_WORD, StatusSurvey
 
 LIMIT_S: Final = 2.0
@@ -36,11 +37,11 @@ def survey_status(
     # Called every so many instructions; a true answer interrupts the statement.
     connection.set_progress_handler(lambda: now_s() > deadline, _INSTRUCTIONS)
     try:
-        words, is_whole = _count(connection, _quote(table), column, ready), True
+        words, is_whole = _count(connection, quote(table), column, ready), True
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
-        first = f"(SELECT {_quote(column)} FROM {_quote(table)} LIMIT {FIRST_ROWS})"
+        first = f"(SELECT {quote(column)} FROM {quote(table)} LIMIT {FIRST_ROWS})"
         deadline = now_s() + limit_s
         words, is_whole = _count(connection, first, column, ready), False
     finally:
@@ -58,8 +59,8 @@ def survey_status(
 def _count(
     connection: sqlite3.Connection, source: str, column: str, ready: str
 ) -> list[tuple[bytes, bytes | None, int, int, float]]:
-    condition, parameters = render_is_ready(column, ready)
-    status = _quote(column)
+    condition, parameters = says_word(column, ready)
+    status = quote(column)
     word = f"substr(CAST({status} AS TEXT), 1, {LONGEST_WORD + 1}) COLLATE BINARY"
     return connection.execute(
         "SELECT kind, word, counted, sum(counted) OVER (), sum(ready) OVER () FROM "
@@ -73,7 +74,3 @@ def _show(kind: bytes, word: bytes | None) -> str:
     """Return a word as one would write it: text in quotes, and a number without."""
     shown = quote_value(word)
     return f"blob {shown}" if kind == b"blob" else shown.strip("'") if kind in (b"integer", b"real") else shown
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,150 @@
+"""Judging one row in any status as a mount judges ready ones, and telling people what it says.
+
+The first cell is the database's verdict on the status, where it can compare words letter by letter: `SAYS_READY`,
+`SAYS_FAILED` or `SAYS_OTHER`. Else it is None, and the status cell itself is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, TypeVar
+
+from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.state.filters import Filters
+from readyfs.state.reader import StateRow
+from readyfs.state.rows.parser import NO_RUN_ID, ROW_FIELDS, Row, find_faults
+from readyfs.state.rows.status import says_ready
+from readyfs.state.rows.values import (
+    BadValueError,
+    parse_id,
+    parse_logical_date,
+    parse_record_count,
+    parse_schema_version,
+    parse_updated_at,
+)
+from readyfs.state.store import StateTable
+
+READER_FIELDS: Final = (*ROW_FIELDS, "error_message", "attempt_count")
+"""The order of the cells after the verdict, by the names of their settings in `StateTable`."""
+SAYS_OTHER: Final = 0
+SAYS_READY: Final = 1
+SAYS_FAILED: Final = 2
+
+_LAST: Final = 2**31
+"""Stands behind every date."""
+_REMEMBERED: Final = 100_000
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class RowJudge:
+    """Makes a `StateRow` of each row that the filters admit."""
+
+    def __init__(self, table: StateTable, filters: Filters) -> None:
+        self._ready, self._failed = (word.encode("utf-8", "surrogateescape") for word in (table.ready, table.failed))
+        self._filters = filters
+        self._first, self._last = filters.date_range
+        self._admitted: dict[SeriesKey, bool] = {}
+
+    def rows(self, rows: Iterable[Row], statuses: frozenset[PartitionStatus] | None = None) -> Iterator[StateRow]:
+        """Yield what rows say: those that the filters admit, of these statuses."""
+        for row in rows:
+            judged = self.judge(row)
+            if judged is not None and (statuses is None or judged.status in statuses):
+                yield judged
+
+    def judge(self, row: Row) -> StateRow | None:
+        """Return what a row says, None if the filters do not admit it.
+
+        What cannot be read of a key passes no filter but one that lets everything pass.
+        """
+        verdict, source, customer, query, day, said, run, updated, count, version, message, attempts = row
+        parts = [_read(parse_id, part, None) for part in (source, customer, query)]
+        series = SeriesKey(*(part or b"" for part in parts))
+        date = _read(parse_logical_date, day, None)
+        if not self._admits(series) or not (date is None or self._first <= date <= self._last):
+            return None
+        run_id = b"" if run is None else _read(parse_id, run, None)
+        says = verdict if isinstance(verdict, int) else self._verdict(said)
+        if says == SAYS_READY and not run_id and None not in (*parts, date, run_id):
+            # As in a mount, where such a row is not judged any further.
+            status, withheld, detail = PartitionStatus.WITHHELD, WithheldReason.NO_RUN_ID, NO_RUN_ID
+        elif says == SAYS_READY and (faults := "; ".join(find_faults(row[1:10]))):
+            status, withheld, detail = PartitionStatus.WITHHELD, WithheldReason.BAD_ROW, faults
+        else:
+            status, withheld, detail = _STATUSES[says, bool(run_id)], None, ""
+        return StateRow(
+            series,
+            date,
+            status,
+            render_word(said) or "",
+            run_id or b"",
+            _read(parse_updated_at, updated, NOT_SET),
+            _read(parse_record_count, count, NOT_SET),
+            _read(parse_schema_version, version, None),
+            render_word(message),
+            _read(parse_record_count, attempts, NOT_SET),
+            withheld,
+            detail,
+        )
+
+    def _verdict(self, said: object) -> int:
+        if says_ready(said, self._ready):
+            return SAYS_READY
+        return SAYS_FAILED if says_ready(said, self._failed) else SAYS_OTHER
+
+    def _admits(self, series: SeriesKey) -> bool:
+        admitted = self._admitted.get(series)
+        if admitted is None:
+            if len(self._admitted) > _REMEMBERED:
+                self._admitted.clear()
+            admitted = self._admitted[series] = self._filters.admits(series)
+        return admitted
+
+
+_STATUSES: Final = {
+    (SAYS_READY, True): PartitionStatus.READY,
+    (SAYS_FAILED, True): PartitionStatus.FAILED,
+    (SAYS_FAILED, False): PartitionStatus.FAILED,
+    (SAYS_OTHER, True): PartitionStatus.REPROCESSING,
+    (SAYS_OTHER, False): PartitionStatus.PENDING,
+}
+"""By what the status says, and whether a run is named."""
+
+
+def render_word(cell: object) -> str | None:
+    """Return what a cell says as text, None for NULL; what is not UTF-8 is escaped."""
+    match cell:
+        case None:
+            return None
+        case bool():
+            return str(cell).lower()
+        case float():
+            return f"{cell:.15g}"
+    text = _read(parse_id, cell, None)
+    return str(cell) if text is None else text.decode("utf-8", "backslashreplace")
+
+
+def in_date_order(rows: Iterable[StateRow]) -> Iterator[StateRow]:
+    """Yield rows, which come series by series, with the dates of each series in order; those without one come last."""
+    for _, some in groupby(rows, key=itemgetter(0)):
+        yield from sorted(some, key=_by_date)
+
+
+def in_key_order(rows: Iterable[StateRow]) -> Iterator[StateRow]:
+    """Yield rows, which come in any order, in that of their keys; all of them are held for it."""
+    yield from sorted(rows, key=lambda row: (row.series, _by_date(row)))
+
+
+def _by_date(row: StateRow) -> int:
+    return _LAST if row.date is None else row.date
+
+
+def _read(parse: Callable[[object], T], cell: object, otherwise: U) -> T | U:
+    try:
+        return parse(cell)
+    except BadValueError:
+        return otherwise
