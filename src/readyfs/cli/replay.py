@@ -1,4 +1,4 @@
-"""`readyfs replay`: a command for each ready partition, in the order of dates, that goes on where it was interrupted."""
+"""`readyfs replay`: a command for each ready partition, by date, that goes on where it was interrupted."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def open_state(place: Place) -> Iterator[Source]:
                     select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
                 )
 
-        identity = {
+        identity: dict[str, object] = {
             "state": reader.label,
             "state table": resolution.get(settings.STATE_TABLE),
             "raw root": raw,
