@@ -118,6 +118,8 @@ def replay(
                 skip=skipped,
                 done=None if file is None else file.done,
             )
+            for line in selection.unreadable:
+                _say(line)
             if dry_run:
                 _print_plan(plan, command, form)
                 return ExitCode.OK
@@ -128,12 +130,14 @@ def replay(
         raise tally.error
     if tally.interrupted:
         raise click.Abort
-    return ExitCode.FAILED if tally.failed else ExitCode.OK
+    return ExitCode.FAILED if tally.failed or selection.unreadable else ExitCode.OK
 
 
 def _open_source(place: Place, changed_since: str | None) -> AbstractContextManager[Source]:
-    from readyfs.cli.replay_source import open_state
+    from readyfs.cli.replay_source import open_mount, open_state
 
+    if place.mountpoint is not None:
+        return open_mount(place, changed_since)
     if changed_since is not None:
         raise UsageError("--changed-since needs a mount", "name the mount point")
     return open_state(place)

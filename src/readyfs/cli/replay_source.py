@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.deadline import last_ended
 from readyfs.consumer.replay.backlog import find_missing
 from readyfs.consumer.replay.plan import Target
-from readyfs.consumer.replay.selection import RawPlaces, Selection, select_rows
+from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
+from readyfs.errors import NotRunningError
 from readyfs.layout import RawLayout
-from readyfs.partition import PartitionStatus, render_date
+from readyfs.partition import PartitionKey, PartitionStatus, render_date
 from readyfs.state.filters import Filters
+from readyfs.text import escape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,62 @@ def open_state(place: Place) -> Iterator[Source]:
         yield Source(identity, places.path_of, select)
 
 
-def _with_missing(selection: Selection, cadence: Cadence, filters: Filters) -> Selection:
+@contextmanager
+def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
+    """Have the partitions of a view, which is pinned as long as this lasts."""
+    from readyfs.check.view import walk_view
+    from readyfs.pinned_view import pin
+
+    assert place.mountpoint is not None
+    filters = place.filters()
+    with pin(place.mountpoint, note="readyfs replay", socket=place.socket) as view:
+        paths: dict[PartitionKey, bytes] = {}
+
+        def select(cadence: Cadence | None) -> Selection:
+            shown = Selection()
+            first, last = filters.date_range
+
+            def note_unreadable(path: str, error: OSError) -> None:
+                shown_path = escape_text(os.fsencode(path))
+                if error.errno != errno.EIO:
+                    # The daemon or the view is gone: what is left is only a part.
+                    raise NotRunningError(f"cannot read {shown_path}: {error.strerror}", "start the replay again")
+                shown.unreadable.append(f"{shown_path}: {error.strerror}")
+
+            for path, series, (date, run_id, *_) in walk_view(view, note_unreadable):
+                if not filters.admits(series):
+                    continue
+                dates = shown.seen.setdefault(series, set())
+                if first <= date <= last:
+                    dates.add(date)
+                    target = Target(PartitionKey(series, date), run_id)
+                    shown.ready.append(target)
+                    paths[target.key] = os.fsencode(path)
+            if cadence is None:
+                return shown
+            if not place.has_state:
+                return _with_missing(shown, cadence, filters, None)
+            with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
+                rows = select_rows(reader.rows(), first, last, lambda target: "")
+            return _with_missing(select_beside_view(rows, shown), cadence, filters)
+
+        identity: dict[str, object] = {
+            "mount point": str(place.mountpoint),
+            "selection": {**_describe(filters), "changed_since": changed_since},
+        }
+        yield Source(identity, lambda target: paths[target.key], select, view.name)
+
+
+def _with_missing(
+    selection: Selection,
+    cadence: Cadence,
+    filters: Filters,
+    status: PartitionStatus | None = PartitionStatus.MISSING,
+) -> Selection:
     """Add the dates that should have a row and have none, up to the last one that has ended."""
     ended = last_ended(time.time_ns(), UTC)
     last = ended if filters.until is None else min(filters.until, ended)
-    selection.not_ready.extend(find_missing(selection.seen, cadence, filters.since, last))
+    selection.not_ready.extend(find_missing(selection.seen, cadence, filters.since, last, status))
     return selection
 
 

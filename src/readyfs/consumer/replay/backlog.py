@@ -10,23 +10,27 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from readyfs.consumer.cadence import Cadence
 from readyfs.errors import FailedError
 from readyfs.partition import PartitionStatus, SeriesKey, render_date
 from readyfs.text import escape_text
 
+NOT_KNOWN: Final = "not_ready"
+"""The word for what is not there, where only a mount was asked."""
+
 
 class NotReady(NamedTuple):
     """One partition that is not ready: what it is instead, and what is known of the reason.
 
-    `date` is None where the row has none that can be read. `run_id` is what the row names, which must not be read.
+    `status` is None where nobody asked for it. `date` is None where the row has none that can be read. `run_id` is what
+    the row names, which must not be read.
     """
 
     series: SeriesKey
     date: int | None
-    status: PartitionStatus
+    status: PartitionStatus | None
     detail: str = ""
     run_id: bytes = b""
 
@@ -38,14 +42,18 @@ class NotReady(NamedTuple):
             "customer_id": customer,
             "query_name": query,
             "logical_date": None if self.date is None else render_date(self.date).decode(),
-            "status": self.status.value,
+            "status": NOT_KNOWN if self.status is None else self.status.value,
             "run_id": os.fsdecode(self.run_id) or None,
             "detail": self.detail or None,
         }
 
 
 def find_missing(
-    seen: Mapping[SeriesKey, Collection[int]], cadence: Cadence, first: int | None, last: int
+    seen: Mapping[SeriesKey, Collection[int]],
+    cadence: Cadence,
+    first: int | None,
+    last: int,
+    status: PartitionStatus | None = PartitionStatus.MISSING,
 ) -> Iterator[NotReady]:
     """Yield each expected date of which nothing was seen, by series, up to `last`.
 
@@ -55,7 +63,7 @@ def find_missing(
         begin = first if first is not None else min(dates, default=last + 1)
         for date in cadence.expected(begin, last):
             if date not in dates:
-                yield NotReady(series, date, PartitionStatus.MISSING)
+                yield NotReady(series, date, status)
 
 
 def write_backlog(path: Path, entries: Iterable[NotReady]) -> int:

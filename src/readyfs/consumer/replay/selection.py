@@ -15,11 +15,15 @@ from readyfs.state.reader import StateRow
 
 @dataclass(slots=True)
 class Selection:
-    """What was found: what is ready, what is not, and of which dates of each series anything is known."""
+    """What was found: what is ready, what is not, and of which dates of each series anything is known.
+
+    `unreadable` says what could not be looked at, for people: nobody knows what is in it.
+    """
 
     ready: list[Target] = field(default_factory=list)
     not_ready: list[NotReady] = field(default_factory=list)
     seen: dict[SeriesKey, set[int]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
 
 
 def select_rows(rows: Iterable[StateRow], first: int, last: int, refuse: Callable[[Target], str]) -> Selection:
@@ -56,6 +60,24 @@ def _select(found: Selection, key: PartitionKey, rows: Sequence[StateRow], refus
 def _describe(row: StateRow) -> NotReady:
     reason = "" if row.withheld is None else ": ".join(filter(None, (row.withheld.value, row.detail)))
     return NotReady(row.series, row.date, row.status, reason or row.error_message or "", row.run_id)
+
+
+def select_beside_view(rows: Selection, shown: Selection) -> Selection:
+    """Return what a view shows, with what rows say of the dates that it does not show.
+
+    A row that became ready since the view was taken, or that no path is left for, is not ready in this view.
+    """
+    in_view = {target.key for target in shown.ready}
+    for entry in rows.not_ready:
+        if entry.date is None or PartitionKey(entry.series, entry.date) not in in_view:
+            shown.not_ready.append(entry)
+    for key, run_id in rows.ready:
+        if key not in in_view:
+            entry = NotReady(key.series, key.date, PartitionStatus.READY, "it is not in the view", run_id)
+            shown.not_ready.append(entry)
+    for series, dates in rows.seen.items():
+        shown.seen.setdefault(series, set()).update(dates)
+    return shown
 
 
 class RawPlaces:
