@@ -16,7 +16,7 @@ DAYS = ("2024-06-01", "2024-06-02", "2024-06-03")
 
 
 def arguments(daemon: Daemon, *more: str) -> list[str]:
-    return ["replay", str(daemon.path), "--socket", str(daemon.public._socket), *more]
+    return ["replay", str(daemon.path), *more]
 
 
 def replay(daemon: Daemon, *more: str) -> subprocess.CompletedProcess[str]:
