@@ -147,6 +147,30 @@ class TimeOfDay:
         return _last_due(self, now_ns - (self.days - 1) * _DAY_NS, now_ns, self.zone)
 
 
+@dataclass(frozen=True, slots=True)
+class Earliest:
+    """Several deadlines, each of which counts: a date is due at the first of them."""
+
+    deadlines: tuple[Deadline, ...]
+
+    @property
+    def text(self) -> str:
+        """How they are written."""
+        return " or ".join(one.text for one in self.deadlines)
+
+    def due_ns(self, date: int) -> int:
+        """Return the first time at which the date is due."""
+        return min(one.due_ns(date) for one in self.deadlines)
+
+    def due_again_ns(self, date: int, since_ns: int) -> int:
+        """Return the first time at which it is due again."""
+        return min(one.due_again_ns(date, since_ns) for one in self.deadlines)
+
+    def last_due(self, now_ns: int) -> int:
+        """Return the newest date that is due by any."""
+        return max(one.last_due(now_ns) for one in self.deadlines)
+
+
 def parse_deadline(text: str, zone: datetime.tzinfo, day_zone: datetime.tzinfo) -> TimeOfDay:
     """Return the deadline that `09:00` (on the next day) or `09:00+2d` stands for; raise `UsageError` for others."""
     match = _DEADLINE.fullmatch(text.strip())
