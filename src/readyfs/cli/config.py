@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand, ReadyfsGroup
+from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config.setting import Setting, Shape
@@ -28,13 +28,13 @@ def config() -> None:
 
 
 @config.command(cls=ReadyfsCommand, short_help="Show every setting, its value and where that comes from.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object of value and origin by name.")
+@with_output()
 @with_settings(*SETTINGS)
-def show(as_json: bool, resolution: Resolution) -> ExitCode:
+def show(form: Form, resolution: Resolution) -> ExitCode:
     """Show every setting, its value and where that comes from; passwords are shown as ***."""
-    if as_json:
+    if form is Form.JSON:
         values = {one.name: {"value": _plain(one, resolution), "origin": _origin(one, resolution)} for one in SETTINGS}
-        click.echo(json.dumps(values))
+        print_json(values)
         return ExitCode.OK
     rows = [(one.name, _render(one, resolution), _origin(one, resolution)) for one in SETTINGS]
     name_width = max(len(name) for name, _, _ in rows)

@@ -29,6 +29,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "pins": Later("readyfs.cli.pin", "pins", "List the pins of a mount, or those that ended."),
     "replay": Later("readyfs.cli.replay", "replay", "Run a command for each ready partition, in the order of dates."),
     "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
+    "ls": Later("readyfs.cli.ls", "ls", "List partitions with their status, run, records and age."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
     "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),

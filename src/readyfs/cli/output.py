@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -67,12 +68,20 @@ def print_json(*answers: Mapping[str, object]) -> None:
 
 def write_json(answers: Iterable[Mapping[str, object]]) -> None:
     """Write objects as JSON lines as they come in, which may be very many."""
-    import orjson  # not needed by who reads text
-
     out = sys.stdout
     for answer in answers:
-        out.write(orjson.dumps(answer).decode())
+        out.write(_render_json(answer))
         out.write("\n")
+
+
+def _render_json(answer: Mapping[str, object]) -> str:
+    import orjson  # not needed by who reads text
+
+    try:
+        return orjson.dumps(answer).decode()
+    except TypeError:
+        # A path whose bytes are no UTF-8: a lone surrogate stands for each, as Python programs read them.
+        return json.dumps(answer)
 
 
 def has_colours() -> bool:

@@ -1,13 +1,21 @@
-"""The types of options that are no settings: durations and fingerprints."""
+"""The types of options that are no settings."""
 
 from __future__ import annotations
 
+import datetime
+from typing import TYPE_CHECKING
+
 import click
+from click.shell_completion import CompletionItem
 
 from readyfs.config.fingerprint import parse_fingerprint
 from readyfs.control.pin_requests import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
+from readyfs.partition import PartitionStatus
+
+if TYPE_CHECKING:
+    from readyfs.consumer.cadence import Cadence
 
 
 class _Duration(click.ParamType[float]):
@@ -49,6 +57,66 @@ class _Fingerprint(click.ParamType[str]):
             return self.fail(str(error), param, ctx)
 
 
+class _Cadence(click.ParamType["Cadence"]):
+    """Which dates are expected."""
+
+    name = "cadence"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Cadence:
+        """Parse a cadence."""
+        from readyfs.consumer.cadence import parse_cadence
+
+        try:
+            return parse_cadence(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class _Zone(click.ParamType[datetime.tzinfo]):
+    """A time zone."""
+
+    name = "zone"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime.tzinfo:
+        """Parse the name of a time zone."""
+        from readyfs.consumer.deadline import parse_zone
+
+        if isinstance(value, datetime.tzinfo):
+            return value
+        try:
+            return parse_zone(str(value))
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class _Statuses(click.ParamType[frozenset[PartitionStatus]]):
+    """What may be the matter with partitions, separated by commas."""
+
+    name = "statuses"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return what stands for the value in the help."""
+        return "STATUS,..."
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> frozenset[PartitionStatus]:
+        """Parse a list of words."""
+        words = [word.strip() for word in str(value).split(",")]
+        for word in words:
+            if word not in set(PartitionStatus):
+                self.fail(f"{word!r} is no status; choose from {', '.join(PartitionStatus)}", param, ctx)
+        return frozenset(map(PartitionStatus, words))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the last word of the list."""
+        before, comma, last = incomplete.rpartition(",")
+        return [CompletionItem(f"{before}{comma}{word}") for word in PartitionStatus if word.startswith(last)]
+
+
 DURATION = _Duration()
 LEASE = _Lease()
 FINGERPRINT = _Fingerprint()
+CADENCE = _Cadence()
+ZONE = _Zone()
+STATUSES = _Statuses()

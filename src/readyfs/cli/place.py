@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from readyfs.cli.mount_paths import find_in_mount, resolve_named
-from readyfs.cli.settings_options import Body, with_settings
+from readyfs.cli.output import Body
+from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state
 from readyfs.config import table as settings
 from readyfs.config.build import find_filters, find_table

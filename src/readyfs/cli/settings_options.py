@@ -11,11 +11,10 @@ from typing import Final
 import click
 
 from readyfs.cli.command import GroupedOption
+from readyfs.cli.output import Body
 from readyfs.config import Resolution, resolve_settings
 from readyfs.config.setting import Setting, Shape
 from readyfs.errors import ExitCode
-
-Body = Callable[..., ExitCode]
 
 _LONGEST_WORD: Final = 48
 
