@@ -15,11 +15,12 @@ TOGETHER: Final = {
     "tests/clients/test_spark.py": "Spark",
     "tests/clients/test_view_recipes.py": "recipes over views",
     "tests/clients/test_views.py": "views",
+    "tests/docs/test_rooms.py": "rooms",
     "tests/mount/test_mariadb.py": "MariaDB",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
 }
-"""Files that share a server, a world or a stem which takes long to start. One process runs them."""
+"""Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/differential/test_differential.py",
