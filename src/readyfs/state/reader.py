@@ -87,6 +87,10 @@ class StateReader(Protocol):
         """Return the rows of one key, by an index where there is one; more than one if the table has no unique key."""
         ...
 
+    def has_one_source(self) -> bool:
+        """Tell whether at most one source has rows, as far as that is quickly told."""
+        ...
+
     def close(self) -> None:
         """Let go of every connection and file."""
         ...

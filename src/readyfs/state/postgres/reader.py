@@ -41,6 +41,10 @@ class PostgresReader(Reading):
         """Release the engine; no connection stays open between calls."""
         self._engine.dispose()
 
+    def has_one_source(self) -> bool:
+        """See `StateReader`."""
+        return self._in_transaction(SeriesPlan.has_one_source)
+
     def _find_series(self, *, full: bool) -> Iterator[list[Found]]:
         def read(put: Put) -> None:
             self._in_transaction(lambda plan: plan.read_series(put, full=full))

@@ -78,6 +78,14 @@ class SeriesPlan:
         condition, values = self._ready
         put(list(self._stream_rows(f" AND ({condition}) IS NOT TRUE", values)))
 
+    def has_one_source(self) -> bool:
+        """Tell whether the first and the last source are one, filters left out of account."""
+        source = self._key("source")
+        first, last = self._connection.row(
+            f"SELECT min({source})::text, max({source})::text FROM {self._relation.name}"
+        )
+        return bool(first == last)
+
     def rows_of(self, series: Sequence[bytes]) -> list[Row]:
         """Return all rows of a series, and maybe others."""
         conditions, parameters = [], list(self._rows.parameters)

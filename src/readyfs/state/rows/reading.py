@@ -12,7 +12,7 @@ from readyfs.state.filters import Filters
 from readyfs.state.reader import SeriesDays, SeriesState, StateRow
 from readyfs.state.rows.judge import RowJudge, read_series
 from readyfs.state.rows.parser import Row
-from readyfs.state.rows.series_state import Found, SeriesMaker, by_key, days_of
+from readyfs.state.rows.series_state import Found, SeriesMaker, by_key, days_of, rows_of
 from readyfs.state.store import StateTable
 
 WAITING: Final = frozenset({PartitionStatus.PENDING, PartitionStatus.FAILED, PartitionStatus.REPROCESSING})
@@ -46,7 +46,7 @@ class Reading(ABC):
             return
         maker = SeriesMaker(self._table, self._filters)
         for state in maker.make(self._find_series(full=True)):
-            yield from maker.rows(state, statuses)
+            yield from rows_of(state, self._table.ready, statuses)
 
     def by_series(self) -> Iterator[SeriesState]:
         """See `StateReader`."""
@@ -67,6 +67,10 @@ class Reading(ABC):
 
         If it is not `full`, of dates and times alone.
         """
+
+    @abstractmethod
+    def has_one_source(self) -> bool:
+        """See `StateReader`."""
 
     @abstractmethod
     def _find_waiting(self) -> Iterator[Row]:

@@ -73,6 +73,13 @@ class SeriesPlan:
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             put(rows)
 
+    def has_one_source(self) -> bool:
+        """Tell whether the first and the last source are one, filters left out of account."""
+        source, table = f"{self._columns['source']} COLLATE BINARY", quote(self._name)
+        ends = f"(SELECT min({source}) FROM {table}), (SELECT max({source}) FROM {table})"
+        first, last = self._connection.execute(f"SELECT {ends}").fetchone()
+        return bool(first == last)
+
     def rows_of(self, series: Sequence[bytes]) -> list[Row]:
         """Return all rows of a series, and maybe others."""
         conditions, parameters = ["1"], []
