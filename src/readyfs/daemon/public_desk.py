@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import PublicRequest
@@ -38,3 +39,5 @@ class PublicDesk:
                 return await self.questions.answer_watch(request, peer)
             case WhyRequest():
                 return await self.questions.answer_why(request, peer)
+            case LatestRequest():
+                return await self.questions.answer_latest(request, peer)

@@ -29,9 +29,7 @@ class Turns:
         """Return what a call returns on a thread; raise `trio.TooSlowError` if it has not by the deadline."""
         turn = _Turn(self._limiter(uid), self._in_all)
         with trio.fail_after(deadline_s):
-            return await trio.to_thread.run_sync(
-                call, abandon_on_cancel=True, limiter=cast(trio.CapacityLimiter, turn)
-            )
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=cast(trio.CapacityLimiter, turn))
 
     def _limiter(self, uid: int) -> trio.CapacityLimiter:
         if len(self._users) >= MOST_USERS:

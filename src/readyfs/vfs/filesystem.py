@@ -169,7 +169,9 @@ class Filesystem:
         catalog = self.in_force.catalog
         return Counter(kind for key, run, kind in self._runs.damage_kinds() if is_run_of(catalog, key, run))
 
-    def look_at_run(self, partition: Partition, relpath: RelPath = (), tree: TreeName = LIVE) -> tuple[str | None, bool]:
+    def look_at_run(
+        self, partition: Partition, relpath: RelPath = (), tree: TreeName = LIVE
+    ) -> tuple[str | None, bool]:
         """Return why a place in a run cannot be served in a tree, None if it can, and whether there is one; may block.
 
         Raises `FilesystemError` if nobody can tell now.
