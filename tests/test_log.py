@@ -13,7 +13,8 @@ import pytest
 import structlog
 
 from readyfs.errors import UsageError
-from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
+from readyfs.log import configure_logging, mask_passwords
+from readyfs.log_words import LogFormat, LogLevel
 
 
 @pytest.fixture(autouse=True)

@@ -23,9 +23,9 @@ from benchmarks.state.generate import generate
 from benchmarks.state.shape import usual_shape
 from benchmarks.workspace import positive, workspace
 from readyfs.control.client import ControlClient
+from readyfs.control.pin_requests import PinRequest
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import PinRequest
 from readyfs.errors import LimitError
 
 LATER_PINS: Final = 20

@@ -181,7 +181,7 @@ class MountLayout:
                 value: bytes = getattr(series, component.field)
                 if not value:
                     raise UnusableNameError(f"{component.field} is empty")
-                names.append(_check_length(_mount_name(component, value), component.field))
+                names.append(_check_length(mount_name(component, value), component.field))
         return tuple(names)
 
     def dates_of(self, date: int) -> tuple[bytes, ...]:
@@ -210,7 +210,7 @@ class MountLayout:
                 if name != component.prefix:
                     return None
             else:
-                value = _read_mount_name(component, name)
+                value = read_mount_name(component, name)
                 if value is None:
                     return None
                 values[component.field] = value
@@ -245,18 +245,20 @@ def woven(names: Sequence[bytes | None], date_names: Sequence[bytes]) -> tuple[b
     return tuple([next(dates) if name is None else name for name in names])
 
 
-def _mount_name(component: Component, value: bytes) -> bytes:
+def mount_name(component: Component, value: bytes) -> bytes:
+    """Return the name that a value makes below the mount point, escaped (V12)."""
     name = component.around(hive_escape(value))
     return b"%2E" + name[1:] if name in _WHOLE_NAME_ESCAPES else name
 
 
-def _read_mount_name(component: Component, name: bytes) -> bytes | None:
+def read_mount_name(component: Component, name: bytes) -> bytes | None:
+    """Return the value that such a name stands for; None if none makes it."""
     whole = b"." + name[3:]
     escaped = component.within(whole if name.startswith(b"%2E") and whole in _WHOLE_NAME_ESCAPES else name)
     if not escaped:
         return None
     value = unquote_to_bytes(escaped)
-    return value if _mount_name(component, value) == name else None
+    return value if mount_name(component, value) == name else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ import re
 import stat
 import sys
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -25,24 +24,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from readyfs.errors import UsageError
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
-
-
-class LogFormat(StrEnum):
-    """The form of a log line; `auto` is human on a terminal and JSON otherwise."""
-
-    AUTO = "auto"
-    HUMAN = "human"
-    JSON = "json"
-
-
-class LogLevel(StrEnum):
-    """The least severe level that is written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 def configure_logging(

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Final, Generic, TypeVar
 
 from readyfs.clock import boottime_s
+from readyfs.control.pin_requests import MAX_LEASE_S, PinRequest, parse_lease
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import MAX_LEASE_S, PinRequest, parse_lease
 from readyfs.errors import NoPinError, UsageError, UserError
 
 T = TypeVar("T")

@@ -15,3 +15,8 @@ def escape_text(value: bytes | str) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode("ascii")
         for char in text
     )
+
+
+def decode_text(value: bytes) -> str:
+    """Return a value for JSON, where any character may stand: only what is not UTF-8 becomes backslash escapes."""
+    return value.decode("utf-8", "backslashreplace")

@@ -40,7 +40,7 @@ def run(words: list[str], at: str, *wrapper: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize("program", [[sys.executable, "-m", "readyfs"], entry_point()], ids=["module", "script"])
-@pytest.mark.parametrize("at", ["readyfs.cli.main", "click", "readyfs.cli.umount", "readyfs.fuse.mount_table"])
+@pytest.mark.parametrize("at", ["readyfs.cli.main", "click", "readyfs.cli.status", "readyfs.fuse.mount_table"])
 def test_interrupted_import_ends_without_a_word(program: list[str], at: str, tmp_path: Path) -> None:
     done = run([*program, "status", str(tmp_path)], at)
     assert done.returncode in (-signal.SIGINT, INTERRUPTED)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from readyfs import privileges
 from readyfs.config import Resolution, resolve_settings, table
 from readyfs.errors import UsageError
 
@@ -264,7 +265,7 @@ def test_places_of_our_own_follow_the_environment(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("capable", [True, False])
 def test_whoever_can_mount_shows_it_to_others(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
-    monkeypatch.setattr(table, "has_capability", lambda capability: capable)
+    monkeypatch.setattr(privileges, "has_capability", lambda capability: capable)
     assert resolve().get(table.ALLOW_OTHER) is capable
 
 

@@ -22,9 +22,11 @@ from readyfs.control import allowance, public_server
 from readyfs.control.allowance import CONNECTIONS
 from readyfs.control.caller import NobodyListensError
 from readyfs.control.peer import Entrance, Peer
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_client import PublicClient
-from readyfs.control.public_protocol import MAX_REQUEST_BYTES, PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.public_protocol import MAX_REQUEST_BYTES, PublicRequest, render_public_request
 from readyfs.control.public_server import serve_public
+from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.errors import (
     ExitCode,
     LimitError,
@@ -53,29 +55,24 @@ class Handlers:
         self.listed = 1
         self.may_answer = trio.Event()
         self.may_answer.set()
+        self.watching, self.watched = trio.Event(), trio.Event()
 
-    async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
-        return await self._answer(request, peer)
+    def entries(self, request: PublicRequest) -> int:
+        return self.listed if isinstance(request, PinsRequest) else 0
 
-    async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
-        return await self._answer(request, peer)
-
-    async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
-        return await self._answer(request, peer)
-
-    def entries(self, request: PinsRequest) -> int:
-        return self.listed
-
-    async def pins(self, request: PinsRequest) -> dict[str, object]:
-        self.asked.append(request)
-        return {"pins": [{"name": "job"}]}
-
-    async def _answer(self, request: object, peer: Peer) -> dict[str, object]:
-        await self.may_answer.wait()
+    async def answer(self, request: PublicRequest, peer: Peer) -> dict[str, object]:
+        if isinstance(request, WatchRequest):
+            self.watching.set()
+            try:
+                await trio.sleep(request.timeout_s)
+            finally:
+                self.watched.set()
+        if not isinstance(request, PinsRequest):
+            await self.may_answer.wait()
         self.asked.append((request, peer.uid))
-        if self.error is not None:
+        if self.error is not None and not isinstance(request, PinsRequest):
             raise self.error
-        return {"name": "job", "fingerprint": "ab" * 16}
+        return {"pins": [{"name": "job"}], "name": "job", "fingerprint": "ab" * 16}
 
 
 @pytest.fixture
@@ -130,11 +127,15 @@ async def test_every_verb_reaches_the_handlers_with_the_user_who_asks(path: Path
         await ask(lambda: asking.renew("job", 5.0))
         await ask(lambda: asking.unpin("job"))
         assert await ask(lambda: asking.pins(expired=True)) == [{"name": "job"}]
+        await ask(lambda: asking.watch("ab" * 16, 0.0))
+        await ask(lambda: asking.why("a/b/2024-06-01"))
     assert handlers.asked == [
         (PinRequest("job", 60.0, "why", True), me),
         (RenewRequest("job", 5.0), me),
         (UnpinRequest("job"), me),
-        PinsRequest(True),
+        (PinsRequest(True), me),
+        (WatchRequest("ab" * 16, 0.0), me),
+        (WhyRequest("a/b/2024-06-01", "/"), me),
     ]
     assert asking.view("ab" * 16) == MOUNTPOINT / ".readyfs/views" / ("ab" * 16)
 
@@ -328,6 +329,39 @@ async def test_others_are_served_while_one_waits(path: Path) -> None:
         nursery.start_soon(ask, lambda: client(path).unpin("job"))
         await ask(lambda: client(path).pins())
         handlers.may_answer.set()
+
+
+async def test_whoever_hangs_up_while_watching_has_its_connection_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public_server, "GONE_TICK_S", 0.01)
+    handlers = Handlers()
+    async with serving(path, handlers):
+        async with await trio.open_unix_socket(str(path)) as stream:
+            await stream.send_all(render_public_request(WatchRequest("ab" * 16, 30.0)))
+            await handlers.watching.wait()
+            assert not handlers.watched.is_set()
+        with trio.fail_after(5):
+            await handlers.watched.wait()
+    assert handlers.asked == []
+
+
+async def test_a_refusal_of_what_takes_long_is_the_same_error_at_the_client(path: Path) -> None:
+    handlers = Handlers()
+    handlers.error = NotRunningError("the mount is stopping", "x")
+    async with serving(path, handlers):
+        with pytest.raises(NotRunningError, match="stopping"):
+            await ask(lambda: client(path).watch("ab" * 16, 0.0))
+
+
+async def test_a_question_for_the_state_costs_more_than_one_that_is_answered_from_memory(path: Path) -> None:
+    async with serving(path, Handlers()):
+        replies = await exchange(path, render_public_request(WhyRequest("a", "/")) * 300)
+        assert 100 < len(replies) < 200
+        assert "too much" in str(replies[-1]["error"])
+        replies = await exchange(path, render_public_request(WhyRequest("a", "/", catalog_only=True)) * 100)
+        assert len(replies) == 100
+        assert all("result" in reply for reply in replies)
 
 
 async def test_a_peer_that_cannot_be_told_ends_no_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,10 @@ import pytest
 import trio
 
 from readyfs.control.client import ControlClient
-from readyfs.control.listening import is_listening
 from readyfs.control.protocol import MAX_REQUEST_BYTES
 from readyfs.control.runtime_dir import read_registration
 from readyfs.control.server import MAX_CONNECTIONS, serve_control
+from readyfs.control.socket_place import is_listening
 from readyfs.errors import MountPointError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError, UserError
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import trio
 
 from readyfs.catalog.tree import Catalog
 from readyfs.control.peer import Entrance, Peer
-from readyfs.control.public_protocol import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory

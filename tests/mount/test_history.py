@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from readyfs.catalog.build import CatalogShape
-from readyfs.control.public_protocol import PinRequest
+from readyfs.control.pin_requests import PinRequest
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds

@@ -22,7 +22,7 @@ import readyfs
 from readyfs.cli.main import main
 from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
-from readyfs.control.public_protocol import PinRequest
+from readyfs.control.pin_requests import PinRequest
 from readyfs.errors import ExitCode, HistoryError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, try_to_mount, wait_until
 from tests.mount.forked import run_forked

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from readyfs.errors import AttributesDisabledError, AttributesUnsupportedError, NoSuchAttributeError
-from readyfs.partition import NOT_SET
+from readyfs.partition import NOT_SET, render_time
 from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.inode_number import ROOT_INODE
-from readyfs.vfs.xattrs import PREFIX, render_time, row_lineage
+from readyfs.vfs.xattrs import PREFIX, row_lineage
 from tests.catalog.rows import NOW_NS, Row
 from tests.vfs.place import DAY_1, PAYLOAD, Place
 

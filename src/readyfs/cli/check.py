@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state, find_warnings
 from readyfs.config import table as settings
@@ -22,7 +22,8 @@ from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import MountLayout, RawLayout
-from readyfs.log import LogFormat, LogLevel, configure_logging
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _EVERY_FIELD: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
 """A layout in which no two partitions of a view can claim one path, whichever the view has."""
 
 
-@click.command(cls=ReadyfsCommand, short_help="Check that every ready partition's run is there and whole.")
+@click.command(cls=ReadyfsCommand)
 @click.option("--deep", is_flag=True, help="Count the records of every payload too, which reads all of it.")
 @click.option(
     "--limit",
@@ -60,14 +61,6 @@ _EVERY_FIELD: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
     show_default=True,
     metavar="N",
     help="How many examples of each kind of fault are shown.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="A table for people, or one JSON document.",
 )
 @click.option(
     "--metadata", default="metadata.json", show_default=True, metavar="NAME", help="The file that describes a run."
@@ -81,9 +74,10 @@ _EVERY_FIELD: Final = "{source}/{customer_id}/{query_name}/{logical_date}"
     metavar="PATH",
     help="Check the runs of this view, as `readyfs pin` prints it, instead of those that the state store names.",
 )
+@with_output()
 @with_settings(*_CHECKED_BY)
 def check(
-    deep: bool, limit: int, form: str, metadata: str, payload: str, view: Path | None, resolution: Resolution
+    deep: bool, limit: int, metadata: str, payload: str, view: Path | None, form: Form, resolution: Resolution
 ) -> ExitCode:
     """Check the run of every ready partition without mounting anything: that its directory and its required files are
     there and can be opened, and that its metadata are those of the row.
@@ -93,7 +87,7 @@ def check(
 
     \b
     readyfs check --state state.db --raw /data/raw
-    readyfs check --config /etc/readyfs/sales.toml --deep --format json
+    readyfs check --config /etc/readyfs/sales.toml --deep --json
     readyfs check --view "$(readyfs pin /mnt/ready)" --raw /data/raw
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
     from readyfs.check.report import Ending
@@ -110,7 +104,10 @@ def check(
         _warn(warning)
     with _progress() as watch:
         report = run_check(job, watch, partial(_warn_if_empty, job))
-    click.echo(json.dumps(report.document()) if form == "json" else report.table())
+    if form is Form.JSON:
+        print_json(report.document())
+    else:
+        click.echo(report.table())
     if report.ending is Ending.INTERRUPTED:
         raise click.Abort
     return report.exit_code

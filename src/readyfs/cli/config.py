@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand, ReadyfsGroup
+from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config.setting import Setting, Shape
 from readyfs.config.table import SETTINGS, STATE
 from readyfs.errors import ExitCode, NothingReadyError
-from readyfs.log import LogFormat, LogLevel, configure_logging, mask_passwords
+from readyfs.log import configure_logging, mask_passwords
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
 
 _WIDEST_VALUE: Final = 48
 """A longer one has a line of its own, so that the origins of all others stand below each other."""
 
 
-@click.group(cls=ReadyfsGroup, short_help="Show the settings in effect, or check them without mounting.")
+@click.group(cls=ReadyfsGroup)
 def config() -> None:
     """Show the settings in effect and where each comes from, or check them without mounting."""
 
 
 @config.command(cls=ReadyfsCommand, short_help="Show every setting, its value and where that comes from.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object of value and origin by name.")
+@with_output()
 @with_settings(*SETTINGS)
-def show(as_json: bool, resolution: Resolution) -> ExitCode:
+def show(form: Form, resolution: Resolution) -> ExitCode:
     """Show every setting, its value and where that comes from; passwords are shown as ***."""
-    if as_json:
+    if form is Form.JSON:
         values = {one.name: {"value": _plain(one, resolution), "origin": _origin(one, resolution)} for one in SETTINGS}
-        click.echo(json.dumps(values))
+        print_json(values)
         return ExitCode.OK
     rows = [(one.name, _render(one, resolution), _origin(one, resolution)) for one in SETTINGS]
     name_width = max(len(name) for name, _, _ in rows)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from readyfs.cli.no_daemon import explain_no_daemon
+from readyfs.cli.mount_paths import resolve_named
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.caller import NobodyListensError
 from readyfs.control.client import ControlClient
 from readyfs.control.protocol import socket_path
-from readyfs.errors import UsageError
 from readyfs.text import escape_text
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")
@@ -36,21 +35,6 @@ class KernelView:
         return {"source": self.source, "connection": self.connection, "waiting": self.waiting}
 
 
-def resolve_named(mountpoint: str) -> Path:
-    """Return the one spelling of a mount point that a user named; raise `UsageError` if that cannot be told."""
-    from readyfs.fuse.mount_table import resolve_mount_point
-
-    if not mountpoint:
-        # As a path it would be the working directory, which nobody means who writes "$DIR" and has not set it.
-        raise UsageError("the mount point is empty", "name a directory; an unset variable perhaps?")
-    try:
-        return resolve_mount_point(mountpoint)
-    except OSError as error:
-        raise UsageError(
-            f"cannot tell where {escape_text(mountpoint)} is: {error.strerror}", "give an absolute path"
-        ) from error
-
-
 def find_client(resolution: Resolution, mountpoint: str, timeout_s: float) -> tuple[Path, ControlClient]:
     """Return the resolved mount point that a user named and a client of its daemon, whether there is one or not."""
     resolved = resolve_named(mountpoint)
@@ -63,6 +47,8 @@ def explaining_no_daemon(path: Path, client: ControlClient) -> Iterator[None]:
     try:
         yield
     except NobodyListensError as error:
+        from readyfs.cli.no_daemon import explain_no_daemon
+
         raise explain_no_daemon(path, client.path) from error
 
 

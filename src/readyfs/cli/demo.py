@@ -11,7 +11,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.errors import ExitCode, UsageError
 
 
-@click.command(cls=ReadyfsCommand, short_help="Make a sample world, mount it, and take a tour of it.")
+@click.command(cls=ReadyfsCommand)
 @click.argument("directory", metavar="[DIR]", required=False)
 @click.option("--mount/--no-mount", default=True, help="Only write the sample world with --no-mount.")
 @click.option(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import traceback
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +13,8 @@ import click
 import readyfs
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.failure import describe_bug
-from readyfs.cli.parameters import DURATION
+from readyfs.cli.output import Form, has_colours, print_json, with_output
+from readyfs.cli.parameters import DURATION, MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config import table as settings
@@ -23,7 +22,8 @@ from readyfs.config.build import find_filters, find_state, find_table
 from readyfs.config.location import make_absolute
 from readyfs.errors import ExitCode, UsageError
 from readyfs.layout import RawLayout
-from readyfs.log import LogFormat, LogLevel, configure_logging
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.filters import Filters
 from readyfs.text import escape_text
 
@@ -38,9 +38,9 @@ STATE_SHARE: Final = 0.8
 _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"}
 
 
-@click.command(cls=ReadyfsCommand, short_help="Find out what is wrong on this machine, and the command that fixes it.")
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object with an array of findings.")
+@click.command(cls=ReadyfsCommand)
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)
+@with_output()
 @click.option("--only", metavar="CHECK", multiple=True, help="Make only this check, repeatable.")
 @click.option(
     "--limit", "limit_s", type=DURATION, default="10s", show_default=True, help="How long each check may take, at most."
@@ -50,7 +50,7 @@ _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem"
 def doctor(
     invocation: Invocation,
     mountpoint: str | None,
-    as_json: bool,
+    form: Form,
     only: tuple[str, ...],
     limit_s: float,
     resolution: Resolution,
@@ -72,8 +72,8 @@ def doctor(
     subject = _build_subject(resolution, mountpoint, limit_s)
     checks = choose_checks(subject, only)
     results = list(run_checks(checks, limit_s, partial(_describe_error, debug=invocation.debug)))
-    if as_json:
-        click.echo(json.dumps(describe(results)))
+    if form is Form.JSON:
+        print_json(describe(results))
     else:
         click.echo(render_text(results, _painter()))
     return ExitCode.FOUND if worst(results) is Verdict.PROBLEM else ExitCode.OK
@@ -135,6 +135,6 @@ def _describe_error(error: Exception, *, debug: bool) -> str:
 
 
 def _painter() -> Callable[[str, Verdict], str]:
-    # click takes the colours away again where the output is no terminal.
-    plain = bool(os.environ.get("NO_COLOR"))
-    return lambda text, verdict: text if plain else click.style(text, fg=_COLOURS[verdict.value])
+    if not has_colours():
+        return lambda text, verdict: text
+    return lambda text, verdict: click.style(text, fg=_COLOURS[verdict.value])

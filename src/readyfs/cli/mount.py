@@ -11,14 +11,17 @@ import structlog
 
 from readyfs.cli.background import StartReport, start_in_background
 from readyfs.cli.command import Invocation, ReadyfsCommand
-from readyfs.cli.daemon_lookup import resolve_named
 from readyfs.cli.failure import find_user_error
 from readyfs.cli.interrupts import EndedByInterrupts
+from readyfs.cli.mount_paths import resolve_named
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
-from readyfs.config import Config, Resolution, build_config, find_warnings
+from readyfs.config import Resolution, build_config, find_warnings
+from readyfs.config.config import Config
 from readyfs.config.table import LOG_FORMAT, SETTINGS
 from readyfs.errors import ExitCode, UserError
-from readyfs.log import LogFormat, configure_logging
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat
 from readyfs.text import escape_text
 
 _log = structlog.get_logger(__name__)
@@ -26,12 +29,11 @@ _log = structlog.get_logger(__name__)
 
 @click.command(
     cls=ReadyfsCommand,
-    short_help="Mount the ready partitions at a directory.",
     epilog="Every setting has one name: --name-timeout is also READYFS_NAME_TIMEOUT in the environment and "
     "name-timeout in the file of --config; the flag wins, then the variable, then the file. Durations are written "
     "500ms, 10s, 2m, 1h.",
 )
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")
 @click.option(
     "--daemon",
     is_flag=True,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client
-from readyfs.cli.parameters import DURATION, FINGERPRINT
+from readyfs.cli.output import Form, print_json, with_output
+from readyfs.cli.parameters import DURATION, FINGERPRINT, MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
@@ -17,8 +17,8 @@ from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
 
-@click.command(cls=ReadyfsCommand, short_help="Look at the state store now instead of at the next interval.")
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.command(cls=ReadyfsCommand)
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")
 @click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
 @click.option(
     "--accept",
@@ -26,10 +26,10 @@ from readyfs.text import escape_text
     help="Show the state although --max-retract holds it back, if it has this fingerprint; waits as --wait does.",
 )
 @click.option("--timeout", "timeout_s", type=DURATION, default="5m", show_default=True, help="How long to wait.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the daemon answered as JSON.")
+@with_output()
 @with_settings(RUNTIME_DIR, refuse_unknown=False)
 def refresh(
-    mountpoint: str, wait: bool, accept: str | None, timeout_s: float, as_json: bool, resolution: Resolution
+    mountpoint: str, wait: bool, accept: str | None, timeout_s: float, form: Form, resolution: Resolution
 ) -> ExitCode:
     """Have the daemon of MOUNTPOINT look at its state store now.
 
@@ -43,11 +43,11 @@ def refresh(
         with explaining_no_daemon(path, client):
             answer = client.refresh(wait, accept)
     except UserError as error:
-        if as_json:
-            click.echo(json.dumps({"mountpoint": str(path), "error": str(error), "exit_code": int(error.exit_code)}))
+        if form is Form.JSON:
+            print_json({"mountpoint": str(path), "error": str(error), "exit_code": int(error.exit_code)})
         raise
-    if as_json:
-        click.echo(json.dumps(answer))
+    if form is Form.JSON:
+        print_json(answer)
     else:
         click.echo(escape_text(f"refreshed {path}: {_summarize(answer)}" if wait else f"refresh of {path} asked for"))
     return ExitCode.OK

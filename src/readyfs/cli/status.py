@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,13 +11,15 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import KernelView, explaining_no_daemon, find_client, look_at_kernel
 from readyfs.cli.no_daemon import DeadMountError
+from readyfs.cli.output import Form, print_json, with_output
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.status_text import render_silent, render_status
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
 from readyfs.control.runtime_dir import list_registrations
-from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UsageError, UserError
+from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UserError
 
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -46,31 +47,21 @@ class _Report:
         return render_silent(str(self.mountpoint), str(self.error), self.kernel, is_dead=is_dead)
 
 
-@click.command(cls=ReadyfsCommand, short_help="Show what is mounted, how fresh it is, and what is wrong.")
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "prometheus"]),
-    help="How to print: text for people, the default; json, an object for one mount, an array for all; prometheus, "
-    "metrics of all in its text exposition.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.command(cls=ReadyfsCommand)
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)
+@with_output(Form.PROMETHEUS)
 @with_settings(RUNTIME_DIR, refuse_unknown=False)
-def status(mountpoint: str | None, format_: str | None, as_json: bool, resolution: Resolution) -> ExitCode:
+def status(mountpoint: str | None, form: Form, resolution: Resolution) -> ExitCode:
     """Show the state of the mount at MOUNTPOINT, or of all the mounts that this user's daemons serve.
 
     The mount point itself is never touched, so this works while the mount hangs. A daemon that does not answer within
     2 seconds gives exit code 9, after what the kernel shows of its mount; a mount point without a daemon gives 8.
     """
-    if as_json and format_ not in (None, "json"):
-        raise UsageError(f"--json and --format {format_} exclude each other", "leave out one of them")
-    chosen = "json" if as_json else format_ or "text"
     if mountpoint is not None:
         path, client = find_client(resolution, mountpoint, ANSWER_TIMEOUT_S)
         report = _ask(path, client)
-        if chosen != "text" or not isinstance(report.error, NotRunningError):
-            _print([report], chosen, single=True)
+        if form is not Form.TEXT or not isinstance(report.error, NotRunningError):
+            _print([report], form)
         if report.error is not None:
             raise report.error
         return ExitCode.OK
@@ -80,7 +71,7 @@ def status(mountpoint: str | None, format_: str | None, as_json: bool, resolutio
     ]
     # A dead daemon leaves its registration behind; with its mount gone as well there is nothing to tell.
     reports = [one for one in found if not (isinstance(one.error, NotRunningError) and one.kernel is None)]
-    _print(reports, chosen, single=False)
+    _print(reports, form)
     failed = [one.error for one in reports if one.error is not None]
     if failed:
         raise next((error for error in failed if isinstance(error, NoAnswerError)), failed[0])
@@ -95,15 +86,15 @@ def _ask(path: Path, client: ControlClient) -> _Report:
         return _Report(path, None, look_at_kernel(path), error)
 
 
-def _print(reports: list[_Report], chosen: str, *, single: bool) -> None:
+def _print(reports: list[_Report], form: Form) -> None:
     described = [one.describe() for one in reports]
-    if chosen == "prometheus":
+    if form is Form.PROMETHEUS:
         # The client library is imported by those who use it.
         from readyfs.metrics.exposition import render_metrics
 
         click.echo(render_metrics(described), nl=False)
-    elif chosen == "json":
-        click.echo(json.dumps(described[0] if single else described))
+    elif form is Form.JSON:
+        print_json(*described)
     elif reports:
         click.echo("\n\n".join(one.render() for one in reports))
     else:

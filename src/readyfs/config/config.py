@@ -8,10 +8,10 @@ from pathlib import Path
 
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
-from readyfs.log import LogFormat, LogLevel
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
-from readyfs.vfs.attributes import FileTimes
+from readyfs.vfs.file_times import FileTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Config:
     raw_layout: RawLayout
     files: tuple[str, ...]
     required_files: tuple[str, ...]
+    show_error_messages: bool
     interval_s: float
     full_interval_s: float
     state_listen: str | None

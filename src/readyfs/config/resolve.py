@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import os
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -56,11 +55,15 @@ class SettingInfo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The value and the origin of each setting that was asked for."""
+    """The value and the origin of each setting that was asked for, and the file that was read.
+
+    `is_file_flagged` tells whether a flag named that file, and no variable.
+    """
 
     values: Mapping[str, object]
     origins: Mapping[str, Origin]
     config_file: Path | None
+    is_file_flagged: bool = False
 
     def get(self, setting: Setting[T]) -> T:
         """Return a setting's value."""
@@ -93,6 +96,7 @@ def resolve_settings(
     """
     if refuse_unknown:
         _refuse_unknown_variables(environ)
+    is_file_flagged = config_file is not None
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
     if config_file is not None:
@@ -120,7 +124,7 @@ def resolve_settings(
         except UsageError as error:
             raise UsageError(f"{origin.label}: {error.message}", error.remedy) from error
         origins[setting.name] = origin
-    return Resolution(values, origins, config_file)
+    return Resolution(values, origins, config_file, is_file_flagged)
 
 
 def _find(
@@ -188,6 +192,8 @@ def _read_file(path: Path, shown: str) -> dict[str, object]:
         raise UsageError(
             f"cannot read the config file {shown}: {error.strerror}", "name another with --config"
         ) from error
+    import tomllib  # slow to import, and most commands read no file
+
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:

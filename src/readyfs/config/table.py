@@ -31,10 +31,9 @@ from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
-from readyfs.log import LogFormat, LogLevel
-from readyfs.privileges import Capability, has_capability
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.store import StateTable
-from readyfs.vfs.attributes import FileTimes
+from readyfs.vfs.file_times import FileTimes
 
 
 def _runtime_dir(environ: Mapping[str, str]) -> Path:
@@ -60,6 +59,13 @@ def _state_dir(environ: Mapping[str, str]) -> Path:
     if not home.startswith("/"):
         raise UsageError("there is no home directory to keep locks in", "name a directory with --state-dir")
     return Path(home, ".local/state/readyfs")
+
+
+def _can_mount() -> bool:
+    # It comes with the C library and the log, which only a mount needs.
+    from readyfs.privileges import Capability, has_capability
+
+    return has_capability(Capability.SYS_ADMIN)
 
 
 _NAMES = StateTable()
@@ -93,6 +99,13 @@ REQUIRED_FILES = file_names(
     "NAMES",
     "Files that seal a run, separated by commas. A ready partition whose run lacks one fails at open.",
     ("payload.jsonl", "metadata.json"),
+)
+SHOW_ERROR_MESSAGES = switch(
+    "show-error-messages",
+    Group.SELECTION,
+    "Tell everybody who may enter the mount and asks why a partition failed the message of its row.",
+    lambda _: False,
+    "off",
 )
 
 STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)
@@ -311,7 +324,7 @@ ALLOW_OTHER = switch(
     "allow-other",
     Group.MOUNT,
     "Let other users read the mount; without CAP_SYS_ADMIN this needs user_allow_other in /etc/fuse.conf.",
-    lambda _: has_capability(Capability.SYS_ADMIN),
+    lambda _: _can_mount(),
     "on with CAP_SYS_ADMIN (root), else off",
 )
 RAW_THREADS = number(

@@ -13,7 +13,7 @@ from typing import Final
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.series_rows import Row, SeriesRows
-from readyfs.state.reader import SeriesDays, SeriesState, StateReader, StateRow
+from readyfs.state.reader import SeriesDays, SeriesState, StateReader, StateRow, is_of
 from readyfs.state.rows.series_state import by_date, days_of, rows_of
 
 _VERDICTS: Final = 100_000
@@ -60,10 +60,9 @@ class PlacedReader:
         rows = self._reader.find(key)
         if not any(row.status is PartitionStatus.READY for row in rows):
             return rows
-        for state in self.by_series():
-            if state.series == key.series:
-                return [row for row in rows_of(state, self._word) if row.date == key.date]
-        return []  # it went meanwhile
+        wanted = {row.series for row in rows}
+        found = (rows_of(state, self._word) for state in self.by_series() if state.series in wanted)
+        return [row for some in found for row in some if is_of(row, key)]
 
     def has_one_source(self) -> bool:
         """See `StateReader`."""

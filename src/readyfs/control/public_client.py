@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from readyfs.control.caller import Caller, NobodyListensError
-from readyfs.control.public_protocol import (
-    OTHER_MOUNT,
-    PinRequest,
-    PinsRequest,
-    PublicRequest,
-    RenewRequest,
-    UnpinRequest,
-    render_public_request,
-)
+from readyfs.control.latest_request import LatestRequest
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
+from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.errors import NotPermittedError, NotRunningError, UserError
 from readyfs.text import escape_text
 
@@ -70,6 +67,24 @@ class PublicClient:
         """Return the pins, or what is left of those that ended."""
         found = self._ask(PinsRequest(expired)).get("pins")
         return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+    def watch(self, fingerprint: str, timeout_s: float) -> dict[str, object]:
+        """Return when the catalog in force is another than this one, or when the time is up, which is bounded."""
+        return self._ask(WatchRequest(fingerprint, timeout_s), ANSWER_TIMEOUT_S + timeout_s)
+
+    def why(self, asked: str, source: str | None = None, *, catalog_only: bool = False) -> dict[str, object]:
+        """Return why a path or a key is ready or is not."""
+        return self._ask(WhyRequest(asked, str(self.mountpoint), source, catalog_only))
+
+    def latest(self, request: LatestRequest) -> Iterator[dict[str, object]]:
+        """Yield how far series have come, as their answers come in; each answer is of one catalog."""
+        asked: LatestRequest | None = request
+        while asked is not None:
+            answer = self._ask(asked)
+            found, after = answer.get("series"), answer.get("next")
+            if isinstance(found, list):
+                yield from (one for one in found if isinstance(one, dict))
+            asked = replace(asked, after=after) if isinstance(after, str) else None
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.

@@ -12,47 +12,33 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from readyfs.control.allowance import ENTRY_BYTES, LIST_BYTES, REFRESH_BYTES, RESERVE, Allowances
-from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, refuse
+from readyfs.control.allowance import ENTRY_BYTES, LIST_BYTES, RESERVE, Allowances
+from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, is_gone, refuse
 from readyfs.control.listening import listen
 from readyfs.control.messages import render_result
 from readyfs.control.peer import Entrance, Peer, read_peer
 from readyfs.control.public_dir import prepare_public_dir
-from readyfs.control.public_protocol import (
-    MAX_REQUEST_BYTES,
-    PinRequest,
-    PinsRequest,
-    PublicRequest,
-    RenewRequest,
-    UnpinRequest,
-    parse_public_request,
-)
+from readyfs.control.public_protocol import MAX_REQUEST_BYTES, PublicRequest, parse_public_request
+from readyfs.control.question_requests import WatchRequest
 from readyfs.errors import LimitError, NotPermittedError, UserError
 
 CONVERSATION_S: Final = 60.0
 """How long one client may go on asking. An answer that takes longer, to a refresh for one, is still given."""
+GONE_TICK_S: Final = 0.5
+"""How often it is looked whether a client that waits is still there."""
 
 
 _log = structlog.get_logger(__name__)
 
 
 class PublicHandlers(Protocol):
-    """What the daemon does for whoever asks; called on the trio thread. Each raises `UserError`."""
+    """What the daemon does for whoever asks; called on the trio thread."""
 
-    async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
-        """Keep the catalog in force, refreshed first if so."""
+    def entries(self, request: PublicRequest) -> int:
+        """Return how many entries the answer would list, 0 if it is no list; cheap."""
 
-    async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
-        """Have a lease last longer."""
-
-    async def unpin(self, request: UnpinRequest, peer: Peer) -> dict[str, object]:
-        """Remove a pin."""
-
-    def entries(self, request: PinsRequest) -> int:
-        """Return how many entries `pins` would list; cheap."""
-
-    async def pins(self, request: PinsRequest) -> dict[str, object]:
-        """List pins, or what is left of them."""
+    async def answer(self, request: PublicRequest, peer: Peer) -> dict[str, object]:
+        """Do what is asked and return the result; raise `UserError`."""
 
 
 async def serve_public(
@@ -99,13 +85,13 @@ class _Server:
         try:
             with self._allowances.connection(peer.uid):
                 if self._entrance.admits(peer):
-                    await converse(stream, self._rules(peer))
+                    await converse(stream, self._rules(stream, peer))
                 else:
                     await refuse(stream, _stranger(), self._read_timeout_s)
         except LimitError as error:
             await refuse(stream, error, self._read_timeout_s)
 
-    def _rules(self, peer: Peer) -> Rules[PublicRequest]:
+    def _rules(self, stream: trio.SocketStream, peer: Peer) -> Rules[PublicRequest]:
         ends_s = trio.current_time() + CONVERSATION_S
 
         def parse(line: bytes) -> PublicRequest:
@@ -113,29 +99,40 @@ class _Server:
                 raise LimitError("this connection has been open for too long", "open another")
             self._allowances.spend(peer.uid, len(line))
             request = parse_public_request(line, self._device)
-            if isinstance(request, PinRequest) and request.refresh:
-                self._allowances.spend(peer.uid, REFRESH_BYTES, RESERVE)
-            if isinstance(request, PinsRequest):
-                self._allowances.spend(
-                    peer.uid, min(ENTRY_BYTES * self._handlers.entries(request), LIST_BYTES), RESERVE
-                )
+            listed = min(ENTRY_BYTES * self._handlers.entries(request), LIST_BYTES)
+            if request.cost_bytes or listed:
+                self._allowances.spend(peer.uid, request.cost_bytes + listed, RESERVE)
             return request
 
         async def answer(request: PublicRequest) -> bytes:
-            return render_result(await self._answer(request, peer))
+            if isinstance(request, WatchRequest):
+                return render_result(await self._answer_while_there(stream, request, peer))
+            return render_result(await self._handlers.answer(request, peer))
 
         return Rules(parse, answer, MAX_REQUEST_BYTES, self._read_timeout_s)
 
-    async def _answer(self, request: PublicRequest, peer: Peer) -> dict[str, object]:
-        match request:
-            case PinRequest():
-                return await self._handlers.pin(request, peer)
-            case RenewRequest():
-                return await self._handlers.renew(request, peer)
-            case UnpinRequest():
-                return await self._handlers.unpin(request, peer)
-            case PinsRequest():
-                return await self._handlers.pins(request)
+    async def _answer_while_there(
+        self, stream: trio.SocketStream, request: PublicRequest, peer: Peer
+    ) -> dict[str, object]:
+        """Answer what takes long; whoever hangs up meanwhile has its connection back soon."""
+        result: dict[str, object] | UserError = {}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_gone, stream, nursery.cancel_scope)
+            try:
+                result = await self._handlers.answer(request, peer)
+            except UserError as error:
+                result = error
+            nursery.cancel_scope.cancel()
+        if isinstance(result, UserError):
+            raise result
+        return result
+
+
+async def _cancel_when_gone(stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+    while True:
+        if is_gone(stream):
+            scope.cancel()
+        await trio.sleep(GONE_TICK_S)
 
 
 def _stranger() -> UserError:

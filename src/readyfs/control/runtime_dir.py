@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from readyfs.control.listening import is_listening, lock_directory
+from readyfs.control.socket_place import is_listening, lock_directory
 from readyfs.errors import UsageError
 from readyfs.text import escape_text
 

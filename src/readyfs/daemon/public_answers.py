@@ -12,17 +12,17 @@ import trio
 
 from readyfs.catalog.tree import Catalog
 from readyfs.control.peer import Entrance, Peer
-from readyfs.control.public_protocol import PinRequest, PinsRequest, RenewRequest, UnpinRequest
+from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.duration import render_duration
 from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
+from readyfs.partition import render_time
 from readyfs.pins.pin import Pin, Tombstone
 from readyfs.pins.registry import Asker, Registry
 from readyfs.size import render_size
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.xattrs import render_time
 
 log = structlog.get_logger("readyfs.daemon")
 

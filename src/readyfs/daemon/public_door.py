@@ -9,17 +9,26 @@ from pathlib import Path
 
 import trio
 
-from readyfs.config import Config
+from readyfs.config.config import Config
+from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_server import serve_public
 from readyfs.daemon.answers import Answers
+from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.engine_choice import Served
 from readyfs.daemon.kept_catalogs import KeptCatalogs
+from readyfs.daemon.latest_answers import LatestAnswers
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_desk import PublicDesk
+from readyfs.daemon.public_questions import PublicQuestions
+from readyfs.daemon.reader_pool import ReaderPool
+from readyfs.daemon.reasons import DEADLINE_S, Reasons
 from readyfs.history.history import History
+from readyfs.state.open import open_reader
+from readyfs.vfs.file_filter import FileFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +38,8 @@ class PublicDoor:
     path: Path
     mountpoint: Path
     entrance: Entrance
-    answers: PublicAnswers
+    desk: PublicDesk
+    watch: CatalogWatch
     leases: Leases
 
     async def serve(
@@ -42,7 +52,7 @@ class PublicDoor:
         number = None if device is None else os.makedev(*device)
         async with trio.open_nursery() as nursery:
             serve = partial(serve_public, device=number)
-            await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.answers)
+            await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
             task_status.started()
 
@@ -66,4 +76,21 @@ def make_public_door(
     )
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
-    return PublicDoor(path, config.mountpoint, entrance, public, leases)
+    watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
+    reasons = _make_reasons(config, served, answers, kept)
+    latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness)
+    desk = PublicDesk(public, PublicQuestions(watch, reasons, latest, answers.life))
+    return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
+
+
+def _make_reasons(config: Config, served: Served, answers: Answers, kept: KeptCatalogs) -> Reasons:
+    timeout_s = min(config.state_timeout_s, DEADLINE_S)
+    return Reasons(
+        Rules(config.filters, config.layout, config.raw_layout, config.show_error_messages),
+        FileFilter(config.files),
+        served.filesystem,
+        answers.status_reporter.freshness,
+        answers.refresher,
+        kept,
+        ReaderPool(lambda: open_reader(config.state, config.table, config.filters, timeout_s)),
+    )

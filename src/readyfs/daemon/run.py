@@ -22,7 +22,7 @@ import trio
 import readyfs
 from readyfs.catalog.build import CatalogShape
 from readyfs.clock import boottime_s
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.control.public_dir import prepare_public_dir
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.daemon.answers import Answers
@@ -57,7 +57,7 @@ from readyfs.state.open import open_state
 from readyfs.state.postgres.listen import Listener
 from readyfs.state.store import StateStore
 from readyfs.state.url import sqlite_path
-from readyfs.vfs.attributes import FileTimes
+from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.freshness import Freshness
 
 log = structlog.get_logger("readyfs.daemon")
@@ -225,6 +225,7 @@ def _build(
         service_manager.status(status.line())
         if metrics is not None:
             metrics.wake()
+        public.watch.announce()
 
     refresher = Refresher(
         loader,

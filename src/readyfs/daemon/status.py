@@ -18,14 +18,13 @@ from readyfs.life import Life
 from readyfs.metrics.durations import REQUEST_BOUNDS_NS, Durations, describe_all, describe_bounds
 from readyfs.metrics.process import cpu_seconds, memory_bytes
 from readyfs.metrics.refresh_tally import RefreshOutcome
-from readyfs.partition import WithheldReason
+from readyfs.partition import WithheldReason, render_time
 from readyfs.refresh.refresher import Refresher
 from readyfs.refresh.schedule import Schedule
 from readyfs.text import escape_text
 from readyfs.vfs.damage_cause import DamageKind
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.xattrs import render_time
 
 
 class Listening(Protocol):

@@ -23,12 +23,12 @@ import structlog
 from readyfs.catalog.tree import Catalog
 from readyfs.duration import render_duration
 from readyfs.errors import StateError
+from readyfs.partition import render_time
 from readyfs.percentage import render_percentage
 from readyfs.refresh.baseline import Baseline, Sighting, UnreadableBaselineError
 from readyfs.refresh.baseline_keeper import BaselineKeeper
 from readyfs.refresh.loader import Loaded
 from readyfs.text import escape_text
-from readyfs.vfs.xattrs import render_time
 
 log = structlog.get_logger("readyfs.refresh")
 

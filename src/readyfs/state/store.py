@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from readyfs.partition import ChangedDates, SeriesKey, WithheldTally
-from readyfs.series_rows import SeriesRows
+
+if TYPE_CHECKING:
+    # Names of columns are a setting, and nobody who reads settings needs rows.
+    from readyfs.series_rows import SeriesRows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import stat
 from dataclasses import dataclass
-from enum import StrEnum
 from mmap import PAGESIZE
 from typing import Final, NamedTuple
 
 from readyfs.partition import NOT_SET
+from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.nodes import Node
 
@@ -23,13 +23,6 @@ BROKEN_FILE_BYTES: Final = PAGESIZE
 """The size of a broken file: whole pages and not empty, so that nobody takes it for read unread (decision 0026)."""
 _EPOCH_ORDINAL: Final = 719163
 _DAY_NS: Final = 86_400_000_000_000
-
-
-class FileTimes(StrEnum):
-    """What the times of a file say: --file-times."""
-
-    RAW = "raw"
-    PUBLISHED = "published"
 
 
 class Attributes(NamedTuple):

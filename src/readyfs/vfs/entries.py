@@ -18,11 +18,11 @@ from readyfs.vfs.attributes import (
     FOREVER_S,
     Attributes,
     Entry,
-    FileTimes,
     Presentation,
     date_time_ns,
 )
 from readyfs.vfs.catalogs import Catalogs
+from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName
 from readyfs.vfs.inode_table import InodeTable

@@ -24,7 +24,7 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, RunKey, run_of
+from readyfs.partition import Partition, RunKey, render_time, run_of
 from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
@@ -36,13 +36,14 @@ from readyfs.vfs.entries import Entries
 from readyfs.vfs.former_runs import FormerRuns
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
-from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber
+from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidations
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, LinkNode, Node, RawNode
+from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, LinkNode, Node, RawNode, date_node
 from readyfs.vfs.raw_files import RawFiles
+from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.spare_memory import SpareMemory
@@ -50,7 +51,7 @@ from readyfs.vfs.tree_runs import TreeRuns
 from readyfs.vfs.trees import Trees, is_run_of
 from readyfs.vfs.turnover import KnownSeries, Turnover
 from readyfs.vfs.views import NoViews, View, ViewSource
-from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, render_time, row_lineage, run_lineage
+from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, row_lineage, run_lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Filesystem:
         self._former = FormerRuns()
         tree_runs = TreeRuns(trees, runs, self._former)
         self._entries = entries = Entries(self._catalogs, trees, presentation, freshness, self.inodes, runs.is_past)
+        self._tree_runs = tree_runs
         self._control = control = ControlDirectory(trees, entries, freshness)
         self._resolver = Resolver(self._catalogs, trees, tree_runs, control, entries, presentation, freshness)
         self._listings = DirectoryListings(
@@ -166,6 +168,15 @@ class Filesystem:
         """Return the same by what was found last."""
         catalog = self.in_force.catalog
         return Counter(kind for key, run, kind in self._runs.damage_kinds() if is_run_of(catalog, key, run))
+
+    def look_at_run(
+        self, partition: Partition, relpath: RelPath = (), tree: TreeName = LIVE
+    ) -> tuple[str | None, bool]:
+        """Return why a place in a run cannot be served in a tree, None if it can, and whether there is one; may block.
+
+        Raises `FilesystemError` if nobody can tell now.
+        """
+        return self._tree_runs.look(date_node((), partition, tree), relpath)
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
         """Choose what makes the bytes of the hidden status file; called anew for every lookup of it."""

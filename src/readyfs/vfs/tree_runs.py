@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from readyfs.partition import run_of
+from readyfs.raw.store import EntryKind
 from readyfs.vfs.former_runs import FormerRun, FormerRuns
 from readyfs.vfs.inode_number import LIVE
 from readyfs.vfs.nodes import DateNode
@@ -38,6 +39,23 @@ class TreeRuns:
         if kept.expired and isinstance(found, RunView):
             return BrokenView({name: entry.kind for name, entry in found.entries.items()}, EXPIRED)
         return found
+
+    def look(self, date: DateNode, relpath: RelPath) -> tuple[str | None, bool]:
+        """Return why a place in a run cannot be served, None if it can, and whether there is such a place.
+
+        For whoever only wants to know: a view does not count as used. May block, and looks at no directory that is not
+        listed in the one above: a name that was made up must not make a run broken.
+        """
+        for depth in range(max(len(relpath), 1)):
+            found = self._as_sealed(date, relpath[:depth], may_block=True)
+            if isinstance(found, BrokenView):
+                return found.cause, True
+            if not relpath:
+                break
+            entry = found.entries.get(relpath[depth])
+            if entry is None or (depth + 1 < len(relpath) and entry.kind is not EntryKind.DIRECTORY):
+                return None, False
+        return None, True
 
     def _as_sealed(self, date: DateNode, relpath: RelPath, may_block: bool) -> RunView | BrokenView:
         found = self._runs.view(date.partition, relpath, may_block=may_block)

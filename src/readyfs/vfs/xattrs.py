@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from readyfs.errors import AttributesDisabledError, AttributesUnsupportedError, NoSuchAttributeError
-from readyfs.partition import NOT_SET, Partition, render_date
+from readyfs.partition import NOT_SET, Partition, render_date, render_time
 
 PREFIX: Final = b"user.readyfs."
 # Asked for by ls, cp and rsync on every file; they remember ENOTSUP per filesystem, ENODATA they do not.
 _NAMESPACE: Final = b"user."
-
-
-def render_time(time_ns: int) -> bytes:
-    """Return UTC ISO 8601 with microseconds, the form in which the contract's state table holds it."""
-    seconds, nanos = divmod(time_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=nanos // 1000)
-    return moment.isoformat(timespec="microseconds").encode()
 
 
 def run_lineage(partition: Partition) -> dict[bytes, bytes]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey
 from readyfs.state.filters import Filters
-from readyfs.state.reader import SeriesDays, SeriesState, StateRow
+from readyfs.state.reader import SeriesDays, SeriesState, StateRow, is_of
 from readyfs.state.rows.judge import RowJudge, read_series
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.series_state import Found, SeriesMaker, by_key, days_of, rows_of
@@ -59,7 +59,7 @@ class Reading(ABC):
     def find(self, key: PartitionKey) -> list[StateRow]:
         """See `StateReader`."""
         rows = RowJudge(self._table, self._filters).rows(self._find_rows(key))
-        return [row for row in rows if (row.series, row.date) == key]
+        return [row for row in rows if is_of(row, key)]
 
     @abstractmethod
     def _find_series(self, *, full: bool) -> Iterator[list[Found]]:
@@ -78,4 +78,4 @@ class Reading(ABC):
 
     @abstractmethod
     def _find_rows(self, key: PartitionKey) -> list[Row]:
-        """Return the rows of a key, and maybe others."""
+        """Return the rows of a key, and maybe others; an empty source stands for any."""

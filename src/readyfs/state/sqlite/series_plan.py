@@ -87,9 +87,11 @@ class SeriesPlan:
             name = self._columns[field]
             # Text of any bytes, or a blob. As they are, an index serves.
             one = f"{name} IN (CAST(? AS TEXT), ?)"
-            if not value or field not in self._texts:
-                one = f"({one} OR {name} IS NULL OR typeof({name}) NOT IN ('text', 'blob'))"
-            if self._is_utf8:  # elsewhere bytes are not cast to the text that they are here
+            if field not in self._texts:
+                one = f"({one} OR typeof({name}) NOT IN ('text', 'blob'))"
+            # Nothing stands for any source, or for what cannot be read. In another encoding bytes are not cast to the
+            # text that they are here.
+            if value and self._is_utf8:
                 conditions.append(one)
                 parameters += [value, value]
         found: list[Row] = self._select(" AND ".join(conditions), tuple(parameters)).fetchall()

@@ -1,0 +1,141 @@
+"""Where a question is asked: of the daemon of a mount, or of a state store. One decorator gives a command the options.
+
+A mount is asked where one is named, and the state where one is named by a flag, or where there is no mount. So the
+variables and the file of an operator's environment do not keep anybody from asking a mount.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from readyfs.cli.mount_paths import find_in_mount, resolve_named
+from readyfs.cli.output import Body
+from readyfs.cli.parameters import MOUNT_POINT
+from readyfs.cli.settings_options import with_settings
+from readyfs.config import Resolution, find_state
+from readyfs.config import table as settings
+from readyfs.config.build import find_filters, find_table
+from readyfs.config.resolve import OriginKind
+from readyfs.config.setting import Group, Setting
+from readyfs.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from readyfs.consumer.address import Address
+    from readyfs.control.public_client import PublicClient
+    from readyfs.layout import MountLayout
+    from readyfs.state.filters import Filters
+    from readyfs.state.reader import StateReader
+
+STATE_SETTINGS: Final[tuple[Setting[object], ...]] = (
+    *(one for one in settings.SETTINGS if one.group in (Group.STORES, Group.SELECTION, Group.TABLE, Group.LAYOUT)),
+    settings.STATE_TIMEOUT,
+)
+"""The settings of a mount that decide what it says of a state store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What was said of where to ask; `mountpoint` is resolved and not touched."""
+
+    resolution: Resolution
+    mountpoint: Path | None
+    socket: Path | None
+
+    @property
+    def names_state(self) -> bool:
+        """Whether a flag names the state store, or the file that does."""
+        given = (settings.STATE, settings.STATE_FILE)
+        return self.resolution.is_file_flagged or any(
+            self.resolution.origin(one).kind is OriginKind.FLAG for one in given
+        )
+
+    @property
+    def asks_mount(self) -> bool:
+        """Whether the daemon of a mount is to answer, and not the state store."""
+        return self.mountpoint is not None and not self.names_state
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state store is named, in whichever way."""
+        return any(self.resolution.get(one) is not None for one in (settings.STATE, settings.STATE_FILE))
+
+    def locate(self, text: str) -> tuple[Place, str]:
+        """Return the place that a path or key leads to, and it as `parse_address` reads it.
+
+        A path is what begins with a slash or a dot; the mount that it lies in is asked unless one was named.
+        """
+        if not text.startswith(("/", "./", "../")) and text not in (".", ".."):
+            return self, text
+        found = find_in_mount(text)
+        if found is None:
+            return self, str(Path(text).absolute())
+        return (
+            self if self.mountpoint is not None else Place(self.resolution, found.mountpoint, self.socket)
+        ), found.path
+
+    def client(self) -> PublicClient:
+        """Return who asks the daemon; raise `NotRunningError`, `NotPermittedError`."""
+        from readyfs.control.public_client import PublicClient
+
+        assert self.mountpoint is not None
+        return PublicClient(self.mountpoint, self.socket)
+
+    def layout(self) -> MountLayout:
+        """Return the layout of the mount that the settings are those of."""
+        from readyfs.layout import MountLayout
+
+        return MountLayout.parse(self.resolution.get(settings.LAYOUT))
+
+    def parse_address(self, text: str) -> Address:
+        """Return what a text, as `locate` returned it, names in a mount of these settings."""
+        from readyfs.consumer.address import parse_address
+
+        return parse_address(text, self.layout(), self.mountpoint)
+
+    def filters(self) -> Filters:
+        """Return which part of the state table is asked of."""
+        return find_filters(self.resolution)
+
+    def open_reader(self, filters: Filters) -> StateReader:
+        """Return a reader of the state store within filters; raise `UsageError` if none is named, `StateError`."""
+        from readyfs.state.open import open_reader
+
+        url, _ = find_state(self.resolution)
+        return open_reader(url, find_table(self.resolution), filters, self.resolution.get(settings.STATE_TIMEOUT))
+
+
+def with_place(*more: Setting[object], argument: bool = False) -> Callable[[Body], Body]:
+    """Give a command the options that say where to ask; its function is called with `place`, a `Place`.
+
+    The mount point is the option `--mount`, or with `argument` an argument that may be left out.
+    """
+
+    def decorate(body: Body) -> Body:
+        @functools.wraps(body)
+        def call(
+            *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
+        ) -> ExitCode:
+            mountpoint = None if mount is None else resolve_named(mount)
+            if mountpoint is None and socket is not None:
+                raise UsageError("--socket is of a mount, and none is named", "name the mount point")
+            return body(*args, place=Place(resolution, mountpoint, socket), **values)
+
+        command = with_settings(*STATE_SETTINGS, *more)(call)
+        command = click.option(
+            "--socket",
+            type=click.Path(path_type=Path),
+            help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
+        )(command)
+        if argument:
+            return click.argument("mount", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)(command)
+        return click.option(
+            "--mount", type=MOUNT_POINT, metavar="MOUNTPOINT", help="Ask the daemon of the mount there."
+        )(command)
+
+    return decorate

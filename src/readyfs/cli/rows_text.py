@@ -1,0 +1,96 @@
+"""Rows of a state table as people and programs see them: one line of a table, or one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from readyfs.cli.table import Column
+from readyfs.partition import NOT_SET, PartitionStatus, render_date, render_time
+from readyfs.state.reader import StateRow
+from readyfs.text import decode_text
+
+_COLOURS: Final = {
+    PartitionStatus.READY.value: "green",
+    PartitionStatus.PENDING.value: "yellow",
+    PartitionStatus.REPROCESSING.value: "yellow",
+    PartitionStatus.FAILED.value: "red",
+    PartitionStatus.WITHHELD.value: "red",
+    PartitionStatus.MISSING.value: "red",
+    PartitionStatus.BROKEN.value: "red",
+}
+_NONE: Final = "-"
+
+COLUMNS: Final = (
+    Column("STATUS", colour=lambda word: _COLOURS.get(word, "")),
+    Column("SOURCE"),
+    Column("CUSTOMER"),
+    Column("QUERY"),
+    Column("DATE"),
+    Column("RUN"),
+    Column("RECORDS", is_number=True),
+    Column("AGE", is_number=True),
+    Column("DETAIL"),
+)
+
+
+def describe_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[dict[str, object]]:
+    """Yield an object for each row; docs/questions.md documents the fields."""
+    last, source, customer, query = None, "", "", ""
+    for series, date, status, word, run_id, updated, records, version, message, attempts, reason, detail in rows:
+        if series is not last:
+            last = series
+            source, customer, query = map(decode_text, series)
+        yield {
+            "source": source,
+            "customer_id": customer,
+            "query_name": query,
+            "logical_date": None if date is None else _render_date(date),
+            "status": status._value_,
+            "run_id": decode_text(run_id) or None,
+            "record_count": None if records == NOT_SET else records,
+            "schema_version": None if version is None else decode_text(version),
+            "updated_at": None if updated == NOT_SET else render_time(updated).decode(),
+            "age_seconds": None if updated == NOT_SET else (now_ns - updated) // 1_000_000 / 1000,
+            "state_status": word or None,
+            "attempt_count": None if attempts == NOT_SET else attempts,
+            "error_message": message,
+            "reason": None if reason is None else reason.value,
+            "detail": detail or None,
+        }
+
+
+def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of `COLUMNS` for each row."""
+    now_s = now_ns // 10**9
+    last, source, customer, query = None, "", "", ""
+    for series, date, status, _word, run_id, updated, records, _version, message, _attempts, _reason, detail in rows:
+        if series is not last:
+            last = series
+            source, customer, query = map(decode_text, series)
+        yield (
+            status._value_,  # plain text, which a text of a kind of its own is slower than
+            source,
+            customer,
+            query,
+            _NONE if date is None else _render_date(date),
+            decode_text(run_id) if run_id else _NONE,
+            _NONE if records == NOT_SET else str(records),
+            _NONE if updated == NOT_SET else _render_age(now_s - updated // 10**9),
+            detail or (message or "" if status is PartitionStatus.FAILED else ""),
+        )
+
+
+@lru_cache(maxsize=65536)
+def _render_date(date: int) -> str:
+    return render_date(date).decode()
+
+
+def _render_age(seconds: int) -> str:
+    """Return an age in its largest unit; of what lies in the future, by a clock that is wrong, `0s`."""
+    if seconds >= 86400:
+        return f"{seconds // 86400}d"
+    if seconds >= 3600:
+        return f"{seconds // 3600}h"
+    return f"{seconds // 60}m" if seconds >= 60 else f"{max(0, seconds)}s"

@@ -1,0 +1,50 @@
+"""The fields of a request over the public socket, each checked as it is read.
+
+Every reader raises `MalformedMessageError`, which names the field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+from readyfs.control.messages import MalformedMessageError
+
+Fields: TypeAlias = Mapping[str, object]
+
+
+def read_text(fields: Fields, key: str, default: str | None = None) -> str:
+    """Return a text."""
+    value = fields.get(key, default)
+    if not isinstance(value, str):
+        raise MalformedMessageError(f"`{key}` is not a text")
+    return value
+
+
+def read_text_or_null(fields: Fields, key: str) -> str | None:
+    """Return a text, or None where there is none."""
+    return None if fields.get(key) is None else read_text(fields, key)
+
+
+def read_flag(fields: Fields, key: str) -> bool:
+    """Return a switch, off where it is not there."""
+    value = fields.get(key, False)
+    if not isinstance(value, bool):
+        raise MalformedMessageError(f"`{key}` is not true or false")
+    return value
+
+
+def read_seconds_or_null(fields: Fields, key: str) -> float | None:
+    """Return seconds, or None where there are none."""
+    value = fields.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _is_bounded(value):
+        raise MalformedMessageError(f"`{key}` is neither a number of seconds nor null")
+    return float(value)
+
+
+def _is_bounded(value: float) -> bool:
+    # JSON as Python reads it knows NaN and infinity, and whole numbers that no float can hold.
+    return -1e12 < value < 1e12 if isinstance(value, int) else math.isfinite(value) and abs(value) < 1e12
