@@ -141,8 +141,8 @@ class _Property:
         return UsageError(f"{self.name} in slaProperties of {self.shown} {escape_text(message)}", remedy)
 
 
-def _properties(document: Mapping[str, object], shown: str) -> Iterator[_Property]:
-    found = document.get("slaProperties") or []
+def _properties(contract: Mapping[str, object], shown: str) -> Iterator[_Property]:
+    found = contract.get("slaProperties") or []
     if not isinstance(found, list):
         raise UsageError(f"slaProperties of {shown} is no list", "see the Open Data Contract Standard")
     for one in found:
@@ -162,13 +162,13 @@ def _load(path: Path, shown: str) -> Mapping[str, object]:
         raise UsageError(f"cannot read {shown}: {error.strerror}", "name another file with --contract") from error
     if len(content) > _LARGEST_BYTES:
         raise UsageError(f"{shown} has more than 4 MiB", "name the data contract")
-    document = parse(content, shown)
-    version = document.get("apiVersion") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or document.get("kind") != "DataContract" or not str(version).startswith("v3."):
+    contract = parse(content, shown)
+    version = contract.get("apiVersion") if isinstance(contract, dict) else None
+    if not isinstance(contract, dict) or contract.get("kind") != "DataContract" or not str(version).startswith("v3."):
         raise UsageError(
             f"{shown} is no data contract", "it needs `kind: DataContract` and an `apiVersion` that begins with v3."
         )
-    return document
+    return contract
 
 
 def _import_parser() -> Callable[[bytes, str], object]:
