@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "latest": Later("readyfs.cli.latest", "latest", "Show how far each series has come."),
     "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
+    "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
     "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Final
@@ -14,6 +15,7 @@ from readyfs.cli.place import Place, with_place
 from readyfs.config import table as settings
 from readyfs.config.resolve import OriginKind
 from readyfs.errors import ExitCode, UsageError
+from readyfs.text import decode_text
 
 _CODES: Final[Mapping[object, ExitCode]] = {"ready": ExitCode.OK, "impossible": ExitCode.IMPOSSIBLE}
 
@@ -40,7 +42,7 @@ def why(asked: str, place: Place, form: Form) -> ExitCode:
         with closing(StateReasons(place)) as reasons:
             answer = reasons.explain(text, source).describe()
     if form is Form.JSON:
-        print_json({"asked": text, **answer})
+        print_json(printable(text, answer))
     else:
         click.echo(answer["sentence"])
         if answer["note"]:
@@ -56,3 +58,10 @@ def find_source(place: Place) -> str | None:
     if len(named) != 1:
         raise UsageError("--source names several sources", "name the one of which the partition is")
     return named[0]
+
+
+def printable(asked: str, answer: Mapping[str, object]) -> dict[str, object]:
+    """Return an answer as JSON that every program can read: paths that are not UTF-8 with backslash escapes."""
+    path = answer.get("path")
+    shown = decode_text(os.fsencode(path)) if isinstance(path, str) else None
+    return {"asked": decode_text(os.fsencode(asked)), **answer, "path": shown}

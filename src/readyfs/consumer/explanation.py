@@ -81,6 +81,8 @@ NO_FIELDS: Mapping[str, object] = dict.fromkeys(
         "schema_version",
         "attempt_count",
         "error_message",
+        "state_status",
+        "path",
         "claims",
         "nearest",
     )

@@ -7,7 +7,7 @@ reader from the files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
@@ -79,6 +79,7 @@ class Look:
     problem: str | None = None
 
 
+_SOURCES_TOLD: Final = 10
 NOT_ASKED: Final = Recorded(problem="the state was not asked")
 
 
@@ -116,6 +117,7 @@ def explain(
 
     Raises `UsageError` if the rows are of several sources, which the layout tells apart.
     """
+    _refuse_several_sources(address, rules, shown, recorded)
     fields = _fields_of(address)
     if shown is not None and shown.expired:
         return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
@@ -129,13 +131,31 @@ def explain(
     if shown is not None and shown.meaning is AMBIGUOUS:
         return _explain_claims(asked, [fields_of_partition(one) for one in shown.claims], recorded.rows, rules, fields)
     if shown is not None and isinstance(shown.meaning, Partition):
-        return _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded))
+        row = next((one for one in recorded.rows if one.series == shown.meaning.key.series), None)
+        ready = _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded, row))
+        return replace(ready, fields={**ready.fields, "state_status": None if row is None else row.status.value})
     if shown is not None and shown.taken_at_ns is not None:
         detail = f"it was not ready when the view was taken, at {show_time(shown.taken_at_ns)}"
         return _say(Reason.MISSING, f"{asked} is not in this view: {detail}", detail, fields)
     if recorded.problem is not None:
         return _explain_unknown(asked, shown, recorded.problem, fields)
     return _explain_rows(asked, address, rules, shown, recorded.rows, look)
+
+
+def several_sources(sources: Iterable[bytes]) -> UsageError:
+    """Return the error for a key that stands for partitions of several sources."""
+    told = ", ".join(escape_text(source) for source in sorted(sources)[:_SOURCES_TOLD])
+    return UsageError(f"partitions of several sources have that key: {told}", "name one with --source")
+
+
+def _refuse_several_sources(address: Address, rules: Rules, shown: Shown | None, recorded: Recorded) -> None:
+    if address.source is not None or not rules.layout.shows_source:
+        return
+    sources = {row.series.source for row in recorded.rows}
+    if shown is not None and isinstance(shown.meaning, Partition):
+        sources.add(shown.meaning.key.series.source)
+    if len(sources) > 1:
+        raise several_sources(sources)
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------------
@@ -163,14 +183,14 @@ def _explain_ready(asked: str, partition: Partition, look: Look, note: str) -> E
         return Explanation(Reason.MISSING, f"{asked} is not there: {detail} (run {run})", detail, note, fields)
     if look.problem is not None:
         note = "; ".join(filter(None, (note, f"the run was not looked at: {look.problem}")))
-    count = "" if partition.record_count == NOT_SET else f", {partition.record_count:,} records"
+    count = "" if partition.record_count == NOT_SET else f", {_count(partition.record_count, 'record')}"
     since = show_time(partition.updated_at_ns)
     return Explanation(
         Reason.READY, f"{asked} is ready: run {run} since {since}{count}", f"run {run} since {since}", note, fields
     )
 
 
-def _note_difference(shown: Shown, recorded: Recorded) -> str:
+def _note_difference(shown: Shown, recorded: Recorded, row: StateRow | None) -> str:
     """Return how the state differs from what is shown of a ready partition, empty if it does not."""
     partition = shown.meaning
     if not isinstance(partition, Partition) or shown.taken_at_ns is not None:
@@ -179,7 +199,6 @@ def _note_difference(shown: Shown, recorded: Recorded) -> str:
         return ""
     if recorded.problem is not None:
         return f"the state could not be asked: {recorded.problem}"
-    row = next((one for one in recorded.rows if one.series == partition.key.series), None)
     if row is None:
         what = "the state has no row of it any more"
     elif row.status is not PartitionStatus.READY:
@@ -233,9 +252,6 @@ def _explain_rows(
     if not rows:
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
-    if rules.layout.shows_source and len(sources := {row.series.source for row in rows}) > 1:
-        told = ", ".join(escape_text(source) for source in sorted(sources)[:10])
-        raise UsageError(f"rows of several sources have that key: {told}", "name one with --source")
     claims = claims_of(rows)
     if len(claims) > 1 and (shown is None or shown.held_back is None):
         return _explain_claims(asked, [], rows, rules, fields)

@@ -84,7 +84,7 @@ class PostgresReader:
             column = relations[0].columns[found[field] or ""]
             if column.type_name in _BARE:
                 conditions.append(f"{column.quoted} = %s AND {render_text(column)} = %s")
-                parameters += [value, value]
+                parameters += [value.decode("utf-8", "surrogateescape")] * 2
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return plan.read([*connection.rows(plan.statement + where, parameters)])
 
