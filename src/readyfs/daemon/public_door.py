@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
