@@ -13,7 +13,7 @@ from readyfs.cli.output import Body
 from readyfs.consumer.agreement_words import AgreementWords
 from readyfs.errors import ExitCode
 
-_HEADING: Final = "When dates are due"
+HEADING: Final = "When dates are due"
 
 
 def with_agreement(body: Body) -> Body:
@@ -46,7 +46,7 @@ def _option(*names: str, **how: object) -> functools.partial[Body]:
 
 
 def _add(names: tuple[str, ...], how: dict[str, object], body: Body) -> Body:
-    return click.option(*names, cls=GroupedOption, heading=_HEADING, **how)(body)
+    return click.option(*names, cls=GroupedOption, heading=HEADING, **how)(body)
 
 
 _OPTIONS: Final = (
