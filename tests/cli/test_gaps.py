@@ -136,7 +136,8 @@ def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
     assert one["criteria"] == {
         "warn_after": {"count": 90, "period": "minute"},
         "error_after": {"count": None, "period": None},
-        "deadline": "09:00+1d",
+        "deadline": "09:00+1d Europe/Berlin",
+        "day_tz": "UTC",
     }
     assert one["max_loaded_at"] == f"{days_ago(-2)}T05:00:00.000000+00:00"
     ago = one["max_loaded_at_time_ago_in_s"]
