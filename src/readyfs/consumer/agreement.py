@@ -45,6 +45,19 @@ class Agreement:
     is_stated: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """What a contract promises of dates; None where it promises nothing.
+
+    `first` and `last` are the ordinals of the first and the last date of which data is promised at all.
+    """
+
+    deadline: Deadline | None = None
+    cadence: Cadence | None = None
+    first: int | None = None
+    last: int | None = None
+
+
 class Judge:
     """An agreement at one moment. Dates become due one after the other, so that one comparison judges a date."""
 

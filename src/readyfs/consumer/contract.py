@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from readyfs.consumer.agreement import ServiceLevel
 from readyfs.consumer.cadence import DAILY, Cadence
 from readyfs.consumer.deadline import Allowance, Deadline, Earliest, TimeOfDay, date_of
 from readyfs.errors import UsageError
@@ -45,19 +46,6 @@ _SHORT_UNITS: Final = {
 _TIME_OF_DAY: Final = re.compile(
     r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?", re.ASCII
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLevel:
-    """What a contract promises of dates; None where it promises nothing.
-
-    `first` and `last` are the ordinals of the first and the last date of which data is promised at all.
-    """
-
-    deadline: Deadline | None = None
-    cadence: Cadence | None = None
-    first: int | None = None
-    last: int | None = None
 
 
 def read_service_level(
