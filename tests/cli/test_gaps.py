@@ -297,3 +297,12 @@ def test_latest_on_sqlite_starts_without_what_is_slow_to_import(sqlite: State) -
         text=True,
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_file_of_a_mount_names_state_and_filters(sqlite: State, run: Run, tmp_path: Path) -> None:
+    sqlite.write([*without(10), *without(9, customer="c2")])
+    file = tmp_path / "mount.toml"
+    file.write_text(f'state = "{sqlite.url}"\nraw = "/data/raw"\ncustomer = ["c2"]\ninterval = "5s"\n')
+    for command in ("gaps", "latest"):
+        _, output, errors = run(command, "--config", str(file), "--json")
+        assert ([one["customer_id"] for one in read(output)], errors) == (["c2"], "")
