@@ -28,8 +28,8 @@ class AgreementWords:
     crit: str | None = None
     deadline: str | None = None
     tz: str | None = None
-    reprocessing_crit: str | None = None
     contract: Path | None = None
+    reprocessing_crit: str | None = None
 
     def agree(self, filters: Filters, now_ns: int) -> Agreement:
         """Return what was agreed; where nothing was said of when dates are due, two thresholds. Raises `UsageError`."""
