@@ -124,8 +124,8 @@ def test_until_bounds_what_is_missing_and_since_begins_it(
     ]
     assert keys(ls(*words, "--cadence", "weekly:MON", "--status", "missing")) == ["ads/001/daily/2024-06-03 missing"]
     # A series whose rows all lie before is late as well.
-    words = ("--state", state, "--customer", "002", "--since", "2024-06-02", "--until", "2024-06-02")
-    assert keys(ls(*words, "--status", "missing")) == ["ads/002/daily/2024-06-02 missing"]
+    late = ("--state", state, "--customer", "002", "--since", "2024-06-02", "--until", "2024-06-02")
+    assert keys(ls(*late, "--status", "missing")) == ["ads/002/daily/2024-06-02 missing"]
 
 
 def test_filters_and_keys_narrow_the_list(state: str, ls: Callable[..., list[dict[str, object]]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -124,21 +123,15 @@ def _choose(
 
 
 def _examine(place: Place) -> FindBroken:
-    from readyfs.check.examine import Contents, Examiner
-    from readyfs.check.run_looks import RunLooks
+    from readyfs.check.run_looks import open_looks
+    from readyfs.check.sweep import Limits
     from readyfs.config.build import find_files, find_raw
     from readyfs.layout import RawLayout
-    from readyfs.raw.open import open_raw
-    from readyfs.vfs.file_filter import FileFilter
 
     get = place.resolution.get
-    files, required = find_files(place.resolution)
-    raw = open_raw(find_raw(place.resolution), RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)))
-    raw.check()
-    # Only what a reader gets is asked: that metadata are those of the row is the business of `readyfs check`.
-    nothing = Contents(b"", b"", deep=False)
-    examiner = Examiner(raw, [os.fsencode(name) for name in required], FileFilter(files), nothing, None)
-    return RunLooks(examiner, get(settings.RAW_THREADS), get(settings.RAW_TIMEOUT)).find_broken
+    layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
+    limits = Limits(get(settings.RAW_THREADS), get(settings.RAW_TIMEOUT))
+    return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
 def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:

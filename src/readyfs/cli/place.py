@@ -60,6 +60,11 @@ class Place:
         """Whether the daemon of a mount is to answer, and not the state store."""
         return self.mountpoint is not None and not self.names_state
 
+    @property
+    def has_state(self) -> bool:
+        """Whether a state store is named, in whichever way."""
+        return any(self.resolution.get(one) is not None for one in (settings.STATE, settings.STATE_FILE))
+
     def locate(self, text: str) -> tuple[Place, str]:
         """Return the place that a path or key leads to, and it as `parse_address` reads it.
 
