@@ -12,7 +12,6 @@ from readyfs.consumer.cadence import DAILY, Cadence, guess_cadence
 from readyfs.consumer.deadline import Deadline, last_ended
 from readyfs.partition import NOT_SET
 
-
 _SKEW_NS: Final = 86_400 * 10**9
 """How far a producer's clock may be ahead of ours."""
 
