@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.partition import PartitionKey, SeriesKey, WithheldReason, WithheldTally, parse_date, render_date, render_time
+from readyfs.partition import (
+    PartitionKey,
+    SeriesKey,
+    WithheldReason,
+    WithheldTally,
+    parse_date,
+    render_date,
+    render_time,
+)
 from readyfs.series_rows import SeriesRows
 from readyfs.text import escape_text
 

@@ -91,7 +91,7 @@ def ls(
     listing = replace(listing, since=filters.since)
     if filters.until is not None:
         listing = replace(listing, until=filters.until)
-    find_broken = _examine(place) if look else None
+    find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
         return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
@@ -112,14 +112,26 @@ def _choose(
     missing, broken = PartitionStatus.MISSING, PartitionStatus.BROKEN
     if statuses is None:
         statuses = IN_THE_TABLE | ({missing} if cadence is not None else set()) | ({broken} if look else set())
-    if broken in statuses and not look:
-        raise UsageError("what is broken shows only if runs are looked at", "add --check")
     if missing not in statuses:
         return Listing(statuses)
     from readyfs.consumer.cadence import DAILY
     from readyfs.consumer.deadline import last_ended
 
     return Listing(statuses, DAILY if cadence is None else cadence, until=last_ended(now_ns, zone))
+
+
+def _find_broken(place: Place, look: bool) -> FindBroken:
+    """Return what tells broken runs: a look of our own, or else what a mount has seen."""
+    if look:
+        return _examine(place)
+    if place.mountpoint is None:
+        raise UsageError(
+            "what is broken shows only if runs are looked at",
+            "add --check, or name a mount with --mount, which knows what its readers met",
+        )
+    from readyfs.cli.known_broken import ask_for_broken
+
+    return ask_for_broken(place.client())
 
 
 def _examine(place: Place) -> FindBroken:
