@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.series_rows import SeriesRows
 
 
 class StateRow(NamedTuple):
@@ -18,7 +19,8 @@ class StateRow(NamedTuple):
 
     `date` is an ordinal, None if the cell is no date; `series` then and always holds what can be read of the key.
     `word` is what the status column says. `run_id` is empty where the row names none. `updated_at_ns`, `record_count`
-    and `attempt_count` are `NOT_SET` where the row holds NULL, or nothing that can be read. `withheld` tells why a row
+    and `attempt_count` are `NOT_SET` where the row holds NULL, or nothing that can be read. `error_message` and
+    `attempt_count` are told of rows that do not have the ready word. `withheld` tells why a row
     with the ready word cannot be shown, as far as the row alone can tell, and `detail` says it in words.
     """
 
@@ -50,6 +52,17 @@ class SeriesDays:
     newest_ns: int
 
 
+class SeriesState(NamedTuple):
+    """The rows of one series: those that are ready and can be shown in columns, as far as rows can tell, and the rest.
+
+    Both are sorted by date; of `others` those without one come last.
+    """
+
+    series: SeriesKey
+    ready: SeriesRows
+    others: Sequence[StateRow]
+
+
 def is_of(row: StateRow, key: PartitionKey) -> bool:
     """Tell whether a row is one of those that are looked for by a key."""
     series = row.series if key.series.source else row.series._replace(source=b"")
@@ -68,6 +81,10 @@ class StateReader(Protocol):
         """
         ...
 
+    def by_series(self) -> Iterator[SeriesState]:
+        """Yield the same rows series by series: the quick way, for nothing is made of a row that is ready."""
+        ...
+
     def series(self) -> Iterator[SeriesDays]:
         """Yield each series, in the order of keys, as they come in."""
         ...
@@ -77,6 +94,10 @@ class StateReader(Protocol):
 
         An empty source stands for any: a path does not tell it where the layout hides it.
         """
+        ...
+
+    def has_one_source(self) -> bool:
+        """Tell whether at most one source has rows, as far as that is quickly told."""
         ...
 
     def close(self) -> None:

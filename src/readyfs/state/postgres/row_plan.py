@@ -14,9 +14,10 @@ from readyfs.state.rows.parser import ROW_FIELDS, Row
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """How to read a relation: a statement for rows as texts, and readers of cells by place."""
+    """How to read a relation: a statement for rows as texts, what it selects, and readers of cells by place."""
 
     statement: str
+    cells: tuple[str, ...]
     parameters: tuple[object, ...]
     readers: tuple[tuple[int, Reader], ...]
 
@@ -45,10 +46,13 @@ def plan_rows(relation: Relation, found: Mapping[str, str | None], ready: str) -
     if indexed is not None:
         conditions.insert(0, indexed)
     cells, readers = _cells(relation, {field: name for field, name in found.items() if field != "status"})
+    # As in a chunk, where this text stands for NULL.
+    cells = [f"nullif({cell}, '{NULL.decode()}')" for cell in cells]
     cells.insert(ROW_FIELDS.index("status"), "%s::text")
     where = " AND ".join(condition for condition, _ in conditions)
     return RowPlan(
         f"SELECT {', '.join(cells)} FROM {relation.name} WHERE {where}",
+        tuple(cells),
         (ready, *(value for _, values in conditions for value in values)),
         tuple((ROW_FIELDS.index(field), reader) for field, reader in readers),
     )
@@ -63,6 +67,7 @@ def plan_judged_rows(relation: Relation, found: Mapping[str, str | None], ready:
     places = {field: place for place, field in enumerate(found, 1)}
     return RowPlan(
         f"SELECT {verdict}, {', '.join(cells)} FROM {relation.name}",
+        (verdict, *cells),
         (*ready_values, *failed_values),
         tuple((places[field], reader) for field, reader in readers),
     )
@@ -82,8 +87,7 @@ def _cells(relation: Relation, found: Mapping[str, str | None]) -> tuple[list[st
             texts.append("NULL::text")
             continue
         column = relation.columns[name]
-        # As in a chunk, where this text stands for NULL.
-        texts.append(f"nullif({render_text(column)}, '{NULL.decode()}')")
+        texts.append(render_text(column))
         reader = choose_reader(field, column)
         if reader is not None:
             readers.append((field, reader))
