@@ -87,7 +87,7 @@ def test_all_rows_are_listed_with_what_is_the_matter(state: str, ls: Callable[..
         "schema_version": "v1",
         "updated_at": HOUR_AGO,
         "state_status": "success",
-        "attempt_count": 1,
+        "attempt_count": None,
         "error_message": None,
         "reason": None,
         "detail": None,
