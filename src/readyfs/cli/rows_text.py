@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice, repeat
 from typing import Final
 
 from readyfs.cli.table import Column
 from readyfs.partition import NOT_SET, PartitionStatus, render_date, render_time
-from readyfs.state.reader import StateRow
+from readyfs.state.reader import SeriesState, StateRow
 from readyfs.text import decode_text
 
 _COLOURS: Final = {
@@ -80,6 +82,36 @@ def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[tuple[str, ..
             _NONE if updated == NOT_SET else _render_age(now_s - updated // 10**9),
             detail or (message or "" if status is PartitionStatus.FAILED else ""),
         )
+
+
+def render_states(states: Iterable[SeriesState], now_ns: int) -> Iterator[tuple[str, ...]]:
+    """Yield what `render_rows` yields of all rows of series; those that are ready are rendered by the column."""
+    now_s = now_ns // 10**9
+    ready, nothing = repeat(PartitionStatus.READY.value), repeat("")
+    for series, rows, others in states:
+        names = map(repeat, map(decode_text, series))
+        runs = b"\0".join(rows.run_ids).decode("utf-8", "backslashreplace").split("\0")
+        cells = zip(
+            ready,
+            *names,
+            map(_render_date, rows.dates),
+            # A run id that holds a NUL cannot be told from two.
+            runs if len(runs) == len(rows) else map(decode_text, rows.run_ids),
+            [_NONE if count == NOT_SET else str(count) for count in rows.record_counts],
+            [_NONE if time == NOT_SET else _render_age(now_s - time // 10**9) for time in rows.updated_at_ns],
+            nothing,
+            strict=False,  # some go on for ever
+        )
+        if not others:
+            yield from cells
+            continue
+        begin = 0
+        for other in others:
+            end = len(rows) if other.date is None else bisect_right(rows.dates, other.date, begin)
+            yield from islice(cells, end - begin)
+            begin = end
+            yield from render_rows((other,), now_ns)
+        yield from cells
 
 
 @lru_cache(maxsize=65536)

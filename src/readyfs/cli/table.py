@@ -51,7 +51,7 @@ def write_table(
     count = 0
     while some:
         count += len(some)
-        lines = [(form % cells).rstrip() for cells in some]
+        lines = list(map(str.rstrip, map(form.__mod__, some)))
         text = "\n".join(lines)
         if colours or not all(map(str.isprintable, lines)):
             text = "\n".join([_paint(form, columns, _escape(cells), colours=colours) for cells in some])
