@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "pins": Later("readyfs.cli.pin", "pins", "List the pins of a mount, or those that ended."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
+    "changes": Later("readyfs.cli.changes", "changes", "Tell what changed since a cursor, and go on telling."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
     "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),

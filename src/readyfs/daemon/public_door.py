@@ -21,6 +21,7 @@ from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.public_desk import PublicDesk
 from readyfs.daemon.public_questions import PublicQuestions
 from readyfs.daemon.reader_pool import ReaderPool
@@ -53,6 +54,7 @@ class PublicDoor:
             serve = partial(serve_public, device=number)
             await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
+            nursery.start_soon(self.desk.changes.transfers.run)
             task_status.started()
 
 
@@ -76,7 +78,8 @@ def make_public_door(
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
-    desk = PublicDesk(public, PublicQuestions(watch, _make_reasons(config, served, answers, kept), answers.life))
+    questions = PublicQuestions(watch, _make_reasons(config, served, answers, kept), answers.life)
+    desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
 
 
