@@ -33,7 +33,7 @@ class ChangesPrinter:
         for count, line in enumerate(lines, 1):
             sys.stdout.write(line if self._form is Form.JSON else self._worded(line, since, until, count))
         bookmark = {"type": "bookmark", "cursor": until, "since": since, "changes": count}
-        sys.stdout.write(self._worded(json.dumps(bookmark), since, until, count + 1))
+        sys.stdout.write(self._worded(_compact(bookmark), since, until, count + 1))
         sys.stdout.flush()
         with suppress(OSError, ValueError):  # a pipe cannot be synced, and what a test has for a file
             os.fsync(sys.stdout.fileno())
@@ -42,7 +42,7 @@ class ChangesPrinter:
         """Print that what changed cannot be told."""
         told = {"type": "resync", "reason": reason}
         if self._form is not Form.TEXT:  # people read it on stderr
-            sys.stdout.write(self._worded(json.dumps(told), "", "", 0))
+            sys.stdout.write(self._worded(_compact(told), "", "", 0))
             sys.stdout.flush()
 
     def acknowledged(self, answer: Mapping[str, object]) -> None:
@@ -58,7 +58,11 @@ class ChangesPrinter:
         fields = json.loads(line)
         if self._form is Form.TEXT:
             return _text(fields) + "\n"
-        return json.dumps(_cloudevent(fields, self._source, f"{since}-{until}-{number}"), separators=(",", ":")) + "\n"
+        return _compact(_cloudevent(fields, self._source, f"{since}-{until}-{number}")) + "\n"
+
+
+def _compact(fields: Mapping[str, object]) -> str:
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _text(fields: Mapping[str, object]) -> str:

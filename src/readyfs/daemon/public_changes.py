@@ -7,6 +7,7 @@ then its pin.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from readyfs.errors import (
     UsageError,
 )
 from readyfs.history.moments import Moment
+from readyfs.history.times import parse_time
 from readyfs.partition import PartitionKey
 from readyfs.pins.consumer import repeats
 from readyfs.pins.pin import BEGINNING, Pin
@@ -120,8 +122,16 @@ class PublicChanges:
         shown = escape_text(since[:_SHOWN])
         if since == BEGINNING:
             return since
-        found = since if _CURSOR.fullmatch(since) else self.history.find(since)
-        if found is not None and self.history.first_taken_at_ns(found) is not None:
+        found = since
+        if _CURSOR.fullmatch(since) is None:
+            time_ns = parse_time(since)
+            if time_ns is None or time_ns > time.time_ns():
+                raise UsageError(
+                    f"{shown} is no cursor, and no time that has been",
+                    "give the cursor of a bookmark, a time such as 2024-06-02T05:00Z, or `beginning`",
+                )
+            found = self.history.find(since) or ""
+        if self.history.first_taken_at_ns(found) is not None:
             return found
         raise ResyncError(f"what changed since {shown} cannot be told: that catalog is not kept", _ANEW)
 
