@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import sqlite3
@@ -45,7 +46,8 @@ class World:
     def publish(self, customer: str, run: str, date: str = "2024-06-01", source: str = "s") -> None:
         self.change("DELETE FROM partition_state WHERE (source, customer_id) = (?, ?)", source, customer)
         self.change(
-            "INSERT INTO partition_state VALUES (?, ?, 'q', ?, 'success', ?, 'v1', 1, '2024-06-02T05:00:00+00:00', '', 1)",
+            "INSERT INTO partition_state"
+            " VALUES (?, ?, 'q', ?, 'success', ?, 'v1', 1, '2024-06-02T05:00:00+00:00', '', 1)",
             *(source, customer, date, run),
         )
 
@@ -96,7 +98,8 @@ def test_cursor_is_the_fingerprint_and_leads_from_one_batch_to_the_next(world: W
 
 def test_every_kind_of_store_can_be_asked(world: World, postgres: StateDatabase) -> None:
     insert = (
-        "INSERT INTO partition_state (source, customer_id, query_name, logical_date, status, current_run_id, updated_at)"
+        "INSERT INTO partition_state"
+        "(source, customer_id, query_name, logical_date, status, current_run_id, updated_at)"
         " VALUES ('s', %s, 'q', '2024-06-01', 'success', 'r1', now())"
     )
     postgres.execute(insert, "a")
@@ -180,11 +183,18 @@ def test_kill_at_any_point_loses_nothing(world: World, where: Callable[[], None]
     assert sorted(path.name for path in world.base.glob("cursor*")) == ["cursor", "cursor.lock"]
 
 
+class Closed(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
 def test_reader_that_goes_away_gets_it_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.ask("--since", "beginning")
     world.publish("b", "r1")
     with monkeypatch.context() as gone:
-        gone.setattr(sys.stdout, "flush", lambda: (_ for _ in ()).throw(BrokenPipeError()))
+        gone.setattr(sys, "stdout", Closed())
         assert main(world.arguments()) == ExitCode.INTERNAL
     world.capsys.readouterr()
     assert world.kinds() == [("appeared", "b")]
@@ -210,7 +220,9 @@ def test_other_settings_are_a_resync_and_the_file_stays(world: World, more: tupl
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda text: text[: len(text) // 2], lambda text: text[:-9] + b"x" + text[-8:], lambda text: b""]
+    "damage",
+    [lambda text: text[: len(text) // 2], lambda text: text[:-9] + b"x" + text[-8:], lambda text: b""],
+    ids=["cut", "altered", "empty"],
 )
 def test_damaged_file_is_a_resync(world: World, damage: Callable[[bytes], bytes]) -> None:
     world.ask("--since", "beginning")
