@@ -155,9 +155,7 @@ def end_before_it_takes_its_place() -> None:
 
 
 def end_after_it_took_its_place() -> None:
-    from readyfs.history import cursor_file
-
-    cursor_file.sync_directory = end
+    os.open = end  # the directory is opened to be synced
 
 
 @pytest.mark.parametrize(

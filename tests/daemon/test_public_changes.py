@@ -62,12 +62,13 @@ class World:
         )
         self.changes = PublicChanges(answers, history, CatalogWatch(lambda: self.in_force.fingerprint))
 
-    def show(self, *rows: Row) -> Catalog:
-        """Put a catalog into force, of which the kernel is told."""
+    def show(self, *rows: Row, is_told: bool = True) -> Catalog:
+        """Put a catalog into force, of which the kernel is told, or is not yet."""
         self.in_force = build(rows, self.in_force)
         self.taken_ns += 1_000_000_000
         self.history.record(self.in_force, self.taken_ns)
-        self.changes.watch.announce()
+        if is_told:
+            self.changes.watch.announce()
         return self.in_force
 
     async def ask(self, since: str | None = None, consumer: str | None = None) -> tuple[list[dict[str, object]], str]:
@@ -189,6 +190,25 @@ async def test_consumer_never_begins_at_what_is_not_kept(world: World) -> None:
 async def test_changes_of_unchanged_catalogs_are_none_whoever_asks(world: World) -> None:
     first = world.show(*rows(1))
     assert await world.ask(first.fingerprint) == ([], first.fingerprint)
+
+
+async def test_nothing_is_told_of_what_the_kernel_does_not_know_yet(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever opens a path that it was told of finds what it was told of."""
+    world.show(*rows(1))
+    second = world.show(*rows(1, b"r2"), is_told=False)
+    told: list[str] = []
+
+    async def ask() -> None:
+        told.append((await world.ask(BEGINNING))[1])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(1)
+        assert told == []
+        world.changes.watch.announce()
+    assert told == [second.fingerprint]
 
 
 async def test_what_nobody_fetches_is_let_go(autojump_clock: trio.testing.MockClock) -> None:
