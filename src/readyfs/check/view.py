@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from readyfs.errors import UsageError
 from readyfs.partition import NOT_SET, SeriesKey, WithheldReason, WithheldTally, parse_date
@@ -39,16 +40,38 @@ def resolve_view(path: Path) -> Path:
     return resolved
 
 
+class ShownRow(NamedTuple):
+    """A date directory of a view: its path, and the row that it shows."""
+
+    path: str
+    series: SeriesKey
+    row: Row
+
+
 def read_view(view: Path) -> tuple[dict[SeriesKey, SeriesRows], WithheldTally]:
     """Return the rows of a view and what cannot be read of it; raise `UsageError` if it is gone."""
+    rows: dict[SeriesKey, list[Row]] = defaultdict(list)
+    withheld = WithheldTally()
+
+    def withhold(path: str, error: OSError) -> None:
+        withheld.add(WithheldReason.AMBIGUOUS_PATH, escape_text(os.fsencode(path)), str(error.strerror))
+
+    for _path, series, row in walk_view(view, withhold):
+        rows[series].append(row)
+    return {key: SeriesRows.of(sorted(found, key=lambda row: row[0])) for key, found in rows.items()}, withheld
+
+
+def walk_view(view: Path, note_unreadable: Callable[[str, OSError], None]) -> Iterator[ShownRow]:
+    """Yield what a view shows, and tell of each directory that cannot be read; raise `UsageError` if the view is gone.
+
+    A directory of an ambiguous path is one that cannot be read.
+    """
     try:
         left = _below(os.fspath(view))
     except OSError as error:
         raise UsageError(
             f"the view {escape_text(os.fsencode(view))} cannot be read: {error.strerror}", "pin another"
         ) from error
-    rows: dict[SeriesKey, list[Row]] = defaultdict(list)
-    withheld = WithheldTally()
     while left:
         path = left.pop()
         try:
@@ -57,16 +80,21 @@ def read_view(view: Path) -> tuple[dict[SeriesKey, SeriesRows], WithheldTally]:
                 left.extend(_below(path))
                 continue
         except OSError as error:
-            withheld.add(WithheldReason.AMBIGUOUS_PATH, escape_text(os.fsencode(path)), str(error.strerror))
+            note_unreadable(path, error)
             continue
-        key, row = found
-        rows[key].append(row)
-    return {key: SeriesRows.of(sorted(found, key=lambda row: row[0])) for key, found in rows.items()}, withheld
+        yield ShownRow(path, *found)
 
 
 def _below(path: str) -> list[str]:
-    """Return what is in a directory, the first name last."""
-    return [f"{path}/{name}" for name in sorted(os.listdir(path), reverse=True)]
+    """Return the directories in a directory above the dates, the first name last; raise `OSError`.
+
+    One that holds files and tells no run is that of an ambiguous path, and can be read no more than they can.
+    """
+    with os.scandir(path) as entries:
+        found = list(entries)
+    if any(entry.is_file(follow_symlinks=False) for entry in found):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+    return sorted((entry.path for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
 
 
 def _read_row(path: str) -> tuple[SeriesKey, Row] | None:

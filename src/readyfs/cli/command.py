@@ -11,10 +11,14 @@ import click
 
 @dataclass(slots=True)
 class Invocation:
-    """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed)."""
+    """One run of the command line: its arguments, and whether tracebacks are wanted (set while they are parsed).
+
+    `plugin_state` is the exit code of a monitoring plugin that has come to a verdict.
+    """
 
     arguments: tuple[str, ...] = ()
     debug: bool = False
+    plugin_state: int | None = None
 
 
 class GroupedOption(click.Option):

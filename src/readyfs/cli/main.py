@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import click
@@ -11,6 +11,7 @@ import click
 from readyfs import __version__
 from readyfs.cli.command import Invocation
 from readyfs.cli.later import Later, LaterGroup
+from readyfs.cli.plugin import PluginState, wants_plugin
 from readyfs.errors import ExitCode, UserError
 from readyfs.text import escape_text
 
@@ -26,9 +27,13 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "renew": Later("readyfs.cli.pin", "renew", "Have a pin last longer."),
     "unpin": Later("readyfs.cli.pin", "unpin", "Remove a pin."),
     "pins": Later("readyfs.cli.pin", "pins", "List the pins of a mount, or those that ended."),
+    "ls": Later("readyfs.cli.ls", "ls", "List partitions with their status, run, records and age."),
+    "latest": Later("readyfs.cli.latest", "latest", "Show how far each series has come."),
+    "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
     "changes": Later("readyfs.cli.changes", "changes", "Tell what changed since a cursor, and go on telling."),
+    "replay": Later("readyfs.cli.replay", "replay", "Run a command for each ready partition, in the order of dates."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
     "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),
@@ -40,6 +45,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     name="readyfs",
     cls=LaterGroup,
     later=_COMMANDS,
+    short_help="Show a data pipeline's ready partitions as read-only files.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something, 13 not ready, 14 failed, "
@@ -59,14 +65,24 @@ def cli() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; every error ends as one line on stderr."""
+    """Run a command line and return its exit code; every error ends as one line on stderr.
+
+    A monitoring plugin says on stdout what went wrong, and that is UNKNOWN.
+    """
     invocation = Invocation(tuple(sys.argv[1:] if argv is None else argv))
+    if not wants_plugin(invocation.arguments):
+        return _run(invocation, _fail)
+    ended = _run(invocation, _fail_plugin)
+    return PluginState.UNKNOWN if ended or invocation.plugin_state is None else invocation.plugin_state
+
+
+def _run(invocation: Invocation, fail: Callable[[str, int], int]) -> int:
     try:
         # click expands globs and variables by itself on Windows alone; here the arguments go in as they are.
         result = cli.main(list(invocation.arguments), prog_name="readyfs", standalone_mode=False, obj=invocation)
         sys.stdout.flush()
     except UserError as error:
-        return _fail(str(error), error.exit_code)
+        return fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
@@ -74,9 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from readyfs.config.guess import guess_name
 
         near = guess_name(error.option_name, error.possibilities or (), prefix="--")
-        return _fail_usage(click.NoSuchOption(error.option_name, possibilities=near and [near], ctx=error.ctx))
+        return fail(
+            _explain_usage(click.NoSuchOption(error.option_name, possibilities=near and [near], ctx=error.ctx)),
+            ExitCode.USAGE,
+        )
     except click.ClickException as error:
-        return _fail_usage(error)
+        return fail(_explain_usage(error), ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
@@ -90,17 +109,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         if invocation.debug:
             traceback.print_exc()
-        return _fail(
+        return fail(
             f"internal error: {describe_bug(error)}; run it again with --debug for a traceback", ExitCode.INTERNAL
         )
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _fail_usage(error: click.ClickException) -> int:
+def _explain_usage(error: click.ClickException) -> str:
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "readyfs"
-    return _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", ExitCode.USAGE)
+    return f"{error.format_message().rstrip('.')}; see `{command} --help`"
 
 
 def _fail(line: str, exit_code: int) -> int:
     click.echo(f"readyfs: {escape_text(line)}", err=True)
     return exit_code
+
+
+def _fail_plugin(line: str, _exit_code: int) -> int:
+    from readyfs.cli.nagios import render_unknown
+
+    click.echo(render_unknown(line))
+    return PluginState.UNKNOWN

@@ -16,6 +16,7 @@ import click
 
 from readyfs.cli.mount_paths import find_in_mount, resolve_named
 from readyfs.cli.output import Body
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state
 from readyfs.config import table as settings
@@ -58,6 +59,11 @@ class Place:
     def asks_mount(self) -> bool:
         """Whether the daemon of a mount is to answer, and not the state store."""
         return self.mountpoint is not None and not self.names_state
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a state store is named, in whichever way."""
+        return any(self.resolution.get(one) is not None for one in (settings.STATE, settings.STATE_FILE))
 
     def locate(self, text: str) -> tuple[Place, str]:
         """Return the place that a path or key leads to, and it as `parse_address` reads it.
@@ -130,7 +136,9 @@ def with_place(
             help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
         )(command)
         if argument:
-            return click.argument("mount", metavar="[MOUNTPOINT]", required=False)(command)
-        return click.option("--mount", metavar="MOUNTPOINT", help="Ask the daemon of the mount there.")(command)
+            return click.argument("mount", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)(command)
+        return click.option(
+            "--mount", type=MOUNT_POINT, metavar="MOUNTPOINT", help="Ask the daemon of the mount there."
+        )(command)
 
     return decorate

@@ -42,7 +42,9 @@ _SHORT_UNITS: Final = {
     "y": "year",
     "yr": "year",
 }
-_TIME_OF_DAY: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
+_TIME_OF_DAY: Final = re.compile(
+    r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,14 @@ class ServiceLevel:
     last: int | None = None
 
 
-def read_service_level(path: Path, zone: datetime.tzinfo, day_zone: datetime.tzinfo, now_ns: int) -> ServiceLevel:
+def read_service_level(
+    path: Path, zone: datetime.tzinfo, day_zone: datetime.tzinfo, now_ns: int, *, wants_cadence: bool = True
+) -> ServiceLevel:
     """Read the properties of the service level that say when dates are due; raise `UsageError` if one makes no sense.
 
     `latency` and `timeOfAvailability` are deadlines, and of several the first counts. A time without an offset is one
-    of `zone`. `frequency` is a cadence. `generalAvailability`, `endOfLife` and `retention` bound the dates. Others say
-    nothing of dates.
+    of `zone`. `frequency` is a cadence, where one is wanted. `generalAvailability`, `endOfLife` and `retention` bound
+    the dates. Others say nothing of dates.
     """
     shown = escape_text(str(path))
     deadlines: list[Deadline] = []
@@ -76,7 +80,7 @@ def read_service_level(path: Path, zone: datetime.tzinfo, day_zone: datetime.tzi
                 deadlines.append(Allowance(one.seconds(), day_zone))
             case "timeofavailability":
                 deadlines.append(one.time_of_day(zone, day_zone))
-            case "frequency":
+            case "frequency" if wants_cadence:
                 cadence = one.cadence()
             case "generalavailability":
                 firsts.append(one.date())

@@ -1,0 +1,21 @@
+"""Whether a command line asks for a monitoring plugin, and the exit codes of these; known before it is parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from itertools import pairwise
+
+
+class PluginState(IntEnum):
+    """The exit codes of monitoring plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+def wants_plugin(arguments: Sequence[str]) -> bool:
+    """Tell whether a command line asks for the form of a plugin, however wrong the rest of it is."""
+    return "--format=nagios" in arguments or ("--format", "nagios") in pairwise(arguments)

@@ -1,0 +1,135 @@
+"""Where a replay finds its partitions: in the state table, or in what a mount shows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC
+
+from readyfs.cli.place import Place
+from readyfs.config import table as settings
+from readyfs.config.build import find_raw
+from readyfs.consumer.cadence import Cadence
+from readyfs.consumer.deadline import last_ended
+from readyfs.consumer.replay.backlog import find_missing
+from readyfs.consumer.replay.plan import Target
+from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
+from readyfs.errors import NotRunningError
+from readyfs.layout import RawLayout
+from readyfs.partition import PartitionKey, PartitionStatus, render_date
+from readyfs.state.filters import Filters
+from readyfs.text import escape_text
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a replay is of.
+
+    `identity` says so in a resume file. `path_of` tells where a partition's files lie. `select` finds the partitions,
+    and with a cadence the backlog, too. `cursor` stands for the catalog whose partitions these are, if it is one.
+    """
+
+    identity: dict[str, object]
+    path_of: Callable[[Target], bytes]
+    select: Callable[[Cadence | None], Selection]
+    cursor: str | None = None
+
+
+@contextmanager
+def open_state(place: Place) -> Iterator[Source]:
+    """Have the partitions of the state table, in the raw store."""
+    resolution = place.resolution
+    layout = RawLayout.parse(resolution.get(settings.RAW_LAYOUT), resolution.get(settings.RAW_ENCODING))
+    raw = find_raw(resolution)
+    filters = place.filters()
+    places = RawPlaces(os.fsencode(raw), layout)
+    with closing(place.open_reader(filters)) as reader:
+
+        def select(cadence: Cadence | None) -> Selection:
+            if cadence is None:
+                return select_rows(reader.rows(frozenset({PartitionStatus.READY})), *filters.date_range, places.refuse)
+            with closing(place.open_reader(replace(filters, since=None, until=None))) as every_date:
+                return _with_missing(
+                    select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
+                )
+
+        identity: dict[str, object] = {
+            "state": reader.label,
+            "state table": resolution.get(settings.STATE_TABLE),
+            "raw root": raw,
+            "selection": _describe(filters),
+        }
+        yield Source(identity, places.path_of, select)
+
+
+@contextmanager
+def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
+    """Have the partitions of a view, which is pinned as long as this lasts."""
+    from readyfs.check.view import walk_view
+    from readyfs.pinned_view import pin
+
+    assert place.mountpoint is not None
+    filters = place.filters()
+    with pin(place.mountpoint, note="readyfs replay", socket=place.socket) as view:
+        paths: dict[PartitionKey, bytes] = {}
+
+        def select(cadence: Cadence | None) -> Selection:
+            shown = Selection()
+            first, last = filters.date_range
+
+            def note_unreadable(path: str, error: OSError) -> None:
+                shown_path = escape_text(os.fsencode(path))
+                if error.errno != errno.EIO:
+                    # The daemon or the view is gone: what is left is only a part.
+                    raise NotRunningError(f"cannot read {shown_path}: {error.strerror}", "start the replay again")
+                shown.unreadable.append(f"{shown_path}: {error.strerror}")
+
+            for path, series, (date, run_id, *_) in walk_view(view, note_unreadable):
+                if not filters.admits(series):
+                    continue
+                dates = shown.seen.setdefault(series, set())
+                if first <= date <= last:
+                    dates.add(date)
+                    target = Target(PartitionKey(series, date), run_id)
+                    shown.ready.append(target)
+                    paths[target.key] = os.fsencode(path)
+            if cadence is None:
+                return shown
+            if not place.has_state:
+                return _with_missing(shown, cadence, filters, None)
+            with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
+                rows = select_rows(reader.rows(), first, last, lambda target: "")
+            return _with_missing(select_beside_view(rows, shown), cadence, filters)
+
+        identity: dict[str, object] = {
+            "mount point": str(place.mountpoint),
+            "selection": {**_describe(filters), "changed_since": changed_since},
+        }
+        yield Source(identity, lambda target: paths[target.key], select, view.name)
+
+
+def _with_missing(
+    selection: Selection,
+    cadence: Cadence,
+    filters: Filters,
+    status: PartitionStatus | None = PartitionStatus.MISSING,
+) -> Selection:
+    """Add the dates that should have a row and have none, up to the last one that has ended."""
+    ended = last_ended(time.time_ns(), UTC)
+    last = ended if filters.until is None else min(filters.until, ended)
+    selection.not_ready.extend(find_missing(selection.seen, cadence, filters.since, last, status))
+    return selection
+
+
+def _describe(filters: Filters) -> dict[str, object]:
+    return {
+        "sources": list(filters.sources),
+        "customers": list(filters.customers),
+        "queries": list(filters.queries),
+        "since": None if filters.since is None else render_date(filters.since).decode(),
+        "until": None if filters.until is None else render_date(filters.until).decode(),
+    }

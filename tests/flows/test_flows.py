@@ -1,0 +1,125 @@
+"""The contract's flows, with the programs of docs/flows.md, on real mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.flows.page import PROGRAMS, Desk
+from tests.mount.daemon import Daemon, Place, mounted, partition
+
+DAY = "2024-06-10"
+CUSTOMER = "0012345678"
+
+
+def records(*numbers: int) -> bytes:
+    return b"".join(b'{"n":%d}\n' % number for number in numbers)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    found = Place(tmp_path)
+    with closing(found.producer):
+        yield found
+
+
+def desk_of(daemon: Daemon) -> Desk:
+    place = daemon.place
+    config = place.base / "sales.toml"
+    config.write_text(f'state = "{place.state}"\nraw = "{place.raw}"\n')
+    return Desk.at(place.base / "desk", daemon.path, config)
+
+
+def run(desk: Desk, name: str, *arguments: str) -> str:
+    done = desk.run(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_program_of_the_page_is_run_by_a_test() -> None:
+    assert set(PROGRAMS) == {
+        *("warehouse.py", "load.py"),  # used by the others
+        *("daily.py", "daily.sh", "gaps.sh", "history.sh", "backlog.py"),
+    }
+
+
+@pytest.mark.parametrize("name", ["daily.py", "daily.sh"])
+def test_daily_consumer_loads_what_is_ready_and_supersedes_what_was(place: Place, name: str) -> None:
+    producer = place.producer
+    spot, late = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
+    producer.write_and_publish(spot, "r1", records(1, 2))
+    producer.write_and_publish(partition(CUSTOMER, date="2024-06-09"), "r1", records(9))
+    producer.write_run(late, "r1", records(7))
+    producer.expect(late)
+    producer.write_and_publish(partition("c3", date=DAY), "r1", records(8))
+    producer.fail(partition("c3", date=DAY))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, name, DAY)
+        first = [(CUSTOMER, DAY, "r1", '{"n":1}'), (CUSTOMER, DAY, "r1", '{"n":2}')]
+        assert desk.loaded() == first
+        run(desk, name, DAY)
+        assert desk.loaded() == first
+        producer.write_and_publish(spot, "r2", records(3))
+        producer.set_ready(late, "r1")
+        daemon.refresh()
+        run(desk, name, DAY)
+        assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}'), ("c2", DAY, "r1", '{"n":7}')]
+        assert desk.loaded("archive") == sorted(first * 2)
+
+
+def test_gaps_are_told_to_the_operators_and_nothing_is_loaded(place: Place) -> None:
+    producer = place.producer
+    producer.write_and_publish(partition(CUSTOMER, date=DAY), "r1", records(1))
+    producer.write_and_publish(partition("c2", date="2024-06-09"), "r1", records(2))
+    producer.expect(partition("c2", date=DAY))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        mail = desk.directory / "bin" / "mail"
+        mail.parent.mkdir()
+        mail.write_text('#!/bin/sh\n{ echo "$@"; cat; } >mailed\n')
+        mail.chmod(0o755)
+        run(desk, "gaps.sh", DAY)
+        subject, *lines = (desk.directory / "mailed").read_text().splitlines()
+        assert subject == f"-s late: {DAY} operators"
+        assert any("c2" in line and DAY in line for line in lines)
+        assert not (desk.directory / "warehouse.duckdb").exists()
+        producer.write_and_publish(partition("c2", date=DAY), "r1", records(3))
+        daemon.refresh()
+        (desk.directory / "mailed").unlink()
+        run(desk, "gaps.sh", DAY)
+        assert not (desk.directory / "mailed").exists()
+        assert desk.loaded() == [(CUSTOMER, DAY, "r1", '{"n":1}'), ("c2", DAY, "r1", '{"n":3}')]
+        place.state.rename(place.base / "away")
+        assert desk.run("gaps.sh", DAY).returncode == 3
+        (place.base / "away").rename(place.state)
+
+
+def test_history_is_replayed_once_and_what_is_missing_is_listed(place: Place) -> None:
+    producer = place.producer
+    for day in (1, 2, 4):
+        producer.write_and_publish(partition(CUSTOMER, date=f"2024-06-0{day}"), "r1", records(day))
+    producer.write_run(partition(CUSTOMER, date="2024-06-03"), "r1", records(3))  # raw, and no row
+    producer.fail(partition(CUSTOMER, date="2024-06-05"))
+    producer.write_and_publish(partition("another", date="2024-06-01"), "r1", records(8))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, "history.sh")
+        assert [row[1:] for row in desk.loaded()] == [(f"2024-06-0{day}", "r1", f'{{"n":{day}}}') for day in (1, 2, 4)]
+        table = run(desk, "backlog.py")
+        assert "failed" in table and "missing" in table and " 26 " in table
+        producer.write_and_publish(partition(CUSTOMER, date="2024-06-02"), "r2", records(22))
+        producer.publish(producer.write_run(partition(CUSTOMER, date="2024-06-05"), "r1", records(5)))
+        daemon.refresh()
+        again = desk.run("history.sh")
+        assert (again.returncode, "2 done, 2 done before" in again.stderr) == (0, True), again.stderr
+        assert desk.loaded("archive") == [(CUSTOMER, "2024-06-02", "r1", '{"n":2}')]
+        assert [row[2:] for row in desk.loaded()] == [
+            ("r1", '{"n":1}'),
+            ("r2", '{"n":22}'),
+            ("r1", '{"n":4}'),
+            ("r1", '{"n":5}'),
+        ]

@@ -1,0 +1,116 @@
+"""`readyfs replay` through a mount: every command sees the view that was pinned when the replay began."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mount.daemon import PATIENCE_S, Daemon, Place, mounted, partition, running, wait_until
+from tests.mount.forked import run_forked, stem
+
+DAYS = ("2024-06-01", "2024-06-02", "2024-06-03")
+
+
+def arguments(daemon: Daemon, *more: str) -> list[str]:
+    return ["replay", str(daemon.path), *more]
+
+
+def replay(daemon: Daemon, *more: str) -> subprocess.CompletedProcess[str]:
+    return run_forked(arguments(daemon, *more), PATIENCE_S)
+
+
+def fill(place: Place) -> None:
+    for day in DAYS:
+        place.producer.write_and_publish(partition(date=day), "r1", f"{day} r1\n".encode())
+
+
+@pytest.mark.parametrize("layout", ["plain", "by-date"])
+def test_commands_see_one_moment_though_the_state_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    fill(place)
+    monkeypatch.setenv("BASE", str(place.base))
+    os.mkfifo(place.base / "gate")
+    script = 'cat "$REPLAY_PATH/payload.jsonl" >> "$BASE/log"; [ ! -p "$BASE/gate" ] || cat "$BASE/gate"'
+    log = place.base / "log"
+    with mounted(place, "--layout", layout) as daemon, (place.base / "err").open("wb") as errors:
+        words = arguments(daemon, "--since", DAYS[0], "--until", DAYS[2], "--", "sh", "-c", script)
+        process = stem().fork(words, errors.fileno(), errors.fileno())
+        wait_until(lambda: log.exists() and log.stat().st_size > 0, "the first command runs")
+        assert [pin["note"] for pin in daemon.public.pins()] == ["readyfs replay"]
+        place.producer.write_and_publish(partition(date=DAYS[1]), "r2", b"another\n")
+        place.producer.fail(partition(date=DAYS[2]))
+        daemon.refresh()
+        gate = place.base / "gate"
+        gate.rename(place.base / "opened")
+        (place.base / "opened").open("wb").close()
+        assert process.wait(PATIENCE_S) == 0, (place.base / "err").read_text()
+        assert log.read_text().splitlines() == [f"{day} r1" for day in DAYS]
+        assert daemon.public.pins() == []
+        assert replay(daemon, "--", "cat", "{path}/payload.jsonl").stdout == f"{DAYS[0]} r1\nanother\n"
+
+
+def test_resume_goes_on_in_another_view(place: Place) -> None:
+    fill(place)
+    done = str(place.base / "done")
+    with mounted(place) as daemon:
+        command = ("--resume", done, "--limit", "2", "--", "cat", "{path}/payload.jsonl")
+        assert replay(daemon, *command).stdout.split("\n")[:-1] == [f"{day} r1" for day in DAYS[:2]]
+        place.producer.write_and_publish(partition(date=DAYS[0]), "r2", b"another\n")
+        daemon.refresh()
+        assert replay(daemon, *command).stdout == f"another\n{DAYS[2]} r1\n"
+
+
+def test_backlog_asks_the_state_if_it_is_named(place: Place) -> None:
+    fill(place)
+    backlog = place.base / "backlog"
+    with mounted(place) as daemon:
+        place.producer.fail(partition(date="2024-06-05"), "late")
+        place.producer.write_and_publish(partition(date="2024-06-06"), "r1", b"\n")
+        place.producer.requeue(partition(date=DAYS[0]))
+        asked = ("--until", "2024-06-06", "--backlog", str(backlog))
+        told = {}
+        for state in ((), ("--state", str(place.state))):
+            assert replay(daemon, *asked, *state, "--", "true").returncode == 0
+            lines = map(json.loads, backlog.read_text().splitlines())
+            told[bool(state)] = {line["logical_date"]: line["status"] for line in lines}
+    assert told[False] == {f"2024-06-0{day}": "not_ready" for day in (4, 5, 6)}
+    # What is queued again is in the view, and so it was replayed.
+    assert told[True] == {"2024-06-04": "missing", "2024-06-05": "failed", "2024-06-06": "ready"}
+
+
+def test_directory_that_cannot_be_read_fails_the_replay(place: Place) -> None:
+    fill(place)
+    with mounted(place) as daemon:
+        place.producer.write_and_publish(partition(source="s2", date=DAYS[1]), "r1", b"\n")
+        daemon.refresh()
+        done = replay(daemon, "--", "true")
+        assert done.returncode == 14
+        unreadable, summary, _cursor = done.stderr.splitlines()
+        assert unreadable.endswith(f"/c1/q1/{DAYS[1]}: Input/output error")
+        assert summary == "readyfs: 2 done"
+
+
+def test_cursor_is_told(place: Place) -> None:
+    fill(place)
+    with mounted(place) as daemon:
+        summary = json.loads(replay(daemon, "--json", "--", "true").stdout.splitlines()[-1])
+        assert summary["cursor"] == daemon.status()["fingerprint"]
+
+
+def test_dead_daemon_fails_what_is_left(place: Place) -> None:
+    fill(place)
+    with running(place) as daemon:
+        done = replay(daemon, "--", "sh", "-c", f'kill -9 {daemon.pid}; cat "$REPLAY_PATH/payload.jsonl"')
+        assert done.returncode == 14
+        assert "readyfs: 0 done, 3 failed" in done.stderr
+
+
+def test_no_mount_is_told(tmp_path: Path) -> None:
+    done = run_forked(["replay", str(tmp_path), "--", "true"], PATIENCE_S)
+    assert done.returncode == 8
+    assert str(tmp_path) in done.stderr and done.stderr.count("\n") == 1
