@@ -1,4 +1,4 @@
-"""`readyfs changes` without a mount: the cursor file moves on after the whole batch was flushed, and in one step."""
+"""V22 without a mount: the cursor file moves on after the whole batch was flushed, and in one step."""
 
 from __future__ import annotations
 

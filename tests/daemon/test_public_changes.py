@@ -1,4 +1,4 @@
-"""Pages of changes, over a history that drops catalogs meanwhile and a disk that fails."""
+"""V22: pages of changes, over a history that drops catalogs meanwhile and a disk that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Consumers of changes as pins: what they hold, what moves them on, and what a disk that fails leaves."""
+"""V22: consumers of changes as pins: what they hold, what moves them on, and what a disk that fails leaves."""
 
 from __future__ import annotations
 

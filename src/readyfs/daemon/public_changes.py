@@ -157,6 +157,8 @@ class PublicChanges:
             await self._settle(before, pin)
         else:
             registry.confirm(pin)
+        if before is None:
+            log.info("pinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, note=pin.note)
         return pin
 
     async def _settle(self, before: Pin | None, pin: Pin) -> dict[str, object]:
