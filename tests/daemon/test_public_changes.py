@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
@@ -23,6 +24,7 @@ from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
 from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.transfers import ALL_TRANSFERS, IDLE_S, TICK_S, USER_TRANSFERS, Batch, Transfers
+from readyfs.daemon.turns import Turns
 from readyfs.errors import HistoryError, LimitError, ResyncError, UsageError
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
@@ -37,6 +39,7 @@ from tests.history.kept import opened
 
 ME = Peer(1001, frozenset())
 BEGINNING = "beginning"
+T = TypeVar("T")
 
 
 class World:
@@ -210,6 +213,20 @@ async def test_nothing_is_told_of_what_the_kernel_does_not_know_yet(
         await trio.testing.wait_all_tasks_blocked()
         world.changes.watch.announce()
     assert known == [second.fingerprint]
+
+
+async def test_catalog_that_is_replaced_before_a_thread_comes_to_it_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, real = world.show(*rows(1)), Turns.run
+
+    async def run(self: Turns, uid: int, call: Callable[[], T], deadline_s: float) -> T:
+        world.show(*rows(1, b"r2"))
+        return await real(self, uid, call, deadline_s)
+
+    monkeypatch.setattr(Turns, "run", run)
+    [appeared], cursor = await world.ask(BEGINNING)
+    assert (appeared["run_id"], cursor) == ("r1", first.fingerprint)
 
 
 async def test_what_nobody_fetches_is_let_go(autojump_clock: trio.testing.MockClock) -> None:

@@ -221,6 +221,20 @@ def test_two_processes_of_one_consumer_get_the_same_and_only_one_goes_on(place: 
     assert reader.daemon.public.pins()[0]["acknowledged"] == later
 
 
+def test_acknowledgement_survives_the_daemon(place: Place, engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was acknowledged right before `kill -9` is not told again."""
+    with running(place, *NO_HISTORY, engine=engine) as daemon:
+        reader = Reader(daemon, capsys)
+        cursor = reader.load("--since", "beginning", "--consumer", "job")
+        reader.ask("--consumer", "job", "--ack", cursor)
+        daemon.kill()
+    place.producer.write_and_publish(ONE, "r2", b"second\n")
+    with mounted(place, *NO_HISTORY, engine=engine) as daemon:
+        reader.daemon = daemon
+        [switched, bookmark] = reader.ask("--consumer", "job")
+        assert (switched["type"], switched["run_id"], bookmark["since"]) == ("switched", "r2", cursor)
+
+
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_batch_survives_the_daemon(place: Place, engine: str, how: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What was printed right before can be acknowledged after, although the history has dropped it."""
