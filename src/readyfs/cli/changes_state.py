@@ -17,7 +17,7 @@ from readyfs.config import find_state
 from readyfs.config import table as settings
 from readyfs.config.build import find_files, find_table
 from readyfs.config.setting import Setting
-from readyfs.consumer.change_lines import render_change
+from readyfs.consumer.change_lines import ChangeRenderer
 from readyfs.consumer.changes import Difference
 from readyfs.control.change_requests import BEGINNING
 from readyfs.errors import ResyncError, UsageError
@@ -80,7 +80,7 @@ class StateChanges:
                     file.write(new)
 
     def _print(self, printer: ChangesPrinter, old: Catalog | None, new: Catalog, layout: MountLayout) -> None:
-        lines = (render_change(change, layout) for change in Difference(old, new).changes())
+        lines = map(ChangeRenderer(layout).render, Difference(old, new).changes())
         printer.batch(lines, BEGINNING if old is None else old.fingerprint, new.fingerprint)
 
     def _meaning(self, label: str) -> dict[str, str]:

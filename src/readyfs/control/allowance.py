@@ -24,7 +24,7 @@ CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
 QUERY_BYTES: Final = 1024
 """Of a question for which the stores are asked: a dozen a second, after a hundred and fifty at once."""
-PAGE_BYTES: Final = 2 * 1024
+PAGE_BYTES: Final = 1024
 """Of a page of changes, whose making takes some hundredths of a second of a processor."""
 ENTRY_BYTES: Final = 32
 """Of a list that is asked for, for each of its entries."""
