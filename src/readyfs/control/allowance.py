@@ -26,6 +26,8 @@ QUERY_BYTES: Final = 1024
 """Of a question for which the stores are asked: a dozen a second, after a hundred and fifty at once."""
 SECOND_BYTES: Final = 4 * BYTES_PER_S
 """Of each second that an answer of a store took: so the store works a quarter of the time for one user at most."""
+PAGE_BYTES: Final = 1024
+"""Of a page of changes, whose making takes some hundredths of a second of a processor."""
 ENTRY_BYTES: Final = 32
 """Of a list that is asked for, for each of its entries."""
 LIST_BYTES: Final = 128 * 1024
