@@ -29,10 +29,8 @@ from readyfs.errors import NotRunningError
         PinsRequest(),
         PinsRequest(expired=True),
         WatchRequest("ab" * 16, 12.5),
-        WhyRequest("a/\udcff/b"),
-        WhyRequest("", catalog_only=True),
-        WhyRequest(key="a/b/2024-06-01"),
-        WhyRequest(key="a/b/2024-06-01", source="s"),
+        WhyRequest("/mnt/a/\udcff/b", "/mnt"),
+        WhyRequest("a/b", "/mnt", "\udcfe", catalog_only=True),
     ],
 )
 def test_request_survives_the_wire(request_: PublicRequest) -> None:
@@ -60,7 +58,8 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
             b'{"op":"watch","fingerprint":"a","timeout_seconds":30.5}',
             b'{"op":"watch","fingerprint":"a","timeout_seconds":-1}',
         ),
-        *(b'{"op":"why"}', b'{"op":"why","path":7}', b'{"op":"why","path":"a","catalog_only":1}'),
+        *(b'{"op":"why"}', b'{"op":"why","asked":"a"}', b'{"op":"why","mountpoint":"/"}'),
+        b'{"op":"why","asked":"a","mountpoint":"/","catalog_only":1}',
         b"[" * 4000,
         json.dumps({"op": "p" * 100}).encode(),
     ],

@@ -128,14 +128,14 @@ async def test_every_verb_reaches_the_handlers_with_the_user_who_asks(path: Path
         await ask(lambda: asking.unpin("job"))
         assert await ask(lambda: asking.pins(expired=True)) == [{"name": "job"}]
         await ask(lambda: asking.watch("ab" * 16, 0.0))
-        await ask(lambda: asking.why(WhyRequest("a/b")))
+        await ask(lambda: asking.why("a/b/2024-06-01"))
     assert handlers.asked == [
         (PinRequest("job", 60.0, "why", True), me),
         (RenewRequest("job", 5.0), me),
         (UnpinRequest("job"), me),
         (PinsRequest(True), me),
         (WatchRequest("ab" * 16, 0.0), me),
-        (WhyRequest("a/b"), me),
+        (WhyRequest("a/b/2024-06-01", "/"), me),
     ]
     assert asking.view("ab" * 16) == MOUNTPOINT / ".readyfs/views" / ("ab" * 16)
 
@@ -356,10 +356,10 @@ async def test_a_refusal_of_what_takes_long_is_the_same_error_at_the_client(path
 
 async def test_a_question_for_the_state_costs_more_than_one_that_is_answered_from_memory(path: Path) -> None:
     async with serving(path, Handlers()):
-        replies = await exchange(path, render_public_request(WhyRequest("a")) * 100)
+        replies = await exchange(path, render_public_request(WhyRequest("a", "/")) * 100)
         assert 30 < len(replies) < 60
         assert "too much" in str(replies[-1]["error"])
-        replies = await exchange(path, render_public_request(WhyRequest("a", catalog_only=True)) * 100)
+        replies = await exchange(path, render_public_request(WhyRequest("a", "/", catalog_only=True)) * 100)
         assert len(replies) == 100
         assert all("result" in reply for reply in replies)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from readyfs.catalog.series import Series
@@ -214,9 +214,9 @@ def _is_plain(old: SeriesGroup, new: SeriesGroup) -> bool:
     )
 
 
-def differing_dates(was: Series, now: Series) -> Iterable[int]:
-    """Return the dates whose rows differ; blocks that are the same are not looked at."""
-    before, after = set(was.blocks), set(now.blocks)
-    old = {row for block in before - after for row in block.columns()}
-    new = {row for block in after - before for row in block.columns()}
+def differing_dates(was: Series, now: Series) -> set[int]:
+    """Return the dates whose rows differ; blocks that are equal are not looked at."""
+    before, after = ({block.digest for block in series.blocks} for series in (was, now))
+    old = {row for block in was.blocks if block.digest not in after for row in block.columns()}
+    new = {row for block in now.blocks if block.digest not in before for row in block.columns()}
     return {date for date, *_ in old ^ new}

@@ -31,6 +31,20 @@ class _Duration(click.ParamType[float]):
             return self.fail(str(error), param, ctx)
 
 
+class _Wait(click.ParamType[float]):
+    """Seconds, written with a unit, or 0 for no time at all."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse a duration that may be nothing, for which no unit is needed."""
+        text = str(value)
+        try:
+            return 0.0 if text.strip() == "0" else parse_duration(text, minimum_s=0.0)
+        except UsageError as error:
+            return self.fail(str(error), param, ctx)
+
+
 class _Lease(click.ParamType[float]):
     """Seconds, written with a unit, of which the daemon alone knows the bounds."""
 
@@ -115,6 +129,7 @@ class _Statuses(click.ParamType[frozenset[PartitionStatus]]):
 
 
 DURATION = _Duration()
+WAIT = _Wait()
 LEASE = _Lease()
 FINGERPRINT = _Fingerprint()
 CADENCE = _Cadence()

@@ -51,6 +51,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raw_layout=RawLayout.parse(get(table.RAW_LAYOUT), get(table.RAW_ENCODING)),
         files=files,
         required_files=required_files,
+        show_error_messages=get(table.SHOW_ERROR_MESSAGES),
         interval_s=get(table.INTERVAL),
         full_interval_s=get(table.FULL_INTERVAL),
         state_listen=state_listen,

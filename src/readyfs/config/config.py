@@ -31,6 +31,7 @@ class Config:
     raw_layout: RawLayout
     files: tuple[str, ...]
     required_files: tuple[str, ...]
+    show_error_messages: bool
     interval_s: float
     full_interval_s: float
     state_listen: str | None

@@ -100,6 +100,13 @@ REQUIRED_FILES = file_names(
     "Files that seal a run, separated by commas. A ready partition whose run lacks one fails at open.",
     ("payload.jsonl", "metadata.json"),
 )
+SHOW_ERROR_MESSAGES = switch(
+    "show-error-messages",
+    Group.SELECTION,
+    "Tell everybody who may enter the mount and asks why a partition failed the message of its row.",
+    lambda _: False,
+    "off",
+)
 
 STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)
 READY_STATUS = text("ready-status", Group.TABLE, "WORD", "The status of a ready partition.", _NAMES.ready)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import compress
+from operator import is_not
 from typing import Final, NamedTuple
 
 from readyfs.catalog.delta import differing_dates
@@ -106,17 +108,22 @@ def _differing_series(old: Catalog | None, new: Catalog) -> Iterable[SeriesKey]:
     if old is None:
         return new.by_key
     before, after = old.by_key, new.by_key
-    found = {key for key, series in after.items() if not _is_same(before.get(key), series)}
-    found.update(key for key in before if key not in after)
+    found: set[SeriesKey] = set()
+    appeared = 0
+    # Column by column, because most series are the same object in both, and there may be many.
+    replaced = compress(after.items(), map(is_not, map(before.get, after), after.values()))
+    for key, series in replaced:
+        was = before.get(key)
+        appeared += was is None
+        if was is None or was.digest != series.digest:
+            found.add(key)
+    if len(before) != len(after) - appeared:
+        found.update(before.keys() - after.keys())
     if not new.layout.shows_source:
         for key in list(found):
             for group in (_shared_group(old, key), _shared_group(new, key)):
                 found.update(() if group is None else (one.key for one in group.series))
     return found
-
-
-def _is_same(was: Series | None, now: Series) -> bool:
-    return was is now or (was is not None and was.digest == now.digest)
 
 
 def _shared_group(catalog: Catalog, key: SeriesKey) -> SeriesGroup | None:

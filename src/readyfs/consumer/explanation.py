@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time
 from readyfs.state.reader import StateRow
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 
 class Reason(StrEnum):
@@ -81,6 +81,8 @@ NO_FIELDS: Mapping[str, object] = dict.fromkeys(
         "schema_version",
         "attempt_count",
         "error_message",
+        "state_status",
+        "path",
         "claims",
         "nearest",
     )
@@ -93,7 +95,7 @@ def fields_of_partition(partition: Partition) -> dict[str, object]:
     return {
         **fields_of_key(*partition.key.series, date=partition.key.date),
         "status": PartitionStatus.READY.value,
-        "run_id": show_text(partition.run_id),
+        "run_id": decode_text(partition.run_id),
         "updated_at": _time(partition.updated_at_ns),
         "record_count": _number(partition.record_count),
         "schema_version": _text_or_null(partition.schema_version),
@@ -106,7 +108,7 @@ def fields_of_row(row: StateRow, *, with_message: bool) -> dict[str, object]:
         **fields_of_key(*row.series, date=row.date),
         "status": row.status.value,
         "withheld": None if row.withheld is None else row.withheld.value,
-        "run_id": show_text(row.run_id) if row.run_id else None,
+        "run_id": decode_text(row.run_id) if row.run_id else None,
         "updated_at": _time(row.updated_at_ns),
         "record_count": _number(row.record_count),
         "schema_version": _text_or_null(row.schema_version),
@@ -132,11 +134,6 @@ def list_claims(claims: Sequence[Mapping[str, object]]) -> dict[str, object]:
     return {"claims": [{name: one[name] for name in ("source", "run_id", "updated_at")} for one in claims]}
 
 
-def show_text(value: bytes) -> str:
-    """Return foreign text as JSON can hold it: what is no UTF-8 as backslash escapes."""
-    return value.decode("utf-8", "backslashreplace")
-
-
 def show_time(time_ns: int) -> str:
     """Return a time for a sentence, `an unknown time` where the row tells none."""
     return "an unknown time" if time_ns == NOT_SET else render_time(time_ns).decode()
@@ -156,4 +153,4 @@ def _number(value: int) -> int | None:
 
 
 def _text_or_null(value: bytes | None) -> str | None:
-    return None if value is None else show_text(value)
+    return None if value is None else decode_text(value)

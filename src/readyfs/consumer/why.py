@@ -6,8 +6,8 @@ reader from the files.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
@@ -20,15 +20,15 @@ from readyfs.consumer.explanation import (
     fields_of_row,
     list_claims,
     show_run,
-    show_text,
     show_time,
 )
 from readyfs.duration import render_duration
+from readyfs.errors import UsageError
 from readyfs.layout import MountLayout, RawLayout, UnusableNameError
-from readyfs.partition import NOT_SET, Partition, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateRow
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ NOT_ASKED: Final = Recorded(problem="the state was not asked")
 
 def explain_impossible(asked: str, error: ImpossibleAddressError) -> Explanation:
     """Explain that an address can never be there."""
-    nearest = None if error.nearest is None else show_text(error.nearest)
+    nearest = None if error.nearest is None else decode_text(error.nearest)
     hint = "" if error.nearest is None else f"; did you mean {escape_text(error.nearest)}?"
     return Explanation(
         Reason.IMPOSSIBLE,
@@ -112,7 +112,10 @@ def explain_filtered(asked: str, address: Address, rules: Rules, *, shows_file: 
 def explain(
     asked: str, address: Address, rules: Rules, shown: Shown | None, recorded: Recorded, look: Look
 ) -> Explanation:
-    """Explain an address that the filters let pass; without a mount nothing is `shown`."""
+    """Explain an address that the filters let pass; without a mount nothing is `shown`.
+
+    Raises `UsageError` if the rows are of several sources, which the layout tells apart.
+    """
     fields = _fields_of(address)
     if shown is not None and shown.expired:
         return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
@@ -126,7 +129,9 @@ def explain(
     if shown is not None and shown.meaning is AMBIGUOUS:
         return _explain_claims(asked, [fields_of_partition(one) for one in shown.claims], recorded.rows, rules, fields)
     if shown is not None and isinstance(shown.meaning, Partition):
-        return _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded))
+        row = next((one for one in recorded.rows if one.series == shown.meaning.key.series), None)
+        ready = _explain_ready(asked, shown.meaning, look, _note_difference(shown, recorded, row))
+        return replace(ready, fields={**ready.fields, "state_status": None if row is None else row.status.value})
     if shown is not None and shown.taken_at_ns is not None:
         detail = f"it was not ready when the view was taken, at {show_time(shown.taken_at_ns)}"
         return _say(Reason.MISSING, f"{asked} is not in this view: {detail}", detail, fields)
@@ -160,14 +165,14 @@ def _explain_ready(asked: str, partition: Partition, look: Look, note: str) -> E
         return Explanation(Reason.MISSING, f"{asked} is not there: {detail} (run {run})", detail, note, fields)
     if look.problem is not None:
         note = "; ".join(filter(None, (note, f"the run was not looked at: {look.problem}")))
-    count = "" if partition.record_count == NOT_SET else f", {partition.record_count:,} records"
+    count = "" if partition.record_count == NOT_SET else f", {_count(partition.record_count, 'record')}"
     since = show_time(partition.updated_at_ns)
     return Explanation(
         Reason.READY, f"{asked} is ready: run {run} since {since}{count}", f"run {run} since {since}", note, fields
     )
 
 
-def _note_difference(shown: Shown, recorded: Recorded) -> str:
+def _note_difference(shown: Shown, recorded: Recorded, row: StateRow | None) -> str:
     """Return how the state differs from what is shown of a ready partition, empty if it does not."""
     partition = shown.meaning
     if not isinstance(partition, Partition) or shown.taken_at_ns is not None:
@@ -176,7 +181,6 @@ def _note_difference(shown: Shown, recorded: Recorded) -> str:
         return ""
     if recorded.problem is not None:
         return f"the state could not be asked: {recorded.problem}"
-    row = next((one for one in recorded.rows if one.series == partition.key.series), None)
     if row is None:
         what = "the state has no row of it any more"
     elif row.status is not PartitionStatus.READY:
@@ -199,7 +203,7 @@ def _explain_claims(
 ) -> Explanation:
     """Explain a path that two rows claim; a catalog holds no rows of one key that stands twice, the state does."""
     if len(claims) < 2:
-        ready = [row for row in rows if _is_claim(row)]
+        ready = claims_of(rows)
         claims = [fields_of_row(row, with_message=rules.with_messages) for row in ready] or claims
     which = " and ".join(f"{escape_text(str(one['source']))} (run {escape_text(str(one['run_id']))})" for one in claims)
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
@@ -230,10 +234,12 @@ def _explain_rows(
     if not rows:
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
-    claims = [row for row in rows if _is_claim(row)]
+    if rules.layout.shows_source and len(sources := {row.series.source for row in rows}) > 1:
+        told = ", ".join(escape_text(source) for source in sorted(sources)[:10])
+        raise UsageError(f"rows of several sources have that key: {told}", "name one with --source")
+    claims = claims_of(rows)
     if len(claims) > 1 and (shown is None or shown.held_back is None):
-        told = [fields_of_row(row, with_message=rules.with_messages) for row in claims]
-        return _explain_claims(asked, told, rows, rules, fields)
+        return _explain_claims(asked, [], rows, rules, fields)
     row = min(rows, key=_hopelessness)
     told_row = fields | fields_of_row(row, with_message=rules.with_messages)
     if row.withheld is not None:
@@ -250,8 +256,9 @@ def _explain_rows(
             return _explain_pending(asked, row, told_row)
 
 
-def _is_claim(row: StateRow) -> bool:
-    return row.status is PartitionStatus.READY and row.withheld is None
+def claims_of(rows: Iterable[StateRow]) -> list[StateRow]:
+    """Return the rows that are ready and can be shown, as far as the rows alone can tell."""
+    return [row for row in rows if row.status is PartitionStatus.READY]
 
 
 _ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionStatus.PENDING, PartitionStatus.FAILED)
@@ -322,8 +329,6 @@ def _explain_pending(asked: str, row: StateRow, fields: dict[str, object]) -> Ex
 
 def partition_of(row: StateRow) -> Partition:
     """Return a ready row as the partition that it stands for."""
-    from readyfs.partition import PartitionKey
-
     assert row.date is not None
     return Partition(
         PartitionKey(row.series, row.date), row.run_id, row.updated_at_ns, row.record_count, row.schema_version
@@ -340,15 +345,12 @@ def _fields_of(address: Address) -> dict[str, object]:
 
 def _find_filter(address: Address, filters: Filters) -> str | None:
     series = SeriesKey(*(getattr(address, name) or b"" for name in SeriesKey._fields))
-    for name, patterns, flag in (
-        ("source", filters.sources, "--source"),
-        ("customer_id", filters.customers, "--customer"),
-        ("query_name", filters.queries, "--query"),
+    for name, flag, only in (
+        ("source", "--source", Filters(sources=filters.sources)),
+        ("customer_id", "--customer", Filters(customers=filters.customers)),
+        ("query_name", "--query", Filters(queries=filters.queries)),
     ):
-        if getattr(address, name) is None or not patterns:
-            continue
-        only = Filters(**{{"source": "sources", "customer_id": "customers", "query_name": "queries"}[name]: patterns})
-        if not only.admits(series):
+        if getattr(address, name) is not None and not only.admits(series):
             return f"its {name} is outside of {flag}"
     if filters.since is not None and address.last is not None and address.last < filters.since:
         return "its date is before --since"

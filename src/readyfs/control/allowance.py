@@ -24,6 +24,8 @@ CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
 QUERY_BYTES: Final = 4 * 1024
 """Of a question for which the state store is asked: four a second, after some fifty at once."""
+PAGE_BYTES: Final = 2 * 1024
+"""Of a page of changes, whose making takes some hundredths of a second of a processor."""
 ENTRY_BYTES: Final = 32
 """Of a list that is asked for, for each of its entries."""
 LIST_BYTES: Final = 128 * 1024

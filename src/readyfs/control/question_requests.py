@@ -2,8 +2,9 @@
 
 `{"op": "watch", "fingerprint": text, "timeout_seconds": number}` is answered when the catalog in force is another and
 the kernel knows it, or when the time is up.
-`{"op": "why", "path": text}` or `{"op": "why", "key": text, "source": null}` is answered by the reason why a path or a
-key is ready or is not; with `"catalog_only": true` the state store is not asked.
+`{"op": "why", "asked": text, "mountpoint": text, "source": null}` is answered by the reason why a path or a key is
+ready or is not. A path is absolute, below the mount point as the caller sees it. With `"catalog_only": true` neither
+the state store nor the raw store is asked.
 """
 
 from __future__ import annotations
@@ -47,13 +48,10 @@ class WatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class WhyRequest:
-    """Tell why a path below the mount point, or a key, is ready or is not.
+    """Tell why a path or a key is ready or is not; `mountpoint` is where the caller has the mount."""
 
-    `path` is relative to the mount point, and None if a key is asked for.
-    """
-
-    path: str | None = None
-    key: str = ""
+    asked: str
+    mountpoint: str
     source: str | None = None
     catalog_only: bool = False
     op: ClassVar[str] = "why"
@@ -61,14 +59,21 @@ class WhyRequest:
     @classmethod
     def parse(cls, fields: Fields) -> WhyRequest:
         """Read it from a message."""
-        path = read_text_or_null(fields, "path")
-        key = read_text(fields, "key", "" if path is not None else None)
-        return cls(path, key, read_text_or_null(fields, "source"), read_flag(fields, "catalog_only"))
+        return cls(
+            read_text(fields, "asked"),
+            read_text(fields, "mountpoint"),
+            read_text_or_null(fields, "source"),
+            read_flag(fields, "catalog_only"),
+        )
 
     def fields(self) -> dict[str, object]:
         """Return what the message says beside the word."""
-        asked: dict[str, object] = {"key": self.key} if self.path is None else {"path": self.path}
-        return asked | {"source": self.source, "catalog_only": self.catalog_only}
+        return {
+            "asked": self.asked,
+            "mountpoint": self.mountpoint,
+            "source": self.source,
+            "catalog_only": self.catalog_only,
+        }
 
     @property
     def cost_bytes(self) -> int:

@@ -22,14 +22,15 @@ class CatalogWatch:
 
     def __init__(self, in_force: Callable[[], str]) -> None:
         self._in_force = in_force
-        self._seen = in_force()
+        self.seen = in_force()
+        """The fingerprint of the catalog of which the kernel was told everything."""
         self._changed = trio.Event()
         self._waiting: Counter[int] = Counter()
 
     def announce(self) -> None:
         """Note that the kernel was told everything of the catalog in force."""
-        if self._in_force() != self._seen:
-            self._seen = self._in_force()
+        if self._in_force() != self.seen:
+            self.seen = self._in_force()
             self._changed.set()
             self._changed = trio.Event()
 
@@ -40,9 +41,9 @@ class CatalogWatch:
         """
         with self._counted(uid) as may_wait, trio.move_on_after(timeout_s if may_wait else 0):
             # A caller can know a catalog before the kernel does: then the one that is seen is no news.
-            while fingerprint in (self._seen, self._in_force()):
+            while fingerprint in (self.seen, self._in_force()):
                 await self._changed.wait()
-        return self._seen, may_wait
+        return self.seen, may_wait
 
     @contextmanager
     def _counted(self, uid: int) -> Iterator[bool]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from readyfs.config import Config
+from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_server import serve_public
@@ -20,9 +21,14 @@ from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.public_desk import PublicDesk
 from readyfs.daemon.public_questions import PublicQuestions
+from readyfs.daemon.reader_pool import ReaderPool
+from readyfs.daemon.reasons import DEADLINE_S, Reasons
 from readyfs.history.history import History
+from readyfs.state.open import open_reader
+from readyfs.vfs.file_filter import FileFilter
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class PublicDoor:
             serve = partial(serve_public, device=number)
             await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
+            nursery.start_soon(self.desk.changes.transfers.run)
             task_status.started()
 
 
@@ -71,5 +78,19 @@ def make_public_door(
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
-    desk = PublicDesk(public, PublicQuestions(watch, answers.life))
+    questions = PublicQuestions(watch, _make_reasons(config, served, answers, kept), answers.life)
+    desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
+
+
+def _make_reasons(config: Config, served: Served, answers: Answers, kept: KeptCatalogs) -> Reasons:
+    timeout_s = min(config.state_timeout_s, DEADLINE_S)
+    return Reasons(
+        Rules(config.filters, config.layout, config.raw_layout, config.show_error_messages),
+        FileFilter(config.files),
+        served.filesystem,
+        answers.status_reporter.freshness,
+        answers.refresher,
+        kept,
+        ReaderPool(lambda: open_reader(config.state, config.table, config.filters, timeout_s)),
+    )

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.daemon.catalog_watch import CatalogWatch
-from readyfs.errors import NotRunningError, UsageError
+from readyfs.daemon.reasons import Reasons
+from readyfs.errors import NotRunningError
 from readyfs.life import Life, Phase
 
 
@@ -19,6 +20,7 @@ class PublicQuestions:
     """Handles the questions of `readyfs wait`, `why` and the like; called on the trio loop."""
 
     watch: CatalogWatch
+    reasons: Reasons
     life: Life
 
     async def answer_watch(self, request: WatchRequest, peer: Peer) -> dict[str, object]:
@@ -28,8 +30,10 @@ class PublicQuestions:
         return {"fingerprint": fingerprint, "changed": fingerprint != request.fingerprint, "waited": waited}
 
     async def answer_why(self, request: WhyRequest, peer: Peer) -> dict[str, object]:
-        """Tell why something is ready or is not."""
-        raise UsageError("this daemon does not answer why", "ask its operator")
+        """Tell why something is ready or is not, as of the catalog whose fingerprint comes with it."""
+        self._refuse_unless_serving()
+        fingerprint = self.watch.seen
+        return (await self.reasons.explain(request, peer)).describe() | {"fingerprint": fingerprint}
 
     def _refuse_unless_serving(self) -> None:
         if self.life.phase is not Phase.SERVING:

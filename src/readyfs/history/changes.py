@@ -6,10 +6,11 @@ The state after is enough, so nothing of the state before is written down. A who
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from readyfs.catalog.delta import differing_dates
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Catalog
 from readyfs.partition import NOT_SET, ChangedDates, SeriesKey
@@ -50,7 +51,7 @@ def find_changes(old: Catalog | None, new: Catalog, changed: ChangedDates | None
         elif was is None or was.ambiguous or now.ambiguous:
             yield SeriesChange(key, join_blocks(now.blocks), array("i"), array("i", now.ambiguous), True)
         else:
-            dates = _differing_dates(was, now) if changed is None else sorted(changed[key])
+            dates = sorted(differing_dates(was, now) if changed is None else changed[key])
             yield _change(now, dates)
 
 
@@ -105,10 +106,3 @@ def _change(now: Series, dates: Iterable[int]) -> SeriesChange:
         else:
             rows.append(row)
     return SeriesChange(now.key, Columns.of(rows), gone, array("i"), False)
-
-
-def _differing_dates(was: Series, now: Series) -> Collection[int]:
-    before, after = ({block.digest for block in series.blocks} for series in (was, now))
-    old = {row for block in was.blocks if block.digest not in after for row in block.columns()}
-    new = {row for block in now.blocks if block.digest not in before for row in block.columns()}
-    return sorted({date for date, *_ in old ^ new})

@@ -50,6 +50,12 @@ class SeriesDays:
     newest_ns: int
 
 
+def is_of(row: StateRow, key: PartitionKey) -> bool:
+    """Tell whether a row is one of those that are looked for by a key."""
+    series = row.series if key.series.source else row.series._replace(source=b"")
+    return series == key.series and row.date == key.date
+
+
 class StateReader(Protocol):
     """Reads a state store within filters; each call is one read-only transaction. Raises `StateError`."""
 
@@ -67,7 +73,10 @@ class StateReader(Protocol):
         ...
 
     def find(self, key: PartitionKey) -> list[StateRow]:
-        """Return the rows of one key, by an index where there is one; more than one if the table has no unique key."""
+        """Return the rows of one key, by an index where there is one; more than one if the table has no unique key.
+
+        An empty source stands for any: a path does not tell it where the layout hides it.
+        """
         ...
 
     def close(self) -> None:

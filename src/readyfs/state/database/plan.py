@@ -114,9 +114,12 @@ class DatabasePlan:
         return sa.select(self.verdict, *statement.selected_columns).where(*self.wanted)
 
     def of_series(self, series: SeriesKey) -> Iterator[sa.ColumnElement[bool]]:
-        """Yield conditions that hold of all rows of a series, for which an index serves, and maybe of others."""
+        """Yield conditions that hold of all rows of a series, for which an index serves, and maybe of others.
+
+        An empty source stands for any.
+        """
         for field, value in zip(KEY_FIELDS, series, strict=False):
-            if field in self.texts:
+            if value and field in self.texts:
                 yield sa.column(self.columns[field] or "", sa.String) == value.decode("utf-8", "surrogateescape")
 
     def _rows(self) -> sa.Select[Any]:

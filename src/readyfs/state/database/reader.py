@@ -11,7 +11,7 @@ from readyfs.partition import PartitionKey, PartitionStatus
 from readyfs.state.database.plan import DatabasePlan
 from readyfs.state.database.session import DatabaseSession
 from readyfs.state.filters import Filters
-from readyfs.state.reader import SeriesDays, StateRow
+from readyfs.state.reader import SeriesDays, StateRow, is_of
 from readyfs.state.rows.days import days_of
 from readyfs.state.rows.fetch import CHUNK_ROWS, RowBuffer
 from readyfs.state.rows.judge import READER_FIELDS, RowJudge, in_key_order
@@ -37,7 +37,7 @@ class DatabaseReader:
 
     def find(self, key: PartitionKey) -> list[StateRow]:
         """See `StateReader`."""
-        return [row for row in self._read(key, None) if (row.series, row.date) == key]
+        return [row for row in self._read(key, None) if is_of(row, key)]
 
     def close(self) -> None:
         """Release the engine; no connection stays open between calls."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import random
 import secrets
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -182,6 +183,14 @@ class Listener:
     async def _receive(self, connection: psycopg.Connection[Any]) -> None:
         await trio.lowlevel.wait_readable(connection.pgconn.socket)
         connection.pgconn.consume_input()
+
+
+def listen_on_thread(listener: Listener) -> threading.Event:
+    """Listen until the program ends; return what is set whenever the state may have changed."""
+    changed = threading.Event()
+    thread = threading.Thread(target=trio.run, args=(listener.run, changed.set), name="readyfs-listen", daemon=True)
+    thread.start()
+    return changed
 
 
 def check_listening(url: str, channel: str) -> sa.URL:

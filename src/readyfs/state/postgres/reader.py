@@ -20,7 +20,7 @@ from readyfs.state.postgres.connection import PostgresConnection
 from readyfs.state.postgres.facts import find_columns_of, look_at_table
 from readyfs.state.postgres.outage import explain_outage
 from readyfs.state.postgres.row_plan import plan_judged_rows
-from readyfs.state.reader import SeriesDays, StateRow
+from readyfs.state.reader import SeriesDays, StateRow, is_of
 from readyfs.state.rows.days import days_of
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.judge import READER_FIELDS, RowJudge, in_key_order
@@ -58,7 +58,7 @@ class PostgresReader:
     def find(self, key: PartitionKey) -> list[StateRow]:
         """See `StateReader`."""
         rows = self._in_transaction(lambda connection: self._read_series(connection, key))
-        return [row for row in RowJudge(self._table, self._filters).rows(rows) if (row.series, row.date) == key]
+        return [row for row in RowJudge(self._table, self._filters).rows(rows) if is_of(row, key)]
 
     def close(self) -> None:
         """Release the engine; no connection stays open between calls."""
@@ -79,6 +79,8 @@ class PostgresReader:
         plan = plan_judged_rows(relations[0], found, self._table.ready, self._table.failed)
         conditions, parameters = [], list(plan.parameters)
         for field, value in zip(_SERIES, key.series, strict=True):
+            if not value:
+                continue  # any source
             column = relations[0].columns[found[field] or ""]
             if column.type_name in _BARE:
                 conditions.append(f"{column.quoted} = %s AND {render_text(column)} = %s")

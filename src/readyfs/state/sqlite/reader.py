@@ -11,7 +11,7 @@ from typing import Final
 
 from readyfs.partition import PartitionKey, PartitionStatus
 from readyfs.state.filters import Filters
-from readyfs.state.reader import SeriesDays, StateRow
+from readyfs.state.reader import SeriesDays, StateRow, is_of
 from readyfs.state.rows.days import days_of
 from readyfs.state.rows.fetch import RowBuffer
 from readyfs.state.rows.judge import READER_FIELDS, SAYS_FAILED, SAYS_OTHER, SAYS_READY, RowJudge, in_key_order
@@ -50,7 +50,7 @@ class SqliteReader:
         """See `StateReader`."""
         self._looks.settled_version()
         rows = self._looks.attempt(lambda opened: self._read_series(opened, key))
-        return [row for row in RowJudge(self._table, self._filters).rows(rows) if (row.series, row.date) == key]
+        return [row for row in RowJudge(self._table, self._filters).rows(rows) if is_of(row, key)]
 
     def close(self) -> None:
         """Do nothing: nothing is open between calls."""
@@ -71,6 +71,8 @@ class SqliteReader:
         statement, parameters = self._select(columns)
         conditions = []
         for field, value in zip(_SERIES, key.series, strict=True):
+            if not value:
+                continue  # any source
             name = quote(columns[field])
             # Text of any bytes, or a blob; as they are, an index serves.
             conditions.append(f"({name} IN (CAST(? AS TEXT), ?) OR typeof({name}) NOT IN ('text', 'blob'))")

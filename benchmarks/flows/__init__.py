@@ -1,0 +1,1 @@
+"""What the consumer's questions cost, beside plain SQL."""

@@ -1,0 +1,81 @@
+"""`readyfs wait`: block until partitions are ready."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.output import Form, print_json, with_output
+from readyfs.cli.parameters import WAIT
+from readyfs.cli.place import Place, with_place
+from readyfs.cli.why import find_source
+from readyfs.config import table as settings
+from readyfs.consumer.wait import Wait, Wish
+from readyfs.duration import render_duration
+from readyfs.errors import ExitCode, UsageError, UserError
+
+
+@click.command(cls=ReadyfsCommand)
+@click.argument("asked", metavar="PATH|KEY...", nargs=-1, required=True)
+@click.option("--timeout", "timeout_s", type=WAIT, default="2h", show_default=True, help="How long; 0s is one look.")
+@click.option("--newer-than", metavar="RUN|TIME", help="Wait for another run than this, or one published after a time.")
+@click.option("--all", "how_many", flag_value="all", default=True, help="Wait for all that is named: the default.")
+@click.option("--any", "how_many", flag_value="any", help="Wait for one of what is named.")
+@click.option("--at-least", metavar="N", type=click.IntRange(min=1), help="Wait for so many of what is named.")
+@click.option("--through-failures", is_flag=True, help="Wait on although it failed: for a later attempt.")
+@with_place(settings.STATE_LISTEN)
+@with_output()
+def wait(
+    asked: tuple[str, ...],
+    timeout_s: float,
+    newer_than: str | None,
+    how_many: str,
+    at_least: int | None,
+    through_failures: bool,
+    place: Place,
+    form: Form,
+) -> ExitCode:
+    """Wait until each PATH or KEY is ready; with a mount, until it is visible there.
+
+    The exit code is 0 then, 13 when the time is up, 14 at once if it has failed, and 15 at once if it can never be.
+    """
+    located = [place.locate(one) for one in asked]
+    asks_mount = {at.mountpoint if at.asks_mount else None for at, _ in located}
+    if len(asks_mount) > 1:
+        raise UsageError("what is named lies in several mounts", "wait for those of each mount apart")
+    texts = [text for _, text in located]
+    needed = at_least if at_least is not None else 1 if how_many == "any" else len(texts)
+    if needed > len(texts):
+        raise UsageError(f"--at-least {needed} is more than the {len(texts)} that are named", "name more, or want less")
+    awaited = Wait(texts, needed, Wish(newer_than, through_failures))
+    source, ends_s = find_source(place), time.monotonic() + timeout_s
+    waited = f"after {render_duration(timeout_s)}" if timeout_s else "now"
+    try:
+        if next(iter(asks_mount)) is not None:
+            from readyfs.cli.wait_mount import MountWait
+
+            MountWait(located[0][0], source, awaited, ends_s, waited).run_bounded()
+        else:
+            from readyfs.cli.wait_state import StateWait
+
+            StateWait(located[0][0], source, awaited, ends_s, waited).run()
+    except UserError as error:
+        if form is Form.JSON:
+            _print_answers(awaited)
+            print_json({"error": error.message, "exit_code": int(error.exit_code)})
+        raise
+    if form is Form.JSON:
+        _print_answers(awaited)
+    else:
+        for one in awaited.met:
+            click.echo(awaited.last[one]["sentence"])
+    return ExitCode.OK
+
+
+def _print_answers(awaited: Wait) -> None:
+    met = set(awaited.met)
+    print_json(
+        *({"asked": one, "met": one in met, **awaited.last[one]} for one in awaited.asked if one in awaited.last)
+    )

@@ -1,0 +1,80 @@
+"""Waiting without a mount: keyed questions to the state store, further and further apart, or when it notifies."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Final
+
+import click
+
+from readyfs.cli.place import Place
+from readyfs.cli.state_reasons import StateReasons
+from readyfs.config import find_state
+from readyfs.config import table as settings
+from readyfs.consumer.wait import Pauses, Wait
+from readyfs.errors import StateError
+from readyfs.text import escape_text
+
+LONGEST_PAUSE_S: Final = 10.0
+
+
+@dataclass(slots=True)
+class StateWait:
+    """One wait; `ends_s` is by `time.monotonic`."""
+
+    place: Place
+    source: str | None
+    awaited: Wait
+    ends_s: float
+    waited: str
+    _was_read: bool = False
+    _trouble: str | None = None
+    _pauses: Pauses = field(default_factory=lambda: Pauses(LONGEST_PAUSE_S))
+
+    def run(self) -> None:
+        """Return when enough is ready; raise `NotInTimeError`, `FailedError`, `ImpossibleError`.
+
+        Raises `StateError` only if the state could never be read.
+        """
+        notified = self._listen()
+        with closing(StateReasons(self.place)) as reasons:
+            while True:
+                self._ask(reasons)
+                if self.awaited.is_over:
+                    return
+                left_s = self.ends_s - time.monotonic()
+                if left_s <= 0:
+                    raise self.awaited.explain_unmet(self.waited, self._trouble)
+                if notified.wait(min(self._pauses.next_s(), left_s)):
+                    notified.clear()
+
+    def _ask(self, reasons: StateReasons) -> None:
+        try:
+            for asked in self.awaited.unmet:
+                self.awaited.note(asked, reasons.explain(asked, self.source).describe())
+            if self.awaited.is_over and len(self.awaited.asked) > 1:
+                for asked in self.awaited.met:  # what was ready first may be so no more
+                    self.awaited.note(asked, reasons.explain(asked, self.source).describe())
+        except StateError as error:
+            if not self._was_read:
+                raise
+            if self._trouble is None:
+                click.echo(f"readyfs: {escape_text(error.message)}; still waiting", err=True)
+            self._trouble = error.message
+        else:
+            if self._trouble is not None:
+                click.echo("readyfs: the state can be read again", err=True)
+            self._was_read, self._trouble = True, None
+
+    def _listen(self) -> threading.Event:
+        """Return what is set whenever the state notifies, if it is to be listened to; else it never is."""
+        channel = self.place.resolution.get(settings.STATE_LISTEN)
+        if channel is None:
+            return threading.Event()
+        from readyfs.state.postgres.listen import Listener, listen_on_thread
+
+        url, _ = find_state(self.place.resolution)
+        return listen_on_thread(Listener(url, channel, self.place.resolution.get(settings.STATE_TIMEOUT)))

@@ -1,0 +1,257 @@
+"""Gathering the facts behind `why`, from the catalog in force, the state store and the raw store; all of one moment.
+
+What waits for memory, for the database or for the raw store runs on threads of its own kind, each with a deadline: a
+store that hangs leaves an answer that says so. Nobody is told of what the mount's filters keep back.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning
+from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
+from readyfs.consumer.explanation import Explanation
+from readyfs.consumer.why import (
+    NOT_ASKED,
+    Look,
+    Recorded,
+    Rules,
+    Shown,
+    explain,
+    explain_filtered,
+    explain_impossible,
+)
+from readyfs.control.peer import Peer
+from readyfs.control.question_requests import WhyRequest
+from readyfs.daemon.reader_pool import ReaderPool
+from readyfs.daemon.turns import Turns
+from readyfs.duration import render_duration
+from readyfs.errors import FilesystemError, NoAnswerError, StateError, UsageError
+from readyfs.layout import UnusableNameError
+from readyfs.partition import Partition, PartitionKey, SeriesKey
+from readyfs.refresh.refresher import Refresher
+from readyfs.text import escape_text
+from readyfs.vfs.control_directory import AT_NAME
+from readyfs.vfs.file_filter import FileFilter
+from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.freshness import Freshness
+from readyfs.vfs.inode_number import LIVE, TreeName
+from readyfs.vfs.views import View, ViewSource
+
+log = structlog.get_logger("readyfs.daemon")
+
+DEADLINE_S: Final = 3.0
+"""How long one store may take over a question; a client waits for ten seconds."""
+TROUBLED_DEADLINE_S: Final = 0.5
+"""The same of a state store that the refresh could not read."""
+LOOKS: Final = 3
+"""How often the facts are gathered until the mount shows the same before and after."""
+EXPIRED: Final = Shown(expired=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The tree that an address is in: a catalog, the name of its tree, and what is said of all of it."""
+
+    catalog: Catalog
+    tree: TreeName
+    shown: Shown
+
+
+@dataclass(slots=True)
+class Reasons:
+    """Answers why; called on the trio loop. The readers see the state within the mount's filters."""
+
+    rules: Rules
+    files: FileFilter
+    filesystem: Filesystem
+    freshness: Freshness
+    refresher: Refresher
+    views: ViewSource
+    readers: ReaderPool
+    memory: Turns = field(default_factory=lambda: Turns(2, 1))
+    state: Turns = field(default_factory=lambda: Turns(4, 2))
+    raw: Turns = field(default_factory=lambda: Turns(4, 2))
+
+    async def explain(self, request: WhyRequest, peer: Peer) -> Explanation:
+        """Return why an address is ready or is not; raise `UsageError` if it cannot be told which is meant."""
+        asked = escape_text(os.fsencode(request.asked))
+        try:
+            address = parse_address(request.asked, self.rules.layout, Path(request.mountpoint), source=request.source)
+        except ImpossibleAddressError as error:
+            return explain_impossible(asked, error)
+        shows_file = not address.file or self.files.shows(address.file)
+        filtered = explain_filtered(asked, address, self.rules, shows_file=shows_file)
+        if filtered is not None:
+            return filtered
+        names = _names_below(request) if request.asked.startswith("/") else None
+        tries = 0
+        while True:
+            tries += 1
+            address, before = await self._remember(peer, address, names)
+            recorded = NOT_ASKED if request.catalog_only else await self._ask_state(peer, address, before.shown)
+            look = Look() if request.catalog_only else await self._look(peer, address, before)
+            _, after = await self._remember(peer, address, names)
+            if _is_same(before.shown, after.shown) or tries == LOOKS:
+                explanation = explain(asked, address, self.rules, after.shown, recorded, look)
+                return replace(explanation, fields={**explanation.fields, "path": _path(address, after.catalog)})
+
+    # ---- what the mount shows -------------------------------------------------------------------------------
+
+    async def _remember(self, peer: Peer, address: Address, names: tuple[bytes, ...] | None) -> tuple[Address, _Place]:
+        """Return what is shown at an address, and the address with its date, and its source if only one is shown."""
+        try:
+            return await self.memory.run(peer.uid, lambda: self._find(address, names), DEADLINE_S)
+        except trio.TooSlowError:
+            raise NoAnswerError("the daemon has too much to look up", "try again") from None
+
+    def _find(self, address: Address, names: tuple[bytes, ...] | None) -> tuple[Address, _Place]:
+        place = self._place(address)
+        if place.shown.expired:
+            return address, place
+        catalog = place.catalog
+        address = _complete(address, catalog)
+        if not address.names_partition or address.date is None:
+            is_there = _has_directory(catalog, address, names)
+            return address, replace(place, shown=replace(place.shown, is_directory=is_there))
+        meaning, claims = _meaning(catalog, address)
+        return address, replace(place, shown=replace(place.shown, meaning=meaning, claims=claims))
+
+    def _place(self, address: Address) -> _Place:
+        live = self.filesystem.in_force.catalog
+        if address.view is None:
+            age_s, outage, held = self.freshness.age_s(), self.refresher.outage, self.refresher.held_back
+            shown = Shown(
+                refreshed_at_ns=self.freshness.refreshed_at_ns,
+                stale_s=age_s if self.freshness.stale else None,
+                trouble=None if outage is None else outage.cause,
+                held_back=None if held is None else held.cause,
+            )
+            return _Place(live, LIVE, shown)
+        view = self._view(address.view.directory, address.view.name)
+        if view is None:
+            return _Place(live, LIVE, EXPIRED)
+        tree = view.fingerprint.encode()
+        return _Place(view.catalog, tree, Shown(taken_at_ns=view.taken_at_ns, expired=view.expired))
+
+    def _view(self, directory: bytes, name: bytes) -> View | None:
+        try:
+            resolved = self.views.resolve(name, may_block=True) if directory == AT_NAME else name.decode("ascii")
+            return None if resolved is None else self.views.find(resolved, may_block=True)
+        except (FilesystemError, UnicodeDecodeError):
+            return None  # nothing of it is left, or can be read
+
+    # ---- what the stores say --------------------------------------------------------------------------------
+
+    async def _ask_state(self, peer: Peer, address: Address, shown: Shown) -> Recorded:
+        if shown.expired or shown.stale_s is not None or address.view is not None or address.date is None:
+            return NOT_ASKED
+        if address.customer_id is None or address.query_name is None:
+            return NOT_ASKED
+        series = SeriesKey(address.source or b"", address.customer_id, address.query_name)
+        key = PartitionKey(series, address.date)
+        deadline_s = DEADLINE_S if shown.trouble is None else TROUBLED_DEADLINE_S
+        try:
+            return await self.state.run(peer.uid, lambda: self._read(key), deadline_s)
+        except trio.TooSlowError:
+            return Recorded(problem=f"the state store did not answer within {render_duration(deadline_s)}")
+
+    def _read(self, key: PartitionKey) -> Recorded:
+        try:
+            with self.readers.borrowed() as reader:
+                return Recorded(tuple(reader.find(key)))
+        except StateError as error:
+            return Recorded(problem=error.message)
+
+    async def _look(self, peer: Peer, address: Address, place: _Place) -> Look:
+        partition = place.shown.meaning
+        if not isinstance(partition, Partition) or place.shown.stale_s is not None or place.shown.expired:
+            return Look()
+        try:
+            fault, is_there = await self.raw.run(
+                peer.uid,
+                lambda: self.filesystem.look_at_run(partition, address.file, place.tree),
+                DEADLINE_S,
+            )
+        except trio.TooSlowError:
+            return Look(problem=f"the raw store did not answer within {render_duration(DEADLINE_S)}")
+        except FilesystemError as error:
+            return Look(problem=str(error) or "the raw store could not be asked")
+        return Look(fault, lacks_file=not is_there)
+
+
+def _complete(address: Address, catalog: Catalog) -> Address:
+    """Return an address with the date that `latest` stands for now, and the source where a path has to tell it.
+
+    Raises `UsageError` if it may be of several sources.
+    """
+    if not address.names_partition:
+        return address
+    if address.source is None and catalog.layout.shows_source:
+        sources = sorted(key.source for key in catalog.by_key if address.admits(key))
+        if len(sources) > 1:
+            told = ", ".join(escape_text(source) for source in sources[:10])
+            raise UsageError(f"partitions of several sources have that key: {told}", "name one with --source")
+        if sources:
+            address = replace(address, source=sources[0])
+    if not address.is_latest:
+        return address
+    group = catalog.tree.group(_series(address))
+    if group is None or not len(dates := group.dates):
+        return replace(address, first=None, last=None)
+    return replace(address, first=dates[-1], last=dates[-1])
+
+
+def _meaning(catalog: Catalog, address: Address) -> tuple[Meaning | None, tuple[Partition, ...]]:
+    assert address.date is not None
+    group = catalog.tree.group(_series(address))
+    meaning = None if group is None else group.find(address.date)
+    if group is None or meaning is None:
+        return None, ()
+    if meaning is AMBIGUOUS:
+        return meaning, tuple(group.rows_at(address.date))
+    assert isinstance(meaning, Partition)
+    return (meaning if address.admits(meaning.key.series) else None), ()
+
+
+def _series(address: Address) -> SeriesKey:
+    assert address.customer_id is not None
+    assert address.query_name is not None
+    return SeriesKey(address.source or b"", address.customer_id, address.query_name)
+
+
+def _path(address: Address, catalog: Catalog) -> str | None:
+    """Return where a partition is or would be in the live tree, relative to the mount point."""
+    if address.view is not None or not address.names_partition or address.date is None:
+        return None
+    if address.source is None and catalog.layout.shows_source:
+        return None
+    try:
+        path = catalog.layout.path_of(_series(address), address.date)
+    except UnusableNameError:
+        return None
+    return os.fsdecode(b"/".join((*path, *address.file)))
+
+
+def _has_directory(catalog: Catalog, address: Address, names: tuple[bytes, ...] | None) -> bool:
+    if names is not None and not address.is_latest:
+        return catalog.directory(names) is not None
+    return any(address.admits(key) for key in catalog.by_key)
+
+
+def _names_below(request: WhyRequest) -> tuple[bytes, ...]:
+    """Return the names of a path below the root of its tree; it is below the mount point, as was seen before."""
+    path = os.path.normpath(os.fsencode(request.asked))
+    names = tuple(filter(None, path.removeprefix(os.fsencode(request.mountpoint)).split(b"/")))
+    return names[3:] if names[:1] == (b".readyfs",) else names
+
+
+def _is_same(before: Shown, after: Shown) -> bool:
+    """Whether a mount showed the same before and after the stores were asked: then all of it was so at one moment."""
+    return replace(before, refreshed_at_ns=None) == replace(after, refreshed_at_ns=None)
