@@ -61,6 +61,11 @@ class Desk:
         with duckdb.connect(str(self.directory / "warehouse.duckdb"), read_only=True) as warehouse:
             return [tuple(row) for row in warehouse.execute(statement).fetchall()]
 
+    def change(self, statement: str, *values: object) -> None:
+        """Change the warehouse."""
+        with duckdb.connect(str(self.directory / "warehouse.duckdb")) as warehouse:
+            warehouse.execute(statement, values)
+
     def loaded(self, table: str = "records") -> list[tuple[object, ...]]:
         """Return what is in a table: customer, day, run and record."""
         columns: Sequence[str] = ("customer_id", "CAST(logical_date AS VARCHAR)", "run_id", "CAST(record AS VARCHAR)")

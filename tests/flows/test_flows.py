@@ -42,7 +42,7 @@ def run(desk: Desk, name: str, *arguments: str) -> str:
 def test_every_program_of_the_page_is_run_by_a_test() -> None:
     assert set(PROGRAMS) == {
         *("warehouse.py", "load.py"),  # used by the others
-        *("daily.py", "daily.sh", "gaps.sh", "history.sh", "backlog.py"),
+        *("daily.py", "daily.sh", "gaps.sh", "follow.py", "history.sh", "backlog.py"),
     }
 
 
@@ -96,6 +96,31 @@ def test_gaps_are_told_to_the_operators_and_nothing_is_loaded(place: Place) -> N
         place.state.rename(place.base / "away")
         assert desk.run("gaps.sh", DAY).returncode == 3
         (place.base / "away").rename(place.state)
+
+
+def test_reprocessing_is_followed_and_the_past_is_archived(place: Place) -> None:
+    producer = place.producer
+    spot, bad = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
+    producer.write_and_publish(spot, "r1", records(1, 2))
+    producer.write_and_publish(bad, "r1", records(7))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, "follow.py")
+        first = [(CUSTOMER, DAY, "r1", '{"n":1}'), (CUSTOMER, DAY, "r1", '{"n":2}')]
+        assert desk.loaded() == [*first, ("c2", DAY, "r1", '{"n":7}')]
+        producer.requeue(spot)
+        producer.fail(bad)
+        daemon.refresh()
+        run(desk, "follow.py")
+        assert desk.loaded() == []
+        producer.write_and_publish(spot, "r2", records(3))
+        daemon.refresh()
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
+        assert desk.loaded("archive") == [*first, ("c2", DAY, "r1", '{"n":7}')]
+        desk.change("UPDATE cursor SET value = ?", "f" * 32)  # one that nobody knows
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
 
 
 def test_history_is_replayed_once_and_what_is_missing_is_listed(place: Place) -> None:
