@@ -83,7 +83,7 @@ def test_view_decides_what_is_ready_and_rows_explain_the_rest() -> None:
     found = select_beside_view(rows, shown)
     assert found.ready == [target("2024-06-02"), target("2024-06-03")]
     assert sorted(statuses(found), key=str) == [
-        (ordinal(4), "ready", "it is not in the view"),
+        (ordinal(4), "ready", "it is not in the view: it came later, or two rows claim its path"),
         (ordinal(5), "failed", ""),
     ]
     assert found.seen == {SERIES: {ordinal(day) for day in (2, 3, 4, 5)}}

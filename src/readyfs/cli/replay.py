@@ -104,6 +104,8 @@ def replay(
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
 
+    if changed_since is not None and backlog is not None:
+        raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
     cadence = parse_cadence(cadence_text)
     skipped = SkipList() if skip is None else parse_skip_list(_read(skip), escape_text(os.fsencode(skip)))
     with _open_source(place, changed_since) as source:

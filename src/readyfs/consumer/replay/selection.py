@@ -71,10 +71,10 @@ def select_beside_view(rows: Selection, shown: Selection) -> Selection:
     for entry in rows.not_ready:
         if entry.date is None or PartitionKey(entry.series, entry.date) not in in_view:
             shown.not_ready.append(entry)
+    why = "it is not in the view: it came later, or two rows claim its path"
     for key, run_id in rows.ready:
         if key not in in_view:
-            entry = NotReady(key.series, key.date, PartitionStatus.READY, "it is not in the view", run_id)
-            shown.not_ready.append(entry)
+            shown.not_ready.append(NotReady(key.series, key.date, PartitionStatus.READY, why, run_id))
     for series, dates in rows.seen.items():
         shown.seen.setdefault(series, set()).update(dates)
     return shown
