@@ -42,7 +42,7 @@ class Desk:
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """Return the command line of a program."""
-        return [sys.executable if name.endswith(".py") else "sh", name, *arguments]
+        return ["sh" if name.endswith(".sh") else sys.executable, name, *arguments]
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""

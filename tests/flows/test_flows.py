@@ -14,6 +14,16 @@ from tests.mount.daemon import Daemon, Place, mounted, partition
 DAY = "2024-06-10"
 CUSTOMER = "0012345678"
 
+DIES = """
+import os
+import warehouse
+
+real = warehouse.supersede
+warehouse.supersede = lambda *words: (real(*words), os.kill(os.getpid(), 9))
+exec(open("follow.py").read())
+"""
+"""The program, which is killed when it has loaded its first partition, before the cursor moves."""
+
 
 def records(*numbers: int) -> bytes:
     return b"".join(b'{"n":%d}\n' % number for number in numbers)
@@ -115,6 +125,8 @@ def test_reprocessing_is_followed_and_the_past_is_archived(place: Place) -> None
         assert desk.loaded() == []
         producer.write_and_publish(spot, "r2", records(3))
         daemon.refresh()
+        assert desk.run("-c", DIES).returncode == -9
+        assert desk.loaded() == []
         run(desk, "follow.py")
         assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
         assert desk.loaded("archive") == [*first, ("c2", DAY, "r1", '{"n":7}')]
