@@ -135,6 +135,34 @@ def test_reprocessing_is_followed_and_the_past_is_archived(place: Place) -> None
         assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
 
 
+def test_broken_run_fails_the_whole_batch_until_it_is_mended_or_given_up(place: Place) -> None:
+    producer = place.producer
+    spot, other = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, "follow.py")
+        broken = producer.write_and_publish(spot, "r1", records(1))
+        producer.write_and_publish(other, "r1", records(7))
+        payload = broken.directory / "payload.jsonl"
+        payload.rename(place.base / "away")
+        daemon.refresh()
+        failed = desk.run("follow.py")
+        assert (failed.returncode, "Input/output error" in failed.stderr) == (1, True), failed.stderr
+        assert desk.loaded() == []
+        (place.base / "away").rename(payload)
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r1", '{"n":1}'), ("c2", DAY, "r1", '{"n":7}')]
+        producer.write_and_publish(spot, "r2", records(2)).directory.joinpath("payload.jsonl").unlink()
+        daemon.refresh()
+        assert desk.run("follow.py").returncode == 1
+        producer.requeue(spot)
+        daemon.refresh()
+        assert desk.run("follow.py").returncode == 1
+        daemon.public.unpin("warehouse")
+        run(desk, "follow.py")
+        assert desk.loaded() == [("c2", DAY, "r1", '{"n":7}')]
+
+
 def test_history_is_replayed_once_and_what_is_missing_is_listed(place: Place) -> None:
     producer = place.producer
     for day in (1, 2, 4):

@@ -57,23 +57,26 @@ def open_state(place: Place) -> Iterator[Source]:
     raw = find_raw(resolution)
     filters = place.filters()
     places = RawPlaces(os.fsencode(raw), layout)
+
+    def select(cadence: Cadence | None) -> Selection:
+        # Nothing of the state is open any more when the first command runs.
+        if cadence is None:
+            with closing(place.open_reader(filters)) as reader:
+                ready = reader.rows(frozenset({PartitionStatus.READY}))
+                return select_rows(ready, *filters.date_range, places.refuse)
+        with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
+            every = select_rows(reader.rows(), *filters.date_range, places.refuse)
+        return _with_missing(every, cadence, filters)
+
     with closing(place.open_reader(filters)) as reader:
-
-        def select(cadence: Cadence | None) -> Selection:
-            if cadence is None:
-                return select_rows(reader.rows(frozenset({PartitionStatus.READY})), *filters.date_range, places.refuse)
-            with closing(place.open_reader(replace(filters, since=None, until=None))) as every_date:
-                return _with_missing(
-                    select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
-                )
-
-        identity: dict[str, object] = {
-            "state": reader.label,
-            "state table": resolution.get(settings.STATE_TABLE),
-            "raw root": raw,
-            "selection": _describe(filters),
-        }
-        yield Source(identity, places.path_of, select)
+        label = reader.label
+    identity: dict[str, object] = {
+        "state": label,
+        "state table": resolution.get(settings.STATE_TABLE),
+        "raw root": raw,
+        "selection": _describe(filters),
+    }
+    yield Source(identity, places.path_of, select)
 
 
 @contextmanager
