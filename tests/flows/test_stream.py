@@ -6,20 +6,17 @@ away for a while, and the program is killed at any point.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-import duckdb
 import pytest
 
 from readyfs.demo.producer import LogicalPartition, Run
@@ -112,14 +109,8 @@ class Pipeline:
             away.rename(place.state)
 
     def follow(self) -> None:
-        """Run the program, here, because a process of its own takes as long as all that it does."""
-        names: dict[str, object] = {"__name__": "__main__"}
-        try:
-            with contextlib.chdir(self.desk.directory):
-                exec(compile((self.desk.directory / "follow.py").read_text(), "follow.py", "exec"), names)
-        finally:
-            if "warehouse" in names:
-                cast(duckdb.DuckDBPyConnection, names["warehouse"]).close()
+        """Run the program to its end."""
+        self.desk.run_here("follow.py")
 
     def follow_until_killed(self, after_s: float) -> None:
         """Run the program as a process, and kill it after a while if it has not ended."""
@@ -144,22 +135,17 @@ class Pipeline:
 
 
 @contextmanager
-def pipeline(base: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+def pipeline(base: Path, seed: int) -> Iterator[Pipeline]:
     place = Place(base)
     with closing(place.producer):
         config = base / "sales.toml"
         config.write_text(f"state = {json.dumps(str(place.state))}\nraw = {json.dumps(str(place.raw))}\n")
         desk = Desk.at(base / "desk", place.mountpoint, config)
-        monkeypatch.setenv("PATH", desk.environment["PATH"])
-        monkeypatch.setenv("PYTHONPATH", desk.environment["PYTHONPATH"])
-        monkeypatch.syspath_prepend(str(desk.directory))
-        monkeypatch.delitem(sys.modules, "warehouse", raising=False)
         found = Pipeline(Stream(place, random.Random(seed)), desk, start(place))
         try:
             yield found
         finally:
             take_down(found.daemon)
-            sys.modules.pop("warehouse", None)
 
 
 def run_stream(found: Pipeline, changes: int, batch: int, troubles: int) -> None:
@@ -188,20 +174,20 @@ def run_stream(found: Pipeline, changes: int, batch: int, troubles: int) -> None
     assert stream.count == changes
 
 
-def test_warehouse_follows_a_stream_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pipeline(tmp_path, 1, monkeypatch) as found:
+def test_warehouse_follows_a_stream_of_changes(tmp_path: Path) -> None:
+    with pipeline(tmp_path, 1) as found:
         run_stream(found, changes=300, batch=50, troubles=1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2, 5))
-def test_warehouse_follows_a_long_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    with pipeline(tmp_path, seed, monkeypatch) as found:
+def test_warehouse_follows_a_long_stream(tmp_path: Path, seed: int) -> None:
+    with pipeline(tmp_path, seed) as found:
         run_stream(found, changes=10_000, batch=25, troubles=3)
 
 
-def test_stream_finds_a_program_out_that_loses_retractions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pipeline(tmp_path, 1, monkeypatch) as found:
+def test_stream_finds_a_program_out_that_loses_retractions(tmp_path: Path) -> None:
+    with pipeline(tmp_path, 1) as found:
         text = PROGRAMS["follow.py"].replace("/mnt/ready", str(found.daemon.path))
         wrong = text.replace('!= "touched"', 'in ("appeared", "switched")')
         assert wrong != text
