@@ -359,6 +359,8 @@ def test_postgresql_state_is_replayed_and_its_password_is_written_nowhere(
     [
         ([], "no command is given; name one behind `--`"),
         (["--"], "no command is given"),
+        (["true"], "no command is given"),
+        (["cat", "{path}"], "unexpected extra argument ({path}); two dashes go before the command; see"),
         (["--changed-since", "x", "--", "true"], "--changed-since needs a mount"),
         (["--cadence", "hourly", "--", "true"], "'hourly' is not a cadence"),
         (["--jobs", "0", "--", "true"], "Invalid value for '--jobs'"),

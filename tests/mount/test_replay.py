@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import tempfile
+from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tests.fuse.live_mount import AS_NOBODY
 from tests.mount.daemon import PATIENCE_S, Daemon, Place, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked, stem
 
-DAYS = ("2024-06-01", "2024-06-02", "2024-06-03")
+SOURCE: Final = Path(__file__).parents[2] / "src"
+DAYS: Final = ("2024-06-01", "2024-06-02", "2024-06-03")
 
 
 def arguments(daemon: Daemon, *more: str) -> list[str]:
@@ -122,6 +128,22 @@ def test_only_what_changed_since_a_cursor_is_replayed(place: Place) -> None:
         assert (forgotten.returncode, forgotten.stderr.count("\n")) == (16, 1)
         assert "leave out --changed-since, and replay everything" in forgotten.stderr
         assert replay(daemon, *since, "--backlog", "/x", "--", "true").returncode == 2
+
+
+def test_user_who_did_not_mount_may_replay() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        place = Place(Path(directory))
+        with closing(place.producer), mounted(place) as daemon:
+            fill(place)
+            daemon.refresh()
+            words = [sys.executable, "-m", "readyfs", *arguments(daemon, "--", "cat", "{path}/payload.jsonl")]
+            environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+            command = [*AS_NOBODY, *words]
+            done = subprocess.run(
+                command, env=environment, cwd="/", capture_output=True, text=True, timeout=30, check=False
+            )
+            assert (done.returncode, done.stdout.splitlines()) == (0, [f"{day} r1" for day in DAYS]), done.stderr
 
 
 def test_dead_daemon_fails_what_is_left(place: Place) -> None:
