@@ -21,6 +21,8 @@ ARGS ?=
 LIBDIR := $(PREFIX)/lib/readyfs
 SHAREDIR := $(PREFIX)/share/readyfs
 UNITS := readyfs@.service readyfs-unprivileged@.service
+# What .ci/manual writes.
+MANUAL := man/man1/readyfs.1 bash-completion/completions/readyfs zsh/site-functions/_readyfs fish/vendor_completions.d/readyfs.fish
 SYSUSERS := readyfs.sysusers.conf
 EXAMPLE := readyfs.example.toml
 
@@ -118,11 +120,16 @@ check-paths:
 	[[ -z $(call quoted,$(DESTDIR)) ]] || check DESTDIR $(call quoted,$(DESTDIR))
 
 .PHONY: install
-install: check-paths ## install below PREFIX (/usr/local): program, systemd units and their user, example configuration
+install: check-paths ## install below PREFIX (/usr/local): program, man pages, completion, systemd units, example configuration
 	@umask 022
 	python=$$(.ci/setup install)
 	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
 	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
+	# Whoever runs the program needs no library that writes man pages.
+	tools=$$(mktemp -d)
+	trap 'rm -rf "$$tools"' EXIT
+	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --target "$$tools" click-man
+	PYTHONPATH="$$tools" "$(DESTDIR)$(LIBDIR)/bin/python" -B .ci/manual "$(DESTDIR)$(PREFIX)"
 	if [[ -n "$(DESTDIR)" ]]; then
 	    # The scripts of an environment hold its path, which is another one while staging.
 	    grep -rlIF "$(DESTDIR)$(LIBDIR)" "$(DESTDIR)$(LIBDIR)/bin" "$(DESTDIR)$(LIBDIR)/pyvenv.cfg" |
@@ -147,6 +154,8 @@ uninstall: check-paths ## remove exactly what install put there; configuration a
 	@rm -rf "$(DESTDIR)$(LIBDIR)"
 	rm -f "$(DESTDIR)$(PREFIX)/bin/readyfs" "$(DESTDIR)$(SYSUSERSDIR)/readyfs.conf" "$(DESTDIR)$(SHAREDIR)/$(EXAMPLE)"
 	for unit in $(UNITS); do rm -f "$(DESTDIR)$(UNITDIR)/$$unit"; done
+	for file in $(MANUAL); do rm -f "$(DESTDIR)$(PREFIX)/share/$$file"; done
+	rm -f "$(DESTDIR)$(PREFIX)"/share/man/man1/readyfs-*.1
 	[[ ! -d "$(DESTDIR)$(SHAREDIR)" ]] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$(SHAREDIR)"
 
 .PHONY: clean

@@ -293,8 +293,7 @@ def ways_of_reading(python: str, suffix: str) -> tuple[Readyfs, ...]:
 def _engine(engine: str, reads: str | None = None) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return the options of an engine and what the status says of it."""
     if reads is None:
-        # A readyfs of one engine has no option to choose it.
-        return (("--engine", engine) if "--engine" in _mount_help(sys.executable) else ()), (("engine", engine),)
+        return ("--engine", engine), (("engine", engine),)
     return ("--engine", engine, "--reads", reads), (("engine", engine), ("reads", reads))
 
 

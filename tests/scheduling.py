@@ -9,6 +9,9 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER: Final = {
+    "tests/cli/test_refresh.py": "stand-ins",
+    "tests/cli/test_status.py": "stand-ins",
+    "tests/cli/test_umount.py": "stand-ins",
     "tests/clients/test_spark.py": "Spark",
     "tests/clients/test_view_recipes.py": "recipes over views",
     "tests/clients/test_views.py": "views",
@@ -16,7 +19,7 @@ TOGETHER: Final = {
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
 }
-"""Files that share a server or a world which takes seconds to start. One process runs them."""
+"""Files that share a server, a world or a stem which takes long to start. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/differential/test_differential.py",

@@ -13,9 +13,13 @@ import pytest
 
 from readyfs.cli.main import main
 from readyfs.control.runtime_dir import list_registrations
+from tests.mount.daemon import wait_until
+from tests.mount.forked import ForkedProcess, StemWrapper, stem
 
 SOURCE = Path(__file__).parents[2] / "src"
 FAKE = Path(__file__).parent / "fake"
+STANDING_IN = StemWrapper(("env", f"PYTHONPATH={os.pathsep.join([str(FAKE), str(SOURCE)])}"))
+"""Has the daemons that a stem forks be stand-ins."""
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -66,6 +70,7 @@ class FakeDaemons:
     directory: Path
     runtime_dir: Path
     mountpoint: Path = field(init=False)
+    forked: list[ForkedProcess] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.mountpoint = self.directory / "ready"
@@ -93,13 +98,30 @@ class FakeDaemons:
         out, err = process.communicate(timeout=30)
         return process.returncode, out, err
 
+    def start(self, behaviour: str) -> ForkedProcess:
+        """Start one in the foreground and wait until it is ready; by fork, unless how it starts is the question."""
+        log = self.directory / "fake.log"
+        with log.open("wb") as output, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FAKE_DAEMON", behaviour)
+            self.forked.append(stem(STANDING_IN).fork(self.arguments, output.fileno(), output.fileno()))
+        wait_until(lambda: "after ready" in log.read_text(), "the daemon is ready")
+        return self.forked[-1]
+
+    def kill_all(self) -> None:
+        """Kill whatever is still there."""
+        for process in self.forked:
+            process.kill()
+            process.wait()
+        for left in list_registrations(self.runtime_dir):
+            try:
+                os.kill(left.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # It ended without tidying up, as some of them are told to.
+
 
 @pytest.fixture
 def daemons(tmp_path: Path, runtime_dir: Path) -> Iterator[FakeDaemons]:
     """A maker of stand-in daemons; those still there at the end are killed."""
-    yield FakeDaemons(tmp_path, runtime_dir)
-    for left in list_registrations(runtime_dir):
-        try:
-            os.kill(left.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # It ended without tidying up, as some of them are told to.
+    found = FakeDaemons(tmp_path, runtime_dir)
+    yield found
+    found.kill_all()

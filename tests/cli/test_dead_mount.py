@@ -3,62 +3,59 @@
 from __future__ import annotations
 
 import os
-import select
-import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from readyfs.cli.daemon_lookup import look_at_kernel
-from readyfs.control.client import ControlClient
-from readyfs.control.protocol import socket_path
 from readyfs.fuse.mount_table import mounts_at
-from tests.cli.conftest import SOURCE, Run
+from tests.cli.conftest import Run
+from tests.mount.daemon import wait_until
+from tests.mount.forked import ForkedProcess, stem
 
 
 @pytest.fixture
-def mountpoint(tmp_path: Path) -> Iterator[Path]:
-    """A real mount of an empty state table, taken away at the end whatever became of it."""
+def daemon(tmp_path: Path) -> Iterator[ForkedProcess]:
+    """A daemon that serves an empty state table, ended and its mount taken away whatever became of them."""
     connection = sqlite3.connect(tmp_path / "state.db")
     connection.execute(
         "CREATE TABLE partition_state (source TEXT, customer_id TEXT, query_name TEXT, logical_date DATE, status TEXT, "
         "current_run_id TEXT)"
     )
     connection.close()
-    path = tmp_path / "ready"
+    path, log = tmp_path / "ready", tmp_path / "daemon.log"
     for one in (path, tmp_path / "raw"):
         one.mkdir()
-    command = [sys.executable, "-m", "readyfs", "mount", str(path), "--daemon"]
     stores = ["--state", str(tmp_path / "state.db"), "--raw", str(tmp_path / "raw")]
-    environ = {**os.environ, "PYTHONPATH": str(SOURCE)}
-    subprocess.run([*command, *stores], env=environ, check=True, timeout=60, capture_output=True)
-    yield path
-    if mounts_at(path):
-        subprocess.run(["umount", "-l", str(path)], check=True, timeout=20)
+    with log.open("wb") as output:
+        process = stem().fork(["mount", str(path), *stores], output.fileno(), output.fileno())
+    try:
+        wait_until(lambda: '"event":"serving"' in log.read_text(), "the daemon serves")
+        yield process
+    finally:
+        process.terminate()
+        if mounts_at(path):
+            subprocess.run(["umount", "-l", str(path)], check=True, timeout=20)
+        process.wait(20)
 
 
-def kill_daemon(mountpoint: Path, runtime_dir: Path) -> int:
-    pid = ControlClient(socket_path(runtime_dir, mountpoint), 10).peer_pid()
-    descriptor = os.pidfd_open(pid)
-    os.kill(pid, signal.SIGKILL)
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    assert poller.poll(20_000)
-    os.close(descriptor)
-    return pid
+@pytest.fixture
+def mountpoint(daemon: ForkedProcess, tmp_path: Path) -> Path:
+    """Where a daemon has mounted."""
+    return tmp_path / "ready"
 
 
 def test_dead_mount_is_named_by_each_command_and_cleared_by_umount(
-    mountpoint: Path, runtime_dir: Path, run: Run
+    daemon: ForkedProcess, mountpoint: Path, runtime_dir: Path, run: Run
 ) -> None:
     """V14: a dead daemon is not an empty tree, and what it left can be cleared."""
-    pid = kill_daemon(mountpoint, runtime_dir)
+    daemon.kill()
+    daemon.wait()
     reason = (
-        f"the readyfs mount at {mountpoint} is dead: its daemon (pid {pid}) is gone; "
+        f"the readyfs mount at {mountpoint} is dead: its daemon (pid {daemon.pid}) is gone; "
         f"clear it with: readyfs umount {mountpoint}"
     )
     for arguments in (["status", str(mountpoint)], ["refresh", str(mountpoint)]):

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
 import time
 from pathlib import Path
@@ -11,19 +9,11 @@ import pytest
 
 from readyfs.cli.daemon_lookup import KernelView
 from readyfs.cli.status_text import render_age, render_silent, render_status
-from readyfs.control.runtime_dir import list_registrations
 from tests.cli.conftest import FakeDaemons, Run
 
 
-def wait_ended(descriptor: int) -> None:
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    assert poller.poll(10_000)
-    os.close(descriptor)
-
-
 def test_status_is_an_aligned_block(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     code, out, err = run("status", str(daemons.mountpoint))
     title, *rows = out.splitlines()
     assert (code, err, title) == (0, "", str(daemons.mountpoint))
@@ -33,14 +23,14 @@ def test_status_is_an_aligned_block(daemons: FakeDaemons, run: Run) -> None:
 
 
 def test_status_as_json_is_what_the_daemon_says(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     code, out, _ = run("status", str(daemons.mountpoint), "--json")
     assert code == 0
     assert json.loads(out)["partitions"] == 12345
 
 
 def test_status_has_one_form_at_a_time_and_json_has_a_short_name(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     place = str(daemons.mountpoint)
     assert (
         json.loads(run("status", place, "--format", "json")[1]).keys()
@@ -54,7 +44,7 @@ def test_status_has_one_form_at_a_time_and_json_has_a_short_name(daemons: FakeDa
 
 def test_status_for_prometheus_holds_every_mount(daemons: FakeDaemons, run: Run) -> None:
     assert run("status", "--format", "prometheus")[::2] == (0, "")
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     code, out, _ = run("status", "--format", "prometheus")
     assert code == 0
     assert f'readyfs_partitions{{mountpoint="{daemons.mountpoint}"}} 12345.0' in out.splitlines()
@@ -67,7 +57,7 @@ def test_status_for_prometheus_of_a_place_without_a_daemon_is_down(run: Run, tmp
 
 
 def test_status_without_a_mount_point_shows_all_of_ours(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     code, out, _ = run("status", "--json")
     assert code == 0
     assert [json.loads(line)["mountpoint"] for line in out.splitlines()] == [str(daemons.mountpoint)]
@@ -88,15 +78,14 @@ def test_status_of_a_place_without_a_daemon_is_not_running(run: Run, tmp_path: P
 
 
 def test_status_finds_the_daemon_through_another_spelling(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
     assert run("status", f"{tmp_path}/link/./ready/")[0] == 0
 
 
 def test_status_of_a_hung_daemon_shows_the_kernel_and_gives_up(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
-    [registration] = list_registrations(daemons.runtime_dir)
-    os.kill(registration.pid, signal.SIGSTOP)
+    process = daemons.start("serve")
+    process.send_signal(signal.SIGSTOP)
     for arguments in ([str(daemons.mountpoint)], []):
         began = time.monotonic()
         code, out, err = run("status", *arguments)
@@ -104,7 +93,7 @@ def test_status_of_a_hung_daemon_shows_the_kernel_and_gives_up(daemons: FakeDaem
         assert code == 9
         assert out.splitlines()[0] == str(daemons.mountpoint)
         assert "  kernel      no readyfs mount here" in out
-        assert f"(pid {registration.pid}) of {daemons.mountpoint} did not answer within 2s" in err
+        assert f"(pid {process.pid}) of {daemons.mountpoint} did not answer within 2s" in err
         assert err.count("\n") == 1
     code, out, _ = run("status", str(daemons.mountpoint), "--json")
     assert code == 9
@@ -114,11 +103,9 @@ def test_status_of_a_hung_daemon_shows_the_kernel_and_gives_up(daemons: FakeDaem
 def test_registration_of_a_dead_daemon_without_a_mount_is_passed_over(
     daemons: FakeDaemons, run: Run, tmp_path: Path
 ) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
-    [registration] = list_registrations(daemons.runtime_dir)
-    descriptor = os.pidfd_open(registration.pid)
-    os.kill(registration.pid, signal.SIGKILL)
-    wait_ended(descriptor)
+    process = daemons.start("serve")
+    process.kill()
+    process.wait()
     assert run("status") == (0, "no readyfs mounts\n", "")
 
 

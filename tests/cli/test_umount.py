@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from tests.cli.conftest import FakeDaemons, Run
 
 
 def test_umount_returns_when_the_daemon_is_gone(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     [registration] = list_registrations(daemons.runtime_dir)
     assert run("umount", str(daemons.mountpoint)) == (0, f"unmounted {daemons.mountpoint}\n", "")
     assert not Path(f"/proc/{registration.pid}/exe").exists()
@@ -20,7 +19,7 @@ def test_umount_returns_when_the_daemon_is_gone(daemons: FakeDaemons, run: Run, 
 
 
 def test_second_umount_says_that_nothing_is_there(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
+    daemons.start("serve")
     assert run("umount", str(daemons.mountpoint))[0] == 0
     for _ in range(2):
         code, out, err = run("umount", str(daemons.mountpoint))
@@ -36,14 +35,14 @@ def test_umount_of_a_foreign_mount_leaves_it_alone_and_names_it(run: Run) -> Non
 
 
 def test_umount_of_a_daemon_that_does_not_end_gives_up_in_time(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("deaf", "--daemon")[0] == 0
+    daemons.start("deaf")
     code, _, err = run("umount", str(daemons.mountpoint), "--timeout", "300ms")
     assert code == 9
     assert "is still there after 300ms" in err.splitlines()[-1]
 
 
 def test_umount_names_who_holds_the_mount_while_it_waits(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("deaf", "--daemon")[0] == 0
+    daemons.start("deaf")
     _, _, err = run("umount", str(daemons.mountpoint), "--timeout", "300ms")
     assert err.splitlines()[0] == (
         f"{daemons.mountpoint} is detached; the daemon still serves files that are open: "
@@ -52,9 +51,8 @@ def test_umount_names_who_holds_the_mount_while_it_waits(daemons: FakeDaemons, r
 
 
 def test_umount_of_a_hung_daemon_gives_up_after_the_timeout(daemons: FakeDaemons, run: Run) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
-    [registration] = list_registrations(daemons.runtime_dir)
-    os.kill(registration.pid, signal.SIGSTOP)
+    process = daemons.start("serve")
+    process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
     code, _, err = run("umount", str(daemons.mountpoint), "--timeout", "500ms")
     assert code == 9
@@ -70,12 +68,11 @@ def test_empty_mount_point_is_refused_and_not_taken_for_the_working_directory(ru
 
 
 def test_umount_of_a_hung_daemon_gives_up_naming_the_process(daemons: FakeDaemons, run: Run, tmp_path: Path) -> None:
-    assert daemons.run("serve", "--daemon")[0] == 0
-    [registration] = list_registrations(daemons.runtime_dir)
-    os.kill(registration.pid, signal.SIGSTOP)
+    process = daemons.start("serve")
+    process.send_signal(signal.SIGSTOP)
     code, _, err = run("umount", str(daemons.mountpoint), "--timeout", "300ms")
     assert code == 9
-    assert f"pid {registration.pid}" in err
+    assert f"pid {process.pid}" in err
 
 
 def test_bad_timeout_is_a_usage_error(run: Run, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from readyfs.config import Config, build_config, find_state, find_warnings, resolve_settings
+from readyfs.config import build_config, find_state, find_warnings, resolve_settings
+from readyfs.config.config import Config
 from readyfs.errors import UsageError
 from readyfs.state.store import StateTable
 

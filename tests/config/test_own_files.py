@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from readyfs.config import Config, build_config, resolve_settings
+from readyfs.config import build_config, resolve_settings
+from readyfs.config.config import Config
 from readyfs.errors import UsageError
 
 

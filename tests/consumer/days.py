@@ -79,5 +79,6 @@ def judge(
     stated: Cadence | None = None if cadence is None else DAILY if cadence == "daily" else parse_cadence(cadence)
     if warn is None and error is None:
         warn, error = Allowance(86_400.0, zone), Allowance(129_600.0, zone)
-    bounds = [None if text is None else day(text) for text in (since, first, last)]
-    return Judge(Agreement(zone, stated, warn, error, reprocessing, *bounds), instant(now))
+    begin, start, end = (None if text is None else day(text) for text in (since, first, last))
+    agreed = Agreement(zone, stated, warn, error, reprocessing, since=begin, first=start, last=end)
+    return Judge(agreed, instant(now))

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from readyfs.control.latest_request import AGREEMENT_WORDS, LatestRequest
 from readyfs.control.messages import MalformedMessageError
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import (
@@ -31,6 +32,12 @@ from readyfs.errors import NotRunningError
         WatchRequest("ab" * 16, 12.5),
         WhyRequest("/mnt/a/\udcff/b", "/mnt"),
         WhyRequest("a/b", "/mnt", "\udcfe", catalog_only=True),
+        LatestRequest(
+            dict.fromkeys(AGREEMENT_WORDS, None) | {"cadence": "1,15 * *"},
+            {"sources": (), "customers": ("c*", "\udcff"), "queries": ("q1",)},
+            {"since": "2024-06-01", "until": None},
+            "s1/%FF/q1",
+        ),
     ],
 )
 def test_request_survives_the_wire(request_: PublicRequest) -> None:
@@ -53,6 +60,9 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
         *(b'{"op":"pin","lease_seconds":Infinity}', b'{"op":"pin","lease_seconds":1e999}'),
         b'{"op":"renew","lease_seconds":-' + b"9" * 400 + b',"name":"x"}',
         *(b'{"op":"renew"}', b'{"op":"renew","name":null}', b'{"op":"unpin"}', b'{"op":"pins","expired":"no"}'),
+        *(b'{"op":"latest","agreement":[]}', b'{"op":"latest","agreement":{"cadence":1}}'),
+        *(b'{"op":"latest","filters":{"sources":"s"}}', b'{"op":"latest","filters":{"sources":[1]}}'),
+        *(b'{"op":"latest","after":1}', b'{"op":"latest","agreement":{"tz":"' + b"x" * 300 + b'"}}'),
         *(b'{"op":"watch"}', b'{"op":"watch","fingerprint":"a"}', b'{"op":"watch","timeout_seconds":1}'),
         *(
             b'{"op":"watch","fingerprint":"a","timeout_seconds":30.5}',

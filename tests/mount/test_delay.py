@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -113,7 +112,7 @@ def refresh_or_outage(daemon: Daemon) -> None:
         pass  # a writer that holds the lock is an outage (V11), which shows nothing either
 
 
-@pytest.mark.parametrize("round_trips", [60])
+@pytest.mark.parametrize("round_trips", [20, pytest.param(600, marks=pytest.mark.long)])
 def test_listings_during_refreshes_are_those_of_one_transaction(place: Place, engine: str, round_trips: int) -> None:
     """V4, V7: while one transaction moves fifty dates at a time, every listing is wholly the old or the new."""
     odd = [partition(date=f"2024-{month:02}-{day:02}") for month in (1, 3, 5) for day in range(1, 29)]
@@ -135,7 +134,6 @@ def test_listings_during_refreshes_are_those_of_one_transaction(place: Place, en
         reader.start()
         try:
             revision = daemon.count("revision")
-            deadline = time.monotonic() + 3.0
             for _ in range(round_trips):
                 with place.producer.one_transaction():
                     for part in shown:
@@ -145,8 +143,6 @@ def test_listings_during_refreshes_are_those_of_one_transaction(place: Place, en
                 shown, hidden = hidden, shown
                 wait_until(lambda revision=revision: daemon.count("revision") > revision, "the change is in force")  # type: ignore[misc]
                 revision = daemon.count("revision")
-                if time.monotonic() > deadline and count_switches(seen) >= 5:
-                    break
         finally:
             stop.set()
             reader.join()

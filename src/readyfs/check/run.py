@@ -17,11 +17,10 @@ from readyfs.check.examine import Contents, Examiner
 from readyfs.check.findings import Tally
 from readyfs.check.plan import Plan, make_plan, make_plan_of_view
 from readyfs.check.report import Ending, Report, Subject
+from readyfs.check.root import check_root
 from readyfs.check.sweep import Limits, Sweep
 from readyfs.check.twins import Twins
-from readyfs.errors import RawRootError
 from readyfs.raw.open import open_raw
-from readyfs.raw.store import RawStore
 from readyfs.state.filters import Filters
 from readyfs.state.open import open_state
 from readyfs.state.store import StateTable
@@ -62,7 +61,7 @@ def run_check(job: CheckJob, on_progress: Watch, on_empty: Callable[[], None]) -
     raw = open_raw(job.raw, job.shape.raw_layout)
     required = [os.fsencode(name) for name in job.shape.required_files]
     shown = FileFilter(job.shape.files)
-    _check_root(raw, job.limits.timeout_s)
+    check_root(raw, job.limits.timeout_s)
     label, plan = _load(job)
     if not plan.catalog.partitions and not plan.withheld.total():
         on_empty()
@@ -99,27 +98,6 @@ def _load(job: CheckJob) -> tuple[str, Plan]:
         return store.label, make_plan(store, job.shape)
     finally:
         store.close()
-
-
-def _check_root(raw: RawStore, timeout_s: float) -> None:
-    """Look at the raw root on a thread of its own: one that hangs must not hold us."""
-    failures: list[Exception] = []
-
-    def look() -> None:
-        try:
-            raw.check()
-        except RawRootError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=look, name="readyfs-check-root", daemon=True)
-    thread.start()
-    thread.join(timeout_s)
-    if thread.is_alive():
-        raise RawRootError(
-            f"raw root {raw.label} does not answer within {timeout_s:g} s", "check the file system that it lies on"
-        )
-    if failures:
-        raise failures[0]
 
 
 @contextmanager

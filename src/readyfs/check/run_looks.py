@@ -6,32 +6,42 @@ the process, for one of them may hang with its call.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
-from typing import Protocol
 
+from readyfs.check.examine import Contents, Examiner
 from readyfs.check.findings import Finding, Group
+from readyfs.check.root import check_root
+from readyfs.check.sweep import Limits, RunExaminer
 from readyfs.errors import RawRootError
+from readyfs.layout import RawLayout
 from readyfs.partition import Partition
+from readyfs.raw.open import open_raw
+from readyfs.vfs.file_filter import FileFilter
 
 
-class RunExaminer(Protocol):
-    """Looks at one run; called from several threads."""
-
-    def examine(self, partition: Partition, on_progress: Callable[[], None]) -> list[Finding]:
-        """Return what is wrong with a run; call back whenever the raw store has answered."""
-        ...
+def open_looks(
+    raw: str, layout: RawLayout, files: Sequence[str], required_files: Sequence[str], limits: Limits
+) -> RunLooks:
+    """Return what looks at runs below a raw root; raise `RawRootError` if that cannot be used."""
+    store = open_raw(raw, layout)
+    check_root(store, limits.timeout_s)
+    # Only what a reader gets is asked: that metadata are those of the row is the business of a check.
+    nothing = Contents(b"", b"", deep=False)
+    required = [os.fsencode(name) for name in required_files]
+    return RunLooks(Examiner(store, required, FileFilter(files), nothing, None), limits)
 
 
 class RunLooks:
     """Looks at runs on threads."""
 
-    def __init__(self, examiner: RunExaminer, threads: int, timeout_s: float) -> None:
+    def __init__(self, examiner: RunExaminer, limits: Limits) -> None:
         self._examiner = examiner
-        self._timeout_s = timeout_s
+        self._timeout_s = limits.timeout_s
         self._asked: SimpleQueue[_Look] = SimpleQueue()
-        for number in range(threads):
+        for number in range(limits.threads):
             threading.Thread(target=self._work, name=f"look-{number}", daemon=True).start()
 
     def find_broken(self, partitions: Sequence[Partition]) -> Iterator[str]:

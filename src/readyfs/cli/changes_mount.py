@@ -25,6 +25,7 @@ from readyfs.errors import (
     NotRunningError,
     RefreshFailedError,
     ResyncError,
+    UsageError,
     UserError,
 )
 from readyfs.text import escape_text
@@ -127,6 +128,10 @@ class MountChanges:
                 answer = self._next_page(ChangesRequest(begin, until, str(answer["after"])))
                 lines.write(str(answer["changes"]))
             lines.seek(0)
+        except OSError as error:
+            lines.close()
+            why = f"a temporary file does not take the batch: {error.strerror}"
+            raise UsageError(why, "name a directory with room as TMPDIR") from error
         except BaseException:
             lines.close()
             raise

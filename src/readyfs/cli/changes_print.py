@@ -83,7 +83,8 @@ def _cloudevent(fields: Mapping[str, object], source: str, number: str) -> dict[
         "datacontenttype": "application/json",
         "data": dict(fields),
     }
-    path = fields.get("path")
-    if isinstance(path, str):
-        event["subject"] = path
+    for attribute, name in (("subject", "path"), ("time", "updated_at")):
+        value = fields.get(name)
+        if isinstance(value, str):
+            event[attribute] = value
     return event

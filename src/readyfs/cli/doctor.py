@@ -14,7 +14,7 @@ import readyfs
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.failure import describe_bug
 from readyfs.cli.output import Form, has_colours, print_json, with_output
-from readyfs.cli.parameters import DURATION
+from readyfs.cli.parameters import DURATION, MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, build_config, find_warnings
 from readyfs.config import table as settings
@@ -39,7 +39,7 @@ _COLOURS: Final = {"ok": "green", "note": "cyan", "warning": "yellow", "problem"
 
 
 @click.command(cls=ReadyfsCommand)
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)
 @with_output()
 @click.option("--only", metavar="CHECK", multiple=True, help="Make only this check, repeatable.")
 @click.option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from readyfs.cli.agreement_options import AgreementWords, with_agreement
+from readyfs.cli.agreement_options import with_agreement
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.place import STATE_SETTINGS, Place
@@ -21,6 +21,7 @@ from readyfs.errors import ExitCode
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement import Judge
+    from readyfs.consumer.agreement_words import AgreementWords
     from readyfs.consumer.gap_tally import GapTally
     from readyfs.consumer.gaps import SeriesGaps
 
@@ -88,7 +89,7 @@ def gaps(
     place = Place(resolution, None, None)
     filters = place.filters()
     now_ns = time.time_ns()
-    judge = Judge(words.agree(filters, now_ns, by_default=True), now_ns)
+    judge = Judge(words.agree(filters, now_ns), now_ns)
     expectations = Expectations() if expect is None else read_expectations(expect, filters)
     acknowledged = KnownGaps() if known is None else read_known_gaps(known)
     tally = GapTally()
@@ -115,7 +116,7 @@ def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judg
         click.echo(render_gauges_of(found, tally, judge, limit), nl=False)
         return
     from readyfs.cli.gaps_text import COLUMNS, describe_gaps, list_rows, sum_up
-    from readyfs.cli.series_json import describe_criteria
+    from readyfs.consumer.series_fields import describe_criteria
 
     counted = tally.counting(found)
     if form is Form.JSON:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from readyfs.cli.series_json import describe_cadence, describe_series, show_date
 from readyfs.cli.table import Column
 from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.gap_tally import GapTally
 from readyfs.consumer.gaps import Gap, SeriesGaps
+from readyfs.consumer.series_fields import describe_cadence, describe_series, show_date
 from readyfs.text import escape_text
 
 _COLOURS: Final[Mapping[str, str]] = {"error": "red", "warn": "yellow", "guess": "cyan"}

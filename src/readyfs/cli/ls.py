@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import datetime
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,6 @@ from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import PartitionStatus
 
 if TYPE_CHECKING:
-    import datetime
-
     from readyfs.consumer.cadence import Cadence
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
@@ -49,9 +47,9 @@ _MOST: Final = 1_000_000_000
     "--day-tz",
     "zone",
     type=ZONE,
-    default="UTC",
-    show_default=True,
-    help="The time zone in which dates end; the newest that has ended is the last one that can be missing.",
+    default=datetime.UTC,
+    help="The time zone in which dates end; the newest that has ended is the last one that can be missing.  "
+    "[default: UTC]",
 )
 @click.option("--check", "look", is_flag=True, help="Look at the run of each ready partition: some may be broken.")
 @with_output()
@@ -109,8 +107,6 @@ def _choose(
     now_ns: int,
 ) -> Listing:
     """Return what is wanted; what nobody looked for is not shown, and asking for it is a mistake."""
-    from readyfs.consumer.cadence import DAILY
-    from readyfs.consumer.deadline import last_ended
     from readyfs.consumer.listing import IN_THE_TABLE, Listing
 
     missing, broken = PartitionStatus.MISSING, PartitionStatus.BROKEN
@@ -119,28 +115,23 @@ def _choose(
     if broken in statuses and not look:
         raise UsageError("what is broken shows only if runs are looked at", "add --check")
     if missing not in statuses:
-        cadence = None
-    elif cadence is None:
-        cadence = DAILY
-    return Listing(statuses, cadence, until=last_ended(now_ns, zone))
+        return Listing(statuses)
+    from readyfs.consumer.cadence import DAILY
+    from readyfs.consumer.deadline import last_ended
+
+    return Listing(statuses, DAILY if cadence is None else cadence, until=last_ended(now_ns, zone))
 
 
 def _examine(place: Place) -> FindBroken:
-    from readyfs.check.examine import Contents, Examiner
-    from readyfs.check.run_looks import RunLooks
+    from readyfs.check.run_looks import open_looks
+    from readyfs.check.sweep import Limits
     from readyfs.config.build import find_files, find_raw
     from readyfs.layout import RawLayout
-    from readyfs.raw.open import open_raw
-    from readyfs.vfs.file_filter import FileFilter
 
     get = place.resolution.get
-    files, required = find_files(place.resolution)
-    raw = open_raw(find_raw(place.resolution), RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING)))
-    raw.check()
-    # Only what a reader gets is asked: that metadata are those of the row is the business of `readyfs check`.
-    nothing = Contents(b"", b"", deep=False)
-    examiner = Examiner(raw, [os.fsencode(name) for name in required], FileFilter(files), nothing, None)
-    return RunLooks(examiner, get(settings.RAW_THREADS), get(settings.RAW_TIMEOUT)).find_broken
+    layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
+    limits = Limits(get(settings.RAW_THREADS), get(settings.RAW_TIMEOUT))
+    return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
 def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:

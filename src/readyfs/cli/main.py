@@ -28,6 +28,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "unpin": Later("readyfs.cli.pin", "unpin", "Remove a pin."),
     "pins": Later("readyfs.cli.pin", "pins", "List the pins of a mount, or those that ended."),
     "ls": Later("readyfs.cli.ls", "ls", "List partitions with their status, run, records and age."),
+    "latest": Later("readyfs.cli.latest", "latest", "Show how far each series has come."),
     "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
@@ -44,6 +45,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     name="readyfs",
     cls=LaterGroup,
     later=_COMMANDS,
+    short_help="Show a data pipeline's ready partitions as read-only files.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something, 13 not ready, 14 failed, "

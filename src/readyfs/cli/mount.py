@@ -14,8 +14,10 @@ from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.failure import find_user_error
 from readyfs.cli.interrupts import EndedByInterrupts
 from readyfs.cli.mount_paths import resolve_named
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
-from readyfs.config import Config, Resolution, build_config, find_warnings
+from readyfs.config import Resolution, build_config, find_warnings
+from readyfs.config.config import Config
 from readyfs.config.table import LOG_FORMAT, SETTINGS
 from readyfs.errors import ExitCode, UserError
 from readyfs.log import configure_logging
@@ -31,7 +33,7 @@ _log = structlog.get_logger(__name__)
     "name-timeout in the file of --config; the flag wins, then the variable, then the file. Durations are written "
     "500ms, 10s, 2m, 1h.",
 )
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")
 @click.option(
     "--daemon",
     is_flag=True,

@@ -9,10 +9,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from readyfs.config.fingerprint import parse_fingerprint
-from readyfs.control.pin_requests import parse_lease
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
 from readyfs.partition import PartitionStatus
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.consumer.cadence import Cadence
@@ -52,6 +52,8 @@ class _Lease(click.ParamType[float]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse a duration of any length."""
+        from readyfs.control.pin_requests import parse_lease
+
         try:
             return parse_lease(str(value))
         except UsageError as error:
@@ -128,10 +130,29 @@ class _Statuses(click.ParamType[frozenset[PartitionStatus]]):
         return [CompletionItem(f"{before}{comma}{word}") for word in PartitionStatus if word.startswith(last)]
 
 
+class _MountPoint(click.ParamType[str]):
+    """The directory of a mount, taken as it is."""
+
+    name = "mountpoint"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text: commands have words of their own for what is wrong with one."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the mount points of ours that begin so, else leave it to the shell, which knows directories."""
+        from readyfs.fuse.mount_table import read_mount_table
+
+        ours = {str(mount.mount_point) for mount in read_mount_table() if mount.is_readyfs}
+        found = [CompletionItem(escape_text(place)) for place in sorted(ours) if place.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="dir")]
+
+
 DURATION = _Duration()
 WAIT = _Wait()
 LEASE = _Lease()
 FINGERPRINT = _Fingerprint()
+MOUNT_POINT = _MountPoint()
 CADENCE = _Cadence()
 ZONE = _Zone()
 STATUSES = _Statuses()

@@ -11,7 +11,7 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.mount_paths import resolve_named
 from readyfs.cli.output import Body, Form, print_json, with_output
-from readyfs.cli.parameters import DURATION, LEASE
+from readyfs.cli.parameters import DURATION, LEASE, MOUNT_POINT
 from readyfs.control.pin_requests import PinRequest
 from readyfs.control.public_client import PublicClient
 from readyfs.errors import ExitCode, UserError
@@ -25,7 +25,7 @@ def _at_mount(body: Body) -> Body:
         type=click.Path(path_type=Path),
         help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
     )
-    return click.argument("mountpoint", metavar="MOUNTPOINT")(socket(body))
+    return click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")(socket(body))
 
 
 _NAME = click.argument("name", metavar="NAME")

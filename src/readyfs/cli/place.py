@@ -16,6 +16,7 @@ import click
 
 from readyfs.cli.mount_paths import find_in_mount, resolve_named
 from readyfs.cli.output import Body
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution, find_state
 from readyfs.config import table as settings
@@ -135,7 +136,9 @@ def with_place(
             help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
         )(command)
         if argument:
-            return click.argument("mount", metavar="[MOUNTPOINT]", required=False)(command)
-        return click.option("--mount", metavar="MOUNTPOINT", help="Ask the daemon of the mount there.")(command)
+            return click.argument("mount", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)(command)
+        return click.option(
+            "--mount", type=MOUNT_POINT, metavar="MOUNTPOINT", help="Ask the daemon of the mount there."
+        )(command)
 
     return decorate

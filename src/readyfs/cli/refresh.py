@@ -9,7 +9,7 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client
 from readyfs.cli.output import Form, print_json, with_output
-from readyfs.cli.parameters import DURATION, FINGERPRINT
+from readyfs.cli.parameters import DURATION, FINGERPRINT, MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
@@ -18,7 +18,7 @@ from readyfs.text import escape_text
 
 
 @click.command(cls=ReadyfsCommand)
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")
 @click.option("--wait", is_flag=True, help="Return when every reader sees the new state: the kernel's caches included.")
 @click.option(
     "--accept",

@@ -23,7 +23,7 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 _NONE: Final = "-"
 
 COLUMNS: Final = (
-    Column("STATUS", colour=lambda status: _COLOURS.get(status, "")),
+    Column("STATUS", colour=lambda word: _COLOURS.get(word, "")),
     Column("SOURCE"),
     Column("CUSTOMER"),
     Column("QUERY"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from readyfs.cli.command import GroupedOption
 from readyfs.cli.output import Body
@@ -64,9 +66,20 @@ def _add_option(body: Body, setting: Setting[object]) -> Body:
         default=None,
         multiple=setting.repeatable,
         metavar=setting.metavar or None,
+        shell_complete=partial(_complete, setting),
         help=setting.help + _render_default(setting.default_text),
     )
     return option(body)
+
+
+def _complete(
+    setting: Setting[object], _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return how a value goes on: the shell completes paths, and of other values only choices are known."""
+    if setting.is_path:
+        return [CompletionItem(incomplete, type="dir" if setting.metavar == "DIR" else "file")]
+    words = setting.metavar.split("|") if "|" in setting.metavar else []
+    return [CompletionItem(word) for word in words if word.islower() and word.startswith(incomplete)]
 
 
 def _render_default(text: str) -> str:

@@ -24,6 +24,8 @@ from readyfs.consumer.why import (
 )
 from readyfs.errors import UsageError
 from readyfs.layout import RawLayout
+from readyfs.log import configure_logging
+from readyfs.log_words import LogFormat, LogLevel
 from readyfs.partition import PartitionKey, SeriesKey
 from readyfs.state.reader import StateReader
 from readyfs.text import escape_text
@@ -40,6 +42,7 @@ class StateReasons:
     _reader: StateReader | None = None
 
     def __post_init__(self) -> None:
+        configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
         get = self.place.resolution.get
         raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
         self.rules = Rules(self.place.filters(), self.place.layout(), raw_layout, with_messages=True)

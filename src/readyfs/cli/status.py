@@ -12,6 +12,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import KernelView, explaining_no_daemon, find_client, look_at_kernel
 from readyfs.cli.no_daemon import DeadMountError
 from readyfs.cli.output import Form, print_json, with_output
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.status_text import render_silent, render_status
 from readyfs.config import Resolution
@@ -47,7 +48,7 @@ class _Report:
 
 
 @click.command(cls=ReadyfsCommand)
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False)
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)
 @with_output(Form.PROMETHEUS)
 @with_settings(RUNTIME_DIR, refuse_unknown=False)
 def status(mountpoint: str | None, form: Form, resolution: Resolution) -> ExitCode:

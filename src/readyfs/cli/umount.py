@@ -12,7 +12,7 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import explaining_no_daemon, find_client, look_at_kernel
 from readyfs.cli.no_daemon import DeadMountError
-from readyfs.cli.parameters import DURATION
+from readyfs.cli.parameters import DURATION, MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
 from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
@@ -26,7 +26,7 @@ _PATIENCE_S = 2.0
 
 
 @click.command(cls=ReadyfsCommand)
-@click.argument("mountpoint", metavar="MOUNTPOINT")
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="MOUNTPOINT")
 @click.option(
     "--timeout",
     "timeout_s",

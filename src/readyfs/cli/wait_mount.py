@@ -35,6 +35,7 @@ class MountWait:
     ends_s: float
     waited: str
     _was_answered: bool = False
+    _has_told: bool = False
     _trouble: str | None = None
     _looks: Pauses = field(default_factory=Pauses)
     _restarts: Pauses = field(default_factory=lambda: Pauses(RESTART_PAUSE_S))
@@ -54,8 +55,8 @@ class MountWait:
 
         thread = threading.Thread(target=run, name="readyfs-wait", daemon=True)
         thread.start()
-        now_s = time.monotonic()
-        thread.join(max(self.ends_s + LATE_S, now_s + ANSWER_TIMEOUT_S) - now_s)
+        left_s = self.ends_s - time.monotonic()
+        thread.join(left_s + LATE_S if left_s > 0 else ANSWER_TIMEOUT_S)
         error = ended[0] if ended else self.awaited.explain_unmet(self.waited, "the mount does not answer")
         if error is not None:
             raise error
@@ -63,7 +64,7 @@ class MountWait:
     def run(self) -> None:
         """Return when enough is ready and visible; raise `NotInTimeError`, `FailedError`, `ImpossibleError`.
 
-        Raises `NotRunningError` and its like only if there never was a daemon.
+        Raises `NotRunningError` only if there never was a daemon.
         """
         while True:
             try:
@@ -71,10 +72,11 @@ class MountWait:
                 if self.awaited.is_over:
                     return
                 self._refuse_late()
+                self._tell_once()
                 self._watch(fingerprint)
-            except LimitError as error:
+            except (LimitError, NoAnswerError) as error:
                 self._pause(error)
-            except (NotRunningError, NoAnswerError) as error:
+            except NotRunningError as error:
                 if not self._was_answered:
                     raise
                 self._pause(error)
@@ -132,10 +134,16 @@ class MountWait:
             self._next_look_s = 0.0
             self._restarts.reset()
 
+    def _tell_once(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            click.echo(f"readyfs: waiting: {self.awaited.describe_unmet()}", err=True)
+
     def _pause(self, error: UserError) -> None:
         """Go on waiting without the daemon, and say so once."""
         if self._trouble is None and not isinstance(error, LimitError):
             click.echo(f"readyfs: {escape_text(error.message)}; still waiting", err=True)
+        if not isinstance(error, LimitError):
             self._trouble = error.message
         self._refuse_late()
         time.sleep(min(self._restarts.next_s(), max(self.ends_s - time.monotonic(), 0.0)))

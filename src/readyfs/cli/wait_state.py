@@ -31,6 +31,7 @@ class StateWait:
     ends_s: float
     waited: str
     _was_read: bool = False
+    _has_told: bool = False
     _trouble: str | None = None
     _pauses: Pauses = field(default_factory=lambda: Pauses(LONGEST_PAUSE_S))
 
@@ -39,8 +40,8 @@ class StateWait:
 
         Raises `StateError` only if the state could never be read.
         """
-        notified = self._listen()
         with closing(StateReasons(self.place)) as reasons:
+            notified = self._listen()
             while True:
                 self._ask(reasons)
                 if self.awaited.is_over:
@@ -48,6 +49,7 @@ class StateWait:
                 left_s = self.ends_s - time.monotonic()
                 if left_s <= 0:
                     raise self.awaited.explain_unmet(self.waited, self._trouble)
+                self._tell_once()
                 if notified.wait(min(self._pauses.next_s(), left_s)):
                     notified.clear()
 
@@ -68,6 +70,11 @@ class StateWait:
             if self._trouble is not None:
                 click.echo("readyfs: the state can be read again", err=True)
             self._was_read, self._trouble = True, None
+
+    def _tell_once(self) -> None:
+        if not self._has_told:
+            self._has_told = True
+            click.echo(f"readyfs: waiting: {self.awaited.describe_unmet()}", err=True)
 
     def _listen(self) -> threading.Event:
         """Return what is set whenever the state notifies, if it is to be listened to; else it never is."""

@@ -7,11 +7,10 @@ import re
 import shlex
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from readyfs.config import table
-from readyfs.config.config import Config
 from readyfs.config.location import make_absolute
-from readyfs.config.own_files import check_own_files
 from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
 from readyfs.fuse.engine_words import EngineWord, ReadsWord
@@ -21,6 +20,9 @@ from readyfs.state.store import StateTable
 from readyfs.text import escape_text
 from readyfs.vfs.file_filter import FileFilter
 
+if TYPE_CHECKING:
+    from readyfs.config.config import Config
+
 
 def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     """Return the settings of the mount at a resolved mount point.
@@ -28,6 +30,10 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     Raises `UsageError` for what is missing or at odds, and where what we write would go into what we read. Opens and
     makes nothing.
     """
+    # Most commands need parts of it alone, and do without the time that this takes.
+    from readyfs.config.config import Config
+    from readyfs.config.own_files import check_own_files
+
     get = resolution.get
     state, _ = find_state(resolution)
     raw = find_raw(resolution)

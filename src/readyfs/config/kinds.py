@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from fractions import Fraction
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from readyfs.config.fingerprint import parse_fingerprint
 from readyfs.config.setting import Group, Setting, Shape
 from readyfs.duration import parse_duration, render_duration
 from readyfs.errors import UsageError
 from readyfs.partition import parse_date, render_date
-from readyfs.percentage import parse_percentage, render_percentage
 from readyfs.size import parse_size, render_size
 from readyfs.text import escape_text
+
+if TYPE_CHECKING:
+    from fractions import Fraction  # slow to import, and used by the guard alone
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -93,7 +94,11 @@ def optional_percentage(name: str, group: Group, help: str) -> Setting[Fraction 
 
     def parse(given: tuple[str, ...]) -> Fraction | None:
         word = _parse_text(given)
-        return None if word == "none" else parse_percentage(word)
+        if word == "none":
+            return None
+        from readyfs.percentage import parse_percentage
+
+        return parse_percentage(word)
 
     return Setting(name, group, Shape.TEXT, parse, _nothing, "none", "PERCENT|none", help, _render_percentage)
 
@@ -272,6 +277,10 @@ def _render_size(value: object) -> str:
 
 
 def _render_percentage(value: object) -> str:
+    from fractions import Fraction
+
+    from readyfs.percentage import render_percentage
+
     return render_percentage(value) if isinstance(value, Fraction) else "none"
 
 

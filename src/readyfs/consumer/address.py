@@ -169,7 +169,7 @@ def _parse_key(raw: bytes, source: bytes | None) -> Address:
     date = parse_date(parts[2])
     if date is None:
         near = _guess_date(parts[2])
-        nearest = None if near is None else b"/".join((*parts[:2], render_date(near)))
+        nearest = _find_key(parts) if near is None else b"/".join((*parts[:2], render_date(near)))
         raise ImpossibleAddressError(
             f"{escape_text(parts[2])} is no date", nearest, "a key is customer/query/date, and a date is YYYY-MM-DD"
         )
@@ -185,12 +185,8 @@ def _decode(part: bytes, parts: Sequence[bytes], index: int) -> bytes:
 
 
 def _explain_long_key(raw: bytes, parts: Sequence[bytes]) -> ImpossibleAddressError:
-    for name in NAMED_LAYOUTS:
-        found = MountLayout.parse(name).read(parts[:3])
-        if found is not None:
-            series, date = found
-            nearest = render_key(series.customer_id, series.query_name, date)
-            return ImpossibleAddressError(f"the key {escape_text(raw)} goes on behind its date", nearest)
+    if (nearest := _find_key(parts[:3])) is not None:
+        return ImpossibleAddressError(f"the key {escape_text(raw)} goes on behind its date", nearest)
     if len(parts) == 4 and parse_date(parts[3]) is not None:
         nearest = b"--source " + parts[0] + b" " + b"/".join(parts[1:])
         return ImpossibleAddressError(f"the key {escape_text(raw)} has four parts", nearest)
@@ -198,6 +194,15 @@ def _explain_long_key(raw: bytes, parts: Sequence[bytes]) -> ImpossibleAddressEr
         f"the key {escape_text(raw)} has {len(parts)} parts",
         remedy="a key is customer/query/date; a slash within a name is written %2F",
     )
+
+
+def _find_key(parts: Sequence[bytes]) -> bytes | None:
+    """Return the key of a path in one of the layouts that have a name, None if it is none."""
+    for name in NAMED_LAYOUTS:
+        if (found := MountLayout.parse(name).read(parts)) is not None:
+            series, date = found
+            return render_key(series.customer_id, series.query_name, date)
+    return None
 
 
 def _guess_date(text: bytes) -> int | None:

@@ -31,7 +31,7 @@ class Agreement:
 
     `reprocessing` is the deadline of partitions that were ready before and were queued again; they never are more than
     a warning without it. Dates are expected of a series from its first one on, or from `since` where that is given, but
-    none before `first` and none after `last`.
+    none before `first` and none after `last`. `is_stated` says that somebody said when dates are due.
     """
 
     day_zone: datetime.tzinfo
@@ -42,6 +42,7 @@ class Agreement:
     since: int | None = None
     first: int | None = None
     last: int | None = None
+    is_stated: bool = True
 
 
 class Judge:
@@ -54,8 +55,13 @@ class Judge:
         self._warned = _last_due(agreement.warn, now_ns)
         self._alarmed = _last_due(agreement.error, now_ns)
         given = [date for date in (self._warned, self._alarmed) if date is not None]
-        self.last_due = max(given) if given else self.last_ended
-        """The newest date that should be ready; where no deadline was agreed, the newest that has ended."""
+        self.last_due = max(given, default=self.last_ended)
+        """The newest date of which it is worth a warning or an alarm that it is not ready."""
+
+    @property
+    def last_expected(self) -> int:
+        """The newest date that people look for: of which the time has come, or that has ended where none was stated."""
+        return self.last_due if self.agreement.is_stated else self.last_ended
 
     def of(self, date: int) -> Verdict:
         """Return what it means that a date is not ready."""

@@ -42,7 +42,9 @@ _SHORT_UNITS: Final = {
     "y": "year",
     "yr": "year",
 }
-_TIME_OF_DAY: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-][0-9]{2}:?[0-9]{2})?", re.ASCII)
+_TIME_OF_DAY: Final = re.compile(
+    r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,25 +35,25 @@ def find_latest(series: SeriesKey, ready: Sequence[int], newest_ns: int, judge: 
     agreed = judge.agreement
     cadence, guessed = choose_cadence(agreed.cadence, ready)
     newest = ready[-1] if ready else None
-    first = agreed.since if agreed.since is not None else (ready[0] if ready else None)
-    due = judge.last_due if agreed.last is None else min(judge.last_due, agreed.last)
-    expected: int | None = None
-    complete_until: int | None = None
-    behind = 0
-    status = Verdict.PASS
-    if cadence is not None and first is not None:
-        first = max(first, agreed.first or first)
-        dates = cadence.expected(first, due)
-        if dates:
-            expected = dates[-1]
-            after = bisect_left(dates, first if newest is None else newest + 1)
-            behind = len(dates) - after
-            if behind and not guessed:
-                # A date that nothing but its end makes expected is reported, and is no alarm.
-                status = judge.of(dates[after])
-        known = cadence.expected(first, max(due, newest or due))
-        complete_until = _complete_until(known, ready)
-    return Latest(series, newest, newest_ns, expected, behind, complete_until, cadence, guessed, status)
+    first = agreed.since if agreed.since is not None else newest and ready[0]
+    if cadence is None or first is None:
+        return Latest(series, newest, newest_ns, None, 0, None, cadence, guessed, Verdict.PASS)
+    first = max(first, agreed.first or first)
+    due = judge.last_expected if agreed.last is None else min(judge.last_expected, agreed.last)
+    dates = cadence.expected(first, due)
+    after = bisect_left(dates, first if newest is None else newest + 1)
+    behind = len(dates) - after
+    return Latest(
+        series=series,
+        newest=newest,
+        newest_ns=newest_ns,
+        expected=dates[-1] if dates else None,
+        behind=behind,
+        complete_until=_complete_until(cadence.expected(first, max(due, newest or due)), ready),
+        cadence=cadence,
+        guessed=guessed,
+        status=judge.of(dates[after]) if behind and not guessed else Verdict.PASS,
+    )
 
 
 def _complete_until(expected: Sequence[int], ready: Sequence[int]) -> int | None:
@@ -67,6 +67,8 @@ def _complete_until(expected: Sequence[int], ready: Sequence[int]) -> int | None
 
 def first_absent(expected: Sequence[int], ready: Sequence[int]) -> int | None:
     """Return the first of the sorted expected dates that is not among the sorted ready ones, or None."""
+    if expected and (not ready or expected[0] < ready[0]):
+        return expected[0]
     if isinstance(expected, range) and expected.step == 1:
         # Of every day, so many are ready up to one as have passed: found by halving.
         begin = bisect_left(ready, expected.start)

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from readyfs.consumer.cadence import Cadence
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateReader, StateRow
+
+if TYPE_CHECKING:
+    # Few lists ask for what is missing, and the others do without the time that this takes.
+    from readyfs.consumer.cadence import Cadence
 
 IN_THE_TABLE: Final = frozenset(PartitionStatus) - {PartitionStatus.MISSING, PartitionStatus.BROKEN}
 """What the rows of a table can be; `BROKEN` takes a look, and `MISSING` a cadence."""
@@ -76,7 +79,7 @@ def _fill(rows: Iterable[StateRow], cadence: Cadence, listing: Listing) -> Itera
         begin = listing.since if listing.since is not None else first.date
         # Where no row of a series has a date, nothing is expected of it.
         expected = () if begin is None else cadence.expected(begin, listing.until)
-        yield from _fill_series(series, chain((first,), some), expected)
+        yield from _fill_series(series, chain((first,), some), expected)  # noqa: B031 - all of it, once
 
 
 def _fill_series(series: SeriesKey, rows: Iterable[StateRow], expected: Sequence[int]) -> Iterator[StateRow]:

@@ -119,15 +119,16 @@ class Wait:
         """What is not met, nor has failed."""
         return [one for one in self.asked if self._verdicts.get(one, Verdict.WAITING) is not Verdict.MET]
 
+    def describe_unmet(self) -> str:
+        """Return in words what is not met, and why."""
+        sentences = (str(self.last[one]["sentence"]) if one in self.last else escape_text(one) for one in self.unmet)
+        count = f"{len(self.met)} of {len(self.asked)} ready, {self.needed} wanted: " if len(self.asked) > 1 else ""
+        return count + "; ".join(sentences)
+
     def explain_unmet(self, waited: str, trouble: str | None) -> UserError:
         """Return the error that ends a wait whose time is up: it names what was unmet, and why."""
-        told = "; ".join(
-            str(self.last[one]["sentence"]) if one in self.last else escape_text(one) for one in self.unmet
-        )
-        count = f"{len(self.met)} of {len(self.asked)} ready, {self.needed} wanted" if len(self.asked) > 1 else ""
         because = f" ({trouble})" if trouble is not None else ""
-        message = ": ".join(filter(None, (f"not ready {waited}", count, told)))
-        return NotInTimeError(message + because, "wait longer with --timeout")
+        return NotInTimeError(f"not ready {waited}: {self.describe_unmet()}{because}", "wait longer with --timeout")
 
     def _of(self, verdict: Verdict) -> list[str]:
         return [one for one in self.asked if self._verdicts.get(one) is verdict]

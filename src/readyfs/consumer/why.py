@@ -79,6 +79,7 @@ class Look:
     problem: str | None = None
 
 
+_SOURCES_TOLD: Final = 10
 NOT_ASKED: Final = Recorded(problem="the state was not asked")
 
 
@@ -116,6 +117,7 @@ def explain(
 
     Raises `UsageError` if the rows are of several sources, which the layout tells apart.
     """
+    _refuse_several_sources(address, rules, shown, recorded)
     fields = _fields_of(address)
     if shown is not None and shown.expired:
         return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
@@ -138,6 +140,22 @@ def explain(
     if recorded.problem is not None:
         return _explain_unknown(asked, shown, recorded.problem, fields)
     return _explain_rows(asked, address, rules, shown, recorded.rows, look)
+
+
+def several_sources(sources: Iterable[bytes]) -> UsageError:
+    """Return the error for a key that stands for partitions of several sources."""
+    told = ", ".join(escape_text(source) for source in sorted(sources)[:_SOURCES_TOLD])
+    return UsageError(f"partitions of several sources have that key: {told}", "name one with --source")
+
+
+def _refuse_several_sources(address: Address, rules: Rules, shown: Shown | None, recorded: Recorded) -> None:
+    if address.source is not None or not rules.layout.shows_source:
+        return
+    sources = {row.series.source for row in recorded.rows}
+    if shown is not None and isinstance(shown.meaning, Partition):
+        sources.add(shown.meaning.key.series.source)
+    if len(sources) > 1:
+        raise several_sources(sources)
 
 
 # ---- what is shown ----------------------------------------------------------------------------------------------
@@ -234,9 +252,6 @@ def _explain_rows(
     if not rows:
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
-    if rules.layout.shows_source and len(sources := {row.series.source for row in rows}) > 1:
-        told = ", ".join(escape_text(source) for source in sorted(sources)[:10])
-        raise UsageError(f"rows of several sources have that key: {told}", "name one with --source")
     claims = claims_of(rows)
     if len(claims) > 1 and (shown is None or shown.held_back is None):
         return _explain_claims(asked, [], rows, rules, fields)

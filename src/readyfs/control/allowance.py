@@ -22,8 +22,8 @@ BYTES_PER_S: Final = 16 * 1024
 """How much may follow each second."""
 CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
-QUERY_BYTES: Final = 4 * 1024
-"""Of a question for which the state store is asked: four a second, after some fifty at once."""
+QUERY_BYTES: Final = 1024
+"""Of a question for which the stores are asked: a dozen a second, after a hundred and fifty at once."""
 PAGE_BYTES: Final = 2 * 1024
 """Of a page of changes, whose making takes some hundredths of a second of a processor."""
 ENTRY_BYTES: Final = 32

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from readyfs.control.caller import Caller, NobodyListensError
 from readyfs.control.change_requests import AckRequest, ChangesRequest
+from readyfs.control.latest_request import LatestRequest
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
 from readyfs.control.question_requests import WatchRequest, WhyRequest
@@ -83,6 +86,16 @@ class PublicClient:
     def acknowledge(self, consumer: str, cursor: str, lease_s: float | None = None) -> dict[str, object]:
         """Acknowledge the batch of a consumer that ends with a cursor."""
         return self._ask(AckRequest(consumer, cursor, lease_s))
+
+    def latest(self, request: LatestRequest) -> Iterator[dict[str, object]]:
+        """Yield how far series have come, as their answers come in; each answer is of one catalog."""
+        asked: LatestRequest | None = request
+        while asked is not None:
+            answer = self._ask(asked)
+            found, after = answer.get("series"), answer.get("next")
+            if isinstance(found, list):
+                yield from (one for one in found if isinstance(one, dict))
+            asked = replace(asked, after=after) if isinstance(after, str) else None
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.fuse.availability import check_pyfuse3
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.engine import DirectEngine

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from readyfs.clock import read_boot_id
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.refresh.baseline import BaselineFile
 from readyfs.refresh.baseline_keeper import BaselineKeeper
 from readyfs.refresh.retraction_guard import MountIdentity, RetractionGuard, RetractionLimit

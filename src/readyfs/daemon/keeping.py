@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from readyfs.catalog.build import CatalogShape
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.daemon.guarding import counting_settings
 from readyfs.history.directory import HistoryDirectory, history_dir
 from readyfs.history.history import History

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ from readyfs.errors import (
     ResyncError,
     UnreadableHistoryError,
     UsageError,
+    WouldBlockError,
 )
 from readyfs.history.moments import Moment
 from readyfs.history.times import parse_time
@@ -157,6 +158,8 @@ class PublicChanges:
             await self._settle(before, pin)
         else:
             registry.confirm(pin)
+        if before is None:
+            log.info("pinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, note=pin.note)
         return pin
 
     async def _settle(self, before: Pin | None, pin: Pin) -> dict[str, object]:
@@ -193,13 +196,21 @@ class PublicChanges:
     async def _difference(self, batch: Batch) -> Difference:
         found = self.transfers.find(batch)
         if found is None:
-            found = await self._on_thread(batch.uid, partial(self._compare, batch))
+            # Looked up without a pause: what is kept now may not be kept by the time that a thread comes to it.
+            known = {cursor: self._in_memory(cursor) for cursor in (batch.since, batch.until)}
+            found = await self._on_thread(batch.uid, partial(self._compare, batch, known))
             self.transfers.hold(batch, found)
         return found
 
-    def _compare(self, batch: Batch) -> Difference:
-        old = None if batch.since == BEGINNING else self._catalog(batch.since)
-        new = self._catalog(batch.until)
+    def _in_memory(self, fingerprint: str) -> Catalog | None:
+        try:
+            return self.history.catalog(fingerprint, may_block=False)
+        except WouldBlockError:
+            return None
+
+    def _compare(self, batch: Batch, known: Mapping[str, Catalog | None]) -> Difference:
+        old = None if batch.since == BEGINNING else known[batch.since] or self._catalog(batch.since)
+        new = known[batch.until] or self._catalog(batch.until)
         # A cursor that somebody was told should mean something after a crash, too; without a disk it still does now.
         with suppress(HistoryError):
             self.history.flush(batch.until)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from readyfs.control.change_requests import AckRequest, ChangesRequest
+from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import PublicRequest
@@ -45,3 +46,5 @@ class PublicDesk:
                 return await self.changes.changes(request, peer)
             case AckRequest():
                 return await self.changes.acknowledge(request, peer)
+            case LatestRequest():
+                return await self.questions.answer_latest(request, peer)

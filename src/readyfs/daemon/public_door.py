@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
@@ -18,6 +18,7 @@ from readyfs.daemon.answers import Answers
 from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.engine_choice import Served
 from readyfs.daemon.kept_catalogs import KeptCatalogs
+from readyfs.daemon.latest_answers import LatestAnswers
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
@@ -78,7 +79,9 @@ def make_public_door(
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
-    questions = PublicQuestions(watch, _make_reasons(config, served, answers, kept), answers.life)
+    reasons = _make_reasons(config, served, answers, kept)
+    latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness)
+    questions = PublicQuestions(watch, reasons, latest, answers.life)
     desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
 

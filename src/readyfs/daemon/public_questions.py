@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.daemon.catalog_watch import CatalogWatch
+from readyfs.daemon.latest_answers import LatestAnswers
 from readyfs.daemon.reasons import Reasons
 from readyfs.errors import NotRunningError
 from readyfs.life import Life, Phase
@@ -21,6 +23,7 @@ class PublicQuestions:
 
     watch: CatalogWatch
     reasons: Reasons
+    latest: LatestAnswers
     life: Life
 
     async def answer_watch(self, request: WatchRequest, peer: Peer) -> dict[str, object]:
@@ -34,6 +37,11 @@ class PublicQuestions:
         self._refuse_unless_serving()
         fingerprint = self.watch.seen
         return (await self.reasons.explain(request, peer)).describe() | {"fingerprint": fingerprint}
+
+    async def answer_latest(self, request: LatestRequest, peer: Peer) -> dict[str, object]:
+        """Tell how far series have come."""
+        self._refuse_unless_serving()
+        return await self.latest.answer(request, peer)
 
     def _refuse_unless_serving(self) -> None:
         if self.life.phase is not Phase.SERVING:

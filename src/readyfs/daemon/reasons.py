@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 import trio
 
-from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning
+from readyfs.catalog.series import Series
+from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning, SeriesGroup
 from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
 from readyfs.consumer.explanation import Explanation
 from readyfs.consumer.why import (
@@ -26,13 +27,14 @@ from readyfs.consumer.why import (
     explain,
     explain_filtered,
     explain_impossible,
+    several_sources,
 )
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.turns import Turns
 from readyfs.duration import render_duration
-from readyfs.errors import FilesystemError, NoAnswerError, StateError, UsageError
+from readyfs.errors import FilesystemError, NoAnswerError, StateError
 from readyfs.layout import UnusableNameError
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.refresh.refresher import Refresher
@@ -78,6 +80,7 @@ class Reasons:
     memory: Turns = field(default_factory=lambda: Turns(2, 1))
     state: Turns = field(default_factory=lambda: Turns(4, 2))
     raw: Turns = field(default_factory=lambda: Turns(4, 2))
+    _sources: tuple[str, frozenset[bytes]] = ("", frozenset())
 
     async def explain(self, request: WhyRequest, peer: Peer) -> Explanation:
         """Return why an address is ready or is not; raise `UsageError` if it cannot be told which is meant."""
@@ -105,7 +108,7 @@ class Reasons:
     # ---- what the mount shows -------------------------------------------------------------------------------
 
     async def _remember(self, peer: Peer, address: Address, names: tuple[bytes, ...] | None) -> tuple[Address, _Place]:
-        """Return what is shown at an address, and the address with its date, and its source if only one is shown."""
+        """Return what is shown at an address, and the address with its date."""
         try:
             return await self.memory.run(peer.uid, lambda: self._find(address, names), DEADLINE_S)
         except trio.TooSlowError:
@@ -116,12 +119,29 @@ class Reasons:
         if place.shown.expired:
             return address, place
         catalog = place.catalog
-        address = _complete(address, catalog)
+        group = self._group(catalog, address) if address.names_partition else None
+        address = _with_date(address, group)
         if not address.names_partition or address.date is None:
             is_there = _has_directory(catalog, address, names)
             return address, replace(place, shown=replace(place.shown, is_directory=is_there))
-        meaning, claims = _meaning(catalog, address)
+        meaning, claims = _meaning(group, address)
         return address, replace(place, shown=replace(place.shown, meaning=meaning, claims=claims))
+
+    def _group(self, catalog: Catalog, address: Address) -> SeriesGroup | None:
+        """Return the series that have the paths of an address; raise `UsageError` if its source has to be told."""
+        series = _series(address)
+        try:
+            if address.source is not None or not catalog.layout.shows_source:
+                return catalog.tree.group(series)
+            if catalog.fingerprint != self._sources[0]:
+                self._sources = catalog.fingerprint, frozenset(key.source for key in catalog.by_key)
+            keys = [series._replace(source=source) for source in self._sources[1]]
+            there = sorted(key for key in keys if _has(catalog.by_key.get(key), address.date))
+            if len(there) > 1:
+                raise several_sources(key.source for key in there)
+            return catalog.tree.group(there[0]) if there else None
+        except UnusableNameError:
+            return None  # a key that makes no path
 
     def _place(self, address: Address) -> _Place:
         live = self.filesystem.in_force.catalog
@@ -186,31 +206,16 @@ class Reasons:
         return Look(fault, lacks_file=not is_there)
 
 
-def _complete(address: Address, catalog: Catalog) -> Address:
-    """Return an address with the date that `latest` stands for now, and the source where a path has to tell it.
-
-    Raises `UsageError` if it may be of several sources.
-    """
-    if not address.names_partition:
-        return address
-    if address.source is None and catalog.layout.shows_source:
-        sources = sorted(key.source for key in catalog.by_key if address.admits(key))
-        if len(sources) > 1:
-            told = ", ".join(escape_text(source) for source in sources[:10])
-            raise UsageError(f"partitions of several sources have that key: {told}", "name one with --source")
-        if sources:
-            address = replace(address, source=sources[0])
+def _with_date(address: Address, found: SeriesGroup | None) -> Address:
+    """Return an address with the date that `latest` stands for now."""
     if not address.is_latest:
         return address
-    group = catalog.tree.group(_series(address))
-    if group is None or not len(dates := group.dates):
-        return replace(address, first=None, last=None)
-    return replace(address, first=dates[-1], last=dates[-1])
+    newest = None if found is None else found.dates[-1]
+    return replace(address, first=newest, last=newest)
 
 
-def _meaning(catalog: Catalog, address: Address) -> tuple[Meaning | None, tuple[Partition, ...]]:
+def _meaning(group: SeriesGroup | None, address: Address) -> tuple[Meaning | None, tuple[Partition, ...]]:
     assert address.date is not None
-    group = catalog.tree.group(_series(address))
     meaning = None if group is None else group.find(address.date)
     if group is None or meaning is None:
         return None, ()
@@ -237,6 +242,11 @@ def _path(address: Address, catalog: Catalog) -> str | None:
     except UnusableNameError:
         return None
     return os.fsdecode(b"/".join((*path, *address.file)))
+
+
+def _has(series: Series | None, date: int | None) -> bool:
+    """Whether a series has a date, or with None any."""
+    return series is not None and (date is None or series.row(date) is not None or date in series.ambiguous)
 
 
 def _has_directory(catalog: Catalog, address: Address, names: tuple[bytes, ...] | None) -> bool:

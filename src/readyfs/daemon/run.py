@@ -22,7 +22,7 @@ import trio
 import readyfs
 from readyfs.catalog.build import CatalogShape
 from readyfs.clock import boottime_s
-from readyfs.config import Config
+from readyfs.config.config import Config
 from readyfs.control.public_dir import prepare_public_dir
 from readyfs.control.runtime_dir import prepare_runtime_dir
 from readyfs.daemon.answers import Answers

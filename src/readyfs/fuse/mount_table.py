@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -100,9 +101,8 @@ def stack_at(table: Iterable[Mount], path: Path) -> list[Mount]:
 def mount_containing(table: Iterable[Mount], path: Path) -> Mount | None:
     """Return the visible mount on which a resolved absolute path lies, whether or not the path exists."""
     chain = _Chain(table)
-    around = [
-        mount for mount in chain.by_id.values() if path.is_relative_to(mount.mount_point) and chain.is_reachable(mount)
-    ]
+    above = {path, *path.parents}
+    around = [mount for mount in chain.by_id.values() if mount.mount_point in above and chain.is_reachable(mount)]
     return max(around, key=lambda mount: (len(mount.mount_point.parts), chain.depth(mount)), default=None)
 
 
@@ -194,16 +194,16 @@ class _Chain:
 
     def is_reachable(self, mount: Mount) -> bool:
         """Whether no mount on the same parent covers a directory on the way down to this one, at any level."""
-        return not any(
-            other.mount_id != step.mount_id
-            and other.mount_point != step.mount_point
-            and step.mount_point.is_relative_to(other.mount_point)
-            for step in self.ancestry(mount)
-            for other in self._children.get(step.parent_id, ())
-        )
+        for step in self.ancestry(mount):
+            above = set(step.mount_point.parents)
+            if any(other.mount_point in above for other in self._children.get(step.parent_id, ())):
+                return False
+        return True
 
 
+@lru_cache(maxsize=4096)
 def _parse_line(line: bytes) -> Mount:
+    # Kept, because the table is read again and again while few of its lines change.
     # Split at single spaces: an empty source leaves an empty field.
     fields = line.split(b" ")
     dash = fields.index(b"-", 6)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.series_rows import SeriesRows
 
 
 class StateRow(NamedTuple):
@@ -18,7 +19,8 @@ class StateRow(NamedTuple):
 
     `date` is an ordinal, None if the cell is no date; `series` then and always holds what can be read of the key.
     `word` is what the status column says. `run_id` is empty where the row names none. `updated_at_ns`, `record_count`
-    and `attempt_count` are `NOT_SET` where the row holds NULL, or nothing that can be read. `withheld` tells why a row
+    and `attempt_count` are `NOT_SET` where the row holds NULL, or nothing that can be read. `error_message` and
+    `attempt_count` are told of rows that do not have the ready word. `withheld` tells why a row
     with the ready word cannot be shown, as far as the row alone can tell, and `detail` says it in words.
     """
 
@@ -56,6 +58,17 @@ def is_of(row: StateRow, key: PartitionKey) -> bool:
     return series == key.series and row.date == key.date
 
 
+class SeriesState(NamedTuple):
+    """The rows of one series: those that are ready and can be shown in columns, as far as rows can tell, and the rest.
+
+    Both are sorted by date; of `others` those without one come last.
+    """
+
+    series: SeriesKey
+    ready: SeriesRows
+    others: Sequence[StateRow]
+
+
 class StateReader(Protocol):
     """Reads a state store within filters; each call is one read-only transaction. Raises `StateError`."""
 
@@ -66,6 +79,10 @@ class StateReader(Protocol):
 
         With `statuses`, only rows of these.
         """
+        ...
+
+    def by_series(self) -> Iterator[SeriesState]:
+        """Yield the same rows series by series: the quick way, for nothing is made of a row that is ready."""
         ...
 
     def series(self) -> Iterator[SeriesDays]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from readyfs.config import Config
+    from readyfs.config.config import Config
 
 
 def run(config: Config, on_ready: Callable[[], None]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import CHAR
 from sqlalchemy.types import NullType
 
 from readyfs.partition import SeriesKey
@@ -42,6 +43,8 @@ class DatabasePlan:
     declared_status: str
     wanted: tuple[sa.ColumnElement[bool], ...]
     texts: frozenset[str]
+    dialect: str
+    is_judged_here: bool
     time_type: sa.DateTime | None
     identity: Hashable
 
@@ -75,11 +78,17 @@ class DatabasePlan:
             columns=found,
             cells={**_plain_cells(found, columns, dialect), "status": status.cell},
             status=status.text,
-            verdict=_verdict(status, StatusColumn.of(found["status"], columns["status"], dialect, table.failed)),
+            verdict=_verdict(
+                status,
+                StatusColumn.of(found["status"], columns["status"], dialect, table.failed),
+                is_judged_here=columns["status"].is_compared_as_text,
+            ),
             is_ready=status.is_ready,
             declared_status=columns["status"].declared,
             wanted=tuple(_conditions(found, columns, filters)),
             texts=frozenset(field for field, column in columns.items() if _is_text(column.kind)),
+            dialect=dialect,
+            is_judged_here=columns["status"].is_compared_as_text,
             time_type=time_type if isinstance(time_type, sa.DateTime) else None,
             identity=(created, tuple(found.items()), *((one.declared, one.collation) for one in columns.values())),
         )
@@ -113,6 +122,13 @@ class DatabasePlan:
         statement = all_rows(self.table, self.columns, {**self.cells, "status": self.status.label("word")})
         return sa.select(self.verdict, *statement.selected_columns).where(*self.wanted)
 
+    def byte_order(self) -> tuple[sa.ColumnElement[Any], ...]:
+        """Return what sorts rows by the bytes of their series; nothing where that is unknown."""
+        if self.dialect not in MYSQL or not self.texts.issuperset(KEY_FIELDS[:3]):
+            return ()
+        texts = (sa.cast(sa.column(self.columns[field] or ""), CHAR(charset="utf8mb4")) for field in KEY_FIELDS[:3])
+        return tuple(sa.cast(text, sa.BINARY) for text in texts)
+
     def of_series(self, series: SeriesKey) -> Iterator[sa.ColumnElement[bool]]:
         """Yield conditions that hold of all rows of a series, for which an index serves, and maybe of others.
 
@@ -126,8 +142,8 @@ class DatabasePlan:
         return all_rows(self.table, self.columns, self.cells)
 
 
-def _verdict(ready: StatusColumn, failed: StatusColumn) -> sa.ColumnElement[Any]:
-    if ready.text is ready.cell.element:
+def _verdict(ready: StatusColumn, failed: StatusColumn, *, is_judged_here: bool) -> sa.ColumnElement[Any]:
+    if is_judged_here:
         return sa.null().label("verdict")
     judged = sa.case((ready.is_ready, SAYS_READY), (failed.is_ready, SAYS_FAILED), else_=SAYS_OTHER)
     return judged.label("verdict")

@@ -161,7 +161,16 @@ def _conditions(
     status = columns["status"]
     assert status is not None
     condition, values = render_ready(status, ready)
-    conditions, parameters = [condition], list(values)
+    conditions, parameters, is_exact = render_filters(columns, filters)
+    return " AND ".join([condition, *conditions]), (*values, *parameters), is_exact
+
+
+def render_filters(
+    columns: Mapping[str, Column | None], filters: Filters
+) -> tuple[list[str], tuple[object, ...], bool]:
+    """Return conditions with their parameters that let no fewer rows pass than filters, and whether no more either."""
+    conditions: list[str] = []
+    parameters: list[object] = []
     is_exact = True
     wanted = (("source", filters.sources), ("customer_id", filters.customers), ("query_name", filters.queries))
     for field, patterns in wanted:
@@ -180,7 +189,7 @@ def _conditions(
                     parameters.append(render_date(ordinal).decode())
         else:
             is_exact = False
-    return " AND ".join(conditions), tuple(parameters), is_exact
+    return conditions, tuple(parameters), is_exact
 
 
 def _is_literal(pattern: str) -> bool:

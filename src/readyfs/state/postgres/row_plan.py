@@ -14,9 +14,10 @@ from readyfs.state.rows.parser import ROW_FIELDS, Row
 
 @dataclass(frozen=True, slots=True)
 class RowPlan:
-    """How to read a relation: a statement for rows as texts, and readers of cells by place."""
+    """How to read a relation: a statement for rows as texts, what it selects, and readers of cells by place."""
 
     statement: str
+    cells: tuple[str, ...]
     parameters: tuple[object, ...]
     readers: tuple[tuple[int, Reader], ...]
 
@@ -49,6 +50,7 @@ def plan_rows(relation: Relation, found: Mapping[str, str | None], ready: str) -
     where = " AND ".join(condition for condition, _ in conditions)
     return RowPlan(
         f"SELECT {', '.join(cells)} FROM {relation.name} WHERE {where}",
+        tuple(cells),
         (ready, *(value for _, values in conditions for value in values)),
         tuple((ROW_FIELDS.index(field), reader) for field, reader in readers),
     )
@@ -63,6 +65,7 @@ def plan_judged_rows(relation: Relation, found: Mapping[str, str | None], ready:
     places = {field: place for place, field in enumerate(found, 1)}
     return RowPlan(
         f"SELECT {verdict}, {', '.join(cells)} FROM {relation.name}",
+        (verdict, *cells),
         (*ready_values, *failed_values),
         tuple((places[field], reader) for field, reader in readers),
     )

@@ -92,8 +92,8 @@ def add_chunk(chunk: Chunk, vocabulary: Vocabulary, records: Records) -> int:
             series,
             dates,
             _look_up(vocabulary.runs, runs),
-            _times(chunk.updated_at, rows, vocabulary.minutes),
-            _counts(chunk.record_count),
+            read_times(chunk.updated_at, rows, vocabulary.minutes),
+            read_counts(chunk.record_count),
             _look_up(vocabulary.versions, _versions(chunk.schema_version, rows)),
         )
         if wanted is not None:
@@ -166,7 +166,8 @@ def _wanted(series: Sequence[int], dates: Sequence[int], vocabulary: Vocabulary)
     return [bool(admitted[number]) and first <= date <= last for number, date in zip(series, dates, strict=True)]
 
 
-def _times(column: bytes, rows: int, minutes: Minutes) -> Sequence[int]:
+def read_times(column: bytes, rows: int, minutes: Minutes) -> Sequence[int]:
+    """Return nanoseconds since the epoch; raise `UnusualError` or `BadValueError`."""
     shape = column.translate(_DIGITS_TO_ZERO)
     if shape == (_ISO_MICROSECONDS * rows)[:-1]:
         return _iso_times(column, rows, minutes, len(_ISO_MICROSECONDS), _MICROSECONDS)
@@ -209,7 +210,8 @@ def _integers(texts: bytes | bytearray) -> list[int]:
     return values
 
 
-def _counts(column: bytes) -> Sequence[int]:
+def read_counts(column: bytes) -> Sequence[int]:
+    """Return counts, `NOT_SET` for NULL; raise `UnusualError`."""
     digits = column.translate(None, SEPARATOR + NULL)
     # `int` also takes signs, blanks and underscores.
     if digits and not digits.isdigit():

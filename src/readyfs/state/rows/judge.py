@@ -7,8 +7,6 @@ The first cell is the database's verdict on the status, where it can compare wor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
-from operator import itemgetter
 from typing import Final, TypeVar
 
 from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey, WithheldReason
@@ -32,8 +30,6 @@ SAYS_OTHER: Final = 0
 SAYS_READY: Final = 1
 SAYS_FAILED: Final = 2
 
-_LAST: Final = 2**31
-"""Stands behind every date."""
 _REMEMBERED: Final = 100_000
 
 T = TypeVar("T")
@@ -45,6 +41,7 @@ class RowJudge:
 
     def __init__(self, table: StateTable, filters: Filters) -> None:
         self._ready, self._failed = (word.encode("utf-8", "surrogateescape") for word in (table.ready, table.failed))
+        self._table = table
         self._filters = filters
         self._first, self._last = filters.date_range
         self._admitted: dict[SeriesKey, bool] = {}
@@ -59,17 +56,18 @@ class RowJudge:
     def judge(self, row: Row) -> StateRow | None:
         """Return what a row says, None if the filters do not admit it.
 
+        Message and attempts are of rows that are not ready.
+
         What cannot be read of a key passes no filter but one that lets everything pass.
         """
         verdict, source, customer, query, day, said, run, updated, count, version, message, attempts = row
-        parts = [_read(parse_id, part, None) for part in (source, customer, query)]
-        series = SeriesKey(*(part or b"" for part in parts))
+        series = read_series(source, customer, query)
         date = _read(parse_logical_date, day, None)
         if not self._admits(series) or not (date is None or self._first <= date <= self._last):
             return None
         run_id = b"" if run is None else _read(parse_id, run, None)
         says = verdict if isinstance(verdict, int) else self._verdict(said)
-        if says == SAYS_READY and not run_id and None not in (*parts, date, run_id):
+        if says == SAYS_READY and not run_id and None not in (date, run_id) and _is_readable(source, customer, query):
             # As in a mount, where such a row is not judged any further.
             status, withheld, detail = PartitionStatus.WITHHELD, WithheldReason.NO_RUN_ID, NO_RUN_ID
         elif says == SAYS_READY and (faults := "; ".join(find_faults(row[1:10]))):
@@ -80,13 +78,13 @@ class RowJudge:
             series,
             date,
             status,
-            render_word(said) or "",
+            self._table.ready if says == SAYS_READY else render_word(said) or "",
             run_id or b"",
             _read(parse_updated_at, updated, NOT_SET),
             _read(parse_record_count, count, NOT_SET),
             _read(parse_schema_version, version, None),
-            render_word(message),
-            _read(parse_record_count, attempts, NOT_SET),
+            None if says == SAYS_READY else render_word(message),
+            NOT_SET if says == SAYS_READY else _read(parse_record_count, attempts, NOT_SET),
             withheld,
             detail,
         )
@@ -115,6 +113,16 @@ _STATUSES: Final = {
 """By what the status says, and whether a run is named."""
 
 
+def read_series(*parts: object) -> SeriesKey:
+    """Return what can be read of the first three parts of a key."""
+    source, customer, query = (_read(parse_id, part, b"") for part in parts)
+    return SeriesKey(source, customer, query)
+
+
+def _is_readable(*parts: object) -> bool:
+    return None not in (_read(parse_id, part, None) for part in parts)
+
+
 def render_word(cell: object) -> str | None:
     """Return what a cell says as text, None for NULL; what is not UTF-8 is escaped."""
     match cell:
@@ -126,21 +134,6 @@ def render_word(cell: object) -> str | None:
             return f"{cell:.15g}"
     text = _read(parse_id, cell, None)
     return str(cell) if text is None else text.decode("utf-8", "backslashreplace")
-
-
-def in_date_order(rows: Iterable[StateRow]) -> Iterator[StateRow]:
-    """Yield rows, which come series by series, with the dates of each series in order; those without one come last."""
-    for _, some in groupby(rows, key=itemgetter(0)):
-        yield from sorted(some, key=_by_date)
-
-
-def in_key_order(rows: Iterable[StateRow]) -> Iterator[StateRow]:
-    """Yield rows, which come in any order, in that of their keys; all of them are held for it."""
-    yield from sorted(rows, key=lambda row: (row.series, _by_date(row)))
-
-
-def _by_date(row: StateRow) -> int:
-    return _LAST if row.date is None else row.date
 
 
 def _read(parse: Callable[[object], T], cell: object, otherwise: U) -> T | U:

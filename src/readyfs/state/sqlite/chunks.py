@@ -14,16 +14,12 @@ from typing import Final
 from readyfs.state.rows.columns import NULL, SEPARATOR, Chunk
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.sqlite.chunk_memory import ChunkMemory, PackedChunk
-from readyfs.state.sqlite.errors import is_refused
-from readyfs.state.sqlite.names import quote
+from readyfs.state.sqlite.names import find_rowid, is_text, quote
 from readyfs.state.sqlite.reals import may_hold_reals
 from readyfs.state.sqlite.status import says_word
 
 CHUNK_BITS: Final = 7
 """128 rows: a single change costs little to parse, and the statements (8,000 for a million rows) cost little to run."""
-
-_ROWID_NAMES: Final = ("rowid", "_rowid_", "oid")
-"""Names of the row number, each of which a column may take away (sqlite.org/lang_createtable.html#rowid)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,32 +93,22 @@ def plan_chunks(
     """
     if connection.execute("PRAGMA encoding").fetchone()[0] != b"UTF-8":
         return None  # SQLite would take a blob for text of that encoding
-    kind = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
-    if kind is None or kind[0].lstrip()[:14].upper() == b"CREATE VIRTUAL":
-        return None
     described = {
         column.decode("utf-8", "surrogateescape"): (declared.decode("utf-8", "replace").upper(), bool(not_null))
         for column, declared, not_null in connection.execute(
             'SELECT name, type, "notnull" FROM pragma_table_xinfo(?)', (name,)
         )
     }
-    taken = {column.casefold() for column in described}
-    rowid = next((one for one in _ROWID_NAMES if one not in taken), None)
+    rowid = find_rowid(connection, name)
     if rowid is None or not _has_unique_key(connection, name, columns):
         return None
     table = quote(name)
-    try:
-        connection.execute(f"SELECT {rowid} FROM {table} LIMIT 1")
-    except sqlite3.OperationalError as error:
-        if not is_refused(error):
-            raise
-        return None  # a table without row numbers (WITHOUT ROWID)
     assert columns["status"] is not None
     is_ready, parameters = says_word(columns["status"], ready)
     where = f"FROM {table} WHERE {rowid} BETWEEN ? AND ? AND {is_ready}"
     fields = [columns[field] for field in ROW_FIELDS if field != "status"]
     texts = [_concatenate(field, never_null=field is not None and described[field][1]) for field in fields]
-    untyped = [one for one in fields if one is not None and not _is_text(described[one][0])]
+    untyped = [one for one in fields if one is not None and not is_text(described[one][0])]
     # As text they lose digits.
     reals = " OR ".join(f"typeof({quote(one)}) = 'real'" for one in untyped)
     return ChunkPlan(
@@ -150,8 +136,3 @@ def _has_unique_key(connection: sqlite3.Connection, name: str, columns: Mapping[
         if found <= key:
             return True
     return False
-
-
-def _is_text(declared: str) -> bool:
-    """Tell whether a column of this type stores numbers as text (sqlite.org/datatype3.html, section 3.1)."""
-    return "INT" not in declared and any(word in declared for word in ("CHAR", "CLOB", "TEXT"))

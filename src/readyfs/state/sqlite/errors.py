@@ -141,6 +141,14 @@ def unrecovered(path: Path) -> StateError:
     )
 
 
+def moved(path: Path) -> StateError:
+    """Return the outage of a database that took another's place while somebody was being shown what it held."""
+    name = escape_text(os.fspath(path))
+    return StateError(
+        f"state database {name} was replaced while it was read, so what was shown is not whole", "ask again"
+    )
+
+
 def _code(error: sqlite3.Error) -> int | None:
     """Return the extended code; None for an error of Python's module, which SQLite knows nothing of."""
     code: int | None = getattr(error, "sqlite_errorcode", None)

@@ -1,4 +1,7 @@
-"""A series as a JSON object: the fields of dbt's sources.json where it has one, and ours beside them."""
+"""A series as a JSON object: the fields of dbt's sources.json where it has one, and ours beside them.
+
+The command line and the daemon of a mount describe series in the same way.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 from readyfs.consumer.agreement import Agreement, Verdict
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.deadline import Allowance, Deadline
+from readyfs.consumer.latest import Latest
 from readyfs.partition import NOT_SET, SeriesKey, render_date, render_time
 from readyfs.text import decode_text
 
@@ -15,7 +19,7 @@ _PERIODS: Final = (("day", 86_400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
 def describe_series(
-    series: SeriesKey, status: Verdict | None, newest_ns: int, now_ns: int, criteria: Mapping[str, object]
+    series: SeriesKey, status: Verdict, newest_ns: int, now_ns: int, criteria: Mapping[str, object]
 ) -> dict[str, object]:
     """Return which series it is, what is thought of it, and when it was loaded last."""
     return {
@@ -23,11 +27,23 @@ def describe_series(
         "source": decode_text(series.source),
         "customer_id": decode_text(series.customer_id),
         "query_name": decode_text(series.query_name),
-        "status": None if status is None else str(status),
+        "status": str(status),
         "max_loaded_at": None if newest_ns == NOT_SET else render_time(newest_ns).decode(),
         "snapshotted_at": render_time(now_ns).decode(),
         "max_loaded_at_time_ago_in_s": None if newest_ns == NOT_SET else (now_ns - newest_ns) / 1e9,
         "criteria": criteria,
+    }
+
+
+def describe_latest(latest: Latest, now_ns: int, criteria: Mapping[str, object]) -> dict[str, object]:
+    """Return how far a series has come."""
+    return {
+        **describe_series(latest.series, latest.status, latest.newest_ns, now_ns, criteria),
+        **describe_cadence(latest.cadence, latest.guessed),
+        "newest_date": show_date(latest.newest),
+        "expected_date": show_date(latest.expected),
+        "behind_dates": latest.behind,
+        "complete_until_date": show_date(latest.complete_until),
     }
 
 
