@@ -13,8 +13,8 @@ from readyfs.control.public_protocol import PublicRequest
 from readyfs.errors import LimitError
 
 BUSY = LimitError("too much was asked for at once", "wait some seconds and try again")
-FIRST = {"series": [{"customer_id": "c1"}], "next": "s/c1/q"}
-LAST = {"series": [{"customer_id": "c2"}], "next": None}
+FIRST: dict[str, object] = {"series": [{"customer_id": "c1"}], "next": "s/c1/q"}
+LAST: dict[str, object] = {"series": [{"customer_id": "c2"}], "next": None}
 
 
 def client(
