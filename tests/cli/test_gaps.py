@@ -208,6 +208,11 @@ def test_nothing_that_judged_nothing_is_ok_for_nagios(capfd: pytest.CaptureFixtu
     assert main([*arguments, "--format", "nagios"]) == 3
 
 
+def test_the_options_of_a_command_that_is_run_are_not_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--", "check", "--format", "nagios"]) == ExitCode.USAGE
+    assert capfd.readouterr().out == ""
+
+
 def test_a_bug_is_unknown_to_nagios(sqlite: State, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("readyfs.consumer.gaps.find_gaps", lambda *_: 1 / 0)
     code, output, _ = run("gaps", "--state", sqlite.url, "--format", "nagios")
