@@ -129,7 +129,18 @@ def test_a_guess_is_reported_and_is_exit_code_0(sqlite: State, run: Run) -> None
 def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
     sqlite.write(without(10))
     _, output, _ = run(
-        "gaps", "--state", sqlite.url, "--warn", "90m", "--deadline", "09:00", "--tz", "Europe/Berlin", "--json"
+        "gaps",
+        "--state",
+        sqlite.url,
+        "--warn",
+        "90m",
+        "--deadline",
+        "09:00",
+        "--tz",
+        "Europe/Berlin",
+        "--day-tz",
+        "Asia/Kolkata",
+        "--json",
     )
     [one] = read(output)
     assert one["unique_id"] == "ads/c1/q1"
@@ -137,7 +148,7 @@ def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
         "warn_after": {"count": 90, "period": "minute"},
         "error_after": {"count": None, "period": None},
         "deadline": "09:00+1d Europe/Berlin",
-        "day_tz": "UTC",
+        "day_tz": "Asia/Kolkata",
     }
     assert one["max_loaded_at"] == f"{days_ago(-2)}T05:00:00.000000+00:00"
     ago = one["max_loaded_at_time_ago_in_s"]
