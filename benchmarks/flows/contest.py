@@ -1,0 +1,71 @@
+"""Running a command to its end, or to its first byte, and what that took of the processor.
+
+A server works for a command too. What its processes took is known once they have ended: to their parent, by proc(5).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.daemons import BenchmarkError
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_SETTLED_S = 5.0
+
+
+class Cost(NamedTuple):
+    """Seconds of the processor, of the command and of a server for it; seconds until the end; most memory in bytes."""
+
+    cpu_s: float
+    wall_s: float
+    memory: int
+
+
+def run_whole(command: Sequence[str], server: int | None, codes: Sequence[int] = (0,)) -> Cost:
+    """Run a command with its output to nowhere; `server` is the process whose children work for it."""
+    before_s = 0.0 if server is None else _children_s(server)
+    began_s = time.perf_counter()
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall_s = time.perf_counter() - began_s
+    if process.returncode not in codes:
+        raise BenchmarkError(f"exit code {process.returncode} of {' '.join(command)}")
+    cpu_s = usage.ru_utime + usage.ru_stime
+    if server is not None:
+        cpu_s += _wait_for_children(server, before_s) - before_s
+    return Cost(cpu_s, wall_s, usage.ru_maxrss * 1024)
+
+
+def run_to_first_byte(command: Sequence[str]) -> float:
+    """Return the seconds until a command writes its first byte, and end it."""
+    began_s = time.perf_counter()
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.read(1)
+        wall_s = time.perf_counter() - began_s
+        process.kill()
+    if not first:
+        raise BenchmarkError(f"nothing came from {' '.join(command)}")
+    return wall_s
+
+
+def _children_s(process: int) -> float:
+    """Return what the children of a process took that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) * _TICK_S
+
+
+def _wait_for_children(process: int, before_s: float) -> float:
+    """Return the same once a server has noticed that its session ended."""
+    deadline_s = time.monotonic() + _SETTLED_S
+    while (now_s := _children_s(process)) == before_s and time.monotonic() < deadline_s:
+        os.sched_yield()
+    return now_s
