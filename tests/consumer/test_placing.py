@@ -83,6 +83,8 @@ def test_rows_are_withheld_as_a_catalog_withholds_them(
     ]
     for status in PartitionStatus:
         assert list(reader.rows(frozenset({status}))) == [row for row in rows if row.status is status]
-    for row in rows[::13]:
+    for row in rows[::5]:
         if row.date is not None:
-            assert row in reader.find(PartitionKey(row.series, row.date))
+            expected = [one for one in rows if (one.series, one.date) == (row.series, row.date)]
+            found = reader.find(PartitionKey(row.series, row.date))
+            assert sorted(map(repr, found)) == sorted(map(repr, expected))

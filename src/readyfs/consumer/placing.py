@@ -56,13 +56,30 @@ class PlacedReader:
         return map(days_of, self.by_series())
 
     def find(self, key: PartitionKey) -> list[StateRow]:
-        """See `StateReader`; where another source may claim the path, all series are read."""
-        rows = self._reader.find(key)
-        if not any(row.status is PartitionStatus.READY for row in rows):
-            return rows
-        wanted = {row.series for row in rows}
-        found = (rows_of(state, self._word) for state in self.by_series() if state.series in wanted)
-        return [row for some in found for row in some if is_of(row, key)]
+        """See `StateReader`; one keyed query, which also finds who else claims the path."""
+        wide = key if self._layout.shows_source else key._replace(series=key.series._replace(source=b""))
+        rows = [self._usable_row(row) for row in self._reader.find(wide)]
+        claims: dict[SeriesKey, list[SeriesKey]] = {}
+        for row in rows:
+            if row.status is PartitionStatus.READY:
+                claims.setdefault(self._layout.shown(row.series), []).append(row.series)
+        found = []
+        for row in rows:
+            claimed = claims.get(self._layout.shown(row.series), ())
+            if row.status is PartitionStatus.READY and len(claimed) > 1:
+                detail = self._describe(key.date, sorted(set(claimed)))
+                row = _withheld(row, WithheldReason.AMBIGUOUS_PATH, detail)
+            if is_of(row, key):
+                found.append(row)
+        return found
+
+    def _usable_row(self, row: StateRow) -> StateRow:
+        if row.status is not PartitionStatus.READY:
+            return row
+        why = self._why_unusable(row.series)
+        if why is None and (fault := self._fault(row.run_id)) is not None:
+            why = (WithheldReason.UNUSABLE_RAW_PATH, fault)
+        return row if why is None else _withheld(row, *why)
 
     def has_one_source(self) -> bool:
         """See `StateReader`."""

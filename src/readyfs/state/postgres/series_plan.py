@@ -21,7 +21,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.fetch import CHUNK_ROWS
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.pump import Put
-from readyfs.state.rows.reading import group_rows, series_of
+from readyfs.state.rows.reading import group_rows, rows_in, series_of
 from readyfs.state.rows.series_chunk import SeriesChunk
 from readyfs.state.rows.series_state import Found
 from readyfs.state.store import StateTable
@@ -124,7 +124,7 @@ class SeriesPlan:
         chunk = SeriesChunk(*cells)
         if chunk.is_splittable:
             return tuple(cells), rows
-        return None, self.rows_of(chunk.series)
+        return None, rows_in(chunk.series, self.rows_of(chunk.series))
 
     def _stream_rows(self, rest: str, values: Sequence[object] = ()) -> Iterator[Row]:
         statement = f"{self._rows.statement} WHERE {self._where}{rest}"

@@ -24,6 +24,11 @@ def series_of(row: Row) -> SeriesKey:
     return read_series(*row[1:4])
 
 
+def rows_in(series: SeriesKey, rows: Iterable[Row]) -> list[Row]:
+    """Return those rows that are of a series."""
+    return [row for row in rows if series_of(row) == series]
+
+
 def group_rows(rows: Iterable[Row]) -> Iterator[Found]:
     """Yield rows, which come in the order of their series, series by series."""
     for _, some in groupby(rows, key=series_of):

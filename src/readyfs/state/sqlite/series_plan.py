@@ -18,7 +18,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.judge import READER_FIELDS, SAYS_FAILED, SAYS_OTHER, SAYS_READY
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.pump import Put
-from readyfs.state.rows.reading import group_rows, series_of
+from readyfs.state.rows.reading import group_rows, rows_in, series_of
 from readyfs.state.rows.series_chunk import SeriesChunk
 from readyfs.state.rows.series_state import Found
 from readyfs.state.sqlite.names import find_rowid, is_text, quote
@@ -117,7 +117,7 @@ class SeriesPlan:
                 odd = chunk.odd_signs
                 is_dear = self._rowid is None or len(odd) * 4 > chunk.rows
                 if not chunk.is_splittable or self._may_hold_reals(chunk) or (odd and is_dear):
-                    batch.append((None, self.rows_of(last)))
+                    batch.append((None, rows_in(last, self.rows_of(last))))
                 else:
                     batch.append((cells, self._rows_at(odd) if odd else []))
             put(batch)
