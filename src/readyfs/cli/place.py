@@ -117,7 +117,7 @@ class Place:
         raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
         table, (url, _) = find_table(self.resolution), find_state(self.resolution)
         if sqlite_path(url) is None:
-            # What is logged of servers is about refreshes, and an answer is alone on stdout. SQLite does without the log.
+            # What is logged of servers is about refreshes, and an answer is alone on stdout. SQLite needs no log.
             from readyfs.log import configure_logging
 
             configure_logging(LogFormat.HUMAN, LogLevel.ERROR)
