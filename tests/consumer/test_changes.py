@@ -1,4 +1,4 @@
-"""The net change of every key, against a plain model: two dictionaries from keys to what is shown."""
+"""The net change of every key (V22), against a plain model: two dictionaries from keys to what is shown."""
 
 from __future__ import annotations
 

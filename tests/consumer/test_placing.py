@@ -86,5 +86,5 @@ def test_rows_are_withheld_as_a_catalog_withholds_them(
     for row in rows[::5]:
         if row.date is not None:
             expected = [one for one in rows if (one.series, one.date) == (row.series, row.date)]
-            found = reader.find(PartitionKey(row.series, row.date))
-            assert sorted(map(repr, found)) == sorted(map(repr, expected))
+            of_key = reader.find(PartitionKey(row.series, row.date))
+            assert sorted(map(repr, of_key)) == sorted(map(repr, expected))

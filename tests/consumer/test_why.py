@@ -1,4 +1,4 @@
-"""V21: the reasons are complete, whatever the facts: every status, every way to be withheld, every error of a reader."""
+"""V21: reasons are complete, whatever the facts: each status, each way to be withheld, each error of a reader."""
 
 from __future__ import annotations
 

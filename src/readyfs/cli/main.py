@@ -32,6 +32,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
+    "changes": Later("readyfs.cli.changes", "changes", "Tell what changed since a cursor, and go on telling."),
     "replay": Later("readyfs.cli.replay", "replay", "Run a command for each ready partition, in the order of dates."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),

@@ -31,7 +31,7 @@ class Form(StrEnum):
 _AT_ONCE: Final = 256
 """How many objects are written together."""
 _EXPLAINED: Final[Mapping[Form, str]] = {
-    Form.TEXT: "text for people, the default",
+    Form.TEXT: "text for people",
     Form.JSON: "json, one object a line",
     Form.PROMETHEUS: "prometheus, metrics in its text exposition",
     Form.NAGIOS: "nagios, one line and its exit codes",
@@ -39,10 +39,10 @@ _EXPLAINED: Final[Mapping[Form, str]] = {
 }
 
 
-def with_output(*more: Form) -> Callable[[Body], Body]:
+def with_output(*more: Form, default: Form = Form.TEXT) -> Callable[[Body], Body]:
     """Give a command the options of its output; its function is called with `form`, a `Form`.
 
-    `more` are the forms beside text and JSON.
+    `more` are the forms beside text and JSON. `default` is another one than text where programs alone want the answer.
     """
     forms = (Form.TEXT, Form.JSON, *more)
 
@@ -51,10 +51,10 @@ def with_output(*more: Form) -> Callable[[Body], Body]:
         def call(*args: object, format_: str | None, as_json: bool, **values: object) -> ExitCode:
             if as_json and format_ not in (None, Form.JSON):
                 raise UsageError(f"--json and --format {format_} exclude each other", "leave out one of them")
-            form = Form.JSON if as_json else Form(format_ or Form.TEXT)
+            form = Form.JSON if as_json else Form(format_ or default)
             return body(*args, form=form, **values)
 
-        shown = "; ".join(_EXPLAINED[form] for form in forms)
+        shown = "; ".join(_EXPLAINED[form] + (", the default" if form is default else "") for form in forms)
         command = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(call)
         return click.option(
             "--format", "format_", type=click.Choice([str(form) for form in forms]), help=f"How to print: {shown}."

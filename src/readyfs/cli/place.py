@@ -7,7 +7,7 @@ variables and the file of an operator's environment do not keep anybody from ask
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -125,10 +125,13 @@ class Place:
         return PlacedReader(reader, self.layout(), raw_layout, table.ready)
 
 
-def with_place(*more: Setting[object], argument: bool = False) -> Callable[[Body], Body]:
+def with_place(
+    *more: Setting[object], argument: bool = False, unflagged: Collection[Setting[object]] = ()
+) -> Callable[[Body], Body]:
     """Give a command the options that say where to ask; its function is called with `place`, a `Place`.
 
-    The mount point is the option `--mount`, or with `argument` an argument that may be left out.
+    The mount point is the option `--mount`, or with `argument` an argument that may be left out. `unflagged` settings
+    have no options.
     """
 
     def decorate(body: Body) -> Body:
@@ -141,7 +144,7 @@ def with_place(*more: Setting[object], argument: bool = False) -> Callable[[Body
                 raise UsageError("--socket is of a mount, and none is named", "name the mount point")
             return body(*args, place=Place(resolution, mountpoint, socket), **values)
 
-        command = with_settings(*STATE_SETTINGS, *more)(call)
+        command = with_settings(*STATE_SETTINGS, *more, unflagged=unflagged)(call)
         command = click.option(
             "--socket",
             type=click.Path(path_type=Path),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -21,16 +21,19 @@ from readyfs.errors import ExitCode
 _LONGEST_WORD: Final = 48
 
 
-def with_settings(*settings: Setting[object], refuse_unknown: bool = True) -> Callable[[Body], Body]:
+def with_settings(
+    *settings: Setting[object], refuse_unknown: bool = True, unflagged: Collection[Setting[object]] = ()
+) -> Callable[[Body], Body]:
     """Give a command the flags of some settings; its function is called with `resolution`, a `Resolution` of them.
 
-    A command that ends or asks a mount must work whatever else is set: it does not `refuse_unknown` names.
+    A command that ends or asks a mount must work whatever else is set: it does not `refuse_unknown` names. Those that
+    are `unflagged` come from variables and the file alone, because the command calls something else by their names.
     """
 
     def decorate(body: Body) -> Body:
         @functools.wraps(body)
         def call(*args: object, config_file: str | None, **values: object) -> ExitCode:
-            flags = {one.name: _read_flag(values.pop(_parameter(one))) for one in settings}
+            flags = {one.name: _read_flag(values.pop(_parameter(one), None)) for one in settings}
             given = {name: texts for name, texts in flags.items() if texts}
             file = None if config_file is None else Path(config_file)
             resolution: Resolution = resolve_settings(
@@ -40,7 +43,8 @@ def with_settings(*settings: Setting[object], refuse_unknown: bool = True) -> Ca
 
         command: Body = call
         for one in reversed(settings):
-            command = _add_option(command, one)
+            if one not in unflagged:
+                command = _add_option(command, one)
         return click.option(
             "--config",
             "config_file",

@@ -14,6 +14,7 @@ from typing import Final
 
 from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.caller import Caller, NobodyListensError
+from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
@@ -23,6 +24,8 @@ from readyfs.text import escape_text
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """How long a daemon may take over an answer, which may have to wait for its disk."""
+CHANGES_TIMEOUT_S: Final = 90.0
+"""The same of a page of changes, for which catalogs may have to be read from the disk."""
 
 _LINK: Final = ".readyfs/socket"
 _VIEWS: Final = ".readyfs/views"
@@ -76,6 +79,14 @@ class PublicClient:
     def why(self, asked: str, source: str | None = None, *, catalog_only: bool = False) -> dict[str, object]:
         """Return why a path or a key is ready or is not."""
         return self._ask(WhyRequest(asked, str(self.mountpoint), source, catalog_only))
+
+    def changes(self, request: ChangesRequest) -> dict[str, object]:
+        """Return a page of what changed: `since`, `until`, `changes` as JSON lines, and `after` if there is more."""
+        return self._ask(request, CHANGES_TIMEOUT_S)
+
+    def acknowledge(self, consumer: str, cursor: str, lease_s: float | None = None) -> dict[str, object]:
+        """Acknowledge the batch of a consumer that ends with a cursor."""
+        return self._ask(AckRequest(consumer, cursor, lease_s))
 
     def latest(self, request: LatestRequest) -> Iterator[dict[str, object]]:
         """Yield how far series have come, as their answers come in; each answer is of one catalog."""

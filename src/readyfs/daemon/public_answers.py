@@ -78,29 +78,41 @@ class PublicAnswers:
         Raises `UsageError`, `LimitError`, `HistoryError`, and `RefreshFailedError` if a refresh that was asked for
         failed or the catalog is too old.
         """
-        self._refuse_unless_serving()
+        self.refuse_unless_serving()
         if request.refresh:
             await self.refresh()
-        self._refuse_stale()
+        self.refuse_stale()
         # Without a pause from here on, so that what is in force now is what is held before another can take its place.
+        moment = self.moment_in_force()
+        pin = self.registry.pin(
+            request.name, request.lease_s, request.note, self.asker(peer), moment.fingerprint, moment.taken_at_ns
+        )
+        try:
+            answer = await self.make_durable(pin)
+        except BaseException:
+            self.registry.withdraw(pin)
+            raise
+        log.info("pinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, note=pin.note)
+        return answer
+
+    def moment_in_force(self) -> Moment:
+        """Return the moment of the catalog in force, which may be pinned.
+
+        Raises `LimitError` if pinned catalogs take too much memory, and `HistoryError`.
+        """
         fingerprint, moment = self.in_force().fingerprint, self.history.moments()[-1]
         if moment.fingerprint != fingerprint:
             raise HistoryError("the catalog in force is not kept", "try again")
         self._refuse_beyond_memory(fingerprint)
-        pin = self.registry.pin(
-            request.name, request.lease_s, request.note, self._asker(peer), fingerprint, moment.taken_at_ns
-        )
-        try:
-            answer = await self._on_disk(self._make_durable, pin)
-        except BaseException:
-            self.registry.withdraw(pin)
-            raise
-        log.info("pinned", name=pin.name, fingerprint=fingerprint, user=pin.owner, note=pin.note)
-        return answer
+        return moment
+
+    async def make_durable(self, pin: Pin) -> dict[str, object]:
+        """Have the catalogs of a pin on the disk, and then the pin; return what is told of it. Raise `HistoryError`."""
+        return await self._on_disk(self._make_durable, pin)
 
     async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
         """Have a lease last longer; raise `UsageError`, `NoPinError`, `NotPermittedError`, `HistoryError`."""
-        before, pin = self.registry.renew(request.name, request.lease_s, self._asker(peer))
+        before, pin = self.registry.renew(request.name, request.lease_s, self.asker(peer))
         try:
             return await self._on_disk(self._save, pin)
         except BaseException:
@@ -112,7 +124,7 @@ class PublicAnswers:
 
         Raises `NoPinError`, `NotPermittedError`, `HistoryError`.
         """
-        pin = self.registry.unpin(request.name, self._asker(peer))
+        pin = self.registry.unpin(request.name, self.asker(peer))
         try:
             answer = await self._on_disk(self._save, pin)
         except BaseException:
@@ -132,13 +144,19 @@ class PublicAnswers:
         make = self._list_ended if request.expired else self._list
         return {"pins": await trio.to_thread.run_sync(make, abandon_on_cancel=True, limiter=self.lists)}
 
+    def expires_in_s(self, pin: Pin) -> float:
+        """Return the seconds until a lease ends."""
+        return round(pin.ends_s - self.registry.clock.now_s(), 3)
+
     # ---- refusals -------------------------------------------------------------------------------------------
 
-    def _refuse_unless_serving(self) -> None:
+    def refuse_unless_serving(self) -> None:
+        """Raise `NotRunningError` while the mount is coming or going."""
         if self.life.phase is not Phase.SERVING:
             raise NotRunningError(f"the mount is {self.life.phase.value}", "mount it again")
 
-    def _refuse_stale(self) -> None:
+    def refuse_stale(self) -> None:
+        """Raise `RefreshFailedError` if the catalog is older than the mount allows (V11)."""
         age_s = self.freshness.age_s()
         if self.freshness.stale and age_s is not None:
             raise RefreshFailedError(
@@ -160,7 +178,8 @@ class PublicAnswers:
         return await trio.to_thread.run_sync(do, pin, abandon_on_cancel=True, limiter=self.disk)
 
     def _make_durable(self, pin: Pin) -> dict[str, object]:
-        self.history.flush(pin.fingerprint)
+        for fingerprint in pin.holds:
+            self.history.flush(fingerprint)
         return self._save(pin)
 
     def _save(self, pin: Pin) -> dict[str, object]:
@@ -195,7 +214,8 @@ class PublicAnswers:
 
     # ---- words ------------------------------------------------------------------------------------------------
 
-    def _asker(self, peer: Peer) -> Asker:
+    def asker(self, peer: Peer) -> Asker:
+        """Return who asks, as the pins know users."""
         return Asker(peer.uid, self.entrance.is_operator(peer))
 
     def _describe(self, pin: Pin, users: _Users) -> dict[str, object]:
@@ -207,8 +227,9 @@ class PublicAnswers:
             "taken_at": _time_text(pin.taken_at_ns),
             "pinned_at": _time_text(pin.pinned_at_ns),
             "expires_at": _time_text(clock.wall_ns(pin.ends_s)),
-            "expires_in_seconds": round(pin.ends_s - now_s, 3),
+            "expires_in_seconds": self.expires_in_s(pin),
             "latest_in_seconds": round(pin.latest_s - now_s, 3),
+            "acknowledged": pin.acknowledged,
             "uid": pin.owner,
             "user": users.name(pin.owner),
             "note": pin.note,

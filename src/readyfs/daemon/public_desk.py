@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from readyfs.control.broken_request import BrokenRequest
+from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import PublicRequest
 from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.public_questions import PublicQuestions
 
 
@@ -20,6 +22,7 @@ class PublicDesk:
 
     pins: PublicAnswers
     questions: PublicQuestions
+    changes: PublicChanges
 
     def entries(self, request: PublicRequest) -> int:
         """Return how many entries the answer would list."""
@@ -40,6 +43,10 @@ class PublicDesk:
                 return await self.questions.answer_watch(request, peer)
             case WhyRequest():
                 return await self.questions.answer_why(request, peer)
+            case ChangesRequest():
+                return await self.changes.changes(request, peer)
+            case AckRequest():
+                return await self.changes.acknowledge(request, peer)
             case LatestRequest():
                 return await self.questions.answer_latest(request, peer)
             case BrokenRequest():

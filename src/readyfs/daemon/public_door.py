@@ -23,6 +23,7 @@ from readyfs.daemon.latest_answers import LatestAnswers
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import PublicAnswers
+from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.public_desk import PublicDesk
 from readyfs.daemon.public_questions import PublicQuestions
 from readyfs.daemon.reader_pool import ReaderPool
@@ -55,6 +56,7 @@ class PublicDoor:
             serve = partial(serve_public, device=number)
             await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
+            nursery.start_soon(self.desk.changes.transfers.run)
             task_status.started()
 
 
@@ -80,7 +82,8 @@ def make_public_door(
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
     reasons = _make_reasons(config, served, answers, kept)
     latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness)
-    desk = PublicDesk(public, PublicQuestions(watch, reasons, latest, BrokenAnswers(filesystem), answers.life))
+    questions = PublicQuestions(watch, reasons, latest, BrokenAnswers(filesystem), answers.life)
+    desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
 
 

@@ -18,7 +18,7 @@ from readyfs.errors import HistoryError, UsageError
 from readyfs.own_file import UnreadableFileError, name_mount, read_own_file, replace_own_file
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.names import check_fingerprint, check_name, check_note
-from readyfs.pins.pin import Pin, Reason, Tombstone
+from readyfs.pins.pin import BEGINNING, Pin, Reason, Tombstone
 from readyfs.text import escape_text
 
 ASIDE: Final = "set-aside"
@@ -111,6 +111,7 @@ class PinFile:
             "pinned_at_ns": pin.pinned_at_ns,
             "ends_ns": clock.wall_ns(pin.ends_s),
             "latest_ns": clock.wall_ns(pin.latest_s),
+            "acknowledged": pin.acknowledged,
         }
 
     def _render_tombstone(self, one: Tombstone) -> dict[str, object]:
@@ -157,6 +158,7 @@ class PinFile:
             _time(one["pinned_at_ns"]),
             moment(_time(one["ends_ns"])),
             moment(_time(one["latest_ns"])),
+            _cursor(one.get("acknowledged")),
         )
 
     def _parse_tombstone(self, one: dict[str, object]) -> Tombstone:
@@ -189,6 +191,12 @@ def _name(value: object) -> str:
 def _fingerprint(value: object) -> str:
     check_fingerprint(_text(value))
     return _text(value)
+
+
+def _cursor(value: object) -> str | None:
+    if value is None:
+        return None
+    return BEGINNING if value == BEGINNING else _fingerprint(value)
 
 
 def _note(value: object) -> str:

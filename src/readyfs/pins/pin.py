@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+BEGINNING: Final = "beginning"
+"""Stands for the cursor of whoever has nothing yet."""
 
 
 class Reason(StrEnum):
@@ -21,7 +25,8 @@ class Pin:
 
     `taken_at_ns` is when the catalog was put into force and `pinned_at_ns` when the pin was made, in nanoseconds since
     the epoch. `ends_s` is the end of the lease by the clock of ages, and `latest_s` is up to when it can be renewed.
-    `owner` is a user id.
+    `owner` is a user id. The pin of a consumer of changes also holds the catalog that it has `acknowledged`, unless
+    that is `BEGINNING`; None for all other pins.
     """
 
     name: str
@@ -32,6 +37,20 @@ class Pin:
     pinned_at_ns: int
     ends_s: float
     latest_s: float
+    acknowledged: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is of a consumer that has not acknowledged its batch."""
+        return self.acknowledged not in (None, self.fingerprint)
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """The fingerprints of the catalogs that it keeps."""
+        if self.acknowledged in (None, BEGINNING, self.fingerprint):
+            return (self.fingerprint,)
+        assert self.acknowledged is not None
+        return (self.fingerprint, self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from readyfs.duration import render_duration
-from readyfs.errors import LimitError, NoPinError, NotPermittedError, UsageError
+from readyfs.errors import LimitError, NoPinError, NotPermittedError, ResyncError, UsageError
+from readyfs.pins.consumer import Offer, acknowledge, next_batch
 from readyfs.pins.file import DamagedPinsError, PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import MAX_PINS, MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S, Limits
@@ -24,6 +25,8 @@ from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.pins")
 
+SPARED: Final = 0.01
+"""Which part of a lease may have passed until a consumer that asks again and again has it renewed."""
 _NEVER: Final = float("inf")
 
 
@@ -58,7 +61,7 @@ class Registry:
         self._file_lock = threading.Lock()
         self._pins: dict[str, Pin] = {}
         self._leaving: list[Pin] = []
-        """Those that are unpinned as soon as the disk has it: until then their catalogs are held."""
+        """Those that are unpinned, or moved on, as soon as the disk has it: until then their catalogs are held."""
         self._tombstones: list[Tombstone] = []
         self._used_s: dict[str, float] = {}
         self._index: _Index | None = None
@@ -97,6 +100,10 @@ class Registry:
             now_s = self.clock.now_s()
             ended = (one for one in reversed(self._tombstones) if one.name == name and now_s < one.grace_s)
             return next((one.fingerprint for one in ended), None)
+
+    def get(self, name: str) -> Pin | None:
+        """Return the pin of a name, if there is one."""
+        return self._pins.get(name)
 
     def has_grace(self, fingerprint: str) -> bool:
         """Return whether the last pin of a catalog ended only a while ago."""
@@ -138,30 +145,31 @@ class Registry:
         if name is not None:
             check_name(name)
         with self._lock:
-            if name is None:
-                name = make_name()
-            self._check_free(name, asker)
-            if not self.limits.per_user:
-                raise LimitError("nobody can pin at this mount (--pin-count 0)", "ask its operator")
-            if sum(pin.owner == asker.uid for pin in self._pins.values()) >= self.limits.per_user:
-                raise LimitError(
-                    f"you have {self.limits.per_user} pins, which is the limit", "remove one with `readyfs unpin`"
-                )
-            if len(self._pins) >= MAX_PINS:
-                raise LimitError(f"there are {MAX_PINS} pins, which is the limit", "remove some with `readyfs unpin`")
-            now_s = self.clock.now_s()
-            pin = Pin(
-                name,
-                fingerprint,
-                taken_at_ns,
-                asker.uid,
-                note,
-                self.clock.wall_ns(now_s),
-                now_s + lasts_s,
-                now_s + self.limits.max_s,
-            )
+            pin = self._make(make_name() if name is None else name, lasts_s, note, asker, fingerprint, taken_at_ns)
             self._put(pin)
             return pin
+
+    def _make(self, name: str, lasts_s: float, note: str, asker: Asker, fingerprint: str, taken_at_ns: int) -> Pin:
+        self._check_free(name, asker)
+        if not self.limits.per_user:
+            raise LimitError("nobody can pin at this mount (--pin-count 0)", "ask its operator")
+        if sum(pin.owner == asker.uid for pin in self._pins.values()) >= self.limits.per_user:
+            raise LimitError(
+                f"you have {self.limits.per_user} pins, which is the limit", "remove one with `readyfs unpin`"
+            )
+        if len(self._pins) >= MAX_PINS:
+            raise LimitError(f"there are {MAX_PINS} pins, which is the limit", "remove some with `readyfs unpin`")
+        now_s = self.clock.now_s()
+        return Pin(
+            name,
+            fingerprint,
+            taken_at_ns,
+            asker.uid,
+            note,
+            self.clock.wall_ns(now_s),
+            now_s + lasts_s,
+            now_s + self.limits.max_s,
+        )
 
     def _check_free(self, name: str, asker: Asker) -> None:
         if name in self._pins:
@@ -194,6 +202,58 @@ class Registry:
             self._put(renewed)
             return pin, renewed
 
+    def offer(
+        self, name: str, since: str | None, lease_s: float | None, asker: Asker, fingerprint: str, taken_at_ns: int
+    ) -> tuple[Pin | None, Pin]:
+        """Give a consumer its next batch, which ends with a catalog; return its pin before, if any, and after.
+
+        What it held before is held until `confirm`. Raises `ResyncError` if there is no such consumer and none is to
+        begin at `since`, `UsageError`, `NotPermittedError`, `LimitError`.
+        """
+        lasts_s = self.limits.check_lease(lease_s)
+        check_name(name)
+        with self._lock:
+            before = self._pins.get(name)
+            if before is None:
+                if since is None:
+                    raise self._no_consumer(name)
+                pin = replace(self._make(name, lasts_s, "", asker, fingerprint, taken_at_ns), acknowledged=since)
+            else:
+                before = self._find_of(name, asker)
+                offer = Offer(fingerprint, taken_at_ns, self.clock.now_s() + self.limits.max_s)
+                pin = self._lasting(next_batch(before, since, offer), lasts_s)
+                self._leaving.append(before)
+            if pin != before:
+                self._put(pin)
+            return before, pin
+
+    def acknowledge(self, name: str, cursor: str, lease_s: float | None, asker: Asker) -> tuple[Pin, Pin]:
+        """Have a consumer's batch acknowledged; return its pin before and after, as `offer` does.
+
+        Raises `ResyncError` if there is no such consumer, `UsageError`, `NotPermittedError`.
+        """
+        lasts_s = self.limits.check_lease(lease_s)
+        with self._lock:
+            if name not in self._pins:
+                raise self._no_consumer(name)
+            before = self._find_of(name, asker)
+            pin = self._lasting(acknowledge(before, cursor), lasts_s)
+            self._leaving.append(before)
+            self._put(pin)
+            return before, pin
+
+    def _lasting(self, pin: Pin, lasts_s: float) -> Pin:
+        """Return a pin with its lease lasting from now on; for little more the disk is not written."""
+        ends_s = min(self.clock.now_s() + lasts_s, pin.latest_s)
+        return replace(pin, ends_s=ends_s) if ends_s - pin.ends_s > lasts_s * SPARED else pin
+
+    def _no_consumer(self, name: str) -> ResyncError:
+        missing = self._not_there(name)
+        return ResyncError(
+            f"what changed for the consumer {show_name(name)} cannot be told: {missing.message}",
+            "load everything anew: `--since beginning` makes the consumer again and gives it all that is there",
+        )
+
     def unpin(self, name: str, asker: Asker) -> Pin:
         """Remove a pin, whose catalog is held until `confirm`; raise `NoPinError`, `NotPermittedError`."""
         with self._lock:
@@ -205,7 +265,7 @@ class Registry:
             return pin
 
     def confirm(self, pin: Pin) -> None:
-        """Hold the catalog of a removed pin no more: the disk has it that it is removed."""
+        """Hold what a pin held that was removed or moved on no more: the disk has it, or the pin is back."""
         with self._lock:
             self._leaving.remove(pin)
             self._changed(on_disk=False)
@@ -235,7 +295,7 @@ class Registry:
     def bury_unless(self, is_kept: Callable[[str], bool]) -> list[Pin]:
         """End the pins whose catalog is not kept, and return them."""
         with self._lock:
-            lost = [pin for pin in self._pins.values() if not is_kept(pin.fingerprint)]
+            lost = [pin for pin in self._pins.values() if not all(map(is_kept, pin.holds))]
             for pin in lost:
                 del self._pins[pin.name]
                 self._bury(pin, Reason.NOT_KEPT)
@@ -353,6 +413,7 @@ def _make_index(pins: Iterable[Pin], tombstones: Iterable[Tombstone]) -> _Index:
     ends_s: dict[str, float] = {}
     due_s = min((one.forget_s for one in tombstones), default=_NEVER)
     for pin in pins:
-        ends_s[pin.fingerprint] = max(pin.ends_s, ends_s.get(pin.fingerprint, -_NEVER))
+        for fingerprint in pin.holds:
+            ends_s[fingerprint] = max(pin.ends_s, ends_s.get(fingerprint, -_NEVER))
         due_s = min(due_s, pin.ends_s)
     return _Index(ends_s, due_s)

@@ -87,7 +87,7 @@ class SeriesPlan:
         return bool(first == last)
 
     def rows_of(self, series: Sequence[bytes]) -> list[Row]:
-        """Return all rows of a series, and maybe others."""
+        """Return all rows of a series, without a source those of any, and maybe others."""
         conditions, parameters = [], list(self._rows.parameters)
         for field, value in zip(_KEY, series, strict=True):
             column = self._column(field)

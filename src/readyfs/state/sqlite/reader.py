@@ -49,7 +49,7 @@ class SqliteReader(Reading):
             yield from batch
 
     def _find_rows(self, key: PartitionKey) -> list[Row]:
-        return self._attempt(lambda plan: plan.rows_of(key.series))
+        return self._attempt(lambda plan: plan.rows_of(key.series, of_any_source=not key.series.source))
 
     def _pumped(self, read: Callable[[SeriesPlan, Put], None]) -> Iterator[Batch]:
         """Yield what is read on a thread."""

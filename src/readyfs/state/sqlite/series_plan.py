@@ -46,6 +46,7 @@ class SeriesPlan:
         """Look at the table; `columns` maps `READER_FIELDS` to the names of columns."""
         self._connection = connection
         self._name = split_table(table)[1]
+        self._source = columns["source"]
         self._columns = {field: quote(name) for field, name in columns.items()}
         self._is_utf8 = connection.execute("PRAGMA encoding").fetchone()[0] == b"UTF-8"
         status = columns["status"]
@@ -80,11 +81,15 @@ class SeriesPlan:
         first, last = self._connection.execute(f"SELECT {ends}").fetchone()
         return bool(first == last)
 
-    def rows_of(self, series: Sequence[bytes]) -> list[Row]:
-        """Return all rows of a series, and maybe others."""
+    def rows_of(self, series: Sequence[bytes], *, of_any_source: bool = False) -> list[Row]:
+        """Return all rows of a series, or of all that differ from it by their source, and maybe others."""
         conditions, parameters = ["1"], []
         for field, value in zip(_KEY, series, strict=True):
             name = self._columns[field]
+            if of_any_source and field == "source":
+                if self._is_indexed:
+                    conditions.append(f"{name} IN ({self._sources})")
+                continue
             # Text of any bytes, or a blob. As they are, an index serves.
             one = f"{name} IN (CAST(? AS TEXT), ?)"
             if field not in self._texts:
@@ -96,6 +101,26 @@ class SeriesPlan:
                 parameters += [value, value]
         found: list[Row] = self._select(" AND ".join(conditions), tuple(parameters)).fetchall()
         return found
+
+    @property
+    def _is_indexed(self) -> bool:
+        """Whether an index begins with the source."""
+        found = self._connection.execute(
+            "SELECT 1 FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info"
+            " WHERE NOT list.partial AND info.seqno = 0 AND info.name = ? COLLATE NOCASE LIMIT 1",
+            (self._name, self._source),
+        )
+        return found.fetchone() is not None
+
+    @property
+    def _sources(self) -> str:
+        """A statement that finds all sources one after the other, each by one step in an index."""
+        name, table = self._columns["source"], quote(self._name)
+        return (
+            f"WITH RECURSIVE found(it) AS (SELECT min({name}) FROM {table} UNION ALL "
+            f"SELECT (SELECT min({name}) FROM {table} WHERE {name} > it) FROM found WHERE it IS NOT NULL) "
+            "SELECT it FROM found WHERE it IS NOT NULL"
+        )
 
     def _read_chunks(self, put: Put, fields: Sequence[str]) -> SeriesKey | None:
         """Put series in chunks; return the last one put if those after it cannot be read so, None at the end.
