@@ -14,6 +14,7 @@ from readyfs.consumer.deadline import last_ended
 from readyfs.partition import PartitionStatus, render_date
 from tests.cli.conftest import Run
 from tests.postgres.database import StateDatabase
+from tests.state.postgres.test_asked import TAKEN, Functions
 from tests.state.state_files import CONTRACT_COLUMNS
 
 COLUMNS = ", ".join(column.split()[0] for column in CONTRACT_COLUMNS)
@@ -203,3 +204,10 @@ def test_every_status_can_be_asked_for(run: Run, tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     words = ("--state", state, "--raw", str(tmp_path / "raw"), "--check", "--status", ",".join(PartitionStatus))
     assert run("ls", *words) == (0, "no partitions\n", "")
+
+
+def test_answer_is_alone_whatever_a_server_does_not_tell(postgres: StateDatabase, run: Run) -> None:
+    functions = Functions(postgres, "revoked")
+    for fact in TAKEN:
+        functions.take(fact)
+    assert run("ls", "--state", postgres.url()) == (0, "no partitions\n", "")

@@ -62,7 +62,16 @@ def test_help_imports_no_command() -> None:
     assert "readyfs.config" not in modules
 
 
-@pytest.mark.parametrize("words", [("ls",), ("ls", "001/q/2024-06-01", "--json"), ("ls", "--status", "missing")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ls",),
+        ("ls", "001/q/2024-06-01", "--json"),
+        ("ls", "--status", "missing"),
+        ("latest",),
+        ("gaps", "--sla", "36h", "--until", "2024-06-01"),
+    ],
+)
 def test_questions_of_a_sqlite_state_import_neither_servers_nor_the_log(words: tuple[str, ...], state: Path) -> None:
     modules = imported(*words, "--state", str(state))
     assert "sqlite3" in modules

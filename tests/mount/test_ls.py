@@ -63,3 +63,25 @@ def test_mount_tells_which_runs_its_readers_found_broken(place: Place, capfd: py
         assert listed("--check", "--raw", str(place.raw)) == ["c2", "\xe9:3"]
     assert main([*words, "--mount", str(place.mountpoint)]) == ExitCode.NOT_RUNNING
     assert capfd.readouterr().out == ""
+
+
+def test_list_withholds_what_the_mount_withholds(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    for source, customer, run in (
+        ("s1", "c1", "r1"),
+        ("s1", "c2", ""),
+        ("s1", "x" * 300, "r1"),
+        ("s1", "c3", "a/b"),
+        ("s1", "c4", "r1"),
+    ):
+        place.insert(source, customer, "q1", "2024-06-01", run)
+    place.insert("s1", "c5", "q1", "no date", "r1")
+    with running(place) as daemon:
+        place.insert("s2", "c1", "q1", "2024-06-01", "r1")  # claims a path that is taken
+        daemon.refresh()
+        assert main(["ls", "--state", str(place.state), "--json"]) == 0
+        rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        withheld = [row["reason"] for row in rows if row["status"] == "withheld"]
+        # A mount counts the paths that are claimed, and a list shows the rows.
+        assert {reason: withheld.count(reason) for reason in withheld} == {**daemon.withheld(), "ambiguous_path": 2}
+        assert [row["customer_id"] for row in rows if row["status"] == "ready"] == ["c4"]
+        assert [path.name for path in daemon.path.iterdir()] == ["c1", "c4"]

@@ -24,6 +24,7 @@ from readyfs.config.build import find_filters, find_table
 from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
+from readyfs.log_words import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     from readyfs.consumer.address import Address
@@ -110,10 +111,16 @@ class Place:
         from readyfs.consumer.placing import PlacedReader
         from readyfs.layout import RawLayout
         from readyfs.state.open import open_reader
+        from readyfs.state.url import sqlite_path
 
         get = self.resolution.get
         raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
         table, (url, _) = find_table(self.resolution), find_state(self.resolution)
+        if sqlite_path(url) is None:
+            # What is logged of servers is about refreshes, and an answer is alone on stdout. SQLite needs no log.
+            from readyfs.log import configure_logging
+
+            configure_logging(LogFormat.HUMAN, LogLevel.ERROR)
         reader = open_reader(url, table, filters, get(settings.STATE_TIMEOUT))
         return PlacedReader(reader, self.layout(), raw_layout, table.ready)
 
