@@ -17,6 +17,7 @@ import pytest
 
 from tests.mount.daemon import Place, partition, wait_until
 from tests.mount.forked import ForkedProcess, run_forked, stem
+from tests.postgres.database import READER_PASSWORD, StateDatabase
 
 LOG = 'echo "$REPLAY_DATE $REPLAY_RUN_ID" >> "$BASE/log"'
 WAITS = f'{LOG}; [ ! -p "$BASE/gate.$REPLAY_DATE" ] || cat "$BASE/gate.$REPLAY_DATE" > /dev/null'
@@ -341,11 +342,25 @@ def test_value_that_no_process_can_be_given_fails_alone(replays: Replays) -> Non
     assert done.stderr.endswith(": cannot be started: Argument list too long\nreadyfs: 1 done, 1 failed\n")
 
 
+def test_postgresql_state_is_replayed_and_its_password_is_written_nowhere(
+    replays: Replays, postgres: StateDatabase
+) -> None:
+    producer, done = replays.place.producer, replays.place.base / "done"
+    postgres.publish(producer.write_run(partition("c2", date=DAYS[0]), "r1", b"\n"))
+    postgres.set_row(partition("c2", date=DAYS[1]), "failed", "r0")
+    words = ("--state", postgres.url(), "--resume", str(done), "--backlog", str(replays.place.base / "backlog"))
+    told = replays.run(*words, "--until", DAYS[1], "--", "sh", "-c", f'{LOG}; [ -e "$REPLAY_PATH/metadata.json" ]')
+    assert (told.returncode, told.stderr) == (0, "readyfs: 1 done, 1 not ready, in the backlog\n")
+    assert READER_PASSWORD.split()[-1] not in done.read_text() and "postgresql" in done.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "no command is given; name one behind `--`"),
         (["--"], "no command is given"),
+        (["true"], "no command is given"),
+        (["cat", "{path}"], "unexpected extra argument ({path}); two dashes go before the command; see"),
         (["--changed-since", "x", "--", "true"], "--changed-since needs a mount"),
         (["--cadence", "hourly", "--", "true"], "'hourly' is not a cadence"),
         (["--jobs", "0", "--", "true"], "Invalid value for '--jobs'"),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from readyfs.consumer.replay.command import Command
+from readyfs.consumer.replay.command import Command, check_words
 from readyfs.consumer.replay.plan import Plan, Target, make_plan
 from readyfs.consumer.replay.skip_list import parse_skip_list
 from readyfs.errors import UsageError
@@ -104,9 +104,10 @@ def test_environment_has_every_value_and_keeps_the_rest() -> None:
 )
 def test_command_that_cannot_be_meant_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Command(words, lambda one: b"/p")
+        check_words(words)
 
 
 def test_shell_may_have_placeholders_as_arguments() -> None:
-    command = Command(["sh", "-c", 'load "$1"', "-", "{path}"], lambda one: b"/p")
-    assert command.words_for(ODD)[-1] == b"/p"
+    words = ["sh", "-c", 'load "$1"', "-", "{path}"]
+    check_words(words)
+    assert Command(words, lambda one: b"/p").words_for(ODD)[-1] == b"/p"

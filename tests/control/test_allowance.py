@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from readyfs.control import allowance
-from readyfs.control.allowance import BURST_BYTES, BYTES_PER_S, CONNECTION_BYTES, CONNECTIONS, Allowances
+from readyfs.control.allowance import BURST_BYTES, BYTES_PER_S, CONNECTION_BYTES, CONNECTIONS, RESERVE, Allowances
 from readyfs.errors import LimitError
 
 
@@ -82,3 +82,17 @@ def test_users_who_are_owed_nothing_are_forgotten_and_the_others_are_not(allowan
         assert len(allowances._accounts) <= allowance._MOST_ACCOUNTS + 1
         with pytest.raises(LimitError):
             allowances.spend(1, BURST_BYTES)
+
+
+def test_what_is_known_to_be_dear_afterwards_is_charged_down_to_the_reserve(
+    allowances: Allowances, clock: Clock
+) -> None:
+    allowances.charge(1, 100 * BURST_BYTES)
+    with pytest.raises(LimitError):
+        allowances.spend(1, 1, RESERVE)
+    allowances.charge(1, 100 * BURST_BYTES)
+    allowances.spend(1, RESERVE)
+    allowances.charge(1, 100 * BURST_BYTES)
+    clock.now_s += 1
+    allowances.spend(1, BYTES_PER_S)
+    allowances.spend(2, 1, RESERVE)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -55,6 +56,7 @@ class Handlers:
         self.listed = 1
         self.may_answer = trio.Event()
         self.may_answer.set()
+        self.takes_s = 0.0
         self.watching, self.watched = trio.Event(), trio.Event()
 
     def entries(self, request: PublicRequest) -> int:
@@ -67,6 +69,8 @@ class Handlers:
                 await trio.sleep(request.timeout_s)
             finally:
                 self.watched.set()
+        if isinstance(request, WhyRequest):
+            await trio.sleep(self.takes_s)
         if not isinstance(request, PinsRequest):
             await self.may_answer.wait()
         self.asked.append((request, peer.uid))
@@ -362,6 +366,18 @@ async def test_a_question_for_the_state_costs_more_than_one_that_is_answered_fro
         replies = await exchange(path, render_public_request(WhyRequest("a", "/", catalog_only=True)) * 100)
         assert len(replies) == 100
         assert all("result" in reply for reply in replies)
+
+
+async def test_a_question_that_took_long_costs_its_time_and_a_lease_can_still_be_renewed(
+    path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    handlers = Handlers()
+    handlers.takes_s = 10.0
+    async with serving(path, handlers):
+        replies = await exchange(path, render_public_request(WhyRequest("a", "/")) * 3)
+        assert ["error" in reply for reply in replies] == [False, True]
+        [reply] = await exchange(path, b'{"op":"renew","name":"job"}\n')
+        assert "result" in reply
 
 
 async def test_a_peer_that_cannot_be_told_ends_no_server(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

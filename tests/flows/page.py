@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -9,7 +10,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
+from unittest.mock import patch
 
 import duckdb
 
@@ -42,7 +44,7 @@ class Desk:
 
     def command(self, name: str, *arguments: str) -> list[str]:
         """Return the command line of a program."""
-        return [sys.executable if name.endswith(".py") else "sh", name, *arguments]
+        return ["sh" if name.endswith(".sh") else sys.executable, name, *arguments]
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
@@ -56,10 +58,32 @@ class Desk:
             check=False,
         )
 
+    def run_here(self, name: str, *arguments: str) -> None:
+        """Run a Python program in this process, which has imported what each one of its own would have to."""
+        names: dict[str, object] = {"__name__": "__main__"}
+        with (
+            contextlib.chdir(self.directory),
+            patch.dict(os.environ, self.environment),
+            patch.dict(sys.modules),
+            patch.object(sys, "argv", [name, *arguments]),
+            patch.object(sys, "path", [str(self.directory), *sys.path]),
+        ):
+            sys.modules.pop("warehouse", None)
+            try:
+                exec(compile((self.directory / name).read_text(), name, "exec"), names)
+            finally:
+                if "warehouse" in names:
+                    cast(duckdb.DuckDBPyConnection, names["warehouse"]).close()
+
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """Ask the warehouse."""
         with duckdb.connect(str(self.directory / "warehouse.duckdb"), read_only=True) as warehouse:
             return [tuple(row) for row in warehouse.execute(statement).fetchall()]
+
+    def change(self, statement: str, *values: object) -> None:
+        """Change the warehouse."""
+        with duckdb.connect(str(self.directory / "warehouse.duckdb")) as warehouse:
+            warehouse.execute(statement, values)
 
     def loaded(self, table: str = "records") -> list[tuple[object, ...]]:
         """Return what is in a table: customer, day, run and record."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.flows.page import PROGRAMS, Desk
@@ -13,6 +14,16 @@ from tests.mount.daemon import Daemon, Place, mounted, partition
 
 DAY = "2024-06-10"
 CUSTOMER = "0012345678"
+
+DIES = """
+import os
+import warehouse
+
+real = warehouse.supersede
+warehouse.supersede = lambda *words: (real(*words), os.kill(os.getpid(), 9))
+exec(open("follow.py").read())
+"""
+"""The program, which is killed when it has loaded its first partition, before the cursor moves."""
 
 
 def records(*numbers: int) -> bytes:
@@ -34,6 +45,9 @@ def desk_of(daemon: Daemon) -> Desk:
 
 
 def run(desk: Desk, name: str, *arguments: str) -> str:
+    if name in ("daily.py", "follow.py"):
+        desk.run_here(name, *arguments)
+        return ""
     done = desk.run(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -42,7 +56,7 @@ def run(desk: Desk, name: str, *arguments: str) -> str:
 def test_every_program_of_the_page_is_run_by_a_test() -> None:
     assert set(PROGRAMS) == {
         *("warehouse.py", "load.py"),  # used by the others
-        *("daily.py", "daily.sh", "gaps.sh", "history.sh", "backlog.py"),
+        *("daily.py", "daily.sh", "gaps.sh", "follow.py", "history.sh", "backlog.py"),
     }
 
 
@@ -96,6 +110,63 @@ def test_gaps_are_told_to_the_operators_and_nothing_is_loaded(place: Place) -> N
         place.state.rename(place.base / "away")
         assert desk.run("gaps.sh", DAY).returncode == 3
         (place.base / "away").rename(place.state)
+
+
+def test_reprocessing_is_followed_and_the_past_is_archived(place: Place) -> None:
+    producer = place.producer
+    spot, bad = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
+    producer.write_and_publish(spot, "r1", records(1, 2))
+    producer.write_and_publish(bad, "r1", records(7))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, "follow.py")
+        first = [(CUSTOMER, DAY, "r1", '{"n":1}'), (CUSTOMER, DAY, "r1", '{"n":2}')]
+        assert desk.loaded() == [*first, ("c2", DAY, "r1", '{"n":7}')]
+        producer.requeue(spot)
+        producer.fail(bad)
+        daemon.refresh()
+        run(desk, "follow.py")
+        assert desk.loaded() == []
+        producer.write_and_publish(spot, "r2", records(3))
+        daemon.refresh()
+        assert desk.run("-c", DIES).returncode == -9
+        assert desk.loaded() == []
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
+        assert desk.loaded("archive") == [*first, ("c2", DAY, "r1", '{"n":7}')]
+        desk.change("UPDATE cursor SET value = ?", "f" * 32)  # one that nobody knows
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}')]
+
+
+def test_broken_run_fails_the_whole_batch_until_it_is_mended_or_given_up(place: Place) -> None:
+    producer = place.producer
+    spot, other = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        run(desk, "follow.py")
+        broken = producer.write_and_publish(spot, "r1", records(1))
+        producer.write_and_publish(other, "r1", records(7))
+        payload = broken.directory / "payload.jsonl"
+        payload.rename(place.base / "away")
+        daemon.refresh()
+        with pytest.raises(duckdb.IOException, match="Input/output error"):
+            run(desk, "follow.py")
+        assert desk.loaded() == []
+        (place.base / "away").rename(payload)
+        run(desk, "follow.py")
+        assert desk.loaded() == [(CUSTOMER, DAY, "r1", '{"n":1}'), ("c2", DAY, "r1", '{"n":7}')]
+        producer.write_and_publish(spot, "r2", records(2)).directory.joinpath("payload.jsonl").unlink()
+        daemon.refresh()
+        with pytest.raises(duckdb.IOException, match="Input/output error"):
+            run(desk, "follow.py")
+        producer.requeue(spot)
+        daemon.refresh()
+        with pytest.raises(duckdb.IOException, match="Input/output error"):
+            run(desk, "follow.py")
+        daemon.public.unpin("warehouse")
+        run(desk, "follow.py")
+        assert desk.loaded() == [("c2", DAY, "r1", '{"n":7}')]
 
 
 def test_history_is_replayed_once_and_what_is_missing_is_listed(place: Place) -> None:

@@ -538,6 +538,17 @@ def test_a_check_of_a_view_names_the_runs_that_are_gone_and_needs_no_state(place
             assert f"{other} is no view that can be read{why}" in done.stderr
 
 
+def test_a_check_of_a_view_counts_an_ambiguous_path_once(place: Place) -> None:
+    place.producer.write_and_publish(partition(date="2024-06-02"), "r1", b"two\n")
+    with mounted(place) as daemon:
+        place.producer.write_and_publish(partition(source="s2"), "r1", b"another's\n")
+        daemon.refresh()
+        done = run_forked(("check", "--view", str(pin(daemon)), "--raw", str(place.raw), "--json"), 30)
+        findings = json.loads(done.stdout)["findings"]
+        assert [(one["kind"], one["count"]) for one in findings] == [("ambiguous_path", 1)]
+        assert "/c1/q1/2024-06-01" in done.stdout
+
+
 def test_a_check_of_a_view_stays_with_the_view_that_a_link_leads_to(place: Place) -> None:
     """It says which that is, asks for no more than it compares, and tells partitions of two sources apart."""
     place.producer.write_and_publish(partition(source="s2", query="q2"), "r1", b"two\n")

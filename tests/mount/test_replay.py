@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import tempfile
+from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tests.fuse.live_mount import AS_NOBODY
 from tests.mount.daemon import PATIENCE_S, Daemon, Place, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked, stem
 
-DAYS = ("2024-06-01", "2024-06-02", "2024-06-03")
+SOURCE: Final = Path(__file__).parents[2] / "src"
+DAYS: Final = ("2024-06-01", "2024-06-02", "2024-06-03")
 
 
 def arguments(daemon: Daemon, *more: str) -> list[str]:
@@ -95,11 +101,49 @@ def test_directory_that_cannot_be_read_fails_the_replay(place: Place) -> None:
         assert summary == "readyfs: 2 done"
 
 
-def test_cursor_is_told(place: Place) -> None:
+def test_only_what_changed_since_a_cursor_is_replayed(place: Place) -> None:
+    place.insert("s1", b"c\xff", "q1", DAYS[0], "r1")
     fill(place)
     with mounted(place) as daemon:
         summary = json.loads(replay(daemon, "--json", "--", "true").stdout.splitlines()[-1])
         assert summary["cursor"] == daemon.status()["fingerprint"]
+        since = ("--changed-since", summary["cursor"])
+        assert replay(daemon, *since, "--", "echo", "{date}").stdout == ""
+        place.producer.write_and_publish(partition(date=DAYS[2]), "r2", b"\n")
+        place.producer.set_ready(partition(date=DAYS[1]), "r1", record_count=7)
+        place.producer.requeue(partition(date=DAYS[0]))
+        place.change("UPDATE partition_state SET current_run_id = 'r2' WHERE customer_id = ?", b"c\xff")
+        place.producer.write_and_publish(partition(date="2024-06-04"), "r1", b"\n")
+        daemon.refresh()
+        script = 'echo "$(printf %s "$REPLAY_CUSTOMER" | od -An -tx1)" "$1"'
+        done = replay(daemon, *since, "--", "sh", "-c", script, "-", "{date} {run_id}")
+        assert done.returncode == 0, done.stderr
+        assert sorted(done.stdout.splitlines()) == [
+            " 63 31 2024-06-03 r2",
+            " 63 31 2024-06-04 r1",
+            " 63 ff 2024-06-01 r2",
+        ]
+        assert replay(daemon, "--changed-since", "beginning", "--until", DAYS[1], "--", "echo").stdout == "\n\n"
+        forgotten = replay(daemon, "--changed-since", "f" * 32, "--", "true")
+        assert (forgotten.returncode, forgotten.stderr.count("\n")) == (16, 1)
+        assert "leave out --changed-since, and replay everything" in forgotten.stderr
+        assert replay(daemon, *since, "--backlog", "/x", "--", "true").returncode == 2
+
+
+def test_user_who_did_not_mount_may_replay() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        place = Place(Path(directory))
+        with closing(place.producer), mounted(place) as daemon:
+            fill(place)
+            daemon.refresh()
+            words = [sys.executable, "-m", "readyfs", *arguments(daemon, "--", "cat", "{path}/payload.jsonl")]
+            environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+            command = [*AS_NOBODY, *words]
+            done = subprocess.run(
+                command, env=environment, cwd="/", capture_output=True, text=True, timeout=30, check=False
+            )
+            assert (done.returncode, done.stdout.splitlines()) == (0, [f"{day} r1" for day in DAYS]), done.stderr
 
 
 def test_dead_daemon_fails_what_is_left(place: Place) -> None:

@@ -52,6 +52,11 @@ def rows_as_a_mount_reads_them(url: str, table: StateTable, filters: Filters | N
             assert sorted(map(repr, found)) == sorted(
                 repr(_alone(one)) for one in rows if (one.series, one.date) == (row.series, row.date)
             )
+            anywhere = row.series._replace(source=b"")
+            found = reader.find(PartitionKey(anywhere, row.date))
+            assert sorted(map(repr, found)) == sorted(
+                repr(_alone(one)) for one in rows if (one.series[1:], one.date) == (row.series[1:], row.date)
+            )
     return rows
 
 

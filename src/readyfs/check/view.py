@@ -75,14 +75,14 @@ def walk_view(view: Path, note_unreadable: Callable[[str, OSError], None]) -> It
     while left:
         path = left.pop()
         try:
-            found = _read_row(path)
+            found = read_row(path)
             if found is None:
                 left.extend(_below(path))
                 continue
         except OSError as error:
             note_unreadable(path, error)
             continue
-        yield ShownRow(path, *found)
+        yield found
 
 
 def _below(path: str) -> list[str]:
@@ -97,7 +97,7 @@ def _below(path: str) -> list[str]:
     return sorted((entry.path for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
 
 
-def _read_row(path: str) -> tuple[SeriesKey, Row] | None:
+def read_row(path: str) -> ShownRow | None:
     """Return the row of a date directory, None for one above the dates; raise `OSError`.
 
     Each attribute is a request to the daemon, so that only what a check compares is asked for.
@@ -111,7 +111,8 @@ def _read_row(path: str) -> tuple[SeriesKey, Row] | None:
     source, customer, query = (_read(path, name) or b"" for name in ("source", "customer_id", "query_name"))
     records = _read(path, "record_count")
     count = NOT_SET if records is None else int(records)
-    return SeriesKey(source, customer, query), (date, run_id, NOT_SET, count, _read(path, "schema_version"))
+    row = (date, run_id, NOT_SET, count, _read(path, "schema_version"))
+    return ShownRow(path, SeriesKey(source, customer, query), row)
 
 
 def _read(path: str, name: str) -> bytes | None:

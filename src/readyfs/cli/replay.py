@@ -36,7 +36,14 @@ class _BehindDashes(ReadyfsCommand):
         """Keep what is behind the dashes as it is."""
         at = args.index("--") if "--" in args else len(args)
         ctx.meta[_COMMAND] = tuple(args[at + 1 :])
-        return super().parse_args(ctx, args[:at])
+        try:
+            return super().parse_args(ctx, args[:at])
+        except click.UsageError as error:
+            if at < len(args) or isinstance(error, click.NoSuchOption):
+                raise
+            raise click.UsageError(
+                f"{error.format_message().rstrip('.')}; two dashes go before the command", ctx
+            ) from error
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show where the command stands."""
@@ -100,15 +107,19 @@ def replay(
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
     from readyfs.consumer.cadence import parse_cadence
     from readyfs.consumer.replay.backlog import write_backlog
-    from readyfs.consumer.replay.command import Command
+    from readyfs.consumer.replay.command import Command, check_words
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
 
+    words: tuple[str, ...] = ctx.meta[_COMMAND]
+    check_words(words)
+    if changed_since is not None and backlog is not None:
+        raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
     cadence = parse_cadence(cadence_text)
     skipped = SkipList() if skip is None else parse_skip_list(_read(skip), escape_text(os.fsencode(skip)))
     with _open_source(place, changed_since) as source:
-        command = Command(ctx.meta[_COMMAND], source.path_of)
-        identity = {"command": list(ctx.meta[_COMMAND]), **source.identity}
+        command = Command(words, source.path_of)
+        identity = {"command": list(words), **source.identity}
         with _open_resume(resume, identity, dry_run) as file:
             selection = source.select(None if backlog is None else cadence)
             plan = make_plan(

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from readyfs.cli.place import Place
 from readyfs.config import table as settings
 from readyfs.config.build import find_raw
 from readyfs.consumer.cadence import Cadence
+from readyfs.consumer.change_lines import render_place
+from readyfs.consumer.changes import ChangeKind
 from readyfs.consumer.deadline import last_ended
 from readyfs.consumer.replay.backlog import find_missing
 from readyfs.consumer.replay.plan import Target
 from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
-from readyfs.errors import NotRunningError
+from readyfs.consumer.wait import Pauses
+from readyfs.control.change_requests import ChangesRequest
+from readyfs.errors import LimitError, NotRunningError, ResyncError
 from readyfs.layout import RawLayout
-from readyfs.partition import PartitionKey, PartitionStatus, render_date
+from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, render_date
 from readyfs.state.filters import Filters
 from readyfs.text import escape_text
+
+if TYPE_CHECKING:
+    from readyfs.check.view import ShownRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +57,31 @@ def open_state(place: Place) -> Iterator[Source]:
     raw = find_raw(resolution)
     filters = place.filters()
     places = RawPlaces(os.fsencode(raw), layout)
+
+    def select(cadence: Cadence | None) -> Selection:
+        # Nothing of the state is open any more when the first command runs.
+        if cadence is None:
+            with closing(place.open_reader(filters)) as reader:
+                ready = reader.rows(frozenset({PartitionStatus.READY}))
+                return select_rows(ready, *filters.date_range, places.refuse)
+        with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
+            every = select_rows(reader.rows(), *filters.date_range, places.refuse)
+        return _with_missing(every, cadence, filters)
+
     with closing(place.open_reader(filters)) as reader:
-
-        def select(cadence: Cadence | None) -> Selection:
-            if cadence is None:
-                return select_rows(reader.rows(frozenset({PartitionStatus.READY})), *filters.date_range, places.refuse)
-            with closing(place.open_reader(replace(filters, since=None, until=None))) as every_date:
-                return _with_missing(
-                    select_rows(every_date.rows(), *filters.date_range, places.refuse), cadence, filters
-                )
-
-        identity: dict[str, object] = {
-            "state": reader.label,
-            "state table": resolution.get(settings.STATE_TABLE),
-            "raw root": raw,
-            "selection": _describe(filters),
-        }
-        yield Source(identity, places.path_of, select)
+        label = reader.label
+    identity: dict[str, object] = {
+        "state": label,
+        "state table": resolution.get(settings.STATE_TABLE),
+        "raw root": raw,
+        "selection": _describe(filters),
+    }
+    yield Source(identity, places.path_of, select)
 
 
 @contextmanager
 def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
     """Have the partitions of a view, which is pinned as long as this lasts."""
-    from readyfs.check.view import walk_view
     from readyfs.pinned_view import pin
 
     assert place.mountpoint is not None
@@ -80,15 +92,8 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
         def select(cadence: Cadence | None) -> Selection:
             shown = Selection()
             first, last = filters.date_range
-
-            def note_unreadable(path: str, error: OSError) -> None:
-                shown_path = escape_text(os.fsencode(path))
-                if error.errno != errno.EIO:
-                    # The daemon or the view is gone: what is left is only a part.
-                    raise NotRunningError(f"cannot read {shown_path}: {error.strerror}", "start the replay again")
-                shown.unreadable.append(f"{shown_path}: {error.strerror}")
-
-            for path, series, (date, run_id, *_) in walk_view(view, note_unreadable):
+            found = _walk(view, shown) if changed_since is None else _read_changed(place, changed_since, view)
+            for path, series, (date, run_id, *_) in found:
                 if not filters.admits(series):
                     continue
                 dates = shown.seen.setdefault(series, set())
@@ -110,6 +115,56 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
             "selection": {**_describe(filters), "changed_since": changed_since},
         }
         yield Source(identity, lambda target: paths[target.key], select, view.name)
+
+
+def _walk(view: Path, shown: Selection) -> Iterator[ShownRow]:
+    """Yield what a view shows, and note in `shown` what of it cannot be read."""
+    from readyfs.check.view import walk_view
+
+    def note_unreadable(path: str, error: OSError) -> None:
+        if error.errno != errno.EIO:
+            raise _gone(path, error)
+        shown.unreadable.append(f"{escape_text(os.fsencode(path))}: {error.strerror}")
+
+    yield from walk_view(view, note_unreadable)
+
+
+def _read_changed(place: Place, since: str, view: Path) -> Iterator[ShownRow]:
+    """Yield what a view shows of the partitions that appeared or switched since a cursor."""
+    from readyfs.check.view import read_row
+
+    for path in _changed_paths(place, since, view.name):
+        try:
+            found = read_row(f"{view}/{path}")
+        except OSError as error:
+            raise _gone(path, error) from error
+        assert found is not None, path
+        yield found
+
+
+def _changed_paths(place: Place, since: str, until: str) -> Iterator[str]:
+    """Yield the paths of what appeared or switched between two catalogs, of which a pin holds the second."""
+    client, pauses = place.client(), Pauses()
+    after: object = render_place(PartitionKey(SeriesKey(b"", b"", b""), 0))  # before every key
+    while after is not None:
+        try:
+            answer = client.changes(ChangesRequest(since, until, str(after)))
+        except LimitError:
+            time.sleep(pauses.next_s())
+            continue
+        except ResyncError as error:
+            raise ResyncError(error.message, "leave out --changed-since, and replay everything") from error
+        pauses.reset()
+        after = answer["after"]
+        for line in str(answer["changes"]).split("\n"):
+            change = json.loads(line) if line else {"type": ChangeKind.TOUCHED}
+            if change["type"] in (ChangeKind.APPEARED, ChangeKind.SWITCHED):
+                yield change["path"]
+
+
+def _gone(path: str, error: OSError) -> NotRunningError:
+    """Return what it means that a view cannot be read any more: what was read of it is only a part."""
+    return NotRunningError(f"cannot read {escape_text(os.fsencode(path))}: {error.strerror}", "start the replay again")
 
 
 def _with_missing(

@@ -24,6 +24,8 @@ CONNECTION_BYTES: Final = 256
 REFRESH_BYTES: Final = 32 * 1024
 QUERY_BYTES: Final = 1024
 """Of a question for which the stores are asked: a dozen a second, after a hundred and fifty at once."""
+SECOND_BYTES: Final = 4 * BYTES_PER_S
+"""Of each second that an answer of a store took: so the store works a quarter of the time for one user at most."""
 PAGE_BYTES: Final = 1024
 """Of a page of changes, whose making takes some hundredths of a second of a processor."""
 ENTRY_BYTES: Final = 32
@@ -72,6 +74,11 @@ class Allowances:
         if account.left < size + reserve:
             raise LimitError("too much was asked for at once", "wait some seconds and try again")
         account.left -= size
+
+    def charge(self, uid: int, size: int) -> None:
+        """Count what a user was given, of which nobody knew before how much it is; the reserve is left."""
+        account = self._account(uid)
+        account.left = max(account.left - size, min(account.left, RESERVE))
 
     def _account(self, uid: int) -> _Account:
         now_s = self._now_s()

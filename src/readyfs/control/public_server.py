@@ -12,14 +12,14 @@ from typing import Final, Protocol
 import structlog
 import trio
 
-from readyfs.control.allowance import ENTRY_BYTES, LIST_BYTES, RESERVE, Allowances
+from readyfs.control.allowance import ENTRY_BYTES, LIST_BYTES, RESERVE, SECOND_BYTES, Allowances
 from readyfs.control.conversation import READ_TIMEOUT_S, Rules, converse, is_gone, refuse
 from readyfs.control.listening import listen
 from readyfs.control.messages import render_result
 from readyfs.control.peer import Entrance, Peer, read_peer
 from readyfs.control.public_dir import prepare_public_dir
 from readyfs.control.public_protocol import MAX_REQUEST_BYTES, PublicRequest, parse_public_request
-from readyfs.control.question_requests import WatchRequest
+from readyfs.control.question_requests import WatchRequest, WhyRequest
 from readyfs.errors import LimitError, NotPermittedError, UserError
 
 CONVERSATION_S: Final = 60.0
@@ -107,7 +107,12 @@ class _Server:
         async def answer(request: PublicRequest) -> bytes:
             if isinstance(request, WatchRequest):
                 return render_result(await self._answer_while_there(stream, request, peer))
-            return render_result(await self._handlers.answer(request, peer))
+            begun_s = trio.current_time()
+            try:
+                return render_result(await self._handlers.answer(request, peer))
+            finally:
+                if isinstance(request, WhyRequest):
+                    self._allowances.charge(peer.uid, round((trio.current_time() - begun_s) * SECOND_BYTES))
 
         return Rules(parse, answer, MAX_REQUEST_BYTES, self._read_timeout_s)
 

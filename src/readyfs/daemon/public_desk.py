@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
@@ -48,3 +49,5 @@ class PublicDesk:
                 return await self.changes.acknowledge(request, peer)
             case LatestRequest():
                 return await self.questions.answer_latest(request, peer)
+            case BrokenRequest():
+                return await self.questions.answer_broken(request, peer)

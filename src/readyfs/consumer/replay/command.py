@@ -28,16 +28,9 @@ class Command:
     """A command with placeholders; `path_of` tells where a partition's files lie."""
 
     def __init__(self, words: Sequence[str], path_of: Callable[[Target], bytes]) -> None:
-        """Take the command's words; raise `UsageError` for a placeholder or a program that there is not."""
-        if not words or not words[0]:
-            raise UsageError("no command is given", "name one behind `--`, such as `-- load {path}`")
+        """Take words that `check_words` found fit to be run."""
         self._words = tuple(os.fsencode(word) for word in words)
         self.path_of = path_of
-        for word in self._words:
-            _check_placeholders(word)
-        _refuse_script(words)
-        if _PLACEHOLDER.search(self._words[0]) is None and shutil.which(words[0]) is None:
-            raise UsageError(f"there is no program {escape_text(words[0])}", "name one that can be started")
 
     def words_for(self, target: Target) -> tuple[bytes, ...]:
         """Return the words for one partition."""
@@ -58,6 +51,17 @@ class Command:
         source, customer, query = target.key.series
         found = (self.path_of(target), target.run_id, render_date(target.key.date), customer, query, source)
         return dict(zip(PLACEHOLDERS, found, strict=True))
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise `UsageError` if words are no command: for a placeholder or a program that there is not, for one."""
+    if not words or not words[0]:
+        raise UsageError("no command is given", "name one behind `--`, such as `-- load {path}`")
+    for word in words:
+        _check_placeholders(os.fsencode(word))
+    _refuse_script(words)
+    if _PLACEHOLDER.search(os.fsencode(words[0])) is None and shutil.which(words[0]) is None:
+        raise UsageError(f"there is no program {escape_text(words[0])}", "name one that can be started")
 
 
 def _check_placeholders(word: bytes) -> None:

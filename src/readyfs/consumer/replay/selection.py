@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 
 from readyfs.consumer.replay.backlog import NotReady
@@ -71,10 +72,10 @@ def select_beside_view(rows: Selection, shown: Selection) -> Selection:
     for entry in rows.not_ready:
         if entry.date is None or PartitionKey(entry.series, entry.date) not in in_view:
             shown.not_ready.append(entry)
+    why = "it is not in the view: it came later, or two rows claim its path"
     for key, run_id in rows.ready:
         if key not in in_view:
-            entry = NotReady(key.series, key.date, PartitionStatus.READY, "it is not in the view", run_id)
-            shown.not_ready.append(entry)
+            shown.not_ready.append(NotReady(key.series, key.date, PartitionStatus.READY, why, run_id))
     for series, dates in rows.seen.items():
         shown.seen.setdefault(series, set()).update(dates)
     return shown
@@ -86,6 +87,9 @@ class RawPlaces:
     def __init__(self, root: bytes, layout: RawLayout) -> None:
         self._root = root
         self._layout = layout
+        # Most rows are of a series, and many of a run, that was looked at already.
+        self._why_no_series = lru_cache(maxsize=1024)(self._look_at_series)
+        self._why_no_run = lru_cache(maxsize=1024)(self._look_at_run)
 
     def path_of(self, target: Target) -> bytes:
         """Return the path of a run's directory; raise `UnusableNameError` if it has none."""
@@ -94,8 +98,19 @@ class RawPlaces:
 
     def refuse(self, target: Target) -> str:
         """Return why a run has no path, an empty text if it has one."""
+        why = self._why_no_series(target.key.series) or self._why_no_run(target.run_id)
+        return f"{WithheldReason.UNUSABLE_RAW_PATH}: {why}" if why else ""
+
+    def _look_at_series(self, series: SeriesKey) -> str:
         try:
-            self.path_of(target)
+            self._layout.check_series(series)
         except UnusableNameError as error:
-            return f"{WithheldReason.UNUSABLE_RAW_PATH}: {error}"
+            return str(error)
+        return ""
+
+    def _look_at_run(self, run_id: bytes) -> str:
+        try:
+            self._layout.check_run_id(run_id)
+        except UnusableNameError as error:
+            return str(error)
         return ""

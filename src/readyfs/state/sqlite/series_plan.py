@@ -18,7 +18,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.judge import READER_FIELDS, SAYS_FAILED, SAYS_OTHER, SAYS_READY
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.pump import Put
-from readyfs.state.rows.reading import group_rows, series_of
+from readyfs.state.rows.reading import group_rows, rows_in, series_of
 from readyfs.state.rows.series_chunk import SeriesChunk
 from readyfs.state.rows.series_state import Found
 from readyfs.state.sqlite.names import find_rowid, is_text, quote
@@ -46,6 +46,7 @@ class SeriesPlan:
         """Look at the table; `columns` maps `READER_FIELDS` to the names of columns."""
         self._connection = connection
         self._name = split_table(table)[1]
+        self._source = columns["source"]
         self._columns = {field: quote(name) for field, name in columns.items()}
         self._is_utf8 = connection.execute("PRAGMA encoding").fetchone()[0] == b"UTF-8"
         status = columns["status"]
@@ -73,22 +74,53 @@ class SeriesPlan:
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             put(rows)
 
+    def has_one_source(self) -> bool:
+        """Tell whether the first and the last source are one, filters left out of account."""
+        source, table = f"{self._columns['source']} COLLATE BINARY", quote(self._name)
+        ends = f"(SELECT min({source}) FROM {table}), (SELECT max({source}) FROM {table})"
+        first, last = self._connection.execute(f"SELECT {ends}").fetchone()
+        return bool(first == last)
+
     def rows_of(self, series: Sequence[bytes], *, of_any_source: bool = False) -> list[Row]:
         """Return all rows of a series, or of all that differ from it by their source, and maybe others."""
         conditions, parameters = ["1"], []
         for field, value in zip(_KEY, series, strict=True):
-            if of_any_source and field == "source":
-                continue
             name = self._columns[field]
+            if of_any_source and field == "source":
+                if self._is_indexed:
+                    conditions.append(f"{name} IN ({self._sources})")
+                continue
             # Text of any bytes, or a blob. As they are, an index serves.
             one = f"{name} IN (CAST(? AS TEXT), ?)"
-            if not value or field not in self._texts:
-                one = f"({one} OR {name} IS NULL OR typeof({name}) NOT IN ('text', 'blob'))"
-            if self._is_utf8:  # elsewhere bytes are not cast to the text that they are here
+            if field not in self._texts:
+                one = f"({one} OR typeof({name}) NOT IN ('text', 'blob'))"
+            # Nothing stands for any source, or for what cannot be read. In another encoding bytes are not cast to the
+            # text that they are here.
+            if value and self._is_utf8:
                 conditions.append(one)
                 parameters += [value, value]
         found: list[Row] = self._select(" AND ".join(conditions), tuple(parameters)).fetchall()
         return found
+
+    @property
+    def _is_indexed(self) -> bool:
+        """Whether an index begins with the source."""
+        found = self._connection.execute(
+            "SELECT 1 FROM pragma_index_list(?) AS list, pragma_index_info(list.name) AS info"
+            " WHERE NOT list.partial AND info.seqno = 0 AND info.name = ? COLLATE NOCASE LIMIT 1",
+            (self._name, self._source),
+        )
+        return found.fetchone() is not None
+
+    @property
+    def _sources(self) -> str:
+        """A statement that finds all sources one after the other, each by one step in an index."""
+        name, table = self._columns["source"], quote(self._name)
+        return (
+            f"WITH RECURSIVE found(it) AS (SELECT min({name}) FROM {table} UNION ALL "
+            f"SELECT (SELECT min({name}) FROM {table} WHERE {name} > it) FROM found WHERE it IS NOT NULL) "
+            "SELECT it FROM found WHERE it IS NOT NULL"
+        )
 
     def _read_chunks(self, put: Put, fields: Sequence[str]) -> SeriesKey | None:
         """Put series in chunks; return the last one put if those after it cannot be read so, None at the end.
@@ -110,7 +142,7 @@ class SeriesPlan:
                 odd = chunk.odd_signs
                 is_dear = self._rowid is None or len(odd) * 4 > chunk.rows
                 if not chunk.is_splittable or self._may_hold_reals(chunk) or (odd and is_dear):
-                    batch.append((None, self.rows_of(last)))
+                    batch.append((None, rows_in(last, self.rows_of(last))))
                 else:
                     batch.append((cells, self._rows_at(odd) if odd else []))
             put(batch)
