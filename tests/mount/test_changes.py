@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final, TypeAlias
@@ -400,6 +401,20 @@ def test_follower_waits_until_its_batch_is_acknowledged(place: Place, reader: Re
         assert [(event["type"], event.get("run_id")) for event in events[:-1]] == [("switched", "r4")]
         apply(held, events)
         assert held == expected(place)
+
+
+def test_follower_keeps_its_lease_although_nothing_changes(reader: Reader) -> None:
+    def left_s() -> float:
+        return sum(float(str(pin["expires_in_seconds"])) for pin in reader.daemon.public.pins())
+
+    with following(reader.daemon, "--consumer", "job", "--since", "beginning", "--for", "1s") as follower:
+        cursor = apply({}, next_batch(follower))
+        first = str(reader.daemon.public.pins()[0]["expires_at"])
+        wait_until(lambda: str(reader.daemon.public.pins()[0]["expires_at"]) > first, "it is renewed before")
+        reader.daemon.public.acknowledge("job", cursor, 1.0)
+        ends_s = time.monotonic() + 2.5
+        wait_until(lambda: time.monotonic() > ends_s and left_s() > 0, "it outlives a lease")
+    wait_until(lambda: reader.daemon.public.pins() == [], "nobody renews it any more")
 
 
 def test_consumer_that_is_killed_while_it_prints_gets_the_batch_again(place: Place, reader: Reader) -> None:
