@@ -9,17 +9,30 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER: Final = {
+    "tests/check/test_agreement.py": "permissions",
     "tests/cli/test_refresh.py": "stand-ins",
     "tests/cli/test_status.py": "stand-ins",
     "tests/cli/test_umount.py": "stand-ins",
+    "tests/clients/test_engines.py": "the clients' world",
+    "tests/clients/test_programs.py": "damaged worlds",
     "tests/clients/test_spark.py": "Spark",
+    "tests/clients/test_tools.py": "the clients' world",
     "tests/clients/test_view_recipes.py": "recipes over views",
     "tests/clients/test_views.py": "views",
+    "tests/demo/test_world.py": "a sample world",
+    "tests/docs/test_rooms.py": "rooms",
     "tests/mount/test_mariadb.py": "MariaDB",
+    "tests/mount/test_raw_trouble.py": "permissions",
+    "tests/mount/test_requests.py": "flags",
+    "tests/mount/test_view_expiry.py": "views of a mount",
+    "tests/mount/test_view_links.py": "views of a mount",
+    "tests/mount/test_view_runs.py": "views of a mount",
+    "tests/mount/test_view_tools.py": "views of a mount",
+    "tests/mount/test_views.py": "views of a mount",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
 }
-"""Files that share a server, a world or a stem which takes long to start. One process runs them."""
+"""Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/differential/test_differential.py",

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.partition import PartitionKey, SeriesKey, WithheldReason, WithheldTally, parse_date, render_date
+from readyfs.partition import (
+    PartitionKey,
+    SeriesKey,
+    WithheldReason,
+    WithheldTally,
+    parse_date,
+    render_date,
+    render_time,
+)
 from readyfs.series_rows import SeriesRows
 from readyfs.text import escape_text
 
@@ -121,3 +129,9 @@ def test_merged_tally_holds_what_both_counted() -> None:
     assert one.counts == {WithheldReason.BAD_ROW: 2, WithheldReason.UNUSABLE_NAME: 1}
     assert [example.subject for example in one.examples] == ["a", "b", "c"]
     assert other.counts[WithheldReason.BAD_ROW] == 1
+
+
+@given(st.integers((FIRST - 719_163) * 86_400 * 10**9, (LAST - 719_162) * 86_400 * 10**9 - 1))
+def test_time_is_what_a_datetime_says_of_it(time_ns: int) -> None:
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=time_ns // 1000)
+    assert render_time(time_ns).decode() == moment.isoformat(timespec="microseconds")

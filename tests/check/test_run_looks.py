@@ -46,7 +46,12 @@ def test_answers_come_in_order_and_only_what_breaks_a_run_is_told() -> None:
 
 def test_raw_store_that_hangs_ends_it() -> None:
     forever = threading.Event()
-    found = RunLooks(Examiner(lambda _date: [] if forever.wait() else []), Limits(1, 0.05)).find_broken([partition(1)])
+
+    def look(_date: int) -> list[Finding]:
+        forever.wait()
+        return []
+
+    found = RunLooks(Examiner(look), Limits(1, 0.05)).find_broken([partition(1)])
     with pytest.raises(RawRootError, match="s/c/q/0001-01-01"):
         next(found)
     forever.set()

@@ -31,13 +31,14 @@ class Row:
     run_id: str | None = "r1"
     customer: str = "c1"
     query: str = "q1"
+    source: str = "ads"
     updated_days_ago: int | None = None
 
     def values(self, offset: str) -> tuple[object, ...]:
         """Return the cells; a time without an offset is one of UTC where the column has none."""
         updated = self.days_ago - 1 if self.updated_days_ago is None else self.updated_days_ago
         at = f"{days_ago(updated)} 05:00:00{offset}"
-        return ("ads", self.customer, self.query, days_ago(self.days_ago), self.status, self.run_id, at)
+        return (self.source, self.customer, self.query, days_ago(self.days_ago), self.status, self.run_id, at)
 
 
 @dataclass(frozen=True, slots=True)

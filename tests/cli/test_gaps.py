@@ -136,7 +136,8 @@ def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
     assert one["criteria"] == {
         "warn_after": {"count": 90, "period": "minute"},
         "error_after": {"count": None, "period": None},
-        "deadline": "09:00+1d",
+        "deadline": "09:00+1d Europe/Berlin",
+        "day_tz": "UTC",
     }
     assert one["max_loaded_at"] == f"{days_ago(-2)}T05:00:00.000000+00:00"
     ago = one["max_loaded_at_time_ago_in_s"]
@@ -296,3 +297,31 @@ def test_latest_on_sqlite_starts_without_what_is_slow_to_import(sqlite: State) -
         text=True,
     )
     assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+def test_the_file_of_a_mount_names_state_and_filters(sqlite: State, run: Run, tmp_path: Path) -> None:
+    sqlite.write([*without(10), *without(9, customer="c2")])
+    file = tmp_path / "mount.toml"
+    file.write_text(f'state = "{sqlite.url}"\nraw = "/data/raw"\ncustomer = ["c2"]\ninterval = "5s"\n')
+    for command in ("gaps", "latest"):
+        _, output, errors = run(command, "--config", str(file), "--json")
+        assert ([one["customer_id"] for one in read(output)], errors) == (["c2"], "")
+
+
+def test_what_a_mount_cannot_show_is_withheld(state: State, run: Run) -> None:
+    """Of two rows that claim one path, and of names that no path can have; as far as the layout makes it so."""
+    state.write([*without(), *without(customer="c/2")])
+    state.write([Row(10, source="other")])
+    code, output, _ = run("gaps", "--state", state.url, "--until", days_ago(3), "--json")
+    assert code == ExitCode.FOUND
+    found = {(one["source"], one["customer_id"]): spans(one) for one in read(output)}
+    claimed = ("withheld", days_ago(10), days_ago(10), "error")
+    assert found["ads", "c1"] == [claimed]
+    assert claimed in found["other", "c1"]
+    assert found["ads", "c/2"] == [("withheld", days_ago(20), days_ago(3), "error")]
+    layout = "{source}/{customer_id}/{query_name}/{logical_date}"
+    _, output, _ = run("gaps", "--state", state.url, "--until", days_ago(3), "--layout", layout, "--json")
+    assert [spans(one) for one in read(output) if one["customer_id"] == "c1" and one["source"] == "ads"] == [[]]
+    _, output, _ = run("latest", "--state", state.url, "--until", days_ago(10), "--json")
+    newest = {(one["source"], one["customer_id"]): one["newest_date"] for one in read(output)}
+    assert newest == {("ads", "c1"): days_ago(11), ("ads", "c/2"): None, ("other", "c1"): None}

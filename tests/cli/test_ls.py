@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -28,7 +28,7 @@ ROWS = [
 ]
 
 
-def fill_sqlite(path: Path, rows: list[tuple[object, ...]]) -> str:
+def fill_sqlite(path: Path, rows: Sequence[tuple[object, ...]]) -> str:
     with closing(sqlite3.connect(path, isolation_level=None)) as state:
         state.execute(f"CREATE TABLE partition_state({', '.join(CONTRACT_COLUMNS)})")
         state.executemany(f"INSERT INTO partition_state VALUES ({','.join('?' * 11)})", rows)
@@ -87,7 +87,7 @@ def test_all_rows_are_listed_with_what_is_the_matter(state: str, ls: Callable[..
         "schema_version": "v1",
         "updated_at": HOUR_AGO,
         "state_status": "success",
-        "attempt_count": 1,
+        "attempt_count": None,
         "error_message": None,
         "reason": None,
         "detail": None,
@@ -124,8 +124,8 @@ def test_until_bounds_what_is_missing_and_since_begins_it(
     ]
     assert keys(ls(*words, "--cadence", "weekly:MON", "--status", "missing")) == ["ads/001/daily/2024-06-03 missing"]
     # A series whose rows all lie before is late as well.
-    words = ("--state", state, "--customer", "002", "--since", "2024-06-02", "--until", "2024-06-02")
-    assert keys(ls(*words, "--status", "missing")) == ["ads/002/daily/2024-06-02 missing"]
+    late = ("--state", state, "--customer", "002", "--since", "2024-06-02", "--until", "2024-06-02")
+    assert keys(ls(*late, "--status", "missing")) == ["ads/002/daily/2024-06-02 missing"]
 
 
 def test_filters_and_keys_narrow_the_list(state: str, ls: Callable[..., list[dict[str, object]]]) -> None:

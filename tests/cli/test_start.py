@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from readyfs.cli.later import LaterGroup
+from readyfs.cli.main import cli
 from tests.cli.conftest import SOURCE
 
 HEAVY = {"sqlalchemy", "trio", "structlog", "asyncio", "pyfuse3", "prometheus_client", "tomllib", "subprocess"}
@@ -54,9 +56,8 @@ def state(tmp_path: Path) -> Path:
 
 def test_help_imports_no_command() -> None:
     modules = imported("--help")
-    assert {name for name in modules if name.startswith("readyfs.cli.")} <= {
-        f"readyfs.cli.{name}" for name in ("command", "interrupts", "later", "main")
-    }
+    assert isinstance(cli, LaterGroup)
+    assert not modules & {where.module for where in cli.later.values()}
     assert not modules & HEAVY
     assert "readyfs.config" not in modules
 

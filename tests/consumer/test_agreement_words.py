@@ -27,8 +27,8 @@ def test_two_thresholds_hold_where_nobody_said_anything_and_no_other_where_someb
     assert shown(AgreementWords(crit="2h")) == (None, "2h")
     assert shown(AgreementWords(warn="1h", crit="2h")) == ("1h", "2h")
     assert shown(AgreementWords(crit="0s")) == (None, "0s")
-    assert shown(AgreementWords(deadline="09:00", tz="Europe/Berlin")) == (None, "09:00+1d")
-    assert shown(AgreementWords(deadline="09:00+2d", warn="20h")) == ("20h", "09:00+2d")
+    assert shown(AgreementWords(deadline="09:00", tz="Europe/Berlin")) == (None, "09:00+1d Europe/Berlin")
+    assert shown(AgreementWords(deadline="09:00+2d", warn="20h")) == ("20h", "09:00+2d UTC")
 
 
 def test_the_filters_bound_the_dates() -> None:

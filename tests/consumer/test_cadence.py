@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,15 @@ def test_a_line_of_a_crontab_is_refused_and_its_day_fields_are_offered() -> None
     # A job that runs on Tuesdays at six delivers Mondays.
     with pytest.raises(UsageError, match=r"fields for hours; .* such as '\* \* 2-6'"):
         parse_cadence("0 6 * * 2-6")
+
+
+@given(st.text("0123456789*,/-#L MONFRISUDECW", max_size=20))
+def test_three_fields_are_a_cadence_or_refused(text: str) -> None:
+    try:
+        found = parse_cadence(text)
+    except UsageError:
+        return
+    assert all(first < second for first, second in pairwise(found.expected(day("2024-01-01"), day("2024-12-31"))))
 
 
 @pytest.mark.parametrize(

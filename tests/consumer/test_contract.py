@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from readyfs.consumer.contract import ServiceLevel, read_service_level
+from readyfs.consumer.agreement import ServiceLevel
+from readyfs.consumer.contract import read_service_level
 from readyfs.errors import UsageError
 from tests.consumer.days import UTC, day, instant
 

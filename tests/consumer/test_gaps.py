@@ -176,6 +176,14 @@ def test_a_partition_that_is_reprocessed_alarms_after_the_time_that_was_agreed_f
     assert shown(found(requeued, judge("06-14T10:00", reprocessing=hours(72)))) == ["reprocessing error 06-03 1"]
 
 
+def test_a_time_that_no_clock_shows_does_not_keep_anybody_from_being_warned() -> None:
+    # PostgreSQL's infinity is read as a time in the year 2262.
+    requeued = days_of(between("06-01", "06-09"), row("06-10", REPROCESSING, "2262-04-11T23:47"))
+    assert shown(found(requeued, judge("06-12T12:00"))) == ["reprocessing warn 06-10 1"]
+    ahead = days_of(between("06-01", "06-09"), row("06-10", REPROCESSING, "06-12T12:01"))
+    assert shown(found(ahead, judge("06-12T12:00", reprocessing=hours(1)))) == []
+
+
 def test_a_partition_that_is_reprocessed_without_a_time_is_judged_from_its_end() -> None:
     requeued = days_of(between("06-01", "06-09"), row("06-10", REPROCESSING))
     assert shown(found(requeued, judge("06-12T00:00"))) == ["reprocessing warn 06-10 1"]

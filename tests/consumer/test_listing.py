@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import pytest
 
 from readyfs.consumer.cadence import DAILY, parse_cadence
-from readyfs.consumer.listing import IN_THE_TABLE, Listing, filters_of, list_partitions
+from readyfs.consumer.listing import IN_THE_TABLE, Listing, filters_of, goes_whole, list_partitions, list_series
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
-from readyfs.state.reader import SeriesDays, StateRow
+from readyfs.state.reader import SeriesDays, SeriesState, StateRow
+from readyfs.state.rows.series_state import rows_of, state_of
 
 ONE, TWO = SeriesKey(b"ads", b"001", b"daily"), SeriesKey(b"ads", b"002", b"daily")
 READY, FAILED, MISSING, BROKEN, WITHHELD = (
@@ -43,6 +46,15 @@ class Reader:
             self.read += 1
             if statuses is None or one.status in statuses:
                 yield one
+
+    def by_series(self) -> Iterator[SeriesState]:
+        for _, some in groupby(self._rows, key=itemgetter(0)):
+            state = state_of(some)
+            assert state is not None
+            yield state
+
+    def has_one_source(self) -> bool:
+        return True
 
     def series(self) -> Iterator[SeriesDays]:
         raise NotImplementedError
@@ -153,3 +165,18 @@ def test_rows_stream(cadence: object) -> None:
 def test_withheld_rows_keep_their_reason() -> None:
     withheld = row(ONE, 3, WITHHELD)._replace(withheld=WithheldReason.NO_RUN_ID)
     assert list(list_partitions(Reader(withheld), Listing(frozenset({WITHHELD})), Filters())) == [withheld]
+
+
+@pytest.mark.parametrize("statuses", [IN_THE_TABLE, ALL, frozenset({READY}), frozenset({READY, FAILED})])
+def test_series_that_go_whole_hold_what_a_list_of_rows_holds(statuses: frozenset[PartitionStatus]) -> None:
+    rows = [row(ONE, 1), row(ONE, 2, FAILED), row(ONE, 3), row(ONE, None, WITHHELD), row(TWO, 2, FAILED)]
+    listing = Listing(statuses)
+    assert goes_whole(listing)
+    whole = [one for state in list_series(Reader(*rows), listing) for one in rows_of(state, "")]
+    assert whole == list(list_partitions(Reader(*rows), listing, Filters()))
+
+
+def test_what_takes_more_than_the_rows_does_not_go_whole() -> None:
+    assert not goes_whole(Listing(frozenset({FAILED})))
+    assert not goes_whole(Listing(ALL, DAILY))
+    assert not goes_whole(Listing(is_latest=True))

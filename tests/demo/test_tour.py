@@ -22,7 +22,7 @@ from readyfs.demo.world import TOUR_DAYS, WorldSpec
 from readyfs.errors import ExitCode, UsageError
 from readyfs.fuse.mount_table import mounts_at
 
-SMALL = ["--customers", "2", "--queries", "2", "--days", "40"]
+SMALL = ["--customers", "2", "--queries", "1", "--days", str(TOUR_DAYS)]
 SOURCES = Path(tour.__file__).parents[2]
 
 

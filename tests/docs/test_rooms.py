@@ -40,8 +40,13 @@ def room_of(path: Path) -> str:
     return f"{first}/" if rest else first
 
 
-def imported_modules(path: Path) -> Iterator[str]:
-    """Yield the full name of everything that a file imports, wherever the statement stands."""
+@cache
+def imported_modules(path: Path) -> list[str]:
+    """Return the full name of everything that a file imports, wherever the statement stands."""
+    return list(_imported_modules(path))
+
+
+def _imported_modules(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -39,3 +39,27 @@ def test_paths_in_a_mount_are_understood_without_touching_it(
         finally:
             os.kill(daemon.pid, signal.SIGCONT)
             monkeypatch.chdir("/")
+
+
+def test_mount_tells_which_runs_its_readers_found_broken(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
+    whole, broken, unread = partition("c1"), partition("c2"), partition("\xe9:3")
+    for each in (whole, broken, unread):
+        run = place.producer.write_and_publish(each, "r1", b"{}\n")
+        if each != whole:
+            place.producer.delete_run(run)
+    words = ["ls", "--state", str(place.state), "--status", "broken", "--json"]
+
+    def listed(*more: str) -> list[str]:
+        assert main([*words, *more]) == 0
+        return [json.loads(line)["customer_id"] for line in capfd.readouterr().out.splitlines()]
+
+    with running(place) as daemon:
+        assert listed("--mount", str(daemon.path)) == []
+        for each in (whole, broken):
+            list(daemon.directory(each).iterdir())
+        assert listed("--mount", str(daemon.path)) == listed(str(daemon.path)) == ["c2"]
+        list(daemon.directory(unread).iterdir())
+        assert listed("--mount", str(daemon.path)) == ["c2", "\xe9:3"]
+        assert listed("--check", "--raw", str(place.raw)) == ["c2", "\xe9:3"]
+    assert main([*words, "--mount", str(place.mountpoint)]) == ExitCode.NOT_RUNNING
+    assert capfd.readouterr().out == ""

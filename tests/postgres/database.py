@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
 
 from readyfs.demo.producer import LogicalPartition, Run
-from tests.postgres.server import PostgresServer
+from tests.postgres.server import PostgresServer, execute
 
 READER: Final = "reader"
 READER_PASSWORD: Final = "p@ss:w/rd hunter2"
@@ -63,6 +66,8 @@ class StateDatabase:
 
     server: PostgresServer
     name: str
+    session: psycopg.Connection[Any] | None = None
+    """Executes the main thread's statements; without it each has a session of its own, which takes much longer."""
 
     @classmethod
     def create(cls, server: PostgresServer, name: str) -> StateDatabase:
@@ -72,6 +77,13 @@ class StateDatabase:
             how = "STRATEGY FILE_COPY" if session.info.server_version >= 150_000 else ""
             session.execute(f'CREATE DATABASE "{name}" TEMPLATE {EMPTY} {how}'.encode())
         return cls(server, name)
+
+    @contextmanager
+    def keeping_a_session(self) -> Iterator[StateDatabase]:
+        """Give a database that lasts no longer than its server does, and no test ends its sessions."""
+        with self.connect() as session:
+            session.prepare_threshold = None  # what is prepared outlives no change of the table
+            yield replace(self, session=session)
 
     def drop(self) -> None:
         """Drop the database with all sessions in it; the server must be running."""
@@ -86,7 +98,9 @@ class StateDatabase:
         return self.server.connect(self.name)
 
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """Execute one statement in a session of its own, committed at once; return its rows."""
+        """Execute one statement, committed at once; return its rows."""
+        if self.session is not None and threading.current_thread() is threading.main_thread():
+            return execute(self.session, statement, *values)
         return self.server.execute(statement, *values, database=self.name)
 
     def sessions(self) -> list[int]:

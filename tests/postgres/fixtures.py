@@ -35,7 +35,8 @@ def postgres(postgres_server: PostgresServer) -> Iterator[StateDatabase]:
     """A database of the test's own, with an empty state table, in the server that all tests share."""
     database = StateDatabase.create(postgres_server, f"state_{next(_numbers)}")
     try:
-        yield database
+        with database.keeping_a_session() as kept:
+            yield kept
     finally:
         database.drop()
 

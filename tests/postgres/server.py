@@ -81,6 +81,12 @@ def free_port() -> int:
     raise AssertionError("no free port was found")
 
 
+def execute(session: psycopg.Connection[Any], statement: str, *values: object) -> list[tuple[Any, ...]]:
+    """Execute one statement; return its rows."""
+    result = session.execute(statement.encode(), values or None)
+    return result.fetchall() if result.description is not None else []
+
+
 class PostgresServer:
     """One server with its directory; started by `start`, gone without a trace after `remove`.
 
@@ -262,8 +268,7 @@ class PostgresServer:
     def execute(self, statement: str, *values: object, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Execute one statement in a session of its own, committed at once; return its rows."""
         with self.connect(database) as session:
-            result = session.execute(statement.encode(), values or None)
-            return result.fetchall() if result.description is not None else []
+            return execute(session, statement, *values)
 
     def sessions(self, database: str) -> list[int]:
         """Return the processes of all sessions in a database, the tests' own left out."""

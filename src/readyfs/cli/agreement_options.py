@@ -13,7 +13,7 @@ from readyfs.cli.output import Body
 from readyfs.consumer.agreement_words import AgreementWords
 from readyfs.errors import ExitCode
 
-_HEADING: Final = "When dates are due"
+HEADING: Final = "When dates are due"
 
 
 def with_agreement(body: Body) -> Body:
@@ -28,11 +28,10 @@ def with_agreement(body: Body) -> Body:
         crit: str | None,
         deadline: str | None,
         tz: str | None,
-        reprocessing_crit: str | None,
         contract: Path | None,
         **values: object,
     ) -> ExitCode:
-        words = AgreementWords(cadence, day_tz, warn, crit, deadline, tz, reprocessing_crit, contract)
+        words = AgreementWords(cadence, day_tz, warn, crit, deadline, tz, contract)
         return body(*args, words=words, **values)
 
     command: Body = call
@@ -41,54 +40,49 @@ def with_agreement(body: Body) -> Body:
     return command
 
 
-def _option(*names: str, **how: object) -> functools.partial[Body]:
+def due_option(*names: str, **how: object) -> functools.partial[Body]:
+    """Return a decorator that gives a command one more option under the same heading."""
     return functools.partial(_add, names, how)
 
 
 def _add(names: tuple[str, ...], how: dict[str, object], body: Body) -> Body:
-    return click.option(*names, cls=GroupedOption, heading=_HEADING, **how)(body)
+    return click.option(*names, cls=GroupedOption, heading=HEADING, **how)(body)
 
 
 _OPTIONS: Final = (
-    _option(
+    due_option(
         "--cadence",
         metavar="CADENCE",
         help="Which dates there should be: daily, weekdays, weekly:MON, or day, month and weekday as in cron, such as "
         "'1,15 * *'. With auto it is guessed for each series, and what is missing by a guess alarms nobody.  "
         "[default: daily]",
     ),
-    _option(
+    due_option(
         "--day-tz",
         default="UTC",
         show_default=True,
         metavar="ZONE",
         help="The time zone at whose midnight a date ends.",
     ),
-    _option(
+    due_option(
         "--warn",
         metavar="DURATION",
         help="How long after its end a date may not be ready without a warning.  [default: 24h without --crit]",
     ),
-    _option(
+    due_option(
         "--crit",
         "--sla",
         "crit",
         metavar="DURATION",
         help="How long after its end a date may not be ready without an alarm.  [default: 36h without --warn]",
     ),
-    _option(
+    due_option(
         "--deadline",
         metavar="HH:MM[+Nd]",
         help="When a date must be ready, in place of --crit: at a time of the next day, or of the Nth day after it.",
     ),
-    _option("--tz", metavar="ZONE", help="The time zone of --deadline.  [default: that of --day-tz]"),
-    _option(
-        "--reprocessing-crit",
-        metavar="DURATION",
-        help="After how long a partition that was ready before, and was queued again, is worth an alarm; counted from "
-        "the later of its date's end and its updated_at.  [default: never, only a warning]",
-    ),
-    _option(
+    due_option("--tz", metavar="ZONE", help="The time zone of --deadline.  [default: that of --day-tz]"),
+    due_option(
         "--contract",
         type=click.Path(path_type=Path),
         metavar="FILE",

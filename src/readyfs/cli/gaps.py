@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from readyfs.cli.agreement_options import with_agreement
+from readyfs.cli.agreement_options import due_option, with_agreement
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.place import STATE_SETTINGS, Place
@@ -58,6 +59,12 @@ if TYPE_CHECKING:
     help="Of how many series there are gauges with --format prometheus; the worst come first.",
 )
 @with_agreement
+@due_option(
+    "--reprocessing-crit",
+    metavar="DURATION",
+    help="After how long a partition that was ready before, and was queued again, is worth an alarm; counted from "
+    "the later of its date's end and its updated_at.  [default: never, only a warning]",
+)
 @with_settings(*STATE_SETTINGS)
 @click.pass_obj
 def gaps(
@@ -68,6 +75,7 @@ def gaps(
     fail_on: str,
     limit: int,
     words: AgreementWords,
+    reprocessing_crit: str | None,
     resolution: Resolution,
 ) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
@@ -89,7 +97,8 @@ def gaps(
     place = Place(resolution, None, None)
     filters = place.filters()
     now_ns = time.time_ns()
-    judge = Judge(words.agree(filters, now_ns), now_ns)
+    agreement = replace(words, reprocessing_crit=reprocessing_crit).agree(filters, now_ns)
+    judge = Judge(agreement, now_ns)
     expectations = Expectations() if expect is None else read_expectations(expect, filters)
     acknowledged = KnownGaps() if known is None else read_known_gaps(known)
     tally = GapTally()

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
@@ -15,6 +15,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.parameters import CADENCE, STATUSES, ZONE
 from readyfs.cli.place import Place, with_place
+from readyfs.cli.table import Cells, write_table
 from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import PartitionStatus
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
     from readyfs.state.reader import StateRow
+
+T = TypeVar("T")
 
 _MOST: Final = 1_000_000_000
 
@@ -73,7 +76,8 @@ def ls(
     readyfs ls --state state.db
     readyfs ls 0012345678/campaign_daily --status failed,missing --config /etc/readyfs/sales.toml
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-    from readyfs.consumer.listing import filters_of, list_partitions
+    from readyfs.cli.rows_text import render_states
+    from readyfs.consumer.listing import filters_of, goes_whole, list_partitions, list_series
 
     now_ns = time.time_ns()
     listing = _choose(statuses, cadence, zone, look, now_ns)
@@ -91,9 +95,11 @@ def ls(
     listing = replace(listing, since=filters.since)
     if filters.until is not None:
         listing = replace(listing, until=filters.until)
-    find_broken = _examine(place) if look else None
+    find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
+        if form is Form.TEXT and find_broken is None and goes_whole(listing):
+            return _print_table(render_states(list_series(reader, listing), now_ns), limit)
         return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
     finally:
         reader.close()
@@ -112,14 +118,26 @@ def _choose(
     missing, broken = PartitionStatus.MISSING, PartitionStatus.BROKEN
     if statuses is None:
         statuses = IN_THE_TABLE | ({missing} if cadence is not None else set()) | ({broken} if look else set())
-    if broken in statuses and not look:
-        raise UsageError("what is broken shows only if runs are looked at", "add --check")
     if missing not in statuses:
         return Listing(statuses)
     from readyfs.consumer.cadence import DAILY
     from readyfs.consumer.deadline import last_ended
 
     return Listing(statuses, DAILY if cadence is None else cadence, until=last_ended(now_ns, zone))
+
+
+def _find_broken(place: Place, look: bool) -> FindBroken:
+    """Return what tells broken runs: a look of our own, or else what a mount has seen."""
+    if look:
+        return _examine(place)
+    if place.mountpoint is None:
+        raise UsageError(
+            "what is broken shows only if runs are looked at",
+            "add --check, or name a mount with --mount, which knows what its readers met",
+        )
+    from readyfs.cli.known_broken import ask_for_broken
+
+    return ask_for_broken(place.client())
 
 
 def _examine(place: Place) -> FindBroken:
@@ -135,22 +153,32 @@ def _examine(place: Place) -> FindBroken:
 
 
 def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:
-    from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows
-    from readyfs.cli.table import write_table
+    from readyfs.cli.rows_text import describe_rows, render_rows
 
-    shown = rows if limit is None else _first(rows, limit)
-    if form is Form.JSON:
-        write_json(describe_rows(shown, now_ns))
-    elif not write_table(COLUMNS, render_rows(shown, now_ns), colours=has_colours()):
+    if form is Form.TEXT:
+        return _print_table(render_rows(rows, now_ns), limit)
+    write_json(describe_rows(_first(rows, limit), now_ns))
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _print_table(cells: Iterable[Cells], limit: int | None) -> ExitCode:
+    from readyfs.cli.rows_text import COLUMNS
+
+    if not write_table(COLUMNS, _first(cells, limit), colours=has_colours()):
         click.echo("no partitions")
     sys.stdout.flush()
     return ExitCode.OK
 
 
-def _first(rows: Iterable[StateRow], limit: int) -> Iterator[StateRow]:
-    """Yield the first rows, and tell on stderr if that was not all."""
-    for count, row in enumerate(rows):
+def _first(found: Iterable[T], limit: int | None) -> Iterable[T]:
+    return found if limit is None else _no_more_than(found, limit)
+
+
+def _no_more_than(found: Iterable[T], limit: int) -> Iterator[T]:
+    """Yield the first of what was found, and tell on stderr if that was not all."""
+    for count, one in enumerate(found):
         if count == limit:
             click.echo(f"readyfs: there is more than --limit {limit} shows", err=True)
             return
-        yield row
+        yield one

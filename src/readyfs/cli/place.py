@@ -103,11 +103,19 @@ class Place:
         return find_filters(self.resolution)
 
     def open_reader(self, filters: Filters) -> StateReader:
-        """Return a reader of the state store within filters; raise `UsageError` if none is named, `StateError`."""
+        """Return a reader of the state store within filters, which withholds what a mount would.
+
+        Raises `UsageError` if no store is named, `StateError`.
+        """
+        from readyfs.consumer.placing import PlacedReader
+        from readyfs.layout import RawLayout
         from readyfs.state.open import open_reader
 
-        url, _ = find_state(self.resolution)
-        return open_reader(url, find_table(self.resolution), filters, self.resolution.get(settings.STATE_TIMEOUT))
+        get = self.resolution.get
+        raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
+        table, (url, _) = find_table(self.resolution), find_state(self.resolution)
+        reader = open_reader(url, table, filters, get(settings.STATE_TIMEOUT))
+        return PlacedReader(reader, self.layout(), raw_layout, table.ready)
 
 
 def with_place(*more: Setting[object], argument: bool = False) -> Callable[[Body], Body]:

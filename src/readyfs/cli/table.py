@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Final, NamedTuple, TextIO
 
 from readyfs.text import escape_text
@@ -16,9 +16,13 @@ from readyfs.text import escape_text
 FIRST_ROWS: Final = 200
 """How many rows decide the widths, and are held back until they do."""
 
+_AT_ONCE: Final = 1000
+"""How many further rows are written together."""
 _GAP: Final = "  "
 _CODES: Final[Mapping[str, int]] = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _PLAIN: Final = "\x1b[0m"
+
+Cells = tuple[str, ...]
 
 
 class Column(NamedTuple):
@@ -30,38 +34,46 @@ class Column(NamedTuple):
 
 
 def write_table(
-    columns: Sequence[Column], rows: Iterable[Sequence[str]], *, colours: bool = False, out: TextIO | None = None
+    columns: Sequence[Column], rows: Iterable[Cells], *, colours: bool = False, out: TextIO | None = None
 ) -> int:
     """Write a heading and a line for each row as they come in; without rows nothing. Return the number of rows."""
     out = sys.stdout if out is None else out
     iterator = iter(rows)
-    first = list(islice(iterator, FIRST_ROWS))
-    if not first:
+    some = list(islice(iterator, FIRST_ROWS))
+    if not some:
         return 0
-    first = [tuple(map(escape_text, row)) for row in first]
-    widths = [max(len(column.heading), *(len(row[index]) for row in first)) for index, column in enumerate(columns)]
-    out.write(_line([column.heading for column in columns], columns, widths))
+    headings = tuple(column.heading for column in columns)
+    widths = [max(map(len, cells)) for cells in zip(*map(_escape, [headings, *some]), strict=True)]
+    form = _GAP.join(
+        f"%{'' if column.is_number else '-'}{width}s" for column, width in zip(columns, widths, strict=True)
+    )
+    out.write((form % headings).rstrip() + "\n")
     count = 0
-    for row in chain(first, iterator):
-        count += 1
-        cells = [cell if cell.isprintable() else escape_text(cell) for cell in row]
-        out.write(_line(cells, columns, widths, colours=colours))
+    while some:
+        count += len(some)
+        lines = list(map(str.rstrip, map(form.__mod__, some)))
+        text = "\n".join(lines)
+        if colours or not all(map(str.isprintable, lines)):
+            text = "\n".join([_paint(form, columns, _escape(cells), colours=colours) for cells in some])
+        out.write(text + "\n")
+        some = list(islice(iterator, _AT_ONCE))
     return count
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], *, colours: bool = False) -> str:
-    padded = [
-        cell.rjust(width) if column.is_number else cell.ljust(width)
-        for cell, column, width in zip(cells, columns, widths, strict=True)
-    ]
+def _escape(cells: Cells) -> Cells:
+    return tuple(map(escape_text, cells))
+
+
+def _paint(form: str, columns: Sequence[Column], cells: Cells, *, colours: bool) -> str:
+    """Return a line; its colours lie around what stands in a cell, so that they take no room."""
+    line = (form % cells).rstrip()
     if not colours:
-        return _GAP.join(padded).rstrip() + "\n"
-    painted = [
-        _paint(text, column.colour(cell)) if column.colour is not None else text
-        for text, cell, column in zip(padded, cells, columns, strict=True)
-    ]
-    return _GAP.join(painted).rstrip() + "\n"
-
-
-def _paint(text: str, colour: str) -> str:
-    return f"\x1b[{_CODES[colour]}m{text}{_PLAIN}" if colour else text
+        return line
+    begin = 0
+    for cell, column in zip(cells, columns, strict=True):
+        begin = line.index(cell, begin)
+        colour = column.colour(cell) if column.colour is not None else ""
+        painted = f"\x1b[{_CODES[colour]}m{cell}{_PLAIN}" if colour and cell else cell
+        line = f"{line[:begin]}{painted}{line[begin + len(cell) :]}"
+        begin += len(painted)
+    return line

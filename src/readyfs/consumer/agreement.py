@@ -6,10 +6,14 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from readyfs.consumer.cadence import DAILY, Cadence, guess_cadence
 from readyfs.consumer.deadline import Deadline, last_ended
 from readyfs.partition import NOT_SET
+
+_SKEW_NS: Final = 86_400 * 10**9
+"""How far a producer's clock may be ahead of ours."""
 
 
 class Verdict(StrEnum):
@@ -45,6 +49,19 @@ class Agreement:
     is_stated: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """What a contract promises of dates; None where it promises nothing.
+
+    `first` and `last` are the ordinals of the first and the last date of which data is promised at all.
+    """
+
+    deadline: Deadline | None = None
+    cadence: Cadence | None = None
+    first: int | None = None
+    last: int | None = None
+
+
 class Judge:
     """An agreement at one moment. Dates become due one after the other, so that one comparison judges a date."""
 
@@ -74,6 +91,8 @@ class Judge:
     def of_reprocessing(self, date: int, updated_at_ns: int) -> Verdict:
         """Return what it means that a date was ready before, and is not since about `updated_at_ns` (or `NOT_SET`)."""
         agreed = self.agreement
+        if updated_at_ns > self.now_ns + _SKEW_NS:
+            updated_at_ns = NOT_SET  # no clock of a producer: nothing would ever be late by it
         if agreed.reprocessing is not None and self._is_due(agreed.reprocessing, date, updated_at_ns):
             return Verdict.ERROR
         warned = agreed.warn or agreed.error

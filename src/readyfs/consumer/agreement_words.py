@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from readyfs.consumer.agreement import Agreement
+from readyfs.consumer.agreement import Agreement, ServiceLevel
 from readyfs.consumer.cadence import AUTO, DAILY, Cadence, parse_cadence
-from readyfs.consumer.contract import ServiceLevel, read_service_level
 from readyfs.consumer.deadline import Allowance, Deadline, parse_deadline, parse_zone
 from readyfs.duration import parse_duration
 from readyfs.errors import UsageError
@@ -29,8 +28,8 @@ class AgreementWords:
     crit: str | None = None
     deadline: str | None = None
     tz: str | None = None
-    reprocessing_crit: str | None = None
     contract: Path | None = None
+    reprocessing_crit: str | None = None
 
     def agree(self, filters: Filters, now_ns: int) -> Agreement:
         """Return what was agreed; where nothing was said of when dates are due, two thresholds. Raises `UsageError`."""
@@ -40,9 +39,7 @@ class AgreementWords:
             raise UsageError("--tz has no effect without --deadline", "did you mean --day-tz?")
         day_zone = _parse_zone("--day-tz", self.day_tz)
         zone = day_zone if self.tz is None else _parse_zone("--tz", self.tz)
-        level = ServiceLevel()
-        if self.contract is not None:
-            level = read_service_level(self.contract, zone, day_zone, now_ns, wants_cadence=self.cadence is None)
+        level = self._read_contract(zone, day_zone, now_ns)
         warn = _read_allowance("--warn", self.warn, day_zone)
         error = self._choose_error(zone, day_zone) or level.deadline
         if isinstance(error, Allowance) and warn is not None and warn.seconds > error.seconds:
@@ -60,6 +57,13 @@ class AgreementWords:
             last=min(lasts, default=None),
             is_stated=is_stated,
         )
+
+    def _read_contract(self, zone: datetime.tzinfo, day_zone: datetime.tzinfo, now_ns: int) -> ServiceLevel:
+        if self.contract is None:
+            return ServiceLevel()
+        from readyfs.consumer.contract import read_service_level  # by those who have one
+
+        return read_service_level(self.contract, zone, day_zone, now_ns, wants_cadence=self.cadence is None)
 
     def _choose_error(self, zone: datetime.tzinfo, day_zone: datetime.tzinfo) -> Deadline | None:
         if self.deadline is not None:

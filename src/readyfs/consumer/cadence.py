@@ -139,7 +139,7 @@ def _cron(text: str) -> Cadence:
 
     try:
         rule = CronSim(f"0 0 {text}", datetime.datetime(2000, 1, 1))  # noqa: DTZ001 - its days are those of a calendar
-    except (CronSimError, AssertionError, TypeError) as error:  # the last two for a weekday such as 5L/2
-        reason = str(error) or "Bad day-of-week"
+    except CronSimError as error:
+        reason = str(error)
         raise UsageError(f"{text!r} is not a cadence ({reason[:1].lower()}{reason[1:]})", _REMEDY) from error
     return _Days(text, lambda day: day.month in rule.months and rule.match_day(day))

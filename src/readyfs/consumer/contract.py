@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from readyfs.consumer.agreement import ServiceLevel
 from readyfs.consumer.cadence import DAILY, Cadence
 from readyfs.consumer.deadline import Allowance, Deadline, Earliest, TimeOfDay, date_of
 from readyfs.errors import UsageError
@@ -45,19 +46,6 @@ _SHORT_UNITS: Final = {
 _TIME_OF_DAY: Final = re.compile(
     r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::00)?(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?", re.ASCII
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLevel:
-    """What a contract promises of dates; None where it promises nothing.
-
-    `first` and `last` are the ordinals of the first and the last date of which data is promised at all.
-    """
-
-    deadline: Deadline | None = None
-    cadence: Cadence | None = None
-    first: int | None = None
-    last: int | None = None
 
 
 def read_service_level(
@@ -141,8 +129,8 @@ class _Property:
         return UsageError(f"{self.name} in slaProperties of {self.shown} {escape_text(message)}", remedy)
 
 
-def _properties(document: Mapping[str, object], shown: str) -> Iterator[_Property]:
-    found = document.get("slaProperties") or []
+def _properties(contract: Mapping[str, object], shown: str) -> Iterator[_Property]:
+    found = contract.get("slaProperties") or []
     if not isinstance(found, list):
         raise UsageError(f"slaProperties of {shown} is no list", "see the Open Data Contract Standard")
     for one in found:
@@ -162,13 +150,13 @@ def _load(path: Path, shown: str) -> Mapping[str, object]:
         raise UsageError(f"cannot read {shown}: {error.strerror}", "name another file with --contract") from error
     if len(content) > _LARGEST_BYTES:
         raise UsageError(f"{shown} has more than 4 MiB", "name the data contract")
-    document = parse(content, shown)
-    version = document.get("apiVersion") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or document.get("kind") != "DataContract" or not str(version).startswith("v3."):
+    contract = parse(content, shown)
+    version = contract.get("apiVersion") if isinstance(contract, dict) else None
+    if not isinstance(contract, dict) or contract.get("kind") != "DataContract" or not str(version).startswith("v3."):
         raise UsageError(
             f"{shown} is no data contract", "it needs `kind: DataContract` and an `apiVersion` that begins with v3."
         )
-    return document
+    return contract
 
 
 def _import_parser() -> Callable[[bytes, str], object]:

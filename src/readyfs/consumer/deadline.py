@@ -130,8 +130,8 @@ class TimeOfDay:
 
     @property
     def text(self) -> str:
-        """How it is written."""
-        return f"{self.hour:02}:{self.minute:02}+{self.days}d"
+        """How it is written, and the zone."""
+        return f"{self.hour:02}:{self.minute:02}+{self.days}d {self.zone}"
 
     def due_ns(self, date: int) -> int:
         """Return the time of the day, or the date's end where that comes later."""

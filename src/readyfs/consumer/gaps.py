@@ -108,15 +108,17 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
     missing: set[int] = set()
     if first_absent(expected, ready) is not None:
         missing = set(expected).difference(ready)
-    acknowledged = known.of(days.series)
-    late: dict[int, _Late] = {}
-    for date in missing.difference(rows):
-        late[date] = _late(PartitionStatus.MISSING, judge.of(date), acknowledged.at(date), guessed)
-    for date, row in rows.items():
-        verdict = _judge_row(row, date, judge)
-        if verdict is not Verdict.PASS and not _holds(ready, date):
-            late[date] = _late(row.status, verdict, acknowledged.at(date), False)
-    gaps = tuple(_ranges(late, rows, cadence))
+    gaps: tuple[Gap, ...] = ()
+    if missing or rows:
+        acknowledged = known.of(days.series)
+        late: dict[int, _Late] = {}
+        for date in missing.difference(rows):
+            late[date] = _late(PartitionStatus.MISSING, judge.of(date), acknowledged.at(date), guessed)
+        for date, row in rows.items():
+            verdict = _judge_row(row, date, judge)
+            if verdict is not Verdict.PASS and not _holds(ready, date):
+                late[date] = _late(row.status, verdict, acknowledged.at(date), False)
+        gaps = tuple(_ranges(late, rows, cadence))
     alarming = [gap for gap in gaps if gap.verdict is not Verdict.PASS]
     return SeriesGaps(
         series=days.series,
@@ -171,8 +173,7 @@ def _ranges(late: dict[int, _Late], rows: dict[int, StateRow], cadence: Cadence 
             between = dates[place - 1] + 1, dates[place] - 1
             if between[0] > between[1] or (cadence is not None and not cadence.expected(*between)):
                 continue
-        if dates:
-            yield _make_gap(late[dates[begin]], dates[begin:place], rows)
+        yield _make_gap(late[dates[begin]], dates[begin:place], rows)
         begin = place
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey
 from readyfs.state.filters import Filters
-from readyfs.state.reader import StateReader, StateRow
+from readyfs.state.reader import SeriesState, StateReader, StateRow
 
 if TYPE_CHECKING:
     # Few lists ask for what is missing, and the others do without the time that this takes.
@@ -70,6 +70,20 @@ def list_partitions(
     if listing.statuses >= IN_THE_TABLE and listing.cadence is None:
         return rows
     return (row for row in rows if row.status in listing.statuses)
+
+
+def goes_whole(listing: Listing) -> bool:
+    """Tell whether ready rows go through as they are, so that `list_series` yields all that is wanted."""
+    return listing.cadence is None and not listing.is_latest and PartitionStatus.READY in listing.statuses
+
+
+def list_series(reader: StateReader, listing: Listing) -> Iterator[SeriesState]:
+    """Yield what `list_partitions` does of a list that goes whole, series by series, which is quicker."""
+    for state in reader.by_series():
+        if listing.statuses >= IN_THE_TABLE:
+            yield state
+        else:
+            yield state._replace(others=[row for row in state.others if row.status in listing.statuses])
 
 
 def _fill(rows: Iterable[StateRow], cadence: Cadence, listing: Listing) -> Iterator[StateRow]:

@@ -53,6 +53,7 @@ def describe_criteria(agreement: Agreement) -> dict[str, object]:
         "warn_after": _describe_allowance(agreement.warn),
         "error_after": _describe_allowance(agreement.error),
         "deadline": None if agreement.error is None or _is_allowance(agreement.error) else agreement.error.text,
+        "day_tz": str(agreement.day_zone),
     }
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.caller import Caller, NobodyListensError
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
@@ -85,6 +86,16 @@ class PublicClient:
             if isinstance(found, list):
                 yield from (one for one in found if isinstance(one, dict))
             asked = replace(asked, after=after) if isinstance(after, str) else None
+
+    def broken(self) -> Iterator[dict[str, object]]:
+        """Yield the runs that the mount knows to be broken, as answers come in."""
+        asked: BrokenRequest | None = BrokenRequest()
+        while asked is not None:
+            answer = self._ask(asked)
+            found, after = answer.get("broken"), answer.get("next")
+            if isinstance(found, list):
+                yield from (one for one in found if isinstance(one, dict))
+            asked = BrokenRequest(after) if isinstance(after, str) else None
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.

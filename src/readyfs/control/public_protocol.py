@@ -1,9 +1,9 @@
 """The wire form of the public socket: how a request of any kind becomes a line, and comes back from one.
 
 A request is a JSON object whose `op` is its word; what else it holds is said where its kind is: `pin_requests.py`,
-`question_requests.py`, `latest_request.py`. Each may say with `"device": number` which mount it is for: the device
-number that stat(2) tells of anything in it. That is the same in every container, and one machine has no two mounts of
-one number.
+`question_requests.py`, `latest_request.py`, `broken_request.py`. Each may say with `"device": number` which mount it is
+for: the device number that stat(2) tells of anything in it. That is the same in every container, and one machine has no
+two mounts of one number.
 
 A new kind is a class there and its name in `PublicRequest` here; `readyfs.daemon.public_desk` says who answers it.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias, get_args
 
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.messages import MalformedMessageError, parse_object, render_line
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
@@ -24,7 +25,7 @@ OTHER_MOUNT: Final = "the socket is of another mount"
 """What is answered to a request for another mount than the one that is served."""
 
 PublicRequest: TypeAlias = (
-    PinRequest | RenewRequest | UnpinRequest | PinsRequest | WatchRequest | WhyRequest | LatestRequest
+    PinRequest | RenewRequest | UnpinRequest | PinsRequest | WatchRequest | WhyRequest | LatestRequest | BrokenRequest
 )
 
 _KINDS: Final[dict[str, type[PublicRequest]]] = {kind.op: kind for kind in get_args(PublicRequest)}

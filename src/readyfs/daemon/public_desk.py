@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
@@ -41,3 +42,5 @@ class PublicDesk:
                 return await self.questions.answer_why(request, peer)
             case LatestRequest():
                 return await self.questions.answer_latest(request, peer)
+            case BrokenRequest():
+                return await self.questions.answer_broken(request, peer)

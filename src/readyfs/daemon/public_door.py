@@ -15,6 +15,7 @@ from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_server import serve_public
 from readyfs.daemon.answers import Answers
+from readyfs.daemon.broken_answers import BrokenAnswers
 from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.engine_choice import Served
 from readyfs.daemon.kept_catalogs import KeptCatalogs
@@ -79,7 +80,7 @@ def make_public_door(
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
     reasons = _make_reasons(config, served, answers, kept)
     latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness)
-    desk = PublicDesk(public, PublicQuestions(watch, reasons, latest, answers.life))
+    desk = PublicDesk(public, PublicQuestions(watch, reasons, latest, BrokenAnswers(filesystem), answers.life))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
 
 

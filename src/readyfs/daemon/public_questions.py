@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.daemon.broken_answers import BrokenAnswers
 from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.latest_answers import LatestAnswers
 from readyfs.daemon.reasons import Reasons
@@ -24,6 +26,7 @@ class PublicQuestions:
     watch: CatalogWatch
     reasons: Reasons
     latest: LatestAnswers
+    broken: BrokenAnswers
     life: Life
 
     async def answer_watch(self, request: WatchRequest, peer: Peer) -> dict[str, object]:
@@ -42,6 +45,11 @@ class PublicQuestions:
         """Tell how far series have come."""
         self._refuse_unless_serving()
         return await self.latest.answer(request, peer)
+
+    async def answer_broken(self, request: BrokenRequest, peer: Peer) -> dict[str, object]:
+        """Tell which runs are known to be broken."""
+        self._refuse_unless_serving()
+        return await self.broken.answer(request, peer)
 
     def _refuse_unless_serving(self) -> None:
         if self.life.phase is not Phase.SERVING:

@@ -52,12 +52,6 @@ class SeriesDays:
     newest_ns: int
 
 
-def is_of(row: StateRow, key: PartitionKey) -> bool:
-    """Tell whether a row is one of those that are looked for by a key."""
-    series = row.series if key.series.source else row.series._replace(source=b"")
-    return series == key.series and row.date == key.date
-
-
 class SeriesState(NamedTuple):
     """The rows of one series: those that are ready and can be shown in columns, as far as rows can tell, and the rest.
 
@@ -67,6 +61,12 @@ class SeriesState(NamedTuple):
     series: SeriesKey
     ready: SeriesRows
     others: Sequence[StateRow]
+
+
+def is_of(row: StateRow, key: PartitionKey) -> bool:
+    """Tell whether a row is one of those that are looked for by a key."""
+    series = row.series if key.series.source else row.series._replace(source=b"")
+    return series == key.series and row.date == key.date
 
 
 class StateReader(Protocol):
@@ -94,6 +94,10 @@ class StateReader(Protocol):
 
         An empty source stands for any: a path does not tell it where the layout hides it.
         """
+        ...
+
+    def has_one_source(self) -> bool:
+        """Tell whether at most one source has rows, as far as that is quickly told."""
         ...
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ from readyfs.raw.store import RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.control_directory import ControlDirectory
-from readyfs.vfs.damage_cause import DamageKind
+from readyfs.vfs.damage_cause import Cause, DamageKind
 from readyfs.vfs.descriptors import KEPT, Descriptors
 from readyfs.vfs.directory_listings import DirectoryListings
 from readyfs.vfs.entries import Entries
@@ -166,8 +166,12 @@ class Filesystem:
 
     def broken_by_kind(self) -> Counter[DamageKind]:
         """Return the same by what was found last."""
+        return Counter(cause.kind for _, cause in self.broken_runs())
+
+    def broken_runs(self) -> list[tuple[RunKey, Cause]]:
+        """Return the runs of ready partitions that are known to be broken, with what was found last."""
         catalog = self.in_force.catalog
-        return Counter(kind for key, run, kind in self._runs.damage_kinds() if is_run_of(catalog, key, run))
+        return [(run, cause) for run, cause in self._runs.damage_causes() if is_run_of(catalog, *run)]
 
     def look_at_run(
         self, partition: Partition, relpath: RelPath = (), tree: TreeName = LIVE

@@ -32,7 +32,7 @@ from readyfs.partition import Partition, PartitionKey, RunKey, SeriesKey, run_of
 from readyfs.raw.store import EntryKind, RawEntry, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.damage_cause import Cause, DamageError, DamageKind
+from readyfs.vfs.damage_cause import Cause, DamageError
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.former_runs import FormerDirectory, FormerRun, mark, mark_stat
 from readyfs.vfs.log_budget import LogBudget, Verdict
@@ -223,10 +223,10 @@ class Runs:
         with self._lock:
             return [run for run, damage in self._damage.items() if damage.broken]
 
-    def damage_kinds(self) -> list[tuple[PartitionKey, bytes, DamageKind]]:
-        """Return the same with the kind of what was found last."""
+    def damage_causes(self) -> list[tuple[RunKey, Cause]]:
+        """Return the same with what was found last."""
         with self._lock:
-            return [(*run, damage.cause.kind) for run, damage in self._damage.items() if damage.cause is not None]
+            return [(run, damage.cause) for run, damage in self._damage.items() if damage.cause is not None]
 
     def drop_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""

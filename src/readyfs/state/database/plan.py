@@ -16,7 +16,7 @@ from readyfs.state.database.columns import MYSQL, Column, look_at_columns
 from readyfs.state.database.statement import all_rows
 from readyfs.state.database.status import StatusColumn
 from readyfs.state.filters import Filters
-from readyfs.state.rows.judge import SAYS_FAILED, SAYS_OTHER, SAYS_READY
+from readyfs.state.rows.judge import MAY_SAY, SAYS_FAILED, SAYS_OTHER, SAYS_READY
 from readyfs.state.rows.parser import KEY_FIELDS, ROW_FIELDS
 from readyfs.state.store import StateTable
 from readyfs.state.table import find_columns, missing_table, split_table
@@ -115,10 +115,7 @@ class DatabasePlan:
         return self._rows().where(later, *self.wanted)
 
     def judged(self) -> sa.Select[Any]:
-        """Return the statement for all rows in any status, in no order: the verdict on it, and the cells.
-
-        There is no verdict on what is compared by a collation, which may take other words for the same.
-        """
+        """Return the statement for all rows in any status, in no order: the verdict on it, and the cells."""
         statement = all_rows(self.table, self.columns, {**self.cells, "status": self.status.label("word")})
         return sa.select(self.verdict, *statement.selected_columns).where(*self.wanted)
 
@@ -144,7 +141,7 @@ class DatabasePlan:
 
 def _verdict(ready: StatusColumn, failed: StatusColumn, *, is_judged_here: bool) -> sa.ColumnElement[Any]:
     if is_judged_here:
-        return sa.null().label("verdict")
+        return sa.case((sa.or_(ready.is_ready, failed.is_ready), MAY_SAY), else_=SAYS_OTHER).label("verdict")
     judged = sa.case((ready.is_ready, SAYS_READY), (failed.is_ready, SAYS_FAILED), else_=SAYS_OTHER)
     return judged.label("verdict")
 

@@ -35,6 +35,10 @@ class DatabaseReader(Reading):
         """Release the engine; no connection stays open between calls."""
         self._session.close()
 
+    def has_one_source(self) -> bool:
+        """Return False: what a database's own order takes for one source may be two."""
+        return False
+
     def _find_series(self, *, full: bool) -> Iterator[list[Found]]:
         def read(put: Put) -> None:
             with self._session.transaction() as (connection, _):

@@ -41,6 +41,10 @@ class PostgresReader(Reading):
         """Release the engine; no connection stays open between calls."""
         self._engine.dispose()
 
+    def has_one_source(self) -> bool:
+        """See `StateReader`."""
+        return self._in_transaction(SeriesPlan.has_one_source)
+
     def _find_series(self, *, full: bool) -> Iterator[list[Found]]:
         def read(put: Put) -> None:
             self._in_transaction(lambda plan: plan.read_series(put, full=full))
@@ -55,7 +59,7 @@ class PostgresReader(Reading):
             yield from batch
 
     def _find_rows(self, key: PartitionKey) -> list[Row]:
-        return self._in_transaction(lambda plan: plan.rows_of(key.series, of_any_source=not key.series.source))
+        return self._in_transaction(lambda plan: plan.rows_of(key.series))
 
     def _in_transaction(self, action: Callable[[SeriesPlan], T]) -> T:
         connection: PostgresConnection | None = None

@@ -46,6 +46,8 @@ def plan_rows(relation: Relation, found: Mapping[str, str | None], ready: str) -
     if indexed is not None:
         conditions.insert(0, indexed)
     cells, readers = _cells(relation, {field: name for field, name in found.items() if field != "status"})
+    # As in a chunk, where this text stands for NULL.
+    cells = [f"nullif({cell}, '{NULL.decode()}')" for cell in cells]
     cells.insert(ROW_FIELDS.index("status"), "%s::text")
     where = " AND ".join(condition for condition, _ in conditions)
     return RowPlan(
@@ -85,8 +87,7 @@ def _cells(relation: Relation, found: Mapping[str, str | None]) -> tuple[list[st
             texts.append("NULL::text")
             continue
         column = relation.columns[name]
-        # As in a chunk, where this text stands for NULL.
-        texts.append(f"nullif({render_text(column)}, '{NULL.decode()}')")
+        texts.append(render_text(column))
         reader = choose_reader(field, column)
         if reader is not None:
             readers.append((field, reader))

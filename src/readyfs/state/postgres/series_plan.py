@@ -21,7 +21,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.fetch import CHUNK_ROWS
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.pump import Put
-from readyfs.state.rows.reading import group_rows, series_of
+from readyfs.state.rows.reading import group_rows, rows_in, series_of
 from readyfs.state.rows.series_chunk import SeriesChunk
 from readyfs.state.rows.series_state import Found
 from readyfs.state.store import StateTable
@@ -33,6 +33,7 @@ _SORTED: Final = frozenset({"text", "varchar", "bpchar", "name"})
 """Types of keys whose text sorts as their bytes do, with COLLATE "C"."""
 _BARE: Final = frozenset({"text", "varchar"})
 """Types that are compared with texts as they are, so that an index serves."""
+_INTEGERS: Final = frozenset({"int2", "int4", "int8"})
 _COLLATION: Final = "SELECT datcollate::text FROM pg_database WHERE datname = current_database()"
 _SERIES_AT_ONCE: Final = 32
 
@@ -60,7 +61,9 @@ class SeriesPlan:
 
     def read_series(self, put: Put, *, full: bool) -> None:
         """Put what is found of each series, in the order of their keys."""
-        fields = _FULL if full else _DAYS
+        count = self._columns["record_count"]
+        # What is not read has to be known to be sound.
+        fields = _FULL if full or not (count is None or count.type_name in _INTEGERS) else _DAYS
         if not all(self._column(field).type_name in _SORTED for field in _KEY):
             for found in group_rows(sorted(self._stream_rows(""), key=series_of)):
                 put([found])
@@ -75,14 +78,20 @@ class SeriesPlan:
         condition, values = self._ready
         put(list(self._stream_rows(f" AND ({condition}) IS NOT TRUE", values)))
 
-    def rows_of(self, series: Sequence[bytes], *, of_any_source: bool = False) -> list[Row]:
-        """Return all rows of a series, or of all that differ from it by their source, and maybe others."""
+    def has_one_source(self) -> bool:
+        """Tell whether the first and the last source are one, filters left out of account."""
+        source = self._key("source")
+        first, last = self._connection.row(
+            f"SELECT min({source})::text, max({source})::text FROM {self._relation.name}"
+        )
+        return bool(first == last)
+
+    def rows_of(self, series: Sequence[bytes]) -> list[Row]:
+        """Return all rows of a series, and maybe others."""
         conditions, parameters = [], list(self._rows.parameters)
         for field, value in zip(_KEY, series, strict=True):
-            if of_any_source and field == "source":
-                continue
             column = self._column(field)
-            if column.type_name in _BARE:
+            if value and column.type_name in _BARE:
                 conditions.append(f"{column.quoted} = %s AND {render_text(column)} = %s")
                 parameters += [value.decode("utf-8", "surrogateescape")] * 2
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
@@ -91,12 +100,15 @@ class SeriesPlan:
     def _read_chunks(self, put: Put, fields: Sequence[str]) -> None:
         is_ready, ready = self._ready
         is_sound = f"({is_ready}) AND {render_text(self._column('current_run_id'))} <> ''"
+        count = self._columns["record_count"]
+        if count is not None and count.type_name in _INTEGERS:
+            is_sound += f" AND coalesce({count.quoted} >= 0, true)"
         # As arrays, so that rows that are not plain come with the chunk.
         cells = self._rows.cells
         odd = f"array_agg(ARRAY[({cells[0]})::text, {', '.join(cells[1:])}]) FILTER (WHERE ({is_sound}) IS NOT TRUE)"
         texts = [f"CASE WHEN {is_sound} THEN '' ELSE '1' END", *map(self._text, fields)]
         columns = ", ".join(f"string_agg({text}, '{SEPARATOR.decode()}')" for text in texts)
-        keys, order = ", ".join(map(self._key, _KEY)), ", ".join(self._order())
+        keys, order = ", ".join(render_text(self._column(field)) for field in _KEY), ", ".join(self._order())
         statement = (
             f"SELECT {odd}, {keys}, count(*), {columns} FROM {self._relation.name} WHERE {self._where} "
             f"GROUP BY {order} ORDER BY {order}"
@@ -112,7 +124,7 @@ class SeriesPlan:
         chunk = SeriesChunk(*cells)
         if chunk.is_splittable:
             return tuple(cells), rows
-        return None, self.rows_of(chunk.series)
+        return None, rows_in(chunk.series, self.rows_of(chunk.series))
 
     def _stream_rows(self, rest: str, values: Sequence[object] = ()) -> Iterator[Row]:
         statement = f"{self._rows.statement} WHERE {self._where}{rest}"

@@ -1,7 +1,7 @@
 """Judging one row in any status as a mount judges ready ones, and telling people what it says.
 
-The first cell is the database's verdict on the status, where it can compare words letter by letter: `SAYS_READY`,
-`SAYS_FAILED` or `SAYS_OTHER`. Else it is None, and the status cell itself is judged.
+The first cell is the database's verdict on the status: `SAYS_READY`, `SAYS_FAILED` or `SAYS_OTHER`. A database that
+compares by a collation may take other words for one of the two; then it is `MAY_SAY`, and the cell itself is judged.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ READER_FIELDS: Final = (*ROW_FIELDS, "error_message", "attempt_count")
 SAYS_OTHER: Final = 0
 SAYS_READY: Final = 1
 SAYS_FAILED: Final = 2
+MAY_SAY: Final = 3
 
 _REMEMBERED: Final = 100_000
 
@@ -66,7 +67,7 @@ class RowJudge:
         if not self._admits(series) or not (date is None or self._first <= date <= self._last):
             return None
         run_id = b"" if run is None else _read(parse_id, run, None)
-        says = verdict if isinstance(verdict, int) else self._verdict(said)
+        says = self._verdict(said) if verdict == MAY_SAY else verdict
         if says == SAYS_READY and not run_id and None not in (date, run_id) and _is_readable(source, customer, query):
             # As in a mount, where such a row is not judged any further.
             status, withheld, detail = PartitionStatus.WITHHELD, WithheldReason.NO_RUN_ID, NO_RUN_ID
@@ -103,7 +104,7 @@ class RowJudge:
         return admitted
 
 
-_STATUSES: Final = {
+_STATUSES: Final[dict[tuple[object, bool], PartitionStatus]] = {
     (SAYS_READY, True): PartitionStatus.READY,
     (SAYS_FAILED, True): PartitionStatus.FAILED,
     (SAYS_FAILED, False): PartitionStatus.FAILED,

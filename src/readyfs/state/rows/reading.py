@@ -12,7 +12,7 @@ from readyfs.state.filters import Filters
 from readyfs.state.reader import SeriesDays, SeriesState, StateRow, is_of
 from readyfs.state.rows.judge import RowJudge, read_series
 from readyfs.state.rows.parser import Row
-from readyfs.state.rows.series_state import Found, SeriesMaker, by_key, days_of
+from readyfs.state.rows.series_state import Found, SeriesMaker, by_key, days_of, rows_of
 from readyfs.state.store import StateTable
 
 WAITING: Final = frozenset({PartitionStatus.PENDING, PartitionStatus.FAILED, PartitionStatus.REPROCESSING})
@@ -22,6 +22,11 @@ WAITING: Final = frozenset({PartitionStatus.PENDING, PartitionStatus.FAILED, Par
 def series_of(row: Row) -> SeriesKey:
     """Return the series of a row that begins with a verdict."""
     return read_series(*row[1:4])
+
+
+def rows_in(series: SeriesKey, rows: Iterable[Row]) -> list[Row]:
+    """Return those rows that are of a series."""
+    return [row for row in rows if series_of(row) == series]
 
 
 def group_rows(rows: Iterable[Row]) -> Iterator[Found]:
@@ -46,7 +51,7 @@ class Reading(ABC):
             return
         maker = SeriesMaker(self._table, self._filters)
         for state in maker.make(self._find_series(full=True)):
-            yield from maker.rows(state, statuses)
+            yield from rows_of(state, self._table.ready, statuses)
 
     def by_series(self) -> Iterator[SeriesState]:
         """See `StateReader`."""
@@ -67,6 +72,10 @@ class Reading(ABC):
 
         If it is not `full`, of dates and times alone.
         """
+
+    @abstractmethod
+    def has_one_source(self) -> bool:
+        """See `StateReader`."""
 
     @abstractmethod
     def _find_waiting(self) -> Iterator[Row]:

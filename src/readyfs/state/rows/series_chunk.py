@@ -128,8 +128,8 @@ class ChunkReader:
             columns[3] = [b"?"] * chunk.rows  # a plain row has one
         for sign, *cells in zip(*columns, strict=True):
             if not sign:
-                day, updated, run, count, version = (None if cell == NULL else cell for cell in cells)
-                yield (SAYS_READY, *chunk[:3], day, self._ready, run, updated, count, version, None, None)
+                day, updated, _, count, version = (None if cell == NULL else cell for cell in cells)
+                yield (SAYS_READY, *chunk[:3], day, self._ready, cells[2], updated, count, version, None, None)
 
 
 _NULLS: Final[dict[int, bytes]] = {}

@@ -31,7 +31,6 @@ class SeriesMaker:
     """Makes the rows of series from what a database found."""
 
     def __init__(self, table: StateTable, filters: Filters) -> None:
-        self._ready = table.ready
         self._admits = filters.admits
         self._judge = RowJudge(table, filters)
         self._chunks = ChunkReader(table.ready, filters)
@@ -58,40 +57,39 @@ class SeriesMaker:
         except UnusualError:
             return state_of(self._judge.rows([*self._chunks.cells(chunk), *rows]))
         if len(odd) > 1:
-            odd.sort(key=_by_date)
+            odd.sort(key=by_date)
         return SeriesState(series, ready, odd) if odd or len(ready) else None
 
-    def rows(self, state: SeriesState, statuses: frozenset[PartitionStatus] | None) -> Iterator[StateRow]:
-        """Yield the rows of a series by date, of these statuses."""
-        others: Sequence[StateRow] = state.others
-        if statuses is not None:
-            others = [row for row in others if row.status in statuses]
-            if PartitionStatus.READY not in statuses:
-                yield from others
-                return
-        place, end = 0, len(others)
-        series, ready, word = state.series, PartitionStatus.READY, self._ready
-        for date, run_id, updated_at_ns, record_count, version in state.ready.columns:
-            while place < end and _by_date(others[place]) < date:
-                yield others[place]
-                place += 1
-            yield StateRow(
-                series, date, ready, word, run_id, updated_at_ns, record_count, version, None, NOT_SET, None, ""
-            )
-        yield from others[place:]
+
+def rows_of(state: SeriesState, word: str, statuses: frozenset[PartitionStatus] | None = None) -> Iterator[StateRow]:
+    """Yield the rows of a series by date, of these statuses; `word` is what ready rows say."""
+    others: Sequence[StateRow] = state.others
+    if statuses is not None:
+        others = [row for row in others if row.status in statuses]
+        if PartitionStatus.READY not in statuses:
+            yield from others
+            return
+    place, end = 0, len(others)
+    series, ready = state.series, PartitionStatus.READY
+    for date, run_id, updated_at_ns, record_count, version in state.ready.columns:
+        while place < end and by_date(others[place]) < date:
+            yield others[place]
+            place += 1
+        yield StateRow(series, date, ready, word, run_id, updated_at_ns, record_count, version, None, NOT_SET, None, "")
+    yield from others[place:]
 
 
 def days_of(state: SeriesState) -> SeriesDays:
     """Return what the rows of a series say of its dates."""
     others = state.others
     if others and others[-1].date is None:
-        others = others[: bisect_left(others, _LAST, key=_by_date)]
+        others = others[: bisect_left(others, _LAST, key=by_date)]
     return SeriesDays(state.series, state.ready.dates, others, max(state.ready.updated_at_ns, default=NOT_SET))
 
 
 def state_of(rows: Iterable[StateRow]) -> SeriesState | None:
     """Return the rows of one series, None without any; of ready rows of one date none can be shown."""
-    found = sorted(rows, key=_by_date)
+    found = sorted(rows, key=by_date)
     if not found:
         return None
     times = Counter(row.date for row in found if row.status is PartitionStatus.READY)
@@ -117,8 +115,9 @@ def state_of(rows: Iterable[StateRow]) -> SeriesState | None:
 
 def by_key(row: StateRow) -> tuple[SeriesKey, int]:
     """Return what rows are sorted by."""
-    return row.series, _by_date(row)
+    return row.series, by_date(row)
 
 
-def _by_date(row: StateRow) -> int:
+def by_date(row: StateRow) -> int:
+    """Return what the rows of a series are sorted by; those without a date come last."""
     return _LAST if row.date is None else row.date

@@ -37,6 +37,10 @@ class SqliteReader(Reading):
     def close(self) -> None:
         """Do nothing: nothing is open between calls."""
 
+    def has_one_source(self) -> bool:
+        """See `StateReader`."""
+        return self._attempt(SeriesPlan.has_one_source)
+
     def _find_series(self, *, full: bool) -> Iterator[list[Found]]:
         return self._pumped(lambda plan, put: plan.read_series(put, full=full))
 

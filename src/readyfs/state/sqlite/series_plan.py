@@ -18,7 +18,7 @@ from readyfs.state.rows.columns import NULL, SEPARATOR
 from readyfs.state.rows.judge import READER_FIELDS, SAYS_FAILED, SAYS_OTHER, SAYS_READY
 from readyfs.state.rows.parser import Row
 from readyfs.state.rows.pump import Put
-from readyfs.state.rows.reading import group_rows, series_of
+from readyfs.state.rows.reading import group_rows, rows_in, series_of
 from readyfs.state.rows.series_chunk import SeriesChunk
 from readyfs.state.rows.series_state import Found
 from readyfs.state.sqlite.names import find_rowid, is_text, quote
@@ -74,6 +74,13 @@ class SeriesPlan:
         while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             put(rows)
 
+    def has_one_source(self) -> bool:
+        """Tell whether the first and the last source are one, filters left out of account."""
+        source, table = f"{self._columns['source']} COLLATE BINARY", quote(self._name)
+        ends = f"(SELECT min({source}) FROM {table}), (SELECT max({source}) FROM {table})"
+        first, last = self._connection.execute(f"SELECT {ends}").fetchone()
+        return bool(first == last)
+
     def rows_of(self, series: Sequence[bytes], *, of_any_source: bool = False) -> list[Row]:
         """Return all rows of a series, or of all that differ from it by their source, and maybe others."""
         conditions, parameters = ["1"], []
@@ -85,9 +92,11 @@ class SeriesPlan:
                 continue
             # Text of any bytes, or a blob. As they are, an index serves.
             one = f"{name} IN (CAST(? AS TEXT), ?)"
-            if not value or field not in self._texts:
-                one = f"({one} OR {name} IS NULL OR typeof({name}) NOT IN ('text', 'blob'))"
-            if self._is_utf8:  # elsewhere bytes are not cast to the text that they are here
+            if field not in self._texts:
+                one = f"({one} OR typeof({name}) NOT IN ('text', 'blob'))"
+            # Nothing stands for any source, or for what cannot be read. In another encoding bytes are not cast to the
+            # text that they are here.
+            if value and self._is_utf8:
                 conditions.append(one)
                 parameters += [value, value]
         found: list[Row] = self._select(" AND ".join(conditions), tuple(parameters)).fetchall()
@@ -133,7 +142,7 @@ class SeriesPlan:
                 odd = chunk.odd_signs
                 is_dear = self._rowid is None or len(odd) * 4 > chunk.rows
                 if not chunk.is_splittable or self._may_hold_reals(chunk) or (odd and is_dear):
-                    batch.append((None, self.rows_of(last)))
+                    batch.append((None, rows_in(last, self.rows_of(last))))
                 else:
                     batch.append((cells, self._rows_at(odd) if odd else []))
             put(batch)
