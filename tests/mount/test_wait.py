@@ -224,6 +224,7 @@ def test_more_waits_than_one_user_may_hold_at_the_daemon_all_end(place: Place) -
 # ---- daemons that die, hang or are not there ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ["pyfuse3", "passthrough"])
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_it_goes_on_waiting_through_a_restart_of_the_daemon_and_says_so(place: Place, engine: str, how: str) -> None:
     place.producer.write_and_publish(ONE, "r1", b"x\n")

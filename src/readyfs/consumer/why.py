@@ -225,6 +225,8 @@ def _explain_claims(
         claims = [fields_of_row(row, with_message=rules.with_messages) for row in ready] or claims
     which = " and ".join(f"{escape_text(str(one['source']))} (run {escape_text(str(one['run_id']))})" for one in claims)
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
+    if len(claims) < 2 and rows and rows[0].detail:
+        detail = f"two ready rows claim it: {rows[0].detail}"
     return _say(Reason.AMBIGUOUS, f"{asked} cannot be shown: {detail}", detail, fields | list_claims(claims))
 
 
@@ -253,7 +255,7 @@ def _explain_rows(
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
     claims = claims_of(rows)
-    if len(claims) > 1 and (shown is None or shown.held_back is None):
+    if (len(claims) > 1 and (shown is None or shown.held_back is None)) or any(map(_is_claim, claims)):
         return _explain_claims(asked, [], rows, rules, fields)
     row = min(rows, key=_hopelessness)
     told_row = fields | fields_of_row(row, with_message=rules.with_messages)
@@ -273,7 +275,12 @@ def _explain_rows(
 
 def claims_of(rows: Iterable[StateRow]) -> list[StateRow]:
     """Return the rows that are ready and can be shown, as far as the rows alone can tell."""
-    return [row for row in rows if row.status is PartitionStatus.READY]
+    return [row for row in rows if row.status is PartitionStatus.READY or _is_claim(row)]
+
+
+def _is_claim(row: StateRow) -> bool:
+    """Whether a reader that knows the layout found that another row claims the path, too."""
+    return row.withheld is WithheldReason.AMBIGUOUS_PATH
 
 
 _ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionStatus.PENDING, PartitionStatus.FAILED)
