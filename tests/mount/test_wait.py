@@ -213,7 +213,7 @@ def test_a_broken_run_is_waited_for_until_it_is_whole(place: Place) -> None:
 def test_more_waits_than_one_user_may_hold_at_the_daemon_all_end(place: Place) -> None:
     place.producer.write_and_publish(ONE, "r1", b"x\n")
     with mounted(place, *SOON) as daemon, ExitStack() as ending:
-        waiters = [ending.enter_context(waiting(place, daemon.directory(TWO))) for _ in range(USER_WATCHES + 4)]
+        waiters = [ending.enter_context(waiting(place, daemon.directory(TWO))) for _ in range(USER_WATCHES + 1)]
         for one in waiters:
             one.has_looked()
         assert daemon.public.pins() == [], "the same user can still ask for other things"
