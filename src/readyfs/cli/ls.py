@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from readyfs.consumer.cadence import Cadence
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
-    from readyfs.state.reader import StateRow
+    from readyfs.state.reader import StateReader, StateRow
 
 _MOST: Final = 1_000_000_000
 
@@ -73,7 +73,7 @@ def ls(
     readyfs ls --state state.db
     readyfs ls 0012345678/campaign_daily --status failed,missing --config /etc/readyfs/sales.toml
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-    from readyfs.consumer.listing import filters_of, list_partitions
+    from readyfs.consumer.listing import filters_of, is_whole, list_partitions
 
     now_ns = time.time_ns()
     listing = _choose(statuses, cadence, zone, look, now_ns)
@@ -94,6 +94,8 @@ def ls(
     find_broken = _examine(place) if look else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
+        if form is Form.TEXT and limit is None and is_whole(listing) and find_broken is None:
+            return _print_all(reader, now_ns)
         return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
     finally:
         reader.close()
@@ -142,6 +144,17 @@ def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None)
     if form is Form.JSON:
         write_json(describe_rows(shown, now_ns))
     elif not write_table(COLUMNS, render_rows(shown, now_ns), colours=has_colours()):
+        click.echo("no partitions")
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _print_all(reader: StateReader, now_ns: int) -> ExitCode:
+    """Print every row of the table: series by series, which is quicker than row by row."""
+    from readyfs.cli.rows_text import COLUMNS, render_states
+    from readyfs.cli.table import write_table
+
+    if not write_table(COLUMNS, render_states(reader.by_series(), now_ns), colours=has_colours()):
         click.echo("no partitions")
     sys.stdout.flush()
     return ExitCode.OK

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
-from readyfs.cli.table import Column
+from readyfs.cli.table import Cells, Column
 from readyfs.partition import NOT_SET, PartitionStatus, render_date, render_time
-from readyfs.state.reader import StateRow
+from readyfs.state.reader import SeriesState, StateRow
 from readyfs.text import decode_text
 
 _COLOURS: Final = {
@@ -21,6 +23,7 @@ _COLOURS: Final = {
     PartitionStatus.BROKEN.value: "red",
 }
 _NONE: Final = "-"
+_KEPT_AGES: Final = 100_000
 
 COLUMNS: Final = (
     Column("STATUS", colour=lambda word: _COLOURS.get(word, "")),
@@ -61,7 +64,7 @@ def describe_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[dict[str, o
         }
 
 
-def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[tuple[str, ...]]:
+def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[Cells]:
     """Yield the cells of `COLUMNS` for each row."""
     now_s = now_ns // 10**9
     last, source, customer, query = None, "", "", ""
@@ -80,6 +83,61 @@ def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[tuple[str, ..
             _NONE if updated == NOT_SET else _render_age(now_s - updated // 10**9),
             detail or (message or "" if status is PartitionStatus.FAILED else ""),
         )
+
+
+def render_states(states: Iterable[SeriesState], now_ns: int) -> Iterator[Cells]:
+    """Yield the cells of `COLUMNS` for all rows of each series, by date: column by column, which is quicker."""
+    now_s = now_ns // 10**9
+    ages = _Ages()
+    for state in states:
+        rows = state.ready.columns
+        source, customer, query = map(decode_text, state.series)
+        seconds = [now_s - updated // 10**9 for updated in rows.updated_at_ns]
+        counts: Iterable[str] = map(str, rows.record_counts)
+        if NOT_SET in rows.record_counts:
+            counts = (_NONE if count == NOT_SET else str(count) for count in rows.record_counts)
+        shown_ages: Iterable[str] = map(ages.__getitem__, seconds)
+        if NOT_SET in rows.updated_at_ns:
+            times = zip(rows.updated_at_ns, seconds, strict=True)
+            shown_ages = (_NONE if updated == NOT_SET else ages[age] for updated, age in times)
+        ready: Iterable[Cells] = zip(
+            repeat(PartitionStatus.READY._value_),
+            repeat(source),
+            repeat(customer),
+            repeat(query),
+            map(_render_date, rows.dates),
+            map(decode_text, rows.run_ids),
+            counts,
+            shown_ages,
+            repeat(""),
+            strict=False,
+        )
+        if state.others:
+            ready = _merge(list(ready), rows.dates, state.others, list(render_rows(state.others, now_ns)))
+        yield from ready
+
+
+def _merge(
+    ready: Sequence[Cells], dates: Sequence[int], others: Sequence[StateRow], cells: Sequence[Cells]
+) -> Iterator[Cells]:
+    """Yield both by date, a ready row first of those of one date that are not ready."""
+    begin = 0
+    for row, shown in zip(others, cells, strict=True):
+        end = len(dates) if row.date is None else bisect_right(dates, row.date, begin)
+        yield from ready[begin:end]
+        yield shown
+        begin = end
+    yield from ready[begin:]
+
+
+class _Ages(dict[int, str]):
+    """Ages by their seconds; rows that a pipeline wrote together have few of them."""
+
+    def __missing__(self, seconds: int) -> str:
+        if len(self) > _KEPT_AGES:
+            self.clear()
+        age = self[seconds] = _render_age(seconds)
+        return age
 
 
 @lru_cache(maxsize=65536)

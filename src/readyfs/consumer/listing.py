@@ -43,6 +43,11 @@ class Listing:
     is_latest: bool = False
 
 
+def is_whole(listing: Listing) -> bool:
+    """Tell whether a list is of all rows of the table, and of nothing else."""
+    return listing.statuses >= IN_THE_TABLE and listing.cadence is None and not listing.is_latest
+
+
 def filters_of(listing: Listing, filters: Filters) -> Filters:
     """Return the filters with which a list must read: what is missing shows only beside all rows of a series."""
     if listing.cadence is None:
