@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from benchmarks.daemons import BenchmarkError
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _SETTLED_S = 5.0
+_METER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+"""
 
 
 class Cost(NamedTuple):
@@ -30,16 +37,16 @@ def run_whole(command: Sequence[str], server: int | None, codes: Sequence[int] =
     """Run a command with its output to nowhere; `server` is the process whose children work for it."""
     before_s = 0.0 if server is None else _children_s(server)
     began_s = time.perf_counter()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    # A process counts as much memory as the one that it was made from, so a small one stands between.
+    meter = [sys.executable, "-S", "-c", _METER, *command]
+    done = subprocess.run(meter, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     wall_s = time.perf_counter() - began_s
-    if process.returncode not in codes:
-        raise BenchmarkError(f"exit code {process.returncode} of {' '.join(command)}")
-    cpu_s = usage.ru_utime + usage.ru_stime
+    code, cpu_s, memory = (float(word) for word in done.stdout.split())
+    if code not in codes:
+        raise BenchmarkError(f"exit code {code:.0f} of {' '.join(command)}")
     if server is not None:
         cpu_s += _wait_for_children(server, before_s) - before_s
-    return Cost(cpu_s, wall_s, usage.ru_maxrss * 1024)
+    return Cost(cpu_s, wall_s, int(memory) * 1024)
 
 
 def run_to_first_byte(command: Sequence[str]) -> float:
