@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 
 def run_whole(command: Sequence[str], server: int | None, codes: Sequence[int] = (0,)) -> Cost:
     """Run a command with its output to nowhere; `server` is the process whose children work for it."""
-    before_s = 0.0 if server is None else _children_s(server)
+    before_s, children = (0.0, frozenset[str]()) if server is None else (_children_s(server), _children(server))
     began_s = time.perf_counter()
     # A process counts as much memory as the one that it was made from, so a small one stands between.
     meter = [sys.executable, "-S", "-c", _METER, *command]
@@ -45,7 +45,8 @@ def run_whole(command: Sequence[str], server: int | None, codes: Sequence[int] =
     if code not in codes:
         raise BenchmarkError(f"exit code {code:.0f} of {' '.join(command)}")
     if server is not None:
-        cpu_s += _wait_for_children(server, before_s) - before_s
+        _wait_for_children(server, children)
+        cpu_s += _children_s(server) - before_s
     return Cost(cpu_s, wall_s, int(memory) * 1024)
 
 
@@ -70,9 +71,12 @@ def _children_s(process: int) -> float:
     return (int(fields[13]) + int(fields[14])) * _TICK_S
 
 
-def _wait_for_children(process: int, before_s: float) -> float:
-    """Return the same once a server has noticed that its session ended."""
+def _children(process: int) -> frozenset[str]:
+    return frozenset(Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split())
+
+
+def _wait_for_children(process: int, known: frozenset[str]) -> None:
+    """Wait until a server has noticed that the sessions ended that were not there before."""
     deadline_s = time.monotonic() + _SETTLED_S
-    while (now_s := _children_s(process)) == before_s and time.monotonic() < deadline_s:
+    while _children(process) - known and time.monotonic() < deadline_s:
         os.sched_yield()
-    return now_s

@@ -1,7 +1,7 @@
 """Reading ahead on a thread, so that a transaction does not last as long as somebody takes to read an answer.
 
 A pager may stop the program for hours. So reading is put off only while what was read is used, and for a while; then
-the rest is read at once, and kept small. Meanwhile both work side by side, since a database works without the interpreter.
+the rest is read at once, and kept small. Both work side by side, since a database works without the interpreter.
 """
 
 from __future__ import annotations
