@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat
+from itertools import chain, repeat
 from typing import Final
 
 from readyfs.cli.table import Cells, Column
@@ -23,7 +23,7 @@ _COLOURS: Final = {
     PartitionStatus.BROKEN.value: "red",
 }
 _NONE: Final = "-"
-_KEPT_AGES: Final = 100_000
+_UNSET: Final = str(NOT_SET)
 
 COLUMNS: Final = (
     Column("STATUS", colour=lambda word: _COLOURS.get(word, "")),
@@ -86,58 +86,60 @@ def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[Cells]:
 
 
 def render_states(states: Iterable[SeriesState], now_ns: int) -> Iterator[Cells]:
-    """Yield the cells of `COLUMNS` for all rows of each series, by date: column by column, which is quicker."""
+    """Return the cells of `COLUMNS` for all rows of each series, by date: column by column, which is quicker."""
+    return chain.from_iterable(_render_state(state, now_ns) for state in states)
+
+
+def _render_state(state: SeriesState, now_ns: int) -> list[Cells]:
+    rows = state.ready.columns
+    source, customer, query = map(decode_text, state.series)
+    counts = list(map(str, rows.record_counts))
+    if NOT_SET in rows.record_counts:
+        counts = [_NONE if count == _UNSET else count for count in counts]
     now_s = now_ns // 10**9
-    ages = _Ages()
-    for state in states:
-        rows = state.ready.columns
-        source, customer, query = map(decode_text, state.series)
-        seconds = [now_s - updated // 10**9 for updated in rows.updated_at_ns]
-        counts: Iterable[str] = map(str, rows.record_counts)
-        if NOT_SET in rows.record_counts:
-            counts = (_NONE if count == NOT_SET else str(count) for count in rows.record_counts)
-        shown_ages: Iterable[str] = map(ages.__getitem__, seconds)
-        if NOT_SET in rows.updated_at_ns:
-            times = zip(rows.updated_at_ns, seconds, strict=True)
-            shown_ages = (_NONE if updated == NOT_SET else ages[age] for updated, age in times)
-        ready: Iterable[Cells] = zip(
+    hours = [(now_s - updated // 10**9) // 3600 for updated in rows.updated_at_ns]
+    if hours and min(hours) >= 1 and NOT_SET not in rows.updated_at_ns:
+        ages = list(map(_render_hours, hours))
+    else:
+        ages = [
+            _NONE if updated == NOT_SET else _render_age(now_s - updated // 10**9) for updated in rows.updated_at_ns
+        ]
+    cells: list[Cells] = list(
+        zip(
             repeat(PartitionStatus.READY._value_),
             repeat(source),
             repeat(customer),
             repeat(query),
             map(_render_date, rows.dates),
-            map(decode_text, rows.run_ids),
+            _decode_all(rows.run_ids),
             counts,
-            shown_ages,
+            ages,
             repeat(""),
             strict=False,
         )
-        if state.others:
-            ready = _merge(list(ready), rows.dates, state.others, list(render_rows(state.others, now_ns)))
-        yield from ready
-
-
-def _merge(
-    ready: Sequence[Cells], dates: Sequence[int], others: Sequence[StateRow], cells: Sequence[Cells]
-) -> Iterator[Cells]:
-    """Yield both by date, a ready row first of those of one date that are not ready."""
+    )
+    if not state.others:
+        return cells
+    found: list[Cells] = []
     begin = 0
-    for row, shown in zip(others, cells, strict=True):
-        end = len(dates) if row.date is None else bisect_right(dates, row.date, begin)
-        yield from ready[begin:end]
-        yield shown
+    for row, shown in zip(state.others, render_rows(state.others, now_ns), strict=True):
+        # A ready row stands before those of its date that are not ready.
+        end = len(cells) if row.date is None else bisect_right(rows.dates, row.date, begin)
+        found += cells[begin:end]
+        found.append(shown)
         begin = end
-    yield from ready[begin:]
+    return found + cells[begin:]
 
 
-class _Ages(dict[int, str]):
-    """Ages by their seconds; rows that a pipeline wrote together have few of them."""
+def _decode_all(values: Sequence[bytes]) -> list[str]:
+    """Return texts as `decode_text` does, all of them at once where none holds a line end."""
+    found = decode_text(b"\n".join(values)).split("\n")
+    return found if len(found) == len(values) else list(map(decode_text, values))
 
-    def __missing__(self, seconds: int) -> str:
-        if len(self) > _KEPT_AGES:
-            self.clear()
-        age = self[seconds] = _render_age(seconds)
-        return age
+
+@lru_cache(maxsize=65536)
+def _render_hours(hours: int) -> str:
+    return _render_age(hours * 3600)
 
 
 @lru_cache(maxsize=65536)
