@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,12 @@ from benchmarks.daemons import BenchmarkError
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _SETTLED_S = 5.0
+_METER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss)
+"""
 
 
 class Cost(NamedTuple):
@@ -28,18 +35,19 @@ class Cost(NamedTuple):
 
 def run_whole(command: Sequence[str], server: int | None, codes: Sequence[int] = (0,)) -> Cost:
     """Run a command with its output to nowhere; `server` is the process whose children work for it."""
-    before_s = 0.0 if server is None else _children_s(server)
+    before_s, children = (0.0, frozenset[str]()) if server is None else (_children_s(server), _children(server))
     began_s = time.perf_counter()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    # A process counts as much memory as the one that it was made from, so a small one stands between.
+    meter = [sys.executable, "-S", "-c", _METER, *command]
+    done = subprocess.run(meter, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
     wall_s = time.perf_counter() - began_s
-    if process.returncode not in codes:
-        raise BenchmarkError(f"exit code {process.returncode} of {' '.join(command)}")
-    cpu_s = usage.ru_utime + usage.ru_stime
+    code, cpu_s, memory = (float(word) for word in done.stdout.split())
+    if code not in codes:
+        raise BenchmarkError(f"exit code {code:.0f} of {' '.join(command)}")
     if server is not None:
-        cpu_s += _wait_for_children(server, before_s) - before_s
-    return Cost(cpu_s, wall_s, usage.ru_maxrss * 1024)
+        _wait_for_children(server, children)
+        cpu_s += _children_s(server) - before_s
+    return Cost(cpu_s, wall_s, int(memory) * 1024)
 
 
 def run_to_first_byte(command: Sequence[str]) -> float:
@@ -63,9 +71,12 @@ def _children_s(process: int) -> float:
     return (int(fields[13]) + int(fields[14])) * _TICK_S
 
 
-def _wait_for_children(process: int, before_s: float) -> float:
-    """Return the same once a server has noticed that its session ended."""
+def _children(process: int) -> frozenset[str]:
+    return frozenset(Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8").split())
+
+
+def _wait_for_children(process: int, known: frozenset[str]) -> None:
+    """Wait until a server has noticed that the sessions ended that were not there before."""
     deadline_s = time.monotonic() + _SETTLED_S
-    while (now_s := _children_s(process)) == before_s and time.monotonic() < deadline_s:
+    while _children(process) - known and time.monotonic() < deadline_s:
         os.sched_yield()
-    return now_s
