@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +109,7 @@ def ask(capsys: pytest.CaptureFixture[str], asked: str, *options: str) -> tuple[
     told = capsys.readouterr()
     assert not told.err
     answer = json.loads(told.out)
-    assert {"asked", "reason", "detail", "note", "sentence", *NO_FIELDS} <= set(answer)
+    assert {"asked", "reason", "detail", "note", "sentence", "remedy", *NO_FIELDS} <= set(answer)
     return code, answer
 
 
@@ -152,12 +152,12 @@ def test_pending_tells_what_its_row_says(capsys: pytest.CaptureFixture[str], wor
         assert "pending since 2024-07-02T05:00:00" in str(answer["detail"])
 
 
-def test_a_partition_that_was_queued_again_tells_of_its_former_run(
+def test_a_partition_that_is_not_ready_tells_which_run_its_row_names(
     capsys: pytest.CaptureFixture[str], world: World
 ) -> None:
     for answer in both_ways(capsys, world, REQUEUED):
         assert (answer["reason"], answer["status"], answer["run_id"]) == (Reason.PENDING, "reprocessing", "r7")
-        assert "was run r7 before" in str(answer["sentence"])
+        assert "its row still names run r7, and its row says pending" in str(answer["sentence"])
 
 
 def test_missing_has_no_row(capsys: pytest.CaptureFixture[str], world: World) -> None:
@@ -172,6 +172,7 @@ def test_failed_tells_attempts_and_its_message_only_to_who_reads_the_state(
     assert shown["reason"] == Reason.FAILED
     assert shown["attempt_count"] == told["attempt_count"] == 3
     assert MESSAGE not in json.dumps(shown)
+    assert (shown["note"], told["note"]) == ("the message of its row is not shown through this mount", "")
     assert (told["error_message"], MESSAGE in str(told["sentence"])) == (MESSAGE, True)
 
 
@@ -206,6 +207,98 @@ def test_broken_tells_which_file_is_not_there(capsys: pytest.CaptureFixture[str]
         assert (answer["reason"], answer["run_id"]) == (Reason.BROKEN, "r1")
         assert "metadata.json is missing" in str(answer["detail"])
     world.daemon.assert_refused(world.path(BROKEN, "payload.jsonl"))
+
+
+def take_away_file(place: Place) -> Callable[[], object]:
+    run = place.producer.run_directory(READY, "r1")
+    away = (run / "payload.jsonl").rename(place.base / "away")
+    return lambda: away.rename(run / "payload.jsonl")
+
+
+def take_away_run(place: Place) -> Callable[[], object]:
+    run = place.producer.run_directory(READY, "r1")
+    away = run.rename(place.base / "away")
+    return lambda: away.rename(run)
+
+
+def take_away_raw(place: Place) -> Callable[[], object]:
+    away = place.raw.rename(place.base / "away")
+    return lambda: away.rename(place.raw)
+
+
+def cut_short(place: Place) -> Callable[[], object]:
+    payload = place.producer.run_directory(READY, "r1") / "payload.jsonl"
+    stat, data = payload.stat(), payload.read_bytes()
+    payload.write_bytes(data[:-1])
+
+    def mend() -> None:
+        payload.write_bytes(data)
+        os.utime(payload, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    return mend
+
+
+@on_both_engines
+def test_a_run_that_was_served_before_is_looked_at_again(
+    capsys: pytest.CaptureFixture[str], place: Place, engine: str
+) -> None:
+    """Its files went away, or changed, since it was read: `why`, `wait` and the next open agree on it."""
+    place.producer.write_and_publish(READY, "r1", b"x\n")
+    with mounted(place, engine=engine) as daemon:
+        asked = str(daemon.directory(READY))
+        for harm in (take_away_file, take_away_run, take_away_raw, cut_short):
+            assert daemon.of(READY).read_bytes() == b"x\n", harm
+            mend = harm(place)
+            try:
+                # First of all `wait`, which must find it by itself.
+                assert main(["wait", asked, "--timeout", "0"]) == ExitCode.NOT_READY, harm
+                assert "cannot be served" in capsys.readouterr().err
+                code, answer = ask(capsys, asked)
+                assert (code, answer["reason"], answer["looked_at"]) == (ExitCode.FOUND, Reason.BROKEN, True), harm
+                assert daemon.status()["broken_partitions"] == 1
+                daemon.assert_refused(daemon.of(READY))
+            finally:
+                mend()
+            assert ask(capsys, asked)[0] == ExitCode.OK, harm
+
+
+def test_a_run_that_nobody_could_look_at_is_not_told_to_be_good(
+    capsys: pytest.CaptureFixture[str], world: World
+) -> None:
+    """Without a raw root: exit code 0 would say that it can be opened, and a wait would end for that."""
+    state = ("--state", str(world.place.state))
+    code, answer = ask(capsys, key(READY), *state)
+    assert (code, answer["reason"], answer["looked_at"]) == (ExitCode.FOUND, Reason.READY, False)
+    assert answer["note"] == "the run was not looked at: no raw root is named"
+    assert main(["wait", key(READY), "--timeout", "0", *state]) == ExitCode.USAGE
+    assert "name it with --raw" in capsys.readouterr().err
+    assert ask(capsys, key(FAILED), *state)[1]["reason"] == Reason.FAILED
+
+
+def test_a_remedy_is_told_where_there_is_one(capsys: pytest.CaptureFixture[str], world: World) -> None:
+    assert main(["why", world.path(BROKEN)]) == ExitCode.FOUND
+    assert "\nremedy: have its producer write another run" in capsys.readouterr().out
+    assert main(["why", world.path(READY)]) == ExitCode.OK
+    assert "remedy" not in capsys.readouterr().out
+
+
+def test_a_source_tells_which_key_is_meant_and_hides_no_other_claim(
+    capsys: pytest.CaptureFixture[str], world: World, tmp_path: Path
+) -> None:
+    """One path that two sources claim is shown by no mount, of whichever source the key is said to be."""
+    config = tmp_path / "readyfs.toml"
+    config.write_text(f'state = "{world.place.state}"\nraw = "{world.place.raw}"\n', "utf-8")
+    of_both = tmp_path / "both.toml"
+    of_both.write_text(config.read_text("utf-8") + 'source = ["s1"]\n', "utf-8")
+    for where in (offline(world.place), ("--mount", str(world.daemon.path)), ("--config", str(config))):
+        for source in ("s1", "s2"):
+            code, answer = ask(capsys, key(CLAIMED), *where, "--source", source)
+            assert (code, answer["reason"]) == (ExitCode.FOUND, Reason.AMBIGUOUS), where
+            assert main(["wait", key(CLAIMED), *where, "--source", source, "--timeout", "0"]) == ExitCode.NOT_READY
+            assert "mend it" in capsys.readouterr().err
+    # The sources of the mount are those of its file.
+    assert ask(capsys, key(CLAIMED), "--config", str(of_both), "--source", "s1")[1]["reason"] == Reason.READY
+    assert ask(capsys, key(CLAIMED), "--config", str(of_both), "--source", "s2")[1]["reason"] == Reason.FILTERED
 
 
 def test_ambiguous_tells_both_rows(capsys: pytest.CaptureFixture[str], world: World) -> None:
@@ -542,7 +635,8 @@ def test_a_user_who_asks_too_much_is_refused_and_the_mount_answers_on(place: Pla
                 daemon.public.why("c1/q1/2024-02-30")
         assert daemon.of(READY).read_bytes() == b"x\n"
         # A reserve is left for what is answered from memory.
-        assert daemon.public.why(str(daemon.directory(READY)), catalog_only=True)["reason"] == Reason.READY
+        _, shown = daemon.public.shown([str(daemon.directory(READY)), "c1/q1/2024-02-30"])
+        assert [one is not None for one in shown or ()] == [True, False]
 
 
 def test_every_reason_has_its_test() -> None:
