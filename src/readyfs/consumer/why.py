@@ -228,7 +228,9 @@ def _explain_claims(
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
     if len(claims) < 2 and rows and rows[0].detail:
         detail = f"two ready rows claim it: {rows[0].detail}"
-    return _say(Reason.AMBIGUOUS, f"{asked} cannot be shown: {detail}", detail, fields | list_claims(claims))
+    withheld = {"status": PartitionStatus.WITHHELD.value, "withheld": WithheldReason.AMBIGUOUS_PATH.value}
+    sentence = f"{asked} cannot be shown: {detail}"
+    return _say(Reason.AMBIGUOUS, sentence, detail, fields | withheld | list_claims(claims))
 
 
 def _explain_unknown(asked: str, shown: Shown | None, problem: str, fields: dict[str, object]) -> Explanation:
