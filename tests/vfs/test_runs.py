@@ -447,3 +447,50 @@ def test_suspect_that_is_not_tried_for_want_of_descriptors_stays_as_it_is(place:
         place.runs.view(RUN, may_block=True)
     assert logs == []
     assert place.runs.damaged() == [(RUN.key, RUN.run_id)]
+
+
+# ---- looked at again ----------------------------------------------------------------------------------------------
+
+
+def look_again(place: Place) -> str | None:
+    found = place.runs.look_again(RUN)
+    return None if found is None else found[0].text
+
+
+def test_a_sealed_run_that_is_looked_at_again_is_as_it_was_sealed_or_is_told_how_it_differs(place: Place) -> None:
+    run = place.write(ROW, b"abc", sub__y=b"2")
+    assert look_again(place) is None, "it is not known to be sealed: whoever views it looks"
+    seal(place)
+    below = run / "sub" / "y"
+    below_stat, payload_stat = below.stat(), (run / "payload.jsonl").stat()
+    seal(place, below=(b"sub",))
+    assert look_again(place) is None
+    (run / "more").write_bytes(b"x")
+    assert look_again(place) is None, "names that are more do not count"
+    os.utime(below, ns=(0, 0))
+    assert "sub/y was modified after it was sealed" in str(look_again(place))
+    os.utime(below, ns=(0, below_stat.st_mtime_ns))
+    below.unlink()
+    assert "sub/y is missing" in str(look_again(place))
+    shutil.rmtree(run / "sub")
+    assert "sub" in str(look_again(place))
+    (run / "sub").mkdir()
+    below.write_bytes(b"2")
+    os.utime(below, ns=(0, below_stat.st_mtime_ns))
+    assert look_again(place) is None
+    (run / "payload.jsonl").write_bytes(b"ab")
+    assert "payload.jsonl has 2 bytes and was sealed with 3" in str(look_again(place))
+    (run / "payload.jsonl").write_bytes(b"abc")
+    os.utime(run / "payload.jsonl", ns=(0, payload_stat.st_mtime_ns))
+    assert look_again(place) is None
+    (run / "metadata.json").unlink()
+    assert "metadata.json is missing" in str(look_again(place))
+
+
+def test_a_look_again_says_nothing_of_a_run_that_begins_anew_meanwhile(place: Place) -> None:
+    """What was sealed before is no measure of what is there now."""
+    run = place.write(ROW, b"abc")
+    seal(place)
+    (run / "payload.jsonl").write_bytes(b"other")
+    place.store.before = lambda operation: place.runs.begin_anew(RUN) and None
+    assert look_again(place) is None
