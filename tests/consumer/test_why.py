@@ -13,8 +13,9 @@ from readyfs import errors
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
 from readyfs.consumer.address import parse_address
 from readyfs.consumer.explanation import NO_FIELDS, REMEDIES, Explanation, Reason
+from readyfs.consumer.facts import NOT_ASKED, Look, Recorded, Rules, Shown
 from readyfs.consumer.wait import Verdict, Wait, Wish
-from readyfs.consumer.why import NOT_ASKED, Look, Recorded, Rules, Shown, explain, explain_filtered
+from readyfs.consumer.why import explain, explain_filtered
 from readyfs.errors import FailedError, FilesystemError, ImpossibleError, NotInTimeError, UsageError
 from readyfs.layout import MountLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason

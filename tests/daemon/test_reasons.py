@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from readyfs.consumer.explanation import Explanation, Reason
-from readyfs.consumer.why import Rules
+from readyfs.consumer.facts import Rules
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import ShownRequest, WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool

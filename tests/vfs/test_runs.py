@@ -492,5 +492,9 @@ def test_a_look_again_says_nothing_of_a_run_that_begins_anew_meanwhile(place: Pl
     run = place.write(ROW, b"abc")
     seal(place)
     (run / "payload.jsonl").write_bytes(b"other")
-    place.store.before = lambda operation: place.runs.begin_anew(RUN) and None
+
+    def begin_anew(operation: str) -> None:
+        place.runs.begin_anew(RUN)
+
+    place.store.before = begin_anew
     assert look_again(place) is None

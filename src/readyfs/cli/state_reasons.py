@@ -11,16 +11,8 @@ from readyfs.config import table as settings
 from readyfs.config.build import find_files
 from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
 from readyfs.consumer.explanation import Explanation
-from readyfs.consumer.why import (
-    Look,
-    Recorded,
-    Rules,
-    claims_of,
-    explain,
-    explain_filtered,
-    explain_impossible,
-    partition_of,
-)
+from readyfs.consumer.facts import Look, Recorded, Rules
+from readyfs.consumer.why import claims_of, explain, explain_filtered, explain_impossible, partition_of
 from readyfs.errors import UsageError
 from readyfs.layout import RawLayout
 from readyfs.log import configure_logging

@@ -10,8 +10,8 @@ from pathlib import Path
 import trio
 
 from readyfs.config.config import Config
+from readyfs.consumer.facts import Rules
 from readyfs.consumer.placing import PlacedReader
-from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
 from readyfs.control.public_server import serve_public

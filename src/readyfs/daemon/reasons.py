@@ -18,17 +18,8 @@ from readyfs.catalog.series import Series
 from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning, SeriesGroup
 from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
 from readyfs.consumer.explanation import Explanation, fields_of_partition
-from readyfs.consumer.why import (
-    NOT_ASKED,
-    Look,
-    Recorded,
-    Rules,
-    Shown,
-    explain,
-    explain_filtered,
-    explain_impossible,
-    several_sources,
-)
+from readyfs.consumer.facts import NOT_ASKED, Look, Recorded, Rules, Shown
+from readyfs.consumer.why import explain, explain_filtered, explain_impossible, several_sources
 from readyfs.control.peer import Peer
 from readyfs.control.question_requests import ShownRequest, WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
