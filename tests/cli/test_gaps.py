@@ -278,7 +278,9 @@ def test_latest_says_how_far_each_series_has_come(state: State, run: Run) -> Non
         "complete_until_date": days_ago(11),
     }
     assert (one["status"], one["max_loaded_at"]) == ("error", f"{days_ago(3)}T05:00:00.000000+00:00")
-    assert (two["customer_id"], two["newest_date"], two["behind_dates"]) == ("c2", None, 0)
+    # Its only row was never ready.
+    assert (two["customer_id"], two["newest_date"], two["behind_dates"]) == ("c2", None, 11)
+    assert (two["expected_date"], two["complete_until_date"], two["status"]) == (days_ago(2), None, "error")
 
 
 def test_latest_is_a_table_for_people(sqlite: State, run: Run) -> None:

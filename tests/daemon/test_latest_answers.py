@@ -6,9 +6,10 @@ import pytest
 
 from readyfs.control.latest_request import LatestRequest
 from readyfs.daemon import latest_answers
-from readyfs.daemon.latest_answers import describe_page
+from readyfs.daemon.latest_answers import Moment, describe_page
 from tests.catalog.rows import JUNE_1, NOW_NS, Row, build
 
+NOW = Moment(NOW_NS, NOW_NS)
 CUSTOMERS = [b"a", b"b %", b"c%2F", b"d\xff", b"e\n", b"f"]
 
 
@@ -18,7 +19,7 @@ def test_pages_hold_every_series_once_in_the_order_of_keys(monkeypatch: pytest.M
     found: list[object] = []
     after: str | None = None
     for page in range(3):
-        answer = describe_page(catalog, LatestRequest(after=after), NOW_NS)
+        answer = describe_page(catalog, LatestRequest(after=after), NOW)
         series, following = answer["series"], answer["next"]
         assert isinstance(series, list)
         found.extend(one["customer_id"] for one in series)
@@ -30,9 +31,9 @@ def test_pages_hold_every_series_once_in_the_order_of_keys(monkeypatch: pytest.M
 def test_a_series_that_came_and_went_between_pages_moves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latest_answers, "PAGE", 2)
     before = build([Row(customer=customer) for customer in (b"a", b"b", b"c", b"d")])
-    position = describe_page(before, LatestRequest(), NOW_NS)["next"]
+    position = describe_page(before, LatestRequest(), NOW)["next"]
     after = build([Row(customer=customer) for customer in (b"aa", b"c", b"d")])
-    answer = describe_page(after, LatestRequest(after=str(position)), NOW_NS)
+    answer = describe_page(after, LatestRequest(after=str(position)), NOW)
     series = answer["series"]
     assert isinstance(series, list)
     assert [one["customer_id"] for one in series] == ["c", "d"]

@@ -14,6 +14,7 @@ from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.place import Place, with_place
 from readyfs.cli.table import Column, write_table
 from readyfs.errors import ExitCode, UsageError
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement_words import AgreementWords
@@ -59,7 +60,7 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
 
 def _read(place: Place, words: AgreementWords) -> Iterator[Mapping[str, object]]:
     from readyfs.consumer.agreement import Judge
-    from readyfs.consumer.latest import find_latest
+    from readyfs.consumer.latest import find_latest, first_date
     from readyfs.consumer.series_fields import describe_criteria, describe_latest
 
     filters = place.filters()
@@ -69,7 +70,8 @@ def _read(place: Place, words: AgreementWords) -> Iterator[Mapping[str, object]]
     reader = place.open_reader(filters)
     try:
         for days in reader.series():
-            yield describe_latest(find_latest(days.series, days.ready, days.newest_ns, judge), now_ns, criteria)
+            found = find_latest(days.series, days.ready, days.newest_ns, judge, first_date(days))
+            yield describe_latest(found, now_ns, criteria)
     finally:
         reader.close()
 
@@ -86,15 +88,21 @@ def _ask(place: Place, words: AgreementWords) -> Iterable[Mapping[str, object]]:
         {"sources": filters.sources, "customers": filters.customers, "queries": filters.queries},
         {"since": show_date(filters.since), "until": show_date(filters.until)},
     )
-    return place.client().latest(request)
+    return place.client().latest(request, _warn)
+
+
+def _warn(outdated: str) -> None:
+    click.echo(f"readyfs: {escape_text(outdated)}", err=True)
 
 
 def _show(one: Mapping[str, object]) -> tuple[str, ...]:
     cadence = _text(one, "cadence")
     updated = _text(one, "max_loaded_at")
     return (
-        str(one.get("status")),
-        *(_text(one, name) for name in ("source", "customer_id", "query_name", "newest_date", "expected_date")),
+        *(
+            _text(one, name)
+            for name in ("status", "source", "customer_id", "query_name", "newest_date", "expected_date")
+        ),
         _text(one, "behind_dates"),
         _text(one, "complete_until_date"),
         updated if updated == "-" else f"{updated[:10]} {updated[11:19]}",

@@ -11,7 +11,7 @@ from readyfs.consumer.agreement import Judge, Verdict, choose_cadence
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.expected import Expectations, ExpectedSeries
 from readyfs.consumer.known import KnownGap, KnownGaps
-from readyfs.consumer.latest import first_absent
+from readyfs.consumer.latest import first_absent, first_date
 from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey
 from readyfs.state.reader import SeriesDays, StateRow
 
@@ -144,8 +144,8 @@ def _bounds(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None) 
     last = min(date for date in lasts if date is not None)
     stated = [date for date in starts if date is not None]
     if not stated:
-        own = (days.ready[0] if days.ready else None, days.others[0].date if days.others else None)
-        stated = [min((date for date in own if date is not None), default=last + 1)]
+        own = first_date(days)
+        stated = [last + 1 if own is None else own]
     return max(*stated, agreed.first or 0), last
 
 
