@@ -283,8 +283,29 @@ def test_latest_says_how_far_each_series_has_come(state: State, run: Run) -> Non
     assert (two["expected_date"], two["complete_until_date"], two["status"]) == (days_ago(2), None, "error")
 
 
+def test_a_filter_that_lets_nothing_pass_is_named(sqlite: State, run: Run) -> None:
+    sqlite.write(READY)
+    filters = ("--customer", "c1\x1b", "--query", "q1", "--since", days_ago(5))
+    code, output, _ = run("latest", "--state", sqlite.url, *filters)
+    assert (code, output) == (0, f"the state table has nothing of customer c1\\x1b, query q1, since {days_ago(5)}\n")
+
+
+@pytest.mark.parametrize("command", ["latest", "changes", "replay"])
+@pytest.mark.parametrize("more", [(), ("--state", "/nonexistent/state.db")])
+def test_a_key_in_the_place_of_a_mount_point_is_pointed_to_the_filters(
+    run: Run, command: str, more: tuple[str, ...]
+) -> None:
+    """Beside a state store nobody would notice that it selects nothing."""
+    code, output, errors = run(command, "0012345678/daily/2024-06-01", *more)
+    assert (code, output) == (ExitCode.USAGE, "")
+    assert errors == (
+        "readyfs: there is no mount point 0012345678/daily/2024-06-01 here; "
+        "a key is no mount point: select with --customer 0012345678 --query daily\n"
+    )
+
+
 def test_latest_is_a_table_for_people(sqlite: State, run: Run) -> None:
-    assert run("latest", "--state", sqlite.url)[:2] == (0, "nothing is in the table, or the filters let nothing pass\n")
+    assert run("latest", "--state", sqlite.url)[:2] == (0, "the state table has nothing\n")
     sqlite.write(READY)
     code, output, _ = run("latest", "--state", sqlite.url, "--until", days_ago(2))
     assert code == ExitCode.OK

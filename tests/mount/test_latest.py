@@ -89,6 +89,12 @@ def test_the_daemon_answers_what_the_state_says(
     assert len(by_mount) == (0 if "other" in options else 1 if "c2" in options else 2)
 
 
+def test_nothing_of_what_was_asked_for_is_told_with_its_name(daemon: Daemon, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    assert main(["latest", str(daemon.path), "--customer", "999"]) == ExitCode.OK
+    assert capfd.readouterr().out == "the mount shows nothing of customer 999\n"
+
+
 def test_a_user_without_rights_may_ask(daemon: Daemon) -> None:
     done = as_nobody(daemon, "latest", "--until", days_ago(2))
     assert (done.returncode, done.stderr) == (0, "")

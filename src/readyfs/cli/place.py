@@ -7,6 +7,7 @@ variables and the file of an operator's environment do not keep anybody from ask
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.log_words import LogFormat, LogLevel
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.consumer.address import Address
@@ -141,6 +143,8 @@ def with_place(
         def call(
             *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
         ) -> ExitCode:
+            if argument and mount is not None:
+                _refuse_key(mount)
             mountpoint = None if mount is None else resolve_named(mount)
             return body(*args, place=Place(resolution, mountpoint, socket), **values)
 
@@ -157,3 +161,14 @@ def with_place(
         )(command)
 
     return decorate
+
+
+def _refuse_key(text: str) -> None:
+    """Raise `UsageError` for a key in the place of a mount point; beside a state store nobody would notice it."""
+    if not text or text.startswith((".", "/", "~")) or os.path.lexists(text):
+        return
+    options = zip(("--customer", "--query"), text.split("/"), strict=False)
+    raise UsageError(
+        f"there is no mount point {escape_text(os.fsencode(text))} here",
+        f"a key is no mount point: select with {' '.join(f'{flag} {escape_text(name)}' for flag, name in options)}",
+    )
