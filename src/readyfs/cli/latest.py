@@ -19,9 +19,9 @@ from readyfs.text import escape_text
 if TYPE_CHECKING:
     from readyfs.consumer.agreement_words import AgreementWords
 
-_COLOURS: Final[Mapping[str, str]] = {"error": "red", "warn": "yellow"}
+_COLOURS: Final[Mapping[str, str]] = {"crit": "red", "warn": "yellow"}
 _COLUMNS: Final = (
-    Column("", colour=lambda word: _COLOURS.get(word, "")),
+    Column("LEVEL", colour=lambda word: _COLOURS.get(word, "")),
     Column("SOURCE"),
     Column("CUSTOMER"),
     Column("QUERY"),
@@ -111,13 +111,13 @@ def _describe_nothing(place: Place) -> str:
 
 
 def _show(one: Mapping[str, object]) -> tuple[str, ...]:
-    cadence = _text(one, "cadence")
+    from readyfs.consumer.agreement import Verdict
+
+    cadence, status = _text(one, "cadence"), _text(one, "status")
     updated = _text(one, "max_loaded_at")
     return (
-        *(
-            _text(one, name)
-            for name in ("status", "source", "customer_id", "query_name", "newest_date", "expected_date")
-        ),
+        Verdict.ERROR.word if status == Verdict.ERROR else status,
+        *(_text(one, name) for name in ("source", "customer_id", "query_name", "newest_date", "expected_date")),
         _text(one, "behind_dates"),
         _text(one, "complete_until_date"),
         updated if updated == "-" else f"{updated[:10]} {updated[11:19]}",

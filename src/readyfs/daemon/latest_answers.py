@@ -78,6 +78,7 @@ def describe_page(catalog: Catalog, request: LatestRequest, moment: Moment) -> d
         day_tz=said.get("day_tz") or "UTC",
         warn=said.get("warn"),
         crit=said.get("crit"),
+        sla=said.get("sla"),
         deadline=said.get("deadline"),
         tz=said.get("tz"),
     )
