@@ -340,7 +340,18 @@ def test_a_filter_that_lets_nothing_pass_is_named(sqlite: State, run: Run) -> No
     sqlite.write(READY)
     filters = ("--customer", "c1\x1b", "--query", "q1", "--since", days_ago(5))
     code, output, _ = run("latest", "--state", sqlite.url, *filters)
-    assert (code, output) == (0, f"the state table has nothing of customer c1\\x1b, query q1, since {days_ago(5)}\n")
+    assert (code, output) == (0, f"the state table has nothing of customer c1\\x1b, query q1 since {days_ago(5)}\n")
+    nobody = ("--source", "nobody", "--until", "2024-06-01")
+    code, output, _ = run("gaps", "--state", sqlite.url, *nobody)
+    said = "the state table has nothing of source nobody until 2024-06-01, and nothing is expected\n"
+    assert (code, output) == (0, said)
+
+
+def test_gaps_of_a_mount_point_is_pointed_to_what_a_mount_answers(run: Run) -> None:
+    for more in ((), ("--state", "/nonexistent/state.db")):
+        code, _, errors = run("gaps", "/mnt/ready", *more)
+        assert (code, errors.count("\n")) == (ExitCode.USAGE, 1)
+        assert "a mount answers `readyfs latest MOUNTPOINT` and `readyfs why PATH`" in errors
 
 
 @pytest.mark.parametrize("command", ["latest", "changes", "replay"])

@@ -100,7 +100,7 @@ def test_a_user_without_rights_may_ask(daemon: Daemon) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     one, two = done.stdout.splitlines()[1:]
     assert one.split()[:5] == ["pass", "s1", "c1", "q1", days_ago(2)]
-    assert two.split()[:7] == ["error", "s1", "c2", "q1", days_ago(10), days_ago(2), "8"]
+    assert two.split()[:7] == ["crit", "s1", "c2", "q1", days_ago(10), days_ago(2), "8"]
 
 
 def test_pages_join_to_the_whole(daemon: Daemon) -> None:

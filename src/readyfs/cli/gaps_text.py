@@ -10,7 +10,7 @@ from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.gap_tally import GapTally
 from readyfs.consumer.gaps import Gap, SeriesGaps
 from readyfs.consumer.series_fields import describe_cadence, describe_series, show_date
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 _COLOURS: Final[Mapping[str, str]] = {"crit": "red", "warn": "yellow", "guess": "cyan"}
 
@@ -42,7 +42,9 @@ def list_rows(found: Iterable[SeriesGaps]) -> Iterator[tuple[str, ...]]:
                 show_date(gap.last) or "",
                 str(gap.dates),
                 *whole,
-                gap.detail if gap.known is None else gap.known.reason or gap.detail,
+                gap.detail
+                if gap.known is None
+                else escape_text(gap.known.reason.encode("utf-8", "surrogateescape")) or gap.detail,
             )
 
 
@@ -104,7 +106,7 @@ def _describe_gap(gap: Gap) -> dict[str, object]:
         "last_date": show_date(gap.last),
         "dates": gap.dates,
         "known": gap.known is not None,
-        "known_reason": None if gap.known is None else escape_text(gap.known.reason),
+        "known_reason": None if gap.known is None else decode_text(gap.known.reason.encode("utf-8", "surrogateescape")),
         "guessed": gap.guessed,
         "detail": gap.detail,
     }

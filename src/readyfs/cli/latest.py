@@ -43,7 +43,8 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     behind, and up to which date there is no gap.
 
     It asks the daemon of the mount at MOUNTPOINT, or reads the state store. A date is expected when it has ended, or
-    when it is due where one of the options says when that is.
+    when it is due where one of the options says when that is. A mount knows what is ready, and not what is pending or
+    failed. Runs are not looked at: `readyfs check` finds those that cannot be served.
 
     \b
     readyfs latest /mnt/ready
@@ -54,7 +55,7 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     if form is Form.JSON:
         write_json(found)
     elif not write_table(_COLUMNS, map(_show, found), colours=has_colours()):
-        click.echo(_describe_nothing(place))
+        click.echo(place.describe_nothing())
     return ExitCode.OK
 
 
@@ -93,21 +94,6 @@ def _ask(place: Place, words: AgreementWords) -> Iterable[Mapping[str, object]]:
 
 def _warn(outdated: str) -> None:
     click.echo(f"readyfs: {escape_text(outdated)}", err=True)
-
-
-def _describe_nothing(place: Place) -> str:
-    """Return what people are told where there is no series: a filter with a typing error is named."""
-    from readyfs.consumer.series_fields import show_date
-
-    filters = place.filters()
-    words = [
-        *(f"source {text}" for text in filters.sources),
-        *(f"customer {text}" for text in filters.customers),
-        *(f"query {text}" for text in filters.queries),
-        *(f"{word} {show_date(date)}" for word, date in (("since", filters.since), ("until", filters.until)) if date),
-    ]
-    shown = "the mount shows nothing" if place.asks_mount else "the state table has nothing"
-    return escape_text(f"{shown} of {', '.join(words)}" if words else shown)
 
 
 def _show(one: Mapping[str, object]) -> tuple[str, ...]:

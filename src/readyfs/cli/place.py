@@ -107,6 +107,28 @@ class Place:
         """Return which part of the state table is asked of."""
         return find_filters(self.resolution)
 
+    def describe_nothing(self) -> str:
+        """Return what people are told where the filters let nothing pass: one with a typing error is named."""
+        from readyfs.partition import render_date
+
+        filters = self.filters()
+        names = [
+            f"{noun} {escape_text(os.fsencode(text))}"
+            for noun, texts in (
+                ("source", filters.sources),
+                ("customer", filters.customers),
+                ("query", filters.queries),
+            )
+            for text in texts
+        ]
+        dates = [
+            f" {word} {render_date(date).decode()}"
+            for word, date in (("since", filters.since), ("until", filters.until))
+            if date is not None
+        ]
+        whose = "the mount shows nothing" if self.asks_mount else "the state table has nothing"
+        return "".join([whose, f" of {', '.join(names)}" if names else "", *dates])
+
     def open_reader(self, filters: Filters) -> StateReader:
         """Return a reader of the state store within filters, which withholds what a mount would.
 

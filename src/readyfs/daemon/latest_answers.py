@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import translate
 from typing import Final, NamedTuple
 
 import trio
@@ -33,6 +35,9 @@ DEADLINE_S: Final = 8.0
 """How long one answer may take; a client waits for ten seconds."""
 _EARLIEST_DAYS: Final = 36_525
 """How far back dates are expected because somebody says so; a century of cron fields takes a while."""
+_PATTERN: Final = frozenset("*?[")
+_MOST_PATTERN_CHARS: Final = 2048
+"""Compiled, a character takes some 15 bytes, and 512 patterns are kept."""
 
 
 @dataclass(slots=True)
@@ -84,7 +89,7 @@ def describe_page(catalog: Catalog, request: LatestRequest, moment: Moment) -> d
     )
     judge = Judge(words.agree(filters, moment.now_ns), moment.now_ns)
     criteria = describe_criteria(judge.agreement)
-    keys = sorted(filter(filters.admits, catalog.by_key))
+    keys = sorted(filter(_admit(filters), catalog.by_key))
     begin = 0 if request.after is None else bisect_right(keys, _parse_position(request.after))
     page = keys[begin : begin + PAGE]
     return {
@@ -126,6 +131,30 @@ def _read_filters(request: LatestRequest) -> Filters:
     return Filters(
         lists.get("sources", ()), lists.get("customers", ()), lists.get("queries", ()), since, dates.get("until")
     )
+
+
+def _admit(filters: Filters) -> Callable[[SeriesKey], bool]:
+    """Return what tells whether the filters let a series pass; raise `UsageError` for too many patterns.
+
+    `Filters.admits` would have each pattern kept that anybody ever sent.
+    """
+    lists = (filters.sources, filters.customers, filters.queries)
+    globs = [[text for text in texts if not _PATTERN.isdisjoint(text)] for texts in lists]
+    if sum(len(glob) for texts in globs for glob in texts) > _MOST_PATTERN_CHARS:
+        raise UsageError(
+            f"a mount reads at most {_MOST_PATTERN_CHARS} characters of patterns", "ask with fewer, or with exact names"
+        )
+    compiled = [[re.compile(translate(glob)) for glob in texts] for texts in globs]
+    exact = [frozenset(texts) for texts in lists]
+
+    def admits(series: SeriesKey) -> bool:
+        for part, names, patterns in zip(series, exact, compiled, strict=True):
+            text = part.decode("utf-8", "surrogateescape")
+            if names and text not in names and not any(pattern.match(text) for pattern in patterns):
+                return False
+        return True
+
+    return admits
 
 
 def _parse_position(text: str) -> SeriesKey:
