@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from readyfs.cli.output import Form, print_json
+from readyfs.consumer.change_lines import make_printable
 from readyfs.text import escape_text
 
 CHUNK_CHARACTERS: Final = 64 * 1024
@@ -32,7 +33,7 @@ class ChangesPrinter:
         """Print changes, which are lines of JSON, and their bookmark; return when all is flushed."""
         count = size = 0
         waiting: list[str] = []
-        for line in lines:
+        for line in map(make_printable, lines):
             count += 1
             waiting.append(line if self._form is Form.JSON else self._worded(line, since, until, count))
             size += len(waiting[-1])
@@ -75,7 +76,7 @@ def _compact(fields: Mapping[str, object]) -> str:
 
 def _text(fields: Mapping[str, object]) -> str:
     if fields["type"] == "bookmark":
-        return f"{'bookmark':<10} {fields['cursor']}"
+        return f"{'bookmark':<10} {fields['cursor']}{'' if fields['changes'] else '  nothing changed'}"
     key = "/".join(str(fields[name]) for name in ("source", "customer_id", "query_name", "logical_date"))
     runs = [str(fields[name]) for name in ("old_run_id", "run_id") if fields[name] is not None]
     return escape_text(f"{fields['type']:<10} {key}  {' -> '.join(dict.fromkeys(runs)) or _NONE}")
