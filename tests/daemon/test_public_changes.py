@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -30,6 +32,7 @@ from readyfs.errors import HistoryError, LimitError, NoAnswerError, ResyncError,
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds, Moment
 from readyfs.life import Life
+from readyfs.partition import render_time
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
@@ -272,6 +275,26 @@ async def test_beginning_of_several_cursors_is_refused(world: World, monkeypatch
     monkeypatch.setattr(History, "moments", lambda self: [Moment(twin, NOW_NS) for twin in twins])
     with pytest.raises(UsageError, match="the beginning of several cursors"):
         await world.ask("a" * 16)
+
+
+async def test_time_and_age_stand_for_the_catalog_of_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "history", Bounds(9, 86400.0, 1 << 30)) as history:
+        world = World(tmp_path, history)
+        first, second = world.show(*rows(1)), world.show(*rows(1, b"r2"))
+        now_ns = world.taken_ns + 1_000_000_000
+        monkeypatch.setattr(public_changes, "time", SimpleNamespace(time_ns=lambda: now_ns))
+        half_ns = 500_000_000
+        for since in ("1500ms", render_time(world.taken_ns - half_ns).decode()):
+            [switched], cursor = await world.ask(since)
+            assert (switched["old_run_id"], cursor) == ("r1", second.fingerprint)
+        assert await world.ask("500ms") == ([], second.fingerprint)
+        oldest = render_time(world.taken_ns - 1_000_000_000).decode()
+        for since in ("2500ms", "365d", "2001-01-01"):
+            with pytest.raises(ResyncError, match=re.escape(f"the oldest is of {oldest}")):
+                await world.ask(since)
+        with pytest.raises(UsageError, match="an age such as 10m"):
+            await world.ask("10 minutes")
+        assert history.first_taken_at_ns(first.fingerprint) is not None
 
 
 async def test_catalog_that_is_replaced_before_a_thread_comes_to_it_is_told(
