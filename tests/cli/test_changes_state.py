@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -240,6 +241,28 @@ def test_reader_that_goes_away_gets_it_again(world: World, monkeypatch: pytest.M
     with monkeypatch.context() as gone:
         gone.setattr(sys, "stdout", Closed())
         assert main(world.arguments()) == ExitCode.INTERNAL
+    world.capsys.readouterr()
+    assert world.kinds() == [("appeared", "b")]
+
+
+@pytest.mark.parametrize("cause", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_file_that_the_disk_does_not_take_gets_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, cause: int
+) -> None:
+    """Such a disk may say so only when it has to have all of it."""
+    world.ask("--since", "beginning")
+    world.publish("b", "r1")
+    real = os.fsync
+    with monkeypatch.context() as full, (world.base / "out").open("w") as out:
+
+        def fsync(descriptor: int) -> None:
+            if descriptor == out.fileno():
+                raise OSError(cause, os.strerror(cause))
+            real(descriptor)
+
+        full.setattr(os, "fsync", fsync)
+        full.setattr(sys, "stdout", out)
+        assert main(world.arguments()) != ExitCode.OK
     world.capsys.readouterr()
     assert world.kinds() == [("appeared", "b")]
 

@@ -5,11 +5,11 @@ A batch is written whole and flushed. Its bookmark is its last line: what no boo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import click
@@ -20,6 +20,8 @@ from readyfs.text import escape_text
 
 CHUNK_CHARACTERS: Final = 64 * 1024
 _NONE: Final = "-"
+_LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
+"""How a disk says that it does not have what was written to it."""
 
 
 class ChangesPrinter:
@@ -44,8 +46,11 @@ class ChangesPrinter:
         bookmark = {"type": "bookmark", "cursor": until, "since": since, "changes": count}
         sys.stdout.write(self._worded(_compact(bookmark), since, until, count + 1))
         sys.stdout.flush()
-        with suppress(OSError, ValueError):  # a pipe cannot be synced, and what a test has for a file
+        try:
             os.fsync(sys.stdout.fileno())
+        except OSError as error:  # a pipe cannot be synced, nor what a test has for a file
+            if error.errno in _LOST:
+                raise
 
     def resync(self, reason: str) -> None:
         """Print that what changed cannot be told."""
