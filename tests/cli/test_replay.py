@@ -105,7 +105,12 @@ def test_failed_command_stops_nothing_and_is_run_again(replays: Replays) -> None
     fails = (*("sh", "-c", f'{LOG}; [ "$REPLAY_DATE" != {DAYS[1]} ] || [ -e "$BASE/mended" ] || exit 3'),)
     done = replays.run(*resuming(*fails))
     assert done.returncode == 14
-    assert done.stderr == f"readyfs: s1/c1/q1/{DAYS[1]} run r1: exit code 3\nreadyfs: 3 done, 1 failed\n"
+    assert done.stderr.splitlines() == [
+        f"readyfs: s1/c1/q1/{DAYS[1]} run r1: exit code 3",
+        "readyfs: 3 done, 1 failed",
+        "readyfs: run it again for what failed",
+    ]
+    assert "with --resume to leave out what is done" in replays.run("--", "false").stderr.splitlines()[-1]
     (replays.place.base / "mended").touch()
     again = replays.run(*resuming(*fails))
     assert (again.returncode, again.stderr) == (0, "readyfs: 1 done, 3 done before\n")
@@ -252,7 +257,23 @@ def test_backlog_knows_a_series_of_which_nothing_is_in_the_range(replays: Replay
     done = replays.run(
         "--backlog", str(replays.place.base / "backlog"), "--since", "2024-06-08", "--until", "2024-06-09", "--", "true"
     )
-    assert done.stderr == "readyfs: 0 done, 2 not ready, in the backlog\n"
+    assert done.stderr.splitlines() == [
+        "readyfs: nothing is ready that matches the filters",
+        "readyfs: 0 done, 2 not ready, in the backlog",
+    ]
+
+
+def test_nothing_found_is_told(replays: Replays) -> None:
+    told = "readyfs: nothing is ready that matches the filters\n"
+    done = replays.run("--customer", "TYPO", "--", "true")
+    assert (done.returncode, done.stderr) == (0, told + "readyfs: 0 done\n")
+    assert replays.run("--customer", "TYPO", "--dry-run", "--", "true").stderr == told
+    skip = replays.place.base / "skip"
+    skip.write_text("".join(f"c1/q1/{day}\n" for day in DAYS))
+    assert replays.run("--skip", str(skip), "--", "true").stderr == "readyfs: 0 done, 4 skipped\n"
+    for day in DAYS:
+        replays.place.producer.requeue(partition(date=day))
+    assert replays.run("--", "true").stderr == "readyfs: nothing is ready\nreadyfs: 0 done\n"
 
 
 def test_backlog_that_cannot_be_written_is_told_before_anything_runs(replays: Replays) -> None:
@@ -354,7 +375,9 @@ def test_value_that_no_process_can_be_given_fails_alone(replays: Replays) -> Non
     replays.place.insert("s1", "c1", "q1", "2024-06-09", "x" * 200)
     done = replays.run("--since", DAYS[3], "--", "sh", "-c", "true", "{run_id}" * 1000)
     assert done.returncode == 14
-    assert done.stderr.endswith(": cannot be started: Argument list too long\nreadyfs: 1 done, 1 failed\n")
+    failure, summary, _remedy = done.stderr.splitlines()
+    assert failure.endswith(": cannot be started: Argument list too long")
+    assert summary == "readyfs: 1 done, 1 failed"
 
 
 def test_postgresql_state_is_replayed_and_its_password_is_written_nowhere(

@@ -99,7 +99,8 @@ def replay(
     {source} stand for the partition's; its environment has them as REPLAY_PATH and so on. No shell comes between.
 
     With MOUNTPOINT it runs on a view that is pinned for so long, without it on the raw runs that the state names. It
-    exits with 14 if any command failed. Ctrl-C lets those that run end; a second one ends them.
+    exits with 14 if any command failed, or if a partition cannot be shown. Ctrl-C lets those that run end; a second one
+    ends them.
 
     \b
     readyfs replay --state state.db --raw /data/raw --since 2024-01-01 --resume done -- ./load.py {path}
@@ -131,12 +132,18 @@ def replay(
             )
             for line in selection.unreadable:
                 _say(line)
+            if not selection.ready and not selection.unreadable and changed_since is None:
+                _say(_explain_nothing(place))
             if dry_run:
                 _print_plan(plan, command, form)
-                return ExitCode.OK
+                return ExitCode.FAILED if selection.unreadable else ExitCode.OK
             behind = None if backlog is None else write_backlog(backlog, selection.not_ready)
             tally = _run(plan, command, file, jobs, form)
-        _conclude(tally, plan, behind, source, form)
+        _conclude(tally, plan, behind, len(selection.unreadable), source, form)
+        if tally.failed and form is Form.TEXT:
+            _say(
+                "run it again for what failed" + (", with --resume to leave out what is done" if resume is None else "")
+            )
     if tally.error is not None:
         raise tally.error
     if tally.interrupted:
@@ -152,6 +159,16 @@ def _open_source(place: Place, changed_since: str | None) -> AbstractContextMana
     if changed_since is not None:
         raise UsageError("--changed-since needs a mount", "name the mount point")
     return open_state(place)
+
+
+def _explain_nothing(place: Place) -> str:
+    """Return what it means that nothing was found: most often a filter with a typing error."""
+    from readyfs.state.filters import Filters
+
+    what = "nothing is ready" if place.mountpoint is None else "nothing is shown"
+    if place.filters() == Filters():
+        return what
+    return f"{what} that matches the filters"
 
 
 def _open_resume(
@@ -240,7 +257,7 @@ def _print_plan(plan: Plan, command: Command, form: Form) -> None:
             click.echo(escape_text(shlex.join(words)))
 
 
-def _conclude(tally: Tally, plan: Plan, behind: int | None, source: Source, form: Form) -> None:
+def _conclude(tally: Tally, plan: Plan, behind: int | None, unreadable: int, source: Source, form: Form) -> None:
     left = tally.left + plan.beyond
     if form is Form.JSON:
         print_json(
@@ -252,6 +269,7 @@ def _conclude(tally: Tally, plan: Plan, behind: int | None, source: Source, form
                 "left": left,
                 "done_before": plan.done,
                 "skipped": plan.skipped,
+                "unreadable": unreadable,
                 "backlog": behind,
                 "cursor": source.cursor,
             }
@@ -263,11 +281,12 @@ def _conclude(tally: Tally, plan: Plan, behind: int | None, source: Source, form
         (left, "left"),
         (plan.done, "done before"),
         (plan.skipped, "skipped"),
+        (unreadable, "cannot be shown"),
         (behind or 0, "not ready, in the backlog"),
     )
     _say(", ".join([f"{tally.done} done", *(f"{count} {what}" for count, what in counts if count)]))
     if source.cursor is not None:
-        _say(f"the cursor is {source.cursor}")
+        _say(f"the cursor is {source.cursor} (for --changed-since)")
 
 
 def _say(line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -25,11 +24,10 @@ from readyfs.consumer.replay.plan import Target
 from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
 from readyfs.consumer.wait import Pauses
 from readyfs.control.change_requests import ChangesRequest
-from readyfs.errors import LimitError, NotRunningError, ResyncError
+from readyfs.errors import LimitError, ResyncError
 from readyfs.layout import RawLayout
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, render_date
 from readyfs.state.filters import Filters
-from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.check.view import ShownRow
@@ -82,6 +80,8 @@ def open_state(place: Place) -> Iterator[Source]:
 @contextmanager
 def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
     """Have the partitions of a view, which is pinned as long as this lasts."""
+    from readyfs.check.view import walk_view
+    from readyfs.cli.replay_unreadable import Unreadable
     from readyfs.pinned_view import pin
 
     assert place.mountpoint is not None
@@ -92,7 +92,10 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
         def select(cadence: Cadence | None) -> Selection:
             shown = Selection()
             first, last = filters.date_range
-            found = _walk(view, shown) if changed_since is None else _read_changed(place, changed_since, view)
+            if changed_since is None:
+                found = walk_view(view, Unreadable(place.client(), view, filters, shown).note)
+            else:
+                found = _read_changed(place, changed_since, view)
             for path, series, (date, run_id, *_) in found:
                 if not filters.admits(series):
                     continue
@@ -117,27 +120,16 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
         yield Source(identity, lambda target: paths[target.key], select, view.name)
 
 
-def _walk(view: Path, shown: Selection) -> Iterator[ShownRow]:
-    """Yield what a view shows, and note in `shown` what of it cannot be read."""
-    from readyfs.check.view import walk_view
-
-    def note_unreadable(path: str, error: OSError) -> None:
-        if error.errno != errno.EIO:
-            raise _gone(path, error)
-        shown.unreadable.append(f"{escape_text(os.fsencode(path))}: {error.strerror}")
-
-    yield from walk_view(view, note_unreadable)
-
-
 def _read_changed(place: Place, since: str, view: Path) -> Iterator[ShownRow]:
     """Yield what a view shows of the partitions that appeared or switched since a cursor."""
     from readyfs.check.view import read_row
+    from readyfs.cli.replay_unreadable import gone
 
     for path in _changed_paths(place, since, view.name):
         try:
             found = read_row(f"{view}/{path}")
         except OSError as error:
-            raise _gone(path, error) from error
+            raise gone(path, error) from error
         assert found is not None, path
         yield found
 
@@ -160,11 +152,6 @@ def _changed_paths(place: Place, since: str, until: str) -> Iterator[str]:
             change = json.loads(line) if line else {"type": ChangeKind.TOUCHED}
             if change["type"] in (ChangeKind.APPEARED, ChangeKind.SWITCHED):
                 yield change["path"]
-
-
-def _gone(path: str, error: OSError) -> NotRunningError:
-    """Return what it means that a view cannot be read any more: what was read of it is only a part."""
-    return NotRunningError(f"cannot read {escape_text(os.fsencode(path))}: {error.strerror}", "start the replay again")
 
 
 def _with_missing(
