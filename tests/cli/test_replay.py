@@ -48,6 +48,15 @@ class Replays:
             process.kill()
             process.wait(10)
 
+    def insert(self, customer: bytes, day: str, run_id: str) -> None:
+        """Have a row of s1 and q1, and its run, without the producer, which takes no such names."""
+        self.place.insert("s1", customer, "q1", day, run_id)
+        names = (b"s1", b"customer_id=" + customer, b"query_name=q1", f"logical_date={day}/run_id={run_id}".encode())
+        directory = Path(os.fsdecode(b"/".join((os.fsencode(self.place.raw), *names))))
+        directory.mkdir(parents=True)
+        for name in ("payload.jsonl", "metadata.json"):
+            (directory / name).touch()
+
     def log(self) -> list[str]:
         """Return what was run, in order."""
         file = self.place.base / "log"
@@ -304,7 +313,7 @@ def test_json_has_a_line_for_each_partition_and_a_summary(replays: Replays) -> N
 
 
 def test_names_that_are_no_text_are_told_and_done(replays: Replays) -> None:
-    replays.place.insert("s1", b"c\xff", "q1", DAYS[0], "r1")
+    replays.insert(b"c\xff", DAYS[0], "r1")
     replays.place.insert("s1", b"c\xff", "q1", DAYS[2], None)
     words = ("--customer", "c[!1]", "--until", DAYS[2], "--backlog", str(replays.place.base / "backlog"), "--json")
     for done_before in (0, 1):
@@ -313,7 +322,7 @@ def test_names_that_are_no_text_are_told_and_done(replays: Replays) -> None:
         assert (done.returncode, summary["done_before"], summary["backlog"]) == (0, done_before, 2), done.stderr
         if not done_before:
             [line] = lines
-            assert (line["customer_id"], os.fsencode(line["path"]).count(b"=c\xff/")) == ("c\\xff", 1)
+            assert (line["customer_id"], line["path"].count("=c\\xff/")) == ("c\\xff", 1)
     backlog = [json.loads(line) for line in (replays.place.base / "backlog").read_text().splitlines()]
     assert {line["customer_id"] for line in backlog} == {"c\\xff"}
 
@@ -360,6 +369,32 @@ def test_dry_run_prints_the_commands_and_writes_nothing(replays: Replays) -> Non
     assert not (replays.place.base / "backlog").exists()
 
 
+def test_run_that_a_mount_would_not_serve_is_not_given_to_the_command(replays: Replays) -> None:
+    directories = [replays.place.producer.run_directory(partition(date=day), "r1") for day in DAYS]
+    (directories[0] / "metadata.json").rename(replays.place.base / "metadata.json")  # not sealed
+    directories[1].rename(replays.place.base / "away")
+    done = replays.run(*resuming("sh", "-c", LOG))
+    assert (done.returncode, replays.log()) == (14, [f"{day} r1" for day in DAYS[2:]])
+    first, second, summary, _remedy = done.stderr.splitlines()
+    assert first.startswith(f"readyfs: s1/c1/q1/{DAYS[0]} run r1: not started: ") and "metadata.json" in first
+    assert second.startswith(f"readyfs: s1/c1/q1/{DAYS[1]} run r1: not started: ")
+    assert summary == "readyfs: 2 done, 2 failed"
+    (replays.place.base / "metadata.json").rename(directories[0] / "metadata.json")
+    (replays.place.base / "away").rename(directories[1])
+    assert replays.run(*resuming("sh", "-c", LOG)).stderr == "readyfs: 2 done, 2 done before\n"
+
+
+def test_json_of_bytes_that_are_no_text_is_read_by_strict_parsers(replays: Replays) -> None:
+    replays.insert(b"c\xff", DAYS[0], "r1")
+    replays.place.insert("s1", b"c\xff", "q1", DAYS[1], None)
+    backlog = replays.place.base / "backlog"
+    asked = ("--customer", "c[!1]", "--json", "--backlog", str(backlog))
+    for more in ("--until", DAYS[1]), ("--until", DAYS[1], "--dry-run"):
+        done = replays.run(*asked, *more, "--", "true", "{path}")
+        assert r"\ud" not in done.stdout + backlog.read_text()
+        assert r"c\\xff" in done.stdout
+
+
 def test_skip_list_leaves_partitions_out(replays: Replays) -> None:
     (replays.place.base / "skip").write_text(f"c1/q1/{DAYS[0]}\n")
     assert (
@@ -372,7 +407,7 @@ def test_skip_list_leaves_partitions_out(replays: Replays) -> None:
 
 
 def test_value_that_no_process_can_be_given_fails_alone(replays: Replays) -> None:
-    replays.place.insert("s1", "c1", "q1", "2024-06-09", "x" * 200)
+    replays.insert(b"c1", "2024-06-09", "x" * 200)
     done = replays.run("--since", DAYS[3], "--", "sh", "-c", "true", "{run_id}" * 1000)
     assert done.returncode == 14
     failure, summary, _remedy = done.stderr.splitlines()

@@ -138,7 +138,7 @@ def replay(
                 _print_plan(plan, command, form)
                 return ExitCode.FAILED if selection.unreadable else ExitCode.OK
             behind = None if backlog is None else write_backlog(backlog, selection.not_ready)
-            tally = _run(plan, command, file, jobs, form)
+            tally = _run(plan, command, source.look, file, jobs, form)
         _conclude(tally, plan, behind, len(selection.unreadable), source, form)
         if tally.failed and form is Form.TEXT:
             _say(
@@ -190,7 +190,9 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _run(plan: Plan, command: Command, file: ResumeFile | None, jobs: int, form: Form) -> Tally:
+def _run(
+    plan: Plan, command: Command, look: Callable[[Target], str], file: ResumeFile | None, jobs: int, form: Form
+) -> Tally:
     from readyfs.consumer.replay.runner import Outcome, run
 
     with _progress(len(plan.todo)) as advance:
@@ -209,6 +211,7 @@ def _run(plan: Plan, command: Command, file: ResumeFile | None, jobs: int, form:
             command,
             jobs=jobs,
             note=note,
+            look=look,
             on_stop=lambda running: _say(f"waiting for {running} that run; once more ends them"),
             inherited=() if file is None else (file.lock,),
             stdout=sys.stderr.fileno() if form is Form.JSON else None,
@@ -244,17 +247,17 @@ def _fields(target: Target, command: Command) -> dict[str, object]:
         "query_name": query,
         "logical_date": render_date(target.key.date).decode(),
         "run_id": decode_text(target.run_id),
-        "path": os.fsdecode(command.path_of(target)),
+        "path": decode_text(command.path_of(target)),
     }
 
 
 def _print_plan(plan: Plan, command: Command, form: Form) -> None:
     for target in plan.todo:
-        words = [os.fsdecode(word) for word in command.words_for(target)]
+        words = command.words_for(target)
         if form is Form.JSON:
-            print_json({"type": "plan", **_fields(target, command), "command": words})
+            print_json({"type": "plan", **_fields(target, command), "command": [decode_text(word) for word in words]})
         else:
-            click.echo(escape_text(shlex.join(words)))
+            click.echo(escape_text(shlex.join(map(os.fsdecode, words))))
 
 
 def _conclude(tally: Tally, plan: Plan, behind: int | None, unreadable: int, source: Source, form: Form) -> None:

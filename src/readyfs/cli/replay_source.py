@@ -10,11 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from readyfs.cli.place import Place
 from readyfs.config import table as settings
-from readyfs.config.build import find_raw
+from readyfs.config.build import find_files, find_raw
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.change_lines import render_place
 from readyfs.consumer.changes import ChangeKind
@@ -26,11 +26,15 @@ from readyfs.consumer.wait import Pauses
 from readyfs.control.change_requests import ChangesRequest
 from readyfs.errors import LimitError, ResyncError
 from readyfs.layout import RawLayout
-from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, render_date
+from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, render_date
 from readyfs.state.filters import Filters
 
 if TYPE_CHECKING:
     from readyfs.check.view import ShownRow
+
+
+LOOK_TIMEOUT_S: Final = 10.0
+"""How long the raw store may take to show one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,14 @@ class Source:
     """What a replay is of.
 
     `identity` says so in a resume file. `path_of` tells where a partition's files lie. `select` finds the partitions,
-    and with a cadence the backlog, too. `cursor` stands for the catalog whose partitions these are, if it is one.
+    and with a cadence the backlog, too. `look` returns why a run cannot be served, an empty text if it can. A mount says
+    that when files are opened. `cursor` stands for the catalog whose partitions these are, if it is one.
     """
 
     identity: dict[str, object]
     path_of: Callable[[Target], bytes]
     select: Callable[[Cadence | None], Selection]
+    look: Callable[[Target], str] = lambda target: ""
     cursor: str | None = None
 
 
@@ -74,7 +80,22 @@ def open_state(place: Place) -> Iterator[Source]:
         "raw root": raw,
         "selection": _describe(filters),
     }
-    yield Source(identity, places.path_of, select)
+    yield Source(identity, places.path_of, select, _looking(place, raw, layout))
+
+
+def _looking(place: Place, raw: str, layout: RawLayout) -> Callable[[Target], str]:
+    """Return what looks at a run as a mount does before it serves it."""
+    from readyfs.check.one_run import look_at_run
+
+    _, required = find_files(place.resolution)
+    names = [os.fsencode(name) for name in required]
+
+    def look(target: Target) -> str:
+        partition = Partition(target.key, target.run_id, NOT_SET, NOT_SET, None)
+        looked = look_at_run(raw, layout, names, partition, (), LOOK_TIMEOUT_S)
+        return "the raw store did not answer" if looked is None else looked[0] or ""
+
+    return look
 
 
 @contextmanager
@@ -117,7 +138,7 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
             "mount point": str(place.mountpoint),
             "selection": {**_describe(filters), "changed_since": changed_since},
         }
-        yield Source(identity, lambda target: paths[target.key], select, view.name)
+        yield Source(identity, lambda target: paths[target.key], select, cursor=view.name)
 
 
 def _read_changed(place: Place, since: str, view: Path) -> Iterator[ShownRow]:

@@ -44,7 +44,7 @@ class NotReady(NamedTuple):
             "logical_date": None if self.date is None else render_date(self.date).decode(),
             "status": NOT_KNOWN if self.status is None else self.status.value,
             "run_id": decode_text(self.run_id) or None,
-            "detail": self.detail or None,
+            "detail": decode_text(os.fsencode(self.detail)) or None,
         }
 
 
