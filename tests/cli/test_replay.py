@@ -292,6 +292,46 @@ def test_backlog_that_cannot_be_written_is_told_before_anything_runs(replays: Re
     assert replays.log() == []
 
 
+def test_backlog_replaces_nothing_but_files(replays: Replays) -> None:
+    base = replays.place.base
+    os.mkfifo(base / "fifo")
+    (base / "file").write_text("kept")
+    (base / "link").symlink_to("file")
+    (base / "directory").mkdir()
+    for name in ("fifo", "link", "directory"):
+        done = replays.run("--backlog", str(base / name), "--", "sh", "-c", LOG)
+        told = f"readyfs: the backlog {base / name} is no regular file; name another with --backlog\n"
+        assert (done.returncode, done.stderr, replays.log()) == (2, told, [])
+    assert (base / "fifo").is_fifo() and (base / "link").is_symlink() and (base / "file").read_text() == "kept"
+    assert replays.run("--backlog", str(base / "file"), "--", "true").returncode == 0
+    assert (base / "file").read_text() != "kept"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_leaves_no_half_of_a_backlog(replays: Replays, number: signal.Signals) -> None:
+    backlog = replays.place.base / "backlog"
+    words = ("--backlog", str(backlog), "--since", "0001-01-01", "--", "sh", "-c", LOG)
+    with replays.start(*words) as process:
+        wait_until(lambda: any(replays.place.base.glob(".backlog.*")), "the backlog is being written")
+        process.send_signal(number)
+        assert process.wait(10) == 130
+    assert (list(replays.place.base.glob(".backlog.*")), backlog.exists(), replays.log()) == ([], False, [])
+
+
+def test_no_more_is_started_when_nobody_reads(replays: Replays) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (replays.place.base / "err").open("wb") as errors:
+        process = stem().fork([*replays.arguments, "--", "sh", "-c", f"{LOG}; echo x"], writer, errors.fileno())
+        os.close(writer)
+        assert process.wait(10) == 1
+    assert replays.log() == [f"{DAYS[0]} r1"]
+    assert replays.errors().endswith(
+        "readyfs: 0 done, 1 failed, 3 left\nreadyfs: run it again for what failed, "
+        "with --resume to leave out what is done\n"
+    )
+
+
 def test_json_has_a_line_for_each_partition_and_a_summary(replays: Replays) -> None:
     replays.place.producer.delete_row(partition(date=DAYS[1]))
     done = replays.run("--json", "--until", DAYS[2], "--", "sh", "-c", f'echo loud; [ "$REPLAY_DATE" = {DAYS[0]} ]')

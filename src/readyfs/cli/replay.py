@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -107,7 +109,7 @@ def replay(
     readyfs replay /mnt/ready --customer 0012345678 --jobs 4 -- ./load.py {path}
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
     from readyfs.consumer.cadence import parse_cadence
-    from readyfs.consumer.replay.backlog import write_backlog
+    from readyfs.consumer.replay.backlog import check_backlog, write_backlog
     from readyfs.consumer.replay.command import Command, check_words
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
@@ -116,9 +118,11 @@ def replay(
     check_words(words)
     if changed_since is not None and backlog is not None:
         raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
+    if backlog is not None:
+        check_backlog(backlog)
     cadence = parse_cadence(cadence_text)
     skipped = SkipList() if skip is None else parse_skip_list(_read(skip), escape_text(os.fsencode(skip)))
-    with _open_source(place, changed_since) as source:
+    with _tidying_up(), _open_source(place, changed_since) as source:
         command = Command(words, source.path_of)
         identity = {"command": list(words), **source.identity}
         with _open_resume(resume, identity, dry_run) as file:
@@ -149,6 +153,24 @@ def replay(
     if tally.interrupted:
         raise click.Abort
     return ExitCode.FAILED if tally.failed or selection.unreadable else ExitCode.OK
+
+
+@contextmanager
+def _tidying_up() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a replay as Ctrl-C does: without a pin or half a backlog that stays."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise click.Abort
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _open_source(place: Place, changed_since: str | None) -> AbstractContextManager[Source]:
@@ -204,6 +226,9 @@ def _run(
                 _say(f"{finished.target.key} run {escape_text(finished.target.run_id)}: {finished.why}")
             if form is Form.JSON:
                 print_json(_describe(finished, command))
+            elif finished.outcome is Outcome.FAILED and _nobody_reads():
+                # As `| head` leaves it: whatever else is started would fail for that, too.
+                raise BrokenPipeError
             advance()
 
         return run(
@@ -216,6 +241,16 @@ def _run(
             inherited=() if file is None else (file.lock,),
             stdout=sys.stderr.fileno() if form is Form.JSON else None,
         )
+
+
+def _nobody_reads() -> bool:
+    """Return whether stdout is a pipe or socket whose reader is gone."""
+    try:
+        poll = select.poll()
+        poll.register(1, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except OSError:
+        return False
 
 
 @contextmanager

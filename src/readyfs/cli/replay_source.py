@@ -42,8 +42,8 @@ class Source:
     """What a replay is of.
 
     `identity` says so in a resume file. `path_of` tells where a partition's files lie. `select` finds the partitions,
-    and with a cadence the backlog, too. `look` returns why a run cannot be served, an empty text if it can. A mount says
-    that when files are opened. `cursor` stands for the catalog whose partitions these are, if it is one.
+    and with a cadence the backlog, too. `look` returns why a run cannot be served, an empty text if it can. A mount
+    says that when files are opened. `cursor` stands for the catalog whose partitions these are, if it is one.
     """
 
     identity: dict[str, object]
