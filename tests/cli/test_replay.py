@@ -272,6 +272,14 @@ def test_backlog_knows_a_series_of_which_nothing_is_in_the_range(replays: Replay
     ]
 
 
+def test_rows_that_a_mount_withholds_are_counted(replays: Replays) -> None:
+    replays.place.producer.set_ready(partition(date="2024-06-05"), None)
+    replays.place.insert("s2", "c1", "q1", DAYS[0], "r1")
+    done = replays.run("--", "true")
+    assert (done.returncode, done.stderr) == (0, "readyfs: 3 done, 3 withheld\n")
+    assert json.loads(replays.run("--json", "--", "true").stdout.splitlines()[-1])["withheld"] == 3
+
+
 def test_nothing_found_is_told(replays: Replays) -> None:
     told = "readyfs: nothing is ready that matches the filters\n"
     done = replays.run("--customer", "TYPO", "--", "true")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,8 +17,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.place import Place, with_place
 from readyfs.errors import ExitCode, UsageError
-from readyfs.partition import render_date
-from readyfs.text import decode_text, escape_text
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.cli.replay_source import Source
@@ -108,6 +106,7 @@ def replay(
     readyfs replay --state state.db --raw /data/raw --since 2024-01-01 --resume done -- ./load.py {path}
     readyfs replay /mnt/ready --customer 0012345678 --jobs 4 -- ./load.py {path}
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
+    from readyfs.cli.replay_text import conclude, print_plan, tell_found
     from readyfs.consumer.cadence import parse_cadence
     from readyfs.consumer.replay.backlog import check_backlog, write_backlog
     from readyfs.consumer.replay.command import Command, check_words
@@ -134,20 +133,14 @@ def replay(
                 skip=skipped,
                 done=None if file is None else file.done,
             )
-            for line in selection.unreadable:
-                _say(line)
-            if not selection.ready and not selection.unreadable and changed_since is None:
-                _say(_explain_nothing(place))
+            if changed_since is None:
+                tell_found(selection, place.filters(), of_mount=place.mountpoint is not None)
             if dry_run:
-                _print_plan(plan, command, form)
+                print_plan(plan, command, form)
                 return ExitCode.FAILED if selection.unreadable else ExitCode.OK
             behind = None if backlog is None else write_backlog(backlog, selection.not_ready)
             tally = _run(plan, command, source.look, file, jobs, form)
-        _conclude(tally, plan, behind, len(selection.unreadable), source, form)
-        if tally.failed and form is Form.TEXT:
-            _say(
-                "run it again for what failed" + (", with --resume to leave out what is done" if resume is None else "")
-            )
+        conclude(tally, plan, selection, behind, source.cursor, form, resumes=resume is not None)
     if tally.error is not None:
         raise tally.error
     if tally.interrupted:
@@ -183,16 +176,6 @@ def _open_source(place: Place, changed_since: str | None) -> AbstractContextMana
     return open_state(place)
 
 
-def _explain_nothing(place: Place) -> str:
-    """Return what it means that nothing was found: most often a filter with a typing error."""
-    from readyfs.state.filters import Filters
-
-    what = "nothing is ready" if place.mountpoint is None else "nothing is shown"
-    if place.filters() == Filters():
-        return what
-    return f"{what} that matches the filters"
-
-
 def _open_resume(
     path: Path | None, identity: Mapping[str, object], dry_run: bool
 ) -> AbstractContextManager[ResumeFile | None]:
@@ -215,6 +198,7 @@ def _read(path: Path) -> bytes:
 def _run(
     plan: Plan, command: Command, look: Callable[[Target], str], file: ResumeFile | None, jobs: int, form: Form
 ) -> Tally:
+    from readyfs.cli.replay_text import describe, say
     from readyfs.consumer.replay.runner import Outcome, run
 
     with _progress(len(plan.todo)) as advance:
@@ -223,9 +207,9 @@ def _run(
             if finished.outcome is Outcome.DONE and file is not None:
                 file.note_done(finished.target)
             if finished.why:
-                _say(f"{finished.target.key} run {escape_text(finished.target.run_id)}: {finished.why}")
+                say(f"{finished.target.key} run {escape_text(finished.target.run_id)}: {finished.why}")
             if form is Form.JSON:
-                print_json(_describe(finished, command))
+                print_json(describe(finished, command))
             elif finished.outcome is Outcome.FAILED and _nobody_reads():
                 # As `| head` leaves it: whatever else is started would fail for that, too.
                 raise BrokenPipeError
@@ -237,7 +221,7 @@ def _run(
             jobs=jobs,
             note=note,
             look=look,
-            on_stop=lambda running: _say(f"waiting for {running} that run; once more ends them"),
+            on_stop=lambda running: say(f"waiting for {running} that run; once more ends them"),
             inherited=() if file is None else (file.lock,),
             stdout=sys.stderr.fileno() if form is Form.JSON else None,
         )
@@ -261,71 +245,3 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         return
     with click.progressbar(length=total, label="replaying", file=sys.stderr, show_pos=True) as bar:
         yield lambda: bar.update(1)
-
-
-def _describe(finished: Finished, command: Command) -> dict[str, object]:
-    return {
-        "type": "partition",
-        **_fields(finished.target, command),
-        "outcome": finished.outcome.value,
-        "exit_code": finished.code,
-        "seconds": round(finished.seconds, 3),
-        "detail": finished.why or None,
-    }
-
-
-def _fields(target: Target, command: Command) -> dict[str, object]:
-    source, customer, query = map(decode_text, target.key.series)
-    return {
-        "source": source,
-        "customer_id": customer,
-        "query_name": query,
-        "logical_date": render_date(target.key.date).decode(),
-        "run_id": decode_text(target.run_id),
-        "path": decode_text(command.path_of(target)),
-    }
-
-
-def _print_plan(plan: Plan, command: Command, form: Form) -> None:
-    for target in plan.todo:
-        words = command.words_for(target)
-        if form is Form.JSON:
-            print_json({"type": "plan", **_fields(target, command), "command": [decode_text(word) for word in words]})
-        else:
-            click.echo(escape_text(shlex.join(map(os.fsdecode, words))))
-
-
-def _conclude(tally: Tally, plan: Plan, behind: int | None, unreadable: int, source: Source, form: Form) -> None:
-    left = tally.left + plan.beyond
-    if form is Form.JSON:
-        print_json(
-            {
-                "type": "summary",
-                "done": tally.done,
-                "failed": tally.failed,
-                "ended": tally.ended,
-                "left": left,
-                "done_before": plan.done,
-                "skipped": plan.skipped,
-                "unreadable": unreadable,
-                "backlog": behind,
-                "cursor": source.cursor,
-            }
-        )
-        return
-    counts = (
-        (tally.failed, "failed"),
-        (tally.ended, "ended by a signal"),
-        (left, "left"),
-        (plan.done, "done before"),
-        (plan.skipped, "skipped"),
-        (unreadable, "cannot be shown"),
-        (behind or 0, "not ready, in the backlog"),
-    )
-    _say(", ".join([f"{tally.done} done", *(f"{count} {what}" for count, what in counts if count)]))
-    if source.cursor is not None:
-        _say(f"the cursor is {source.cursor} (for --changed-since)")
-
-
-def _say(line: str) -> None:
-    click.echo(f"readyfs: {line}", err=True)

@@ -66,7 +66,7 @@ def open_state(place: Place) -> Iterator[Source]:
         # Nothing of the state is open any more when the first command runs.
         if cadence is None:
             with closing(place.open_reader(filters)) as reader:
-                ready = reader.rows(frozenset({PartitionStatus.READY}))
+                ready = reader.rows(frozenset({PartitionStatus.READY, PartitionStatus.WITHHELD}))
                 return select_rows(ready, *filters.date_range, places.refuse)
         with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
             every = select_rows(reader.rows(), *filters.date_range, places.refuse)
