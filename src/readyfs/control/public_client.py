@@ -9,11 +9,7 @@ import errno
 import json
 import os
 import time
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator
-=======
-from collections.abc import Iterator, Sequence
->>>>>>> h-why
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
