@@ -71,6 +71,10 @@ bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree
 	@$(VENV)/bin/python -m benchmarks.views $(ARGS)
 	@exec $(VENV)/bin/python -m benchmarks.views.memory
 
+.PHONY: bench-flows
+bench-flows: $(VENV)/.dev ## measure what questions cost beside plain SQL in sqlite3 and psql
+	@exec $(VENV)/bin/python -m benchmarks.flows $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"
 	@exec $(VENV)/bin/python -m benchmarks.compare $(ARGS)

@@ -172,6 +172,10 @@ class Stores:
             return {}
         return {POSTGRESQL: str(self._server.execute("SHOW server_version")[0][0]).split()[0]}
 
+    def server_pid(self) -> int:
+        """Return the process whose children serve the sessions of PostgreSQL."""
+        return self._started().pid
+
     @contextmanager
     def filled(self, key: str, shape: Shape) -> Iterator[Store]:
         """Yield a store that holds the shape; it is gone afterwards."""

@@ -132,7 +132,7 @@ def end(*_rest: object, **_more: object) -> NoReturn:
     os._exit(KILLED)
 
 
-def end_at_second_line() -> None:
+def end_at_second_write() -> None:
     real, lines = sys.stdout.write, []
 
     def write(text: str) -> int:
@@ -161,7 +161,7 @@ def end_after_it_took_its_place() -> None:
 @pytest.mark.parametrize(
     "where",
     [
-        end_at_second_line,
+        end_at_second_write,
         end_at_sync,
         end_while_it_is_written,
         end_before_it_takes_its_place,

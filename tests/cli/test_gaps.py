@@ -129,7 +129,18 @@ def test_a_guess_is_reported_and_is_exit_code_0(sqlite: State, run: Run) -> None
 def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
     sqlite.write(without(10))
     _, output, _ = run(
-        "gaps", "--state", sqlite.url, "--warn", "90m", "--deadline", "09:00", "--tz", "Europe/Berlin", "--json"
+        "gaps",
+        "--state",
+        sqlite.url,
+        "--warn",
+        "90m",
+        "--deadline",
+        "09:00",
+        "--tz",
+        "Europe/Berlin",
+        "--day-tz",
+        "Asia/Kolkata",
+        "--json",
     )
     [one] = read(output)
     assert one["unique_id"] == "ads/c1/q1"
@@ -137,7 +148,7 @@ def test_json_has_the_fields_of_dbt(sqlite: State, run: Run) -> None:
         "warn_after": {"count": 90, "period": "minute"},
         "error_after": {"count": None, "period": None},
         "deadline": "09:00+1d Europe/Berlin",
-        "day_tz": "UTC",
+        "day_tz": "Asia/Kolkata",
     }
     assert one["max_loaded_at"] == f"{days_ago(-2)}T05:00:00.000000+00:00"
     ago = one["max_loaded_at_time_ago_in_s"]
@@ -206,6 +217,11 @@ def test_nagios_is_never_told_ok_by_a_state_that_cannot_be_read(state: State, ru
 @pytest.mark.parametrize("arguments", [["gaps", "--help"], ["--help"], ["--version"], ["status"], ["nonsense"], []])
 def test_nothing_that_judged_nothing_is_ok_for_nagios(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main([*arguments, "--format", "nagios"]) == 3
+
+
+def test_the_options_of_a_command_that_is_run_are_not_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "--", "check", "--format", "nagios"]) == ExitCode.USAGE
+    assert capfd.readouterr().out == ""
 
 
 def test_a_bug_is_unknown_to_nagios(sqlite: State, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,21 @@ def test_json_has_a_line_for_each_partition_and_a_summary(replays: Replays) -> N
     assert done.stderr.splitlines().count("loud") == 2
 
 
+def test_names_that_are_no_text_are_told_and_done(replays: Replays) -> None:
+    replays.place.insert("s1", b"c\xff", "q1", DAYS[0], "r1")
+    replays.place.insert("s1", b"c\xff", "q1", DAYS[2], None)
+    words = ("--customer", "c[!1]", "--until", DAYS[2], "--backlog", str(replays.place.base / "backlog"), "--json")
+    for done_before in (0, 1):
+        done = replays.run(*resuming("sh", "-c", '[ "$REPLAY_CUSTOMER" = "$(printf "c\\377")" ]', more=words))
+        *lines, summary = map(json.loads, done.stdout.splitlines())
+        assert (done.returncode, summary["done_before"], summary["backlog"]) == (0, done_before, 2), done.stderr
+        if not done_before:
+            [line] = lines
+            assert (line["customer_id"], os.fsencode(line["path"]).count(b"=c\xff/")) == ("c\\xff", 1)
+    backlog = [json.loads(line) for line in (replays.place.base / "backlog").read_text().splitlines()]
+    assert {line["customer_id"] for line in backlog} == {"c\\xff"}
+
+
 def test_bar_is_shown_on_a_terminal_only(replays: Replays) -> None:
     ours, theirs = pty.openpty()
     with (

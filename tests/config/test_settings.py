@@ -29,6 +29,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "engine": ("direct", "pyfuse3", "direct"),
     "reads": ("cached", "passthrough", "cached"),
     "xattrs": ("false", "true", "false"),
+    "show-error-messages": ("true", "false", "true"),
     "allow-other": ("false", "true", "false"),
     "uid": ("1001", "1002", "1003"),
     "gid": ("1001", "1002", "1003"),

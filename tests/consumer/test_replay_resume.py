@@ -29,6 +29,7 @@ def test_next_one_knows_what_was_done(path: Path) -> None:
         assert file.done == {}
         for one in (target(), odd, target(run_id=b"r3")):
             file.note_done(one)
+    assert path.stat().st_mode & 0o777 == 0o600
     with ResumeFile(path, REPLAY) as file:
         assert file.done == {key(): b"r3", odd.key: b"r\xff\n2"}
 

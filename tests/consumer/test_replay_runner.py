@@ -98,3 +98,15 @@ def test_what_an_ended_command_leaves_behind_is_killed(tmp_path: Path) -> None:
     assert noted[0].why == "ended by SIGTERM"
     child = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
     wait_until(lambda: not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z", "it is dead")
+
+
+def test_commands_are_waited_for_though_children_were_ignored(tmp_path: Path) -> None:
+    """As by a parent that wants no zombies: then nobody could tell how a command ended."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    noted: list[Finished] = []
+    try:
+        tally = run(days(1), shell("exit 3", tmp_path), jobs=1, note=noted.append)
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert (tally.failed, noted[0].code) == (1, 3)

@@ -16,19 +16,20 @@ from readyfs.consumer.explanation import NO_FIELDS, Explanation, Reason
 from readyfs.consumer.wait import Verdict, Wait, Wish
 from readyfs.consumer.why import NOT_ASKED, Look, Recorded, Rules, Shown, explain, explain_filtered
 from readyfs.errors import FailedError, FilesystemError, ImpossibleError, NotInTimeError
-from readyfs.layout import MountLayout, RawLayout
+from readyfs.layout import MountLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateRow
 
 LAYOUT: Final = MountLayout.parse()
-RULES: Final = Rules(Filters(), LAYOUT, RawLayout.parse(), with_messages=True)
+RULES: Final = Rules(Filters(), LAYOUT, with_messages=True)
 KEY: Final = "c1/q1/2024-06-01"
 ADDRESS: Final = parse_address(KEY, LAYOUT)
 SERIES: Final = SeriesKey(b"s1", b"c1", b"q1")
 DATE: Final = ADDRESS.date or 0
 READY: Final = Partition(PartitionKey(SERIES, DATE), b"r1", 0, 5, None)
 WHOLE: Final = Look()
+EPOCH: Final = "1970-01-01T00:00:00.000000+00:00"
 LIVE: Final = Shown(refreshed_at_ns=0)
 
 REASONS_OF_ERRORS: Final[dict[str, Reason | None]] = {
@@ -77,14 +78,12 @@ def test_every_way_to_be_withheld_is_told(why: WithheldReason) -> None:
     if why is WithheldReason.AMBIGUOUS_PATH:
         told = tell(replace(LIVE, meaning=AMBIGUOUS, claims=(READY, READY)))
         assert told.reason is Reason.AMBIGUOUS
+        claim = row(PartitionStatus.WITHHELD, withheld=why, detail="claimed by s1 and s2")
+        told = tell(LIVE, claim)
+        assert (told.reason, "claimed by s1 and s2" in told.detail) == (Reason.AMBIGUOUS, True)
+        assert tell(LIVE, claim, claim).fields["claims"] == [{"source": "s1", "run_id": "r1", "updated_at": EPOCH}] * 2
         return
-    made = {
-        WithheldReason.NO_RUN_ID: row(PartitionStatus.WITHHELD, withheld=why, detail="d"),
-        WithheldReason.BAD_ROW: row(PartitionStatus.WITHHELD, withheld=why, detail="d"),
-        WithheldReason.UNUSABLE_NAME: row(PartitionStatus.READY, series=SERIES._replace(customer_id=b"c" * 300)),
-        WithheldReason.UNUSABLE_RAW_PATH: row(PartitionStatus.READY, run_id=b"a/b"),
-    }[why]
-    told = tell(LIVE, made)
+    told = tell(LIVE, row(PartitionStatus.WITHHELD, withheld=why, detail="d"))
     assert (told.reason, told.fields["withheld"]) == (Reason.WITHHELD, why.value)
     assert told.detail.startswith(f"{why.value}: ")
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import AGREEMENT_WORDS, LatestRequest
 from readyfs.control.messages import MalformedMessageError
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
@@ -31,6 +32,10 @@ from readyfs.errors import NotRunningError
         PinsRequest(expired=True),
         WatchRequest("ab" * 16, 12.5),
         WhyRequest("/mnt/a/\udcff/b", "/mnt"),
+        ChangesRequest("beginning"),
+        ChangesRequest(None, consumer="job", lease_s=60.0, seen="ab" * 16),
+        ChangesRequest("ab" * 16, "cd" * 16, "61/62/63/1"),
+        AckRequest("job", "ab" * 16, 60.0),
         WhyRequest("a/b", "/mnt", "\udcfe", catalog_only=True),
         LatestRequest(
             dict.fromkeys(AGREEMENT_WORDS, None) | {"cadence": "1,15 * *"},
@@ -63,6 +68,9 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
         *(b'{"op":"latest","agreement":[]}', b'{"op":"latest","agreement":{"cadence":1}}'),
         *(b'{"op":"latest","filters":{"sources":"s"}}', b'{"op":"latest","filters":{"sources":[1]}}'),
         *(b'{"op":"latest","after":1}', b'{"op":"latest","agreement":{"tz":"' + b"x" * 300 + b'"}}'),
+        *(b'{"op":"changes"}', b'{"op":"changes","since":1}', b'{"op":"changes","since":"a","until":"b"}'),
+        *(b'{"op":"changes","since":"a","after":"b"}', b'{"op":"changes","consumer":"a","seen":1}'),
+        *(b'{"op":"ack"}', b'{"op":"ack","consumer":"a"}', b'{"op":"ack","consumer":"a","cursor":1}'),
         *(b'{"op":"watch"}', b'{"op":"watch","fingerprint":"a"}', b'{"op":"watch","timeout_seconds":1}'),
         *(
             b'{"op":"watch","fingerprint":"a","timeout_seconds":30.5}',

@@ -38,7 +38,7 @@ async def test_the_time_is_up_without_another(autojump_clock: trio.testing.MockC
 async def test_whoever_waits_is_woken_when_the_kernel_was_told_and_not_before(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    world, found = World(), list[tuple[str, bool]]()
+    world, found, begun = World(), list[tuple[str, bool]](), trio.current_time()
 
     async def wait() -> None:
         found.append(await world.wait(A))
@@ -51,6 +51,18 @@ async def test_whoever_waits_is_woken_when_the_kernel_was_told_and_not_before(
         assert found == []
         world.watch.announce()
     assert found == [(B, True)]
+    assert trio.current_time() == begun
+
+
+async def test_a_catalog_of_which_the_kernel_is_still_told_is_no_news(autojump_clock: trio.testing.MockClock) -> None:
+    world = World()
+    world.in_force, begun = B, trio.current_time()
+    assert await world.wait(A, 1.0) == (A, True)
+    assert trio.current_time() - begun == 1.0
+    world.watch.announce()
+    begun = trio.current_time()
+    assert await world.wait(A) == (B, True)
+    assert trio.current_time() == begun
 
 
 async def test_who_knows_a_catalog_before_the_kernel_is_not_told_of_the_one_before(

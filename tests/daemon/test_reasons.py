@@ -19,7 +19,7 @@ from readyfs.control.question_requests import WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.reasons import LOOKS, Reasons
 from readyfs.daemon.turns import Turns
-from readyfs.layout import MountLayout, RawLayout
+from readyfs.layout import MountLayout
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey
 from readyfs.refresh.refresher import Refresher
 from readyfs.state.filters import Filters
@@ -49,7 +49,7 @@ class World:
         self.asked = 0
         reader = SimpleNamespace(find=self._find)
         self.reasons = Reasons(
-            Rules(Filters(), MountLayout.parse(), RawLayout.parse(), with_messages=False),
+            Rules(Filters(), MountLayout.parse(), with_messages=False),
             FileFilter(()),
             cast(Filesystem, self.filesystem),
             Freshness(),

@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,37 +85,47 @@ def mend(run: Run, whole: Path) -> None:
     shutil.copytree(whole, run.directory)
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_broken_run_looks_whole_fails_at_open_and_heals(
-    place: Place, engine: str, damage: Callable[[Run], None], tmp_path: Path
-) -> None:
-    """V10: listed and statted with a size that is not zero, EIO at open, one log line, and a count that falls again."""
-    part, stays = partition(), partition(date="2024-06-02")
-    run = place.producer.write_and_publish(part, "r1", PAYLOAD)
-    place.producer.write_and_publish(stays, "r1", b"stays\n")
-    shutil.copytree(run.directory, tmp_path / "whole")
-    damage(run)
-    with mounted(place, engine=engine) as daemon:
-        for _ in range(2):
-            assert sorted(os.listdir(daemon.directory(part))) == ["metadata.json", "payload.jsonl"]
-            for name in ("payload.jsonl", "metadata.json"):
-                seen = daemon.of(part, name).stat()
-                assert seen.st_size > 0
-                assert daemon.of(part, name).is_file()
-                daemon.assert_refused(daemon.of(part, name))
-        assert daemon.of(stays).read_bytes() == b"stays\n"
-        assert daemon.count("broken") == 1
-        lines = daemon.events("run is broken")
-        assert len(lines) == 1
-        assert (lines[0]["partition"], lines[0]["run"]) == ("s1/c1/q1/2024-06-01", "r1")
-        assert lines[0]["cause"]
-        assert lines[0]["path"] == str(run.directory)
+def events_of(daemon: Daemon, event: str, run: Run) -> list[dict[str, object]]:
+    """Return the log lines of one event that name a run's partition."""
+    return [line for line in daemon.events(event) if line["partition"] == "/".join(run.partition)]
 
-        mend(run, tmp_path / "whole")
-        assert daemon.of(part).read_bytes() == PAYLOAD
-        assert daemon.of(part).stat().st_size == len(PAYLOAD)
-        assert daemon.count("broken") == 0
-        assert len(daemon.events("run is whole again")) == 1
+
+def test_broken_run_looks_whole_fails_at_open_and_heals(place: Place, engine: str, tmp_path: Path) -> None:
+    """V10: listed and statted with a size that is not zero, EIO at open, one log line, and a count that falls again.
+
+    Each run is broken in a way of its own, which its query is named for, and heals by itself.
+    """
+    stays = partition(query="stays")
+    place.producer.write_and_publish(stays, "r1", b"stays\n")
+    runs = []
+    for damage in DAMAGES:
+        run = place.producer.write_and_publish(partition(query=damage.__name__), "r1", PAYLOAD)
+        shutil.copytree(run.directory, tmp_path / "whole" / damage.__name__)
+        damage(run)
+        runs.append(run)
+    with mounted(place, engine=engine) as daemon:
+        for number, run in enumerate(runs, 1):
+            part = run.partition
+            for _ in range(2):
+                assert sorted(os.listdir(daemon.directory(part))) == ["metadata.json", "payload.jsonl"]
+                for name in ("payload.jsonl", "metadata.json"):
+                    seen = daemon.of(part, name).stat()
+                    assert seen.st_size > 0
+                    assert daemon.of(part, name).is_file()
+                    daemon.assert_refused(daemon.of(part, name))
+            assert daemon.of(stays).read_bytes() == b"stays\n"
+            assert daemon.count("broken") == number
+            (line,) = events_of(daemon, "run is broken", run)
+            assert line["run"] == "r1"
+            assert line["cause"]
+            assert line["path"] == str(run.directory)
+
+        for healed, run in enumerate(runs, 1):
+            mend(run, tmp_path / "whole" / run.partition.query_name)
+            assert daemon.of(run.partition).read_bytes() == PAYLOAD
+            assert daemon.of(run.partition).stat().st_size == len(PAYLOAD)
+            assert daemon.count("broken") == len(runs) - healed
+            assert len(events_of(daemon, "run is whole again", run)) == 1
 
 
 def test_broken_inode_is_of_another_kind_than_the_healthy_one(place: Place, engine: str) -> None:
@@ -159,31 +170,35 @@ def replace_by_directory(payload: Path) -> None:
     payload.mkdir()
 
 
-@pytest.mark.parametrize("damage", [truncate, grow, move_away, replace_by_directory])
 @pytest.mark.parametrize("same_time", [True, False], ids=["moved-back", "copied-anew"])
-def test_sealed_run_that_changes_fails_at_open_and_heals(
-    place: Place, engine: str, damage: Callable[[Path], None], same_time: bool
-) -> None:
-    """V10: a file that is not what was sealed is never read; it heals when put back, or when copied there anew."""
-    part = partition()
-    payload = place.producer.write_and_publish(part, "r1", PAYLOAD).directory / "payload.jsonl"
-    good = payload.with_name("good")
-    shutil.copy2(payload, good)
-    with mounted(place, engine=engine) as daemon:
-        assert_whole(daemon, daemon.of(part), PAYLOAD)
-        damage(payload)
-        for _ in range(4):
-            daemon.assert_refused(daemon.of(part))
-            assert daemon.of(part).stat().st_size > 0
-            assert daemon.count("broken") == 1
-        causes = {str(line["cause"]) for line in daemon.events("run is broken")}
-        assert len(causes) == len(daemon.events("run is broken")) <= 2
+def test_sealed_run_that_changes_fails_at_open_and_heals(place: Place, engine: str, same_time: bool) -> None:
+    """V10: a file that is not what was sealed is never read; it heals when put back, or when copied there anew.
 
-        put_back(payload, good, same_time=same_time)
-        # The damage is told to the kernel by another thread: until then an open may meet the file that was put back.
-        wait_until(lambda: is_whole(daemon.of(part)) and not daemon.count("broken"), "the run is whole again")
-        assert daemon.of(part).stat().st_size == len(PAYLOAD)
-        assert daemon.of(part).stat().st_mtime_ns == payload.stat().st_mtime_ns
+    One run after the other changes, each in a way that its query is named for.
+    """
+    damages = (truncate, grow, move_away, replace_by_directory)
+    runs = {
+        damage: place.producer.write_and_publish(partition(query=damage.__name__), "r1", PAYLOAD) for damage in damages
+    }
+    with mounted(place, engine=engine) as daemon:
+        for damage, run in runs.items():
+            part, payload = run.partition, run.directory / "payload.jsonl"
+            good = payload.with_name("good")
+            shutil.copy2(payload, good)
+            assert_whole(daemon, daemon.of(part), PAYLOAD)
+            damage(payload)
+            for _ in range(4):
+                daemon.assert_refused(daemon.of(part))
+                assert daemon.of(part).stat().st_size > 0
+                assert daemon.count("broken") == 1
+            lines = events_of(daemon, "run is broken", run)
+            assert len({str(line["cause"]) for line in lines}) == len(lines) <= 2
+
+            put_back(payload, good, same_time=same_time)
+            # The damage is told to the kernel by another thread: until then an open may meet what was put back.
+            wait_until(partial(is_mended, daemon, is_whole, daemon.of(part)), "the run is whole again")
+            assert daemon.of(part).stat().st_size == len(PAYLOAD)
+            assert daemon.of(part).stat().st_mtime_ns == payload.stat().st_mtime_ns
 
 
 def test_sealed_file_with_another_time_fails_once_and_is_another_inode(place: Place, engine: str) -> None:
@@ -222,6 +237,10 @@ def put_back(payload: Path, good: Path, *, same_time: bool) -> None:
         payload.rmdir()
     (shutil.copy2 if same_time else shutil.copyfile)(good, payload.with_name("new"))
     payload.with_name("new").rename(payload)
+
+
+def is_mended(daemon: Daemon, is_fine: Callable[[Path], bool], path: Path) -> bool:
+    return is_fine(path) and daemon.count("broken") == 0
 
 
 def is_whole(path: Path) -> bool:
@@ -302,43 +321,49 @@ def remove_directory(path: Path) -> None:
     shutil.rmtree(path.parent)
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"),
-    [
-        *((name, unlink) for name in EXTRAS),
-        *((name, remove_directory) for name in EXTRAS),
-        *(("parts/0.parquet", damage) for damage in (replace_by_fifo, replace_by_link, cut)),
-    ],
+LOSSES = (
+    *((name, unlink) for name in EXTRAS),
+    *((name, remove_directory) for name in EXTRAS),
+    *(("parts/0.parquet", damage) for damage in (replace_by_fifo, replace_by_link, cut)),
 )
-def test_file_of_a_sealed_run_that_vanishes_is_never_absent(
-    place: Place, engine: str, name: str, damage: Callable[[Path], None], tmp_path: Path
-) -> None:
-    """V10: whoever lists or globs finds all that the run was sealed with, fails at open, and finds it whole again."""
-    part = partition()
-    run = place.producer.write_and_publish(part, "r1", b"payload\n")
-    write_extras(run)
-    shutil.copytree(run.directory, tmp_path / "whole")
-    expected = sorted([*EXTRAS, "payload.jsonl", "metadata.json"])
-    with mounted(place, engine=engine) as daemon:
-        assert files_below(daemon.directory(part)) == expected
-        for other, data in EXTRAS.items():
-            assert_whole(daemon, daemon.of(part, other), data)
-        damage(run.directory / name)
-        for _ in range(3):
-            daemon.assert_refused(daemon.of(part, name))
-            assert files_below(daemon.directory(part)) == expected
-            found = sorted(glob.glob("**/*.parquet", root_dir=daemon.directory(part), recursive=True))
-            assert found == sorted(EXTRAS)
-            assert daemon.of(part, name).stat().st_size > 0
-            assert daemon.count("broken") == 1
-        assert not daemon.events("run is whole again")
-        assert len(daemon.events("run is broken")) <= 2
+"""Which file is lost, and how."""
 
-        mend(run, tmp_path / "whole")
-        wait_until(lambda: is_served(daemon.of(part, name)) and not daemon.count("broken"), "the run is whole again")
-        assert daemon.of(part, name).read_bytes() == EXTRAS[name]
-        assert files_below(daemon.directory(part)) == expected
-        assert len(daemon.events("run is whole again")) == 1
+
+def test_file_of_a_sealed_run_that_vanishes_is_never_absent(place: Place, engine: str, tmp_path: Path) -> None:
+    """V10: whoever lists or globs finds all that the run was sealed with, fails at open, and finds it whole again.
+
+    One run after the other loses a file, in a way that its query is named for.
+    """
+    expected = sorted([*EXTRAS, "payload.jsonl", "metadata.json"])
+    runs = []
+    for number, (_, damage) in enumerate(LOSSES):
+        run = place.producer.write_and_publish(partition(query=f"{damage.__name__}_{number}"), "r1", b"payload\n")
+        write_extras(run)
+        shutil.copytree(run.directory, tmp_path / "whole" / run.partition.query_name)
+        runs.append(run)
+    with mounted(place, engine=engine) as daemon:
+        for run, (name, damage) in zip(runs, LOSSES, strict=True):
+            part = run.partition
+            assert files_below(daemon.directory(part)) == expected
+            for other, data in EXTRAS.items():
+                assert_whole(daemon, daemon.of(part, other), data)
+            damage(run.directory / name)
+            lost = daemon.of(part, name)
+            for _ in range(3):
+                daemon.assert_refused(lost)
+                assert files_below(daemon.directory(part)) == expected
+                found = sorted(glob.glob("**/*.parquet", root_dir=daemon.directory(part), recursive=True))
+                assert found == sorted(EXTRAS)
+                assert lost.stat().st_size > 0
+                assert daemon.count("broken") == 1
+            assert not events_of(daemon, "run is whole again", run)
+            assert len(events_of(daemon, "run is broken", run)) <= 2
+
+            mend(run, tmp_path / "whole" / part.query_name)
+            wait_until(partial(is_mended, daemon, is_served, lost), "the run is whole again")
+            assert lost.read_bytes() == EXTRAS[name]
+            assert files_below(daemon.directory(part)) == expected
+            assert len(events_of(daemon, "run is whole again", run)) == 1
 
 
 def is_served(path: Path) -> bool:

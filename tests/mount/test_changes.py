@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Final, TypeAlias
@@ -91,9 +92,9 @@ def apply(held: dict[Key, object], events: list[Event]) -> str:
 
 
 @pytest.fixture
-def reader(place: Place, engine: str, capsys: pytest.CaptureFixture[str]) -> Iterator[Reader]:
-    """A reader of a mount that keeps no history beside what is pinned."""
-    with mounted(place, *NO_HISTORY, engine=engine) as daemon:
+def reader(place: Place, capsys: pytest.CaptureFixture[str]) -> Iterator[Reader]:
+    """A reader of a mount that keeps no history beside what is pinned; what it does is no engine's business."""
+    with mounted(place, *NO_HISTORY) as daemon:
         yield Reader(daemon, capsys)
 
 
@@ -176,7 +177,7 @@ def test_each_kind_of_change_is_told_with_its_fields(
         assert retracted["record_count"] is retracted["updated_at"] is None
 
 
-def test_path_that_a_second_row_claims_is_retracted(place: Place, engine: str, reader: Reader) -> None:
+def test_path_that_a_second_row_claims_is_retracted(place: Place, reader: Reader) -> None:
     """V13: by key and whatever the run, the row that was shown is shown no more."""
     cursor = reader.load("--since", "beginning", "--consumer", "job")
     place.insert("s2", *ONE[1:], "r9")
@@ -254,11 +255,9 @@ def test_batch_survives_the_daemon(place: Place, engine: str, how: str, capsys: 
         assert reader.held == expected(place)
 
 
-def test_lease_that_ends_is_told_and_nothing_is_guessed(
-    place: Place, engine: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_lease_that_ends_is_told_and_nothing_is_guessed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     settings = (*NO_HISTORY, "--pin-max", "1s", "--pin-default", "1s")
-    with mounted(place, *settings, engine=engine) as daemon:
+    with mounted(place, *settings) as daemon:
         reader = Reader(daemon, capsys)
         cursor = reader.load("--since", "beginning", "--consumer", "job")
         switch(place, daemon, "r2")
@@ -323,10 +322,8 @@ def test_cursor_is_good_after_a_restart(place: Place, engine: str, capsys: pytes
         assert reader.held == expected(place)
 
 
-def test_time_stands_for_the_catalog_that_was_in_force_then(
-    place: Place, engine: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with mounted(place, engine=engine) as daemon:
+def test_time_stands_for_the_catalog_that_was_in_force_then(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    with mounted(place) as daemon:
         reader = Reader(daemon, capsys)
         then = datetime.datetime.now(datetime.UTC).isoformat()
         switch(place, daemon, "r2")
@@ -404,6 +401,20 @@ def test_follower_waits_until_its_batch_is_acknowledged(place: Place, reader: Re
         assert [(event["type"], event.get("run_id")) for event in events[:-1]] == [("switched", "r4")]
         apply(held, events)
         assert held == expected(place)
+
+
+def test_follower_keeps_its_lease_although_nothing_changes(reader: Reader) -> None:
+    def left_s() -> float:
+        return sum(float(str(pin["expires_in_seconds"])) for pin in reader.daemon.public.pins())
+
+    with following(reader.daemon, "--consumer", "job", "--since", "beginning", "--for", "1s") as follower:
+        cursor = apply({}, next_batch(follower))
+        first = str(reader.daemon.public.pins()[0]["expires_at"])
+        wait_until(lambda: str(reader.daemon.public.pins()[0]["expires_at"]) > first, "it is renewed before")
+        reader.daemon.public.acknowledge("job", cursor, 1.0)
+        ends_s = time.monotonic() + 2.5
+        wait_until(lambda: time.monotonic() > ends_s and left_s() > 0, "it outlives a lease")
+    wait_until(lambda: reader.daemon.public.pins() == [], "nobody renews it any more")
 
 
 def test_consumer_that_is_killed_while_it_prints_gets_the_batch_again(place: Place, reader: Reader) -> None:

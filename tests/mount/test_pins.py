@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from io import FileIO, TextIOWrapper
 from pathlib import Path
@@ -349,20 +348,13 @@ def test_a_name_is_refused_that_cannot_be_one(place: Place) -> None:
 # ---- other users --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def open_place() -> Iterator[Place]:
-    """A place with one partition that others can walk down to, which they cannot to pytest's own."""
-    with tempfile.TemporaryDirectory(prefix="readyfs-") as directory:
-        Path(directory).chmod(0o755)
-        found = Place(Path(directory))
-        with closing(found.producer):
-            found.producer.write_and_publish(ONE, "r1", b"first\n")
-            yield found
-
-
 def as_nobody(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user who has no rights at all: in a fork, as it could not read what it would import."""
-    arguments = [words[0], str(daemon.path), *words[1:]]
+    """Run a command that names the mount point as a user who has no rights at all."""
+    return run_as_nobody(words[0], str(daemon.path), *words[1:])
+
+
+def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as that user: in a fork, as it could not read what it would import."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         child = os.fork()
         if not child:
@@ -374,7 +366,7 @@ def as_nobody(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
                 os.setgroups([])
                 os.setgid(NOBODY)
                 os.setuid(NOBODY)
-                code = int(main(arguments))
+                code = int(main(list(arguments)))
                 sys.stdout.flush()
                 sys.stderr.flush()
             finally:
@@ -384,7 +376,7 @@ def as_nobody(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
         for file in (output, errors):
             file.seek(0)
             texts.append(file.read())
-    return subprocess.CompletedProcess(arguments, code, *texts)
+    return subprocess.CompletedProcess(list(arguments), code, *texts)
 
 
 def test_another_user_pins_and_is_bounded_by_what_is_its_own(open_place: Place) -> None:

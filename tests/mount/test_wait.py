@@ -213,7 +213,7 @@ def test_a_broken_run_is_waited_for_until_it_is_whole(place: Place) -> None:
 def test_more_waits_than_one_user_may_hold_at_the_daemon_all_end(place: Place) -> None:
     place.producer.write_and_publish(ONE, "r1", b"x\n")
     with mounted(place, *SOON) as daemon, ExitStack() as ending:
-        waiters = [ending.enter_context(waiting(place, daemon.directory(TWO))) for _ in range(USER_WATCHES + 4)]
+        waiters = [ending.enter_context(waiting(place, daemon.directory(TWO))) for _ in range(USER_WATCHES + 1)]
         for one in waiters:
             one.has_looked()
         assert daemon.public.pins() == [], "the same user can still ask for other things"
@@ -224,6 +224,7 @@ def test_more_waits_than_one_user_may_hold_at_the_daemon_all_end(place: Place) -
 # ---- daemons that die, hang or are not there ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("engine", ["pyfuse3", "passthrough"])
 @pytest.mark.parametrize("how", ["killed", "stopped"])
 def test_it_goes_on_waiting_through_a_restart_of_the_daemon_and_says_so(place: Place, engine: str, how: str) -> None:
     place.producer.write_and_publish(ONE, "r1", b"x\n")
@@ -233,7 +234,8 @@ def test_it_goes_on_waiting_through_a_restart_of_the_daemon_and_says_so(place: P
             daemon.kill()
         else:
             assert daemon.stop() == 0
-        wait_until(lambda: "still waiting" in waiter.told(), "it says so")
+        gone = "is gone; still waiting" if how == "killed" else "is mounted at"
+        wait_until(lambda: gone in waiter.told(), "it says so")
         again = start(place, *SOON, engine=engine)
         try:
             place.producer.write_and_publish(TWO, "r1", b"two\n")
@@ -242,7 +244,7 @@ def test_it_goes_on_waiting_through_a_restart_of_the_daemon_and_says_so(place: P
         finally:
             take_down(again)
         assert waiter.told().splitlines()[-1] == "readyfs: the daemon answers again"
-        assert len(waiter.told().splitlines()) == 3
+        assert len(waiter.told().splitlines()) <= 5, "it says each thing once"
 
 
 def test_its_time_is_up_while_there_is_no_daemon(place: Place) -> None:
@@ -323,9 +325,11 @@ def test_without_a_mount_a_notification_of_postgresql_ends_it_at_once(
     monkeypatch.setattr(wait.Wait, "describe_unmet", describe)
     producer = threading.Thread(target=publish)
     producer.start()
-    code = main(["wait", key(TWO), "--timeout", "20s", *where])
+    begun = time.monotonic()
+    code = main(["wait", key(TWO), "--timeout", "40s", *where])
     producer.join(PATIENCE_S)
     assert code == ExitCode.OK
+    assert time.monotonic() - begun < 20
     assert capfd.readouterr().out.startswith(f"{key(TWO)} is ready: run r1"), "and nothing of a log"
 
 

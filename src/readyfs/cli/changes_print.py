@@ -17,6 +17,7 @@ import click
 from readyfs.cli.output import Form, print_json
 from readyfs.text import escape_text
 
+CHUNK_CHARACTERS: Final = 64 * 1024
 _NONE: Final = "-"
 
 
@@ -29,9 +30,16 @@ class ChangesPrinter:
 
     def batch(self, lines: Iterable[str], since: str, until: str) -> None:
         """Print changes, which are lines of JSON, and their bookmark; return when all is flushed."""
-        count = 0
-        for count, line in enumerate(lines, 1):
-            sys.stdout.write(line if self._form is Form.JSON else self._worded(line, since, until, count))
+        count = size = 0
+        waiting: list[str] = []
+        for line in lines:
+            count += 1
+            waiting.append(line if self._form is Form.JSON else self._worded(line, since, until, count))
+            size += len(waiting[-1])
+            if size >= CHUNK_CHARACTERS:  # a call of the system for each line would cost more than the lines
+                sys.stdout.write("".join(waiting))
+                waiting, size = [], 0
+        sys.stdout.write("".join(waiting))
         bookmark = {"type": "bookmark", "cursor": until, "since": since, "changes": count}
         sys.stdout.write(self._worded(_compact(bookmark), since, until, count + 1))
         sys.stdout.flush()

@@ -58,7 +58,9 @@ class Place:
 
     @property
     def asks_mount(self) -> bool:
-        """Whether the daemon of a mount is to answer, and not the state store."""
+        """Whether the daemon of a mount is to answer, and not the state store; raise `UsageError`."""
+        if self.mountpoint is None and self.socket is not None:
+            raise UsageError("--socket is of a mount, and none is named", "name the mount point")
         return self.mountpoint is not None and not self.names_state
 
     @property
@@ -140,8 +142,6 @@ def with_place(
             *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
         ) -> ExitCode:
             mountpoint = None if mount is None else resolve_named(mount)
-            if mountpoint is None and socket is not None:
-                raise UsageError("--socket is of a mount, and none is named", "name the mount point")
             return body(*args, place=Place(resolution, mountpoint, socket), **values)
 
         command = with_settings(*STATE_SETTINGS, *more, unflagged=unflagged)(call)

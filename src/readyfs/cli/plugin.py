@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 
 class PluginState(IntEnum):
@@ -17,5 +17,9 @@ class PluginState(IntEnum):
 
 
 def wants_plugin(arguments: Sequence[str]) -> bool:
-    """Tell whether a command line asks for the form of a plugin, however wrong the rest of it is."""
-    return "--format=nagios" in arguments or ("--format", "nagios") in pairwise(arguments)
+    """Tell whether a command line asks for the form of a plugin, however wrong the rest of it is.
+
+    What follows `--` is a command of the user's own.
+    """
+    own = list(takewhile(lambda word: word != "--", arguments))
+    return "--format=nagios" in own or ("--format", "nagios") in pairwise(own)

@@ -17,7 +17,7 @@ from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.place import Place, with_place
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import render_date
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 if TYPE_CHECKING:
     from readyfs.cli.replay_source import Source
@@ -220,13 +220,13 @@ def _describe(finished: Finished, command: Command) -> dict[str, object]:
 
 
 def _fields(target: Target, command: Command) -> dict[str, object]:
-    source, customer, query = map(os.fsdecode, target.key.series)
+    source, customer, query = map(decode_text, target.key.series)
     return {
         "source": source,
         "customer_id": customer,
         "query_name": query,
         "logical_date": render_date(target.key.date).decode(),
-        "run_id": os.fsdecode(target.run_id),
+        "run_id": decode_text(target.run_id),
         "path": os.fsdecode(command.path_of(target)),
     }
 

@@ -19,14 +19,13 @@ from readyfs.consumer.why import (
     explain,
     explain_filtered,
     explain_impossible,
-    find_unusable,
     partition_of,
 )
 from readyfs.errors import UsageError
 from readyfs.layout import RawLayout
 from readyfs.log import configure_logging
 from readyfs.log_words import LogFormat, LogLevel
-from readyfs.partition import PartitionKey, SeriesKey
+from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey
 from readyfs.state.reader import StateReader
 from readyfs.text import escape_text
 
@@ -39,13 +38,14 @@ class StateReasons:
 
     place: Place
     rules: Rules = field(init=False)
+    _raw_layout: RawLayout = field(init=False)
     _reader: StateReader | None = None
 
     def __post_init__(self) -> None:
         configure_logging(LogFormat.HUMAN, LogLevel.WARNING)  # to stderr: what is printed here is the answer alone
         get = self.place.resolution.get
-        raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
-        self.rules = Rules(self.place.filters(), self.place.layout(), raw_layout, with_messages=True)
+        self._raw_layout = RawLayout.parse(get(settings.RAW_LAYOUT), get(settings.RAW_ENCODING))
+        self.rules = Rules(self.place.filters(), self.place.layout(), with_messages=True)
 
     def explain(self, asked: str, source: str | None) -> Explanation:
         """Return why an address is ready or is not; raise `UsageError`, `StateError`."""
@@ -94,14 +94,14 @@ class StateReasons:
 
     def _look(self, address: Address, recorded: Recorded, required: tuple[str, ...]) -> Look:
         claims = claims_of(recorded.rows)
-        if len(claims) != 1 or find_unusable(claims[0], self.rules) is not None:
+        if len(claims) != 1 or claims[0].status is not PartitionStatus.READY:
             return Look()
         raw = self.place.resolution.get(settings.RAW)
         if raw is None:
             return Look(problem="no raw root is named")
         names = [os.fsencode(name) for name in required]
         partition = partition_of(claims[0])
-        looked = look_at_run(raw, self.rules.raw_layout, names, partition, address.file, RAW_TIMEOUT_S)
+        looked = look_at_run(raw, self._raw_layout, names, partition, address.file, RAW_TIMEOUT_S)
         if looked is None:
             return Look(problem="the raw store did not answer")
         return Look(looked[0], lacks_file=not looked[1])

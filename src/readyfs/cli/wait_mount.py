@@ -140,10 +140,9 @@ class MountWait:
             click.echo(f"readyfs: waiting: {self.awaited.describe_unmet()}", err=True)
 
     def _pause(self, error: UserError) -> None:
-        """Go on waiting without the daemon, and say so once."""
-        if self._trouble is None and not isinstance(error, LimitError):
+        """Go on waiting without the daemon, and say once why."""
+        if not isinstance(error, LimitError) and error.message != self._trouble:
             click.echo(f"readyfs: {escape_text(error.message)}; still waiting", err=True)
-        if not isinstance(error, LimitError):
             self._trouble = error.message
         self._refuse_late()
         time.sleep(min(self._restarts.next_s(), max(self.ends_s - time.monotonic(), 0.0)))

@@ -105,7 +105,7 @@ SHOW_ERROR_MESSAGES = switch(
     Group.SELECTION,
     "Tell everybody who may enter the mount and asks why a partition failed the message of its row.",
     lambda _: False,
-    "off",
+    "false",
 )
 
 STATE_TABLE = text("state-table", Group.TABLE, "NAME", "The table, which may be schema.table.", _NAMES.table)

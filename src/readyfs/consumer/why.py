@@ -24,7 +24,7 @@ from readyfs.consumer.explanation import (
 )
 from readyfs.duration import render_duration
 from readyfs.errors import UsageError
-from readyfs.layout import MountLayout, RawLayout, UnusableNameError
+from readyfs.layout import MountLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateRow
@@ -37,7 +37,6 @@ class Rules:
 
     filters: Filters
     layout: MountLayout
-    raw_layout: RawLayout
     with_messages: bool
 
 
@@ -64,7 +63,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The rows of the state for one key, or why it could not be asked."""
+    """The rows of the state for one key, withheld where a mount would withhold them, or why it could not be asked."""
 
     rows: tuple[StateRow, ...] = ()
     problem: str | None = None
@@ -225,6 +224,8 @@ def _explain_claims(
         claims = [fields_of_row(row, with_message=rules.with_messages) for row in ready] or claims
     which = " and ".join(f"{escape_text(str(one['source']))} (run {escape_text(str(one['run_id']))})" for one in claims)
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
+    if len(claims) < 2 and rows and rows[0].detail:
+        detail = f"two ready rows claim it: {rows[0].detail}"
     return _say(Reason.AMBIGUOUS, f"{asked} cannot be shown: {detail}", detail, fields | list_claims(claims))
 
 
@@ -253,7 +254,7 @@ def _explain_rows(
         detail = "the state has no row of it"
         return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
     claims = claims_of(rows)
-    if len(claims) > 1 and (shown is None or shown.held_back is None):
+    if (len(claims) > 1 and (shown is None or shown.held_back is None)) or any(map(_is_claim, claims)):
         return _explain_claims(asked, [], rows, rules, fields)
     row = min(rows, key=_hopelessness)
     told_row = fields | fields_of_row(row, with_message=rules.with_messages)
@@ -261,9 +262,6 @@ def _explain_rows(
         return _explain_withheld(asked, row.withheld, row.detail, told_row)
     match row.status:
         case PartitionStatus.READY:
-            withheld = find_unusable(row, rules)
-            if withheld is not None:
-                return _explain_withheld(asked, *withheld, told_row | {"withheld": withheld[0].value})
             return _explain_unseen(asked, row, shown, look, told_row)
         case PartitionStatus.FAILED:
             return _explain_failed(asked, row, rules, told_row)
@@ -273,7 +271,12 @@ def _explain_rows(
 
 def claims_of(rows: Iterable[StateRow]) -> list[StateRow]:
     """Return the rows that are ready and can be shown, as far as the rows alone can tell."""
-    return [row for row in rows if row.status is PartitionStatus.READY]
+    return [row for row in rows if row.status is PartitionStatus.READY or _is_claim(row)]
+
+
+def _is_claim(row: StateRow) -> bool:
+    """Whether a reader that knows the layout found that another row claims the path, too."""
+    return row.withheld is WithheldReason.AMBIGUOUS_PATH
 
 
 _ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionStatus.PENDING, PartitionStatus.FAILED)
@@ -282,20 +285,6 @@ _ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionS
 def _hopelessness(row: StateRow) -> int:
     """Return the order in which rows of several sources can become what is shown at one path."""
     return _ORDER.index(row.status) * 2 if row.status in _ORDER else 1
-
-
-def find_unusable(row: StateRow, rules: Rules) -> tuple[WithheldReason, str] | None:
-    """Return why a ready row has no path in the mount, or none in the raw root; None if it has both."""
-    try:
-        rules.layout.names_of(row.series)
-    except UnusableNameError as error:
-        return WithheldReason.UNUSABLE_NAME, str(error)
-    try:
-        rules.raw_layout.check_series(row.series)
-        rules.raw_layout.check_run_id(row.run_id)
-    except UnusableNameError as error:
-        return WithheldReason.UNUSABLE_RAW_PATH, str(error)
-    return None
 
 
 def _explain_withheld(asked: str, why: WithheldReason, detail: str, fields: dict[str, object]) -> Explanation:

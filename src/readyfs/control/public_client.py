@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,17 @@ from readyfs.control.latest_request import LatestRequest
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
 from readyfs.control.question_requests import WatchRequest, WhyRequest
-from readyfs.errors import NotPermittedError, NotRunningError, UserError
+from readyfs.errors import LimitError, NotPermittedError, NotRunningError, UserError
 from readyfs.text import escape_text
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """How long a daemon may take over an answer, which may have to wait for its disk."""
 CHANGES_TIMEOUT_S: Final = 90.0
 """The same of a page of changes, for which catalogs may have to be read from the disk."""
+
+WAIT_S: Final = 1.0
+MOST_WAITS: Final = 120
+"""How long, and how often, a list that goes on waits for its turn."""
 
 _LINK: Final = ".readyfs/socket"
 _VIEWS: Final = ".readyfs/views"
@@ -89,10 +94,21 @@ class PublicClient:
         return self._ask(AckRequest(consumer, cursor, lease_s))
 
     def latest(self, request: LatestRequest) -> Iterator[dict[str, object]]:
-        """Yield how far series have come, as their answers come in; each answer is of one catalog."""
+        """Yield how far series have come, as their answers come in; each answer is of one catalog.
+
+        Whoever asks for so many series that the rate of a user is reached waits for its turn.
+        """
         asked: LatestRequest | None = request
+        waits = 0
         while asked is not None:
-            answer = self._ask(asked)
+            try:
+                answer = self._ask(asked)
+            except LimitError:
+                if asked is request or waits == MOST_WAITS:
+                    raise
+                waits += 1
+                time.sleep(WAIT_S)
+                continue
             found, after = answer.get("series"), answer.get("next")
             if isinstance(found, list):
                 yield from (one for one in found if isinstance(one, dict))

@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from readyfs.config.config import Config
+from readyfs.consumer.placing import PlacedReader
 from readyfs.consumer.why import Rules
 from readyfs.control.peer import Entrance
 from readyfs.control.protocol import socket_path
@@ -30,6 +31,7 @@ from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.reasons import DEADLINE_S, Reasons
 from readyfs.history.history import History
 from readyfs.state.open import open_reader
+from readyfs.state.reader import StateReader
 from readyfs.vfs.file_filter import FileFilter
 
 
@@ -88,13 +90,16 @@ def make_public_door(
 
 
 def _make_reasons(config: Config, served: Served, answers: Answers, kept: KeptCatalogs) -> Reasons:
-    timeout_s = min(config.state_timeout_s, DEADLINE_S)
+    def open_placed() -> StateReader:
+        reader = open_reader(config.state, config.table, config.filters, min(config.state_timeout_s, DEADLINE_S))
+        return PlacedReader(reader, config.layout, config.raw_layout, config.table.ready)
+
     return Reasons(
-        Rules(config.filters, config.layout, config.raw_layout, config.show_error_messages),
+        Rules(config.filters, config.layout, config.show_error_messages),
         FileFilter(config.files),
         served.filesystem,
         answers.status_reporter.freshness,
         answers.refresher,
         kept,
-        ReaderPool(lambda: open_reader(config.state, config.table, config.filters, timeout_s)),
+        ReaderPool(open_placed),
     )

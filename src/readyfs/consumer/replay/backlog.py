@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from readyfs.consumer.cadence import Cadence
 from readyfs.errors import FailedError
 from readyfs.partition import PartitionStatus, SeriesKey, render_date
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
 NOT_KNOWN: Final = "not_ready"
 """The word for what is not there, where only a mount was asked."""
@@ -36,14 +36,14 @@ class NotReady(NamedTuple):
 
     def fields(self) -> dict[str, object]:
         """Return it as plain JSON values."""
-        source, customer, query = map(os.fsdecode, self.series)
+        source, customer, query = map(decode_text, self.series)
         return {
             "source": source,
             "customer_id": customer,
             "query_name": query,
             "logical_date": None if self.date is None else render_date(self.date).decode(),
             "status": NOT_KNOWN if self.status is None else self.status.value,
-            "run_id": os.fsdecode(self.run_id) or None,
+            "run_id": decode_text(self.run_id) or None,
             "detail": self.detail or None,
         }
 

@@ -82,7 +82,8 @@ class ResumeFile:
 
     def _open(self, flags: int) -> int:
         try:
-            descriptor = os.open(self._path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+            # For its owner alone: the command stands in it, perhaps with a password.
+            descriptor = os.open(self._path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UsageError(f"cannot open the resume file {self._shown}: {error.strerror}", _ANOTHER) from error
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

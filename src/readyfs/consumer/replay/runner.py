@@ -216,7 +216,10 @@ class _Runner:
             self._stops += 1
             self._events.put(None)
 
-        before = {number: signal.getsignal(number) for number in _STOPPING}
+        before = {number: signal.getsignal(number) for number in (*_STOPPING, signal.SIGCHLD)}
+        if before[signal.SIGCHLD] is signal.SIG_IGN:
+            # Nobody is told then how a child ended (waitpid(2)).
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # What is ignored, as by nohup or for a job in the background, stays so.
         heeded = [number for number in _STOPPING if before[number] is not signal.SIG_IGN]
         for number in heeded:
@@ -224,7 +227,7 @@ class _Runner:
         try:
             yield
         finally:
-            for number in heeded:
+            for number in (*heeded, signal.SIGCHLD):
                 signal.signal(number, before[number])
 
 

@@ -115,7 +115,9 @@ class SeriesPlan:
         )
         parameters = (*self._rows.parameters, *ready, *ready, *self._values)
         with self._connection.stream(statement, parameters) as cursor:
-            while groups := cursor.fetchmany(_SERIES_AT_ONCE):
+            size = 1  # so that the first line comes at once
+            while groups := cursor.fetchmany(size):
+                size = min(2 * size, _SERIES_AT_ONCE)
                 put([self._found(group) for group in groups])
 
     def _found(self, group: Sequence[Any]) -> Found:

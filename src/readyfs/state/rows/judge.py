@@ -46,6 +46,7 @@ class RowJudge:
         self._filters = filters
         self._first, self._last = filters.date_range
         self._admitted: dict[SeriesKey, bool] = {}
+        self._dates = _Dates()
 
     def rows(self, rows: Iterable[Row], statuses: frozenset[PartitionStatus] | None = None) -> Iterator[StateRow]:
         """Yield what rows say: those that the filters admit, of these statuses."""
@@ -57,13 +58,15 @@ class RowJudge:
     def judge(self, row: Row) -> StateRow | None:
         """Return what a row says, None if the filters do not admit it.
 
-        Message and attempts are of rows that are not ready.
-
-        What cannot be read of a key passes no filter but one that lets everything pass.
+        Message and attempts are of rows that are not ready. What cannot be read of a key passes no filter but one that
+        lets everything pass.
         """
         verdict, source, customer, query, day, said, run, updated, count, version, message, attempts = row
-        series = read_series(source, customer, query)
-        date = _read(parse_logical_date, day, None)
+        if type(source) is type(customer) is type(query) is bytes:
+            series = SeriesKey(source, customer, query)
+        else:
+            series = read_series(source, customer, query)
+        date = self._dates[day] if type(day) is bytes else _read(parse_logical_date, day, None)
         if not self._admits(series) or not (date is None or self._first <= date <= self._last):
             return None
         run_id = b"" if run is None else _read(parse_id, run, None)
@@ -82,10 +85,10 @@ class RowJudge:
             self._table.ready if says == SAYS_READY else render_word(said) or "",
             run_id or b"",
             _read(parse_updated_at, updated, NOT_SET),
-            _read(parse_record_count, count, NOT_SET),
-            _read(parse_schema_version, version, None),
-            None if says == SAYS_READY else render_word(message),
-            NOT_SET if says == SAYS_READY else _read(parse_record_count, attempts, NOT_SET),
+            NOT_SET if count is None else _read(parse_record_count, count, NOT_SET),
+            None if version is None else _read(parse_schema_version, version, None),
+            None if says == SAYS_READY or message is None else render_word(message),
+            NOT_SET if says == SAYS_READY or attempts is None else _read(parse_record_count, attempts, NOT_SET),
             withheld,
             detail,
         )
@@ -102,6 +105,16 @@ class RowJudge:
                 self._admitted.clear()
             admitted = self._admitted[series] = self._filters.admits(series)
         return admitted
+
+
+class _Dates(dict[bytes, int | None]):
+    """Dates by their text, None for a text that is none."""
+
+    def __missing__(self, text: bytes) -> int | None:
+        if len(self) > _REMEMBERED:
+            self.clear()
+        date = self[text] = _read(parse_logical_date, text, None)
+        return date
 
 
 _STATUSES: Final[dict[tuple[object, bool], PartitionStatus]] = {
@@ -127,6 +140,8 @@ def _is_readable(*parts: object) -> bool:
 def render_word(cell: object) -> str | None:
     """Return what a cell says as text, None for NULL; what is not UTF-8 is escaped."""
     match cell:
+        case bytes():
+            return cell.decode("utf-8", "backslashreplace")
         case None:
             return None
         case bool():

@@ -1,7 +1,7 @@
 """Reading ahead on a thread, so that a transaction does not last as long as somebody takes to read an answer.
 
-A pager may stop the program for hours. So only for a while is reading put off until what was read is used; then the
-rest is read at once, and kept small. Meanwhile both work side by side, since a database works without the interpreter.
+A pager may stop the program for hours. So reading is put off only while what was read is used, and for a while; then
+the rest is read at once, and kept small. Both work side by side, since a database works without the interpreter.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ Batch: TypeAlias = list[Any]
 """Values of built-in types alone, as far as `marshal` is to keep them small."""
 Put: TypeAlias = Callable[[Batch], None]
 
-PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 4.0
 """The usual driver of a producer waits 5 s for a lock."""
+STALL_S: Final = 1.0
+"""Who takes nothing for so long has stopped reading."""
+ROOM: Final = 32 << 20
+"""So many bytes that were read ahead are kept as they are."""
 AHEAD: Final = 8
 """So many batches are read ahead as long as there is time."""
+_AS_IT_IS: Final = b"="
+_COMPRESSED: Final = b"z"
 _SMALL: Final = 1
 """zlib's quickest level."""
 
@@ -50,6 +56,8 @@ class _Pump:
         self._read = read
         self._now_s = now_s
         self._deadline_s = now_s() + patience_s
+        self._taken_s = now_s()
+        self._room = ROOM
         self._condition = threading.Condition()
         self._batches: deque[Batch | bytes] = deque()
         self._is_over = self._is_stopped = False
@@ -75,10 +83,9 @@ class _Pump:
                     raise self._error
                 return None
             batch = self._batches.popleft()
+            self._taken_s = self._now_s()
             self._condition.notify_all()
-        # Only what `_put` wrote in this process is read back.
-        found: Batch = marshal.loads(zlib.decompress(batch)) if isinstance(batch, bytes) else batch
-        return found
+        return _unpack(batch)
 
     def stop(self) -> None:
         with self._condition:
@@ -88,21 +95,33 @@ class _Pump:
     def _put(self, batch: Batch) -> None:
         with self._condition:
             while len(self._batches) >= AHEAD and not self._is_stopped:
-                left_s = self._deadline_s - self._now_s()
+                left_s = min(self._deadline_s, self._taken_s + STALL_S) - self._now_s()
                 if left_s <= 0:
                     break
                 self._condition.wait(left_s)
             if self._is_stopped:
                 raise StoppedError
             is_late = len(self._batches) >= AHEAD
-        kept = _pack(batch) if is_late else batch
+        kept = self._pack(batch) if is_late else batch
         with self._condition:
             self._batches.append(kept)
             self._condition.notify_all()
 
+    def _pack(self, batch: Batch) -> Batch | bytes:
+        """Return a batch in less room: first without its objects, and once much is kept, compressed."""
+        try:
+            packed = marshal.dumps(batch)
+        except ValueError:
+            return batch  # a cell of a driver's own type
+        if self._room > 0:
+            self._room -= len(packed)
+            return _AS_IT_IS + packed
+        return _COMPRESSED + zlib.compress(packed, _SMALL)
 
-def _pack(batch: Batch) -> Batch | bytes:
-    try:
-        return zlib.compress(marshal.dumps(batch), _SMALL)
-    except ValueError:
-        return batch  # a cell of a driver's own type
+
+def _unpack(batch: Batch | bytes) -> Batch:
+    if not isinstance(batch, bytes):
+        return batch
+    packed = batch[1:] if batch.startswith(_AS_IT_IS) else zlib.decompress(batch[1:])
+    found: Batch = marshal.loads(packed)  # only what this process wrote is read back
+    return found

@@ -132,7 +132,9 @@ class SeriesPlan:
         statement, parameters = self._chunks(fields)
         cursor = self._connection.execute(statement, parameters)
         batch: list[Found] = []
-        while groups := cursor.fetchmany(_SERIES_AT_ONCE):
+        size = 1  # so that the first line comes at once
+        while groups := cursor.fetchmany(size):
+            size = min(2 * size, _SERIES_AT_ONCE)
             for cells in groups:
                 if not watch.is_sound(cells):
                     put(batch)
