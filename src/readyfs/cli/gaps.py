@@ -14,10 +14,9 @@ import click
 from readyfs.cli.agreement_options import due_option, with_agreement
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
-from readyfs.cli.place import STATE_SETTINGS, Place
-from readyfs.cli.settings_options import with_settings
+from readyfs.cli.place import FILE_SETTINGS, Place, with_place
 from readyfs.cli.table import write_table
-from readyfs.config import Resolution
+from readyfs.config import table as settings
 from readyfs.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ if TYPE_CHECKING:
     help="After how long a partition that was ready before, and was queued again, is worth an alarm; counted from "
     "the later of its date's end and its updated_at.  [default: never, only a warning]",
 )
-@with_settings(*STATE_SETTINGS)
+@with_place(argument=True, unflagged=(settings.RAW, *FILE_SETTINGS))
 @click.pass_obj
 def gaps(
     invocation: Invocation,
@@ -76,7 +75,7 @@ def gaps(
     limit: int,
     words: AgreementWords,
     reprocessing_crit: str | None,
-    resolution: Resolution,
+    place: Place,
 ) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
 
@@ -94,7 +93,7 @@ def gaps(
     from readyfs.consumer.gaps import find_gaps
     from readyfs.consumer.known import KnownGaps, read_known_gaps
 
-    place = Place(resolution, None, None)
+    place.refuse_mount()
     filters = place.filters()
     now_ns = time.time_ns()
     agreement = replace(words, reprocessing_crit=reprocessing_crit).agree(filters, now_ns)

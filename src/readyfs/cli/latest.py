@@ -11,8 +11,9 @@ import click
 from readyfs.cli.agreement_options import with_agreement
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
-from readyfs.cli.place import Place, with_place
+from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.cli.table import Column, write_table
+from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _COLUMNS: Final = (
 @click.command(cls=ReadyfsCommand, short_help="Show how far each series has come.")
 @with_output()
 @with_agreement
-@with_place(argument=True)
+@with_place(argument=True, passed=FILTERS, unflagged=(settings.RAW, *FILE_SETTINGS))
 def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     """Show the newest ready date of each customer and query, the date that is expected by now, how many dates it is
     behind, and up to which date there is no gap.

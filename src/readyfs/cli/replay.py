@@ -14,7 +14,7 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
-from readyfs.cli.place import Place, with_place
+from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import render_date
 from readyfs.text import decode_text, escape_text
@@ -79,7 +79,7 @@ class _BehindDashes(ReadyfsCommand):
 )
 @click.option("--dry-run", is_flag=True, help="Print the commands instead of running them.")
 @with_output()
-@with_place(argument=True)
+@with_place(argument=True, passed=FILTERS, unflagged=FILE_SETTINGS)
 @click.pass_context
 def replay(
     ctx: click.Context,

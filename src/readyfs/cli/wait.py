@@ -25,7 +25,7 @@ from readyfs.errors import ExitCode, UsageError, UserError
 @click.option("--any", "how_many", flag_value="any", help="Wait for one of what is named.")
 @click.option("--at-least", metavar="N", type=click.IntRange(min=1), help="Wait for so many of what is named.")
 @click.option("--through-failures", is_flag=True, help="Wait on although it failed: for a later attempt.")
-@with_place(settings.STATE_LISTEN)
+@with_place(settings.STATE_LISTEN, passed=(settings.SOURCE,))
 @with_output()
 def wait(
     asked: tuple[str, ...],

@@ -22,7 +22,7 @@ _CODES: Final[Mapping[object, ExitCode]] = {"ready": ExitCode.OK, "impossible": 
 
 @click.command(cls=ReadyfsCommand)
 @click.argument("asked", metavar="PATH|KEY")
-@with_place()
+@with_place(passed=(settings.SOURCE,))
 @with_output()
 def why(asked: str, place: Place, form: Form) -> ExitCode:
     """Tell why PATH or KEY is ready or is not.
