@@ -47,7 +47,7 @@ def test_pages_name_every_option_and_are_sound(prefix: Path) -> None:
             "\\", ""
         )
         for parameter in command.params:
-            if isinstance(parameter, click.Option):
+            if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.opts[0].replace("-", "\\-") in text
         # Control characters, and backslashes that would not be read as such.
         assert not re.search(r"[\x00-\x09\x0b-\x1f]|\\[^-f]", text), path

@@ -37,13 +37,19 @@ class _BehindDashes(ReadyfsCommand):
         at = args.index("--") if "--" in args else len(args)
         ctx.meta[_COMMAND] = tuple(args[at + 1 :])
         try:
-            return super().parse_args(ctx, args[:at])
+            rest = super().parse_args(ctx, args[:at])
         except click.UsageError as error:
             if at < len(args) or isinstance(error, click.NoSuchOption):
                 raise
             raise click.UsageError(
                 f"{error.format_message().rstrip('.')}; two dashes go before the command", ctx
             ) from error
+        if not ctx.resilient_parsing:
+            # Before a word that was meant as the command is looked at as a mount point.
+            from readyfs.consumer.replay.command import check_words
+
+            check_words(ctx.meta[_COMMAND])
+        return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show where the command stands."""
@@ -107,12 +113,11 @@ def replay(
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
     from readyfs.consumer.cadence import parse_cadence
     from readyfs.consumer.replay.backlog import write_backlog
-    from readyfs.consumer.replay.command import Command, check_words
+    from readyfs.consumer.replay.command import Command
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
 
     words: tuple[str, ...] = ctx.meta[_COMMAND]
-    check_words(words)
     if changed_since is not None and backlog is not None:
         raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
     cadence = parse_cadence(cadence_text)
