@@ -70,7 +70,8 @@ def ls(
     """List the partitions of a state store with status, run, records and age, in the order of their keys.
 
     Without a path or a key it lists what the settings of a mount select. A key is customer/query/date, or a beginning
-    of it. It reads the state store, which --state or --config names.
+    of it. It reads the state store, which --state or --config names; a mount does not answer it. With --status missing
+    each date is a line: `readyfs gaps` sums them up, and judges whether they are late.
 
     \b
     readyfs ls --state state.db
@@ -83,6 +84,7 @@ def ls(
     listing = _choose(statuses, cadence, zone, look, now_ns)
     given = place.filters()
     filters: Filters | None = given
+    nothing = "no partitions"
     if where is not None:
         place, text = place.locate(where)
         address = place.parse_address(text)
@@ -90,17 +92,21 @@ def ls(
             raise UsageError("a view is of the past, and a list is of the state", "name a path of the live tree")
         listing = replace(listing, is_latest=address.is_latest)
         filters = address.narrow(given)
+        if address.names_partition and not address.is_latest:
+            nothing = "no row is there; `readyfs why` tells more"
+        elif set("*?[") & set(text):
+            nothing = "no partitions: a path or key is no pattern; choose with --customer and --query"
     if filters is None:
-        return _print((), form, now_ns, None)
+        return _print((), form, now_ns, None, nothing)
     listing = replace(listing, since=filters.since)
     if filters.until is not None:
-        listing = replace(listing, until=filters.until)
+        listing = replace(listing, until=min(filters.until, listing.until))
     find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
         if form is Form.TEXT and find_broken is None and goes_whole(listing):
-            return _print_table(render_states(list_series(reader, listing), now_ns), limit)
-        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
+            return _print_table(render_states(list_series(reader, listing), now_ns), limit, nothing)
+        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit, nothing)
     finally:
         reader.close()
 
@@ -152,21 +158,21 @@ def _examine(place: Place) -> FindBroken:
     return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
-def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:
+def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None, nothing: str) -> ExitCode:
     from readyfs.cli.rows_text import describe_rows, render_rows
 
     if form is Form.TEXT:
-        return _print_table(render_rows(rows, now_ns), limit)
+        return _print_table(render_rows(rows, now_ns), limit, nothing)
     write_json(describe_rows(_first(rows, limit), now_ns))
     sys.stdout.flush()
     return ExitCode.OK
 
 
-def _print_table(cells: Iterable[Cells], limit: int | None) -> ExitCode:
+def _print_table(cells: Iterable[Cells], limit: int | None, nothing: str) -> ExitCode:
     from readyfs.cli.rows_text import COLUMNS
 
     if not write_table(COLUMNS, _first(cells, limit), colours=has_colours()):
-        click.echo("no partitions")
+        click.echo(nothing)
     sys.stdout.flush()
     return ExitCode.OK
 

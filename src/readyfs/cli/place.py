@@ -98,9 +98,7 @@ class Place:
         found = find_in_mount(text)
         if found is None:
             return self, str(Path(text).absolute())
-        return (
-            self if self.mountpoint is not None else replace(self, mountpoint=found.mountpoint)
-        ), found.path
+        return (self if self.mountpoint is not None else replace(self, mountpoint=found.mountpoint)), found.path
 
     def client(self) -> PublicClient:
         """Return who asks the daemon; raise `NotRunningError`, `NotPermittedError`."""
