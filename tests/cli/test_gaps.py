@@ -289,7 +289,7 @@ def test_latest_is_a_table_for_people(sqlite: State, run: Run) -> None:
     head, line = output.splitlines()
     assert head.split() == "SOURCE CUSTOMER QUERY NEWEST EXPECTED BEHIND COMPLETE UNTIL UPDATED CADENCE".split()
     two = days_ago(2)
-    assert line.split() == f"pass ads c1 q1 {two} {two} 0 {two} {days_ago(1)} 05:00:00 daily".split()
+    assert line.split() == f"pass ads c1 q1 {two} {two} 0 {two} {days_ago(1)} 05:00:00Z daily".split()
 
 
 @pytest.mark.parametrize("command", ["latest", "gaps"])

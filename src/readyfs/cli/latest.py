@@ -15,6 +15,7 @@ from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.cli.table import Column, write_table
 from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
+from readyfs.partition import show_moment
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement_words import AgreementWords
@@ -98,7 +99,7 @@ def _show(one: Mapping[str, object]) -> tuple[str, ...]:
         *(_text(one, name) for name in ("source", "customer_id", "query_name", "newest_date", "expected_date")),
         _text(one, "behind_dates"),
         _text(one, "complete_until_date"),
-        updated if updated == "-" else f"{updated[:10]} {updated[11:19]}",
+        updated if updated == "-" else show_moment(updated),
         f"{cadence}?" if one.get("cadence_guessed") and cadence != "-" else cadence,
     )
 

@@ -18,6 +18,8 @@ FIRST_ROWS: Final = 200
 
 _AT_ONCE: Final = 1000
 """How many further rows are written together."""
+_WIDEST: Final = 64
+"""How wide a column may be: one long name would make every line long."""
 _GAP: Final = "  "
 _CODES: Final[Mapping[str, int]] = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _PLAIN: Final = "\x1b[0m"
@@ -43,7 +45,7 @@ def write_table(
     if not some:
         return 0
     headings = tuple(column.heading for column in columns)
-    widths = [max(map(len, cells)) for cells in zip(*map(_escape, [headings, *some]), strict=True)]
+    widths = [min(_WIDEST, max(map(len, cells))) for cells in zip(*map(_escape, [headings, *some]), strict=True)]
     form = _GAP.join(
         f"%{'' if column.is_number else '-'}{width}s" for column, width in zip(columns, widths, strict=True)
     )
