@@ -57,7 +57,13 @@ def changes(
     acknowledged: with --ack, or with --since and its cursor. If what changed cannot be told any more, the exit code is
     16 and everything has to be loaded anew, with `--since beginning`. Without a mount the state store is compared with
     what the --cursor-file remembers.
-    """
+
+    \b
+    readyfs changes /mnt/ready --since beginning --consumer warehouse    # the first time
+    readyfs changes /mnt/ready --consumer warehouse
+    readyfs changes /mnt/ready --consumer warehouse --ack CURSOR         # when all of it is loaded
+    readyfs changes --state state.db --cursor-file cursor
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     if place.asks_mount:
         _refuse_filters(place)
         printer = ChangesPrinter(form, _mount_uri(place))
