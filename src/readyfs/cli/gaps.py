@@ -61,8 +61,8 @@ if TYPE_CHECKING:
 @due_option(
     "--reprocessing-crit",
     metavar="DURATION",
-    help="After how long a partition that was ready before, and was queued again, is worth an alarm; counted from "
-    "the later of its date's end and its updated_at.  [default: never, only a warning]",
+    help="After how long a row that is not ready and still names a run is worth an alarm; counted from the later of "
+    "its date's end and its updated_at.  [default: never, only a warning]",
 )
 @with_place(argument=True, unflagged=(settings.RAW, *FILE_SETTINGS))
 @click.pass_obj
@@ -79,8 +79,9 @@ def gaps(
 ) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
 
-    It reads the state store, with the settings and filters of a mount. It exits with 12 if anything is late. With
-    --format nagios it is a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, and 3 UNKNOWN for whatever went wrong.
+    It reads the state store, with the settings and filters of a mount. Runs are not looked at: `readyfs check` finds
+    those that cannot be served. It exits with 12 if anything is late. With --format nagios it is a monitoring plugin:
+    0 OK, 1 WARNING, 2 CRITICAL, and 3 UNKNOWN for whatever went wrong.
 
     \b
     readyfs gaps --state state.db --warn 24h --crit 36h
@@ -110,14 +111,14 @@ def gaps(
             line, invocation.plugin_state = render_gaps(found, tally)
             click.echo(line)
             return ExitCode.OK
-        _print(form, found, tally, judge, limit)
+        _print(form, found, tally, judge, limit, place)
     finally:
         reader.close()
     late = (Verdict.ERROR,) if fail_on == "crit" else (Verdict.ERROR, Verdict.WARN)
     return ExitCode.FOUND if tally.verdict in late else ExitCode.OK
 
 
-def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judge, limit: int) -> None:
+def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judge, limit: int, place: Place) -> None:
     if form is Form.PROMETHEUS:
         from readyfs.cli.gaps_prometheus import render_gauges_of
 
@@ -133,4 +134,4 @@ def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judg
         return
     if write_table(COLUMNS, list_rows(counted), colours=has_colours()):
         sys.stdout.write("\n")
-    sys.stdout.write(sum_up(tally) + "\n" if tally.series else "no series is in the table or expected\n")
+    click.echo(sum_up(tally) if tally.series else f"{place.describe_nothing()}, and nothing is expected")

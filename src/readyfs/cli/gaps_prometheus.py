@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from typing import Final
@@ -20,7 +21,9 @@ _LATE: Final = (Verdict.WARN, Verdict.ERROR)
 
 def render_gauges_of(found: Iterable[SeriesGaps], tally: GapTally, judge: Judge, most: int) -> bytes:
     """Return the text exposition of what is late; of more than `most` series, those that are worst."""
-    kept = nsmallest(most, tally.counting(found), key=lambda one: [-one.count(Verdict.ERROR), -one.count(Verdict.WARN)])
+    counted = tally.counting(found)
+    kept = nsmallest(most, counted, key=lambda one: [-one.count(Verdict.ERROR), -one.count(Verdict.WARN)])
+    deque(counted, maxlen=0)  # of no series at all, none was looked at
     return render_gauges([*_per_series(kept, judge), *_totals(tally, len(kept), judge)])
 
 

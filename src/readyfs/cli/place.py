@@ -123,6 +123,28 @@ class Place:
         """Return which part of the state table is asked of."""
         return find_filters(self.resolution)
 
+    def describe_nothing(self) -> str:
+        """Return what people are told where the filters let nothing pass: one with a typing error is named."""
+        from readyfs.partition import render_date
+
+        filters = self.filters()
+        names = [
+            f"{noun} {escape_text(os.fsencode(text))}"
+            for noun, texts in (
+                ("source", filters.sources),
+                ("customer", filters.customers),
+                ("query", filters.queries),
+            )
+            for text in texts
+        ]
+        dates = [
+            f" {word} {render_date(date).decode()}"
+            for word, date in (("since", filters.since), ("until", filters.until))
+            if date is not None
+        ]
+        whose = "the mount shows nothing" if self.asks_mount else "the state table has nothing"
+        return "".join([whose, f" of {', '.join(names)}" if names else "", *dates])
+
     def open_reader(self, filters: Filters) -> StateReader:
         """Return a reader of the state store within filters, which withholds what a mount would.
 
@@ -255,9 +277,11 @@ def _no_mount_of_socket() -> UsageError:
 
 
 def _refuse_key(text: str) -> None:
-    """Raise `UsageError` for what was meant as the key of a customer: no such directory is there."""
-    if text and not text.startswith(("/", "./", "../")) and not os.path.lexists(text):
-        raise UsageError(
-            f"{escape_text(os.fsencode(text))} is no mount point: nothing is there",
-            "a customer is named with --customer, a query with --query",
-        )
+    """Raise `UsageError` for a key in the place of a mount point; beside a state store nobody would notice it."""
+    if not text or text.startswith((".", "/", "~")) or os.path.lexists(text):
+        return
+    options = zip(("--customer", "--query"), text.split("/"), strict=False)
+    raise UsageError(
+        f"there is no mount point {escape_text(os.fsencode(text))} here",
+        f"a key is no mount point: select with {' '.join(f'{flag} {escape_text(name)}' for flag, name in options)}",
+    )

@@ -9,12 +9,9 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 from readyfs.errors import OutputError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 _OUT, _STANDARD = 1, (0, 1, 2)
 
@@ -24,7 +21,7 @@ class _Output(io.FileIO):
 
     _has_failed = False
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         """Write what fits; raise `OutputError`, or `BrokenPipeError` if the reader has enough."""
         if self._has_failed:
             return memoryview(data).nbytes
