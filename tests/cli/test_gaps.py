@@ -372,12 +372,20 @@ def test_gaps_of_a_mount_point_is_pointed_to_what_a_mount_answers(run: Run) -> N
         assert "a mount answers `readyfs latest MOUNTPOINT` and `readyfs why PATH`" in errors
 
 
-@pytest.mark.parametrize("command", ["latest", "changes", "replay"])
-@pytest.mark.parametrize("more", [(), ("--state", "/nonexistent/state.db")])
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("latest", ()),
+        ("latest", ("--state", "state.db")),
+        ("replay", ("--state", "state.db", "--raw", "raw", "--", "true")),
+        ("changes", ("--state", "state.db", "--raw", "raw", "--cursor-file", "cursor")),
+    ],
+)
 def test_a_key_in_the_place_of_a_mount_point_is_pointed_to_the_filters(
-    run: Run, command: str, more: tuple[str, ...]
+    run: Run, command: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside a state store nobody would notice that it selects nothing."""
+    monkeypatch.chdir(tmp_path)
     code, output, errors = run(command, "0012345678/daily/2024-06-01", *more)
     assert (code, output) == (ExitCode.USAGE, "")
     assert errors == (

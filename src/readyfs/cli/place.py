@@ -44,11 +44,12 @@ STATE_SETTINGS: Final[tuple[Setting[object], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was said of where to ask; `mountpoint` is resolved and not touched."""
+    """What was said of where to ask; `mountpoint` is resolved and not touched, `argument` is it as it was given."""
 
     resolution: Resolution
     mountpoint: Path | None
     socket: Path | None
+    argument: str | None = None
 
     @property
     def names_state(self) -> bool:
@@ -104,7 +105,9 @@ class Place:
         return parse_address(text, self.layout(), self.mountpoint)
 
     def filters(self) -> Filters:
-        """Return which part of the state table is asked of."""
+        """Return which part of the state table is asked of; raise `UsageError` if a key was to say that."""
+        if self.argument is not None:
+            _refuse_key(self.argument)
         return find_filters(self.resolution)
 
     def describe_nothing(self) -> str:
@@ -165,10 +168,8 @@ def with_place(
         def call(
             *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
         ) -> ExitCode:
-            if argument and mount is not None:
-                _refuse_key(mount)
             mountpoint = None if mount is None else resolve_named(mount)
-            return body(*args, place=Place(resolution, mountpoint, socket), **values)
+            return body(*args, place=Place(resolution, mountpoint, socket, mount if argument else None), **values)
 
         command = with_settings(*STATE_SETTINGS, *more, unflagged=unflagged)(call)
         command = click.option(
