@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time
+from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time, show_moment
 from readyfs.state.reader import StateRow
 from readyfs.text import decode_text, escape_text
 
@@ -41,6 +41,24 @@ class Reason(StrEnum):
     """No partition of the mount can have that path or key."""
 
 
+REMEDIES: Mapping[Reason, str] = {
+    Reason.READY: "",
+    Reason.PENDING: "wait for it with `readyfs wait`",
+    Reason.MISSING: "wait for it with `readyfs wait`, or ask its producer whether it comes",
+    Reason.FAILED: "ask its producer for another attempt",
+    Reason.WITHHELD: "have its producer mend the row",
+    Reason.BROKEN: "have its producer write another run, or restore the files of this one",
+    Reason.AMBIGUOUS: "have the producer of one of the rows mend it",
+    Reason.FILTERED: "ask a mount or a state that shows it",
+    Reason.NOT_SEEN_YET: "wait for it with `readyfs wait`",
+    Reason.HELD_BACK: "have whoever runs the mount accept the state with `readyfs refresh --accept`",
+    Reason.STALE: "have whoever runs the mount see to its state store",
+    Reason.EXPIRED: "take a view that is kept, or the live tree",
+    Reason.IMPOSSIBLE: "name what `readyfs ls` lists",
+}
+"""What can be done, by whoever asks or by whom it names; empty where nothing has to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why something is ready or is not, as of one moment.
@@ -62,6 +80,7 @@ class Explanation:
             "detail": self.detail,
             "note": self.note,
             "sentence": self.sentence,
+            "remedy": REMEDIES[self.reason],
             **NO_FIELDS,
             **self.fields,
         }
@@ -69,6 +88,7 @@ class Explanation:
 
 NO_FIELDS: Mapping[str, object] = dict.fromkeys(
     (
+        "kind",
         "source",
         "customer_id",
         "query_name",
@@ -82,6 +102,7 @@ NO_FIELDS: Mapping[str, object] = dict.fromkeys(
         "attempt_count",
         "error_message",
         "state_status",
+        "looked_at",
         "path",
         "claims",
         "nearest",
@@ -136,7 +157,7 @@ def list_claims(claims: Sequence[Mapping[str, object]]) -> dict[str, object]:
 
 def show_time(time_ns: int) -> str:
     """Return a time for a sentence, `an unknown time` where the row tells none."""
-    return "an unknown time" if time_ns == NOT_SET else render_time(time_ns).decode()
+    return "an unknown time" if time_ns == NOT_SET else show_moment(time_ns)
 
 
 def show_run(run_id: bytes) -> str:
