@@ -125,6 +125,12 @@ class WithheldTally:
         """Return how many rows were withheld for the given reasons."""
         return sum(self.counts.get(reason, 0) for reason in reasons)
 
+    def render(self) -> str:
+        """Return how many there are for each reason, and the first example, as one line."""
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.counts.items() if count)
+        first = next(iter(self.examples), None)
+        return counts if first is None else f"{counts}; the first is {first.subject}: {first.detail}"
+
 
 @lru_cache(maxsize=65536)
 def render_date(date: int) -> bytes:
@@ -145,6 +151,12 @@ def render_time(time_ns: int) -> bytes:
         microseconds // 1_000_000,
         microseconds % 1_000_000,
     )
+
+
+def show_moment(time: int | str) -> str:
+    """Return a time for people: `2026-11-28 05:00:00Z`, of nanoseconds or of what `render_time` has rendered."""
+    text = time if isinstance(time, str) else render_time(time).decode()
+    return f"{text[:10]} {text[11:19]}Z"
 
 
 _EPOCH_DATE: Final = 719_163

@@ -15,7 +15,7 @@ from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.parameters import CADENCE, STATUSES, ZONE
 from readyfs.cli.place import Place, with_place
-from readyfs.cli.table import Cells, write_table
+from readyfs.cli.table import write_blocks, write_table
 from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import PartitionStatus
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from readyfs.consumer.cadence import Cadence
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
-    from readyfs.state.reader import StateRow
+    from readyfs.state.reader import SeriesState, StateRow
 
 T = TypeVar("T")
 
@@ -70,19 +70,20 @@ def ls(
     """List the partitions of a state store with status, run, records and age, in the order of their keys.
 
     Without a path or a key it lists what the settings of a mount select. A key is customer/query/date, or a beginning
-    of it. It reads the state store, which --state or --config names.
+    of it. It reads the state store, which --state or --config names; a mount does not answer it. With --status missing
+    each date is a line: `readyfs gaps` sums them up, and judges whether they are late.
 
     \b
     readyfs ls --state state.db
     readyfs ls 0012345678/campaign_daily --status failed,missing --config /etc/readyfs/sales.toml
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-    from readyfs.cli.rows_text import render_states
     from readyfs.consumer.listing import filters_of, goes_whole, list_partitions, list_series
 
     now_ns = time.time_ns()
     listing = _choose(statuses, cadence, zone, look, now_ns)
     given = place.filters()
     filters: Filters | None = given
+    nothing = "no partitions"
     if where is not None:
         place, text = place.locate(where)
         address = place.parse_address(text)
@@ -90,17 +91,21 @@ def ls(
             raise UsageError("a view is of the past, and a list is of the state", "name a path of the live tree")
         listing = replace(listing, is_latest=address.is_latest)
         filters = address.narrow(given)
+        if address.names_partition and not address.is_latest:
+            nothing = "no row is there; `readyfs why` tells more"
+        elif set("*?[") & set(text):
+            nothing = "no partitions: a path or key is no pattern; choose with --customer and --query"
     if filters is None:
-        return _print((), form, now_ns, None)
+        return _print((), form, now_ns, None, nothing)
     listing = replace(listing, since=filters.since)
     if filters.until is not None:
-        listing = replace(listing, until=filters.until)
+        listing = replace(listing, until=min(filters.until, listing.until))
     find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
-        if form is Form.TEXT and find_broken is None and goes_whole(listing):
-            return _print_table(render_states(list_series(reader, listing), now_ns), limit)
-        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
+        if limit is None and find_broken is None and goes_whole(listing):
+            return _print_whole(list_series(reader, listing), form, now_ns, place, nothing)
+        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit, nothing)
     finally:
         reader.close()
 
@@ -152,21 +157,35 @@ def _examine(place: Place) -> FindBroken:
     return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
-def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:
-    from readyfs.cli.rows_text import describe_rows, render_rows
+def _print_whole(states: Iterable[SeriesState], form: Form, now_ns: int, place: Place, nothing: str) -> ExitCode:
+    """Print what `_print` does of all rows of series."""
+    from readyfs.cli.rows_text import COLUMNS, render_states
 
     if form is Form.TEXT:
-        return _print_table(render_rows(rows, now_ns), limit)
-    write_json(describe_rows(_first(rows, limit), now_ns))
+        return _end(write_blocks(COLUMNS, render_states(states, now_ns), colours=has_colours()), nothing)
+    from readyfs.cli.rows_json import render_lines
+    from readyfs.config.build import find_table
+
+    for lines in render_lines(states, find_table(place.resolution).ready, now_ns):
+        sys.stdout.write(lines)
     sys.stdout.flush()
     return ExitCode.OK
 
 
-def _print_table(cells: Iterable[Cells], limit: int | None) -> ExitCode:
-    from readyfs.cli.rows_text import COLUMNS
+def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None, nothing: str) -> ExitCode:
+    from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows
 
-    if not write_table(COLUMNS, _first(cells, limit), colours=has_colours()):
-        click.echo("no partitions")
+    rows = _first(rows, limit)
+    if form is Form.TEXT:
+        return _end(write_table(COLUMNS, render_rows(rows, now_ns), colours=has_colours()), nothing)
+    write_json(describe_rows(rows, now_ns))
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _end(count: int, nothing: str) -> ExitCode:
+    if not count:
+        click.echo(nothing)
     sys.stdout.flush()
     return ExitCode.OK
 

@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -117,13 +117,16 @@ class PublicClient:
         """Acknowledge the batch of a consumer that ends with a cursor."""
         return self._ask(AckRequest(consumer, cursor, lease_s))
 
-    def latest(self, request: LatestRequest) -> Iterator[dict[str, object]]:
+    def latest(
+        self, request: LatestRequest, warn: Callable[[str], None] = lambda _: None
+    ) -> Iterator[dict[str, object]]:
         """Yield how far series have come, as their answers come in; each answer is of one catalog.
 
-        Whoever asks for so many series that the rate of a user is reached waits for its turn.
+        `warn` is called once if the mount does not show the state as it is now. Whoever asks for so many series that
+        the rate of a user is reached waits for its turn.
         """
         asked: LatestRequest | None = request
-        waits = 0
+        waits, is_warned = 0, False
         while asked is not None:
             try:
                 answer = self._ask(asked)
@@ -133,7 +136,10 @@ class PublicClient:
                 waits += 1
                 time.sleep(WAIT_S)
                 continue
-            found, after = answer.get("series"), answer.get("next")
+            found, after, outdated = answer.get("series"), answer.get("next"), answer.get("outdated")
+            if isinstance(outdated, str) and not is_warned:
+                is_warned = True
+                warn(outdated)
             if isinstance(found, list):
                 yield from (one for one in found if isinstance(one, dict))
             asked = replace(asked, after=after) if isinstance(after, str) else None

@@ -375,7 +375,11 @@ class Filesystem:
 
 
 def _view_xattrs(view: View) -> dict[bytes, bytes]:
-    found = attributes(fingerprint=view.fingerprint.encode(), taken_at=render_time(view.taken_at_ns))
+    found = attributes(
+        fingerprint=view.fingerprint.encode(),
+        taken_at=render_time(view.taken_at_ns),
+        layout=view.catalog.layout.template.encode(),
+    )
     if view.expires_at_ns is not None:
         found |= attributes(expires_at=render_time(view.expires_at_ns))
     return found
