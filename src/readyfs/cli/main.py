@@ -60,6 +60,8 @@ def cli() -> None:
     Try it:    readyfs demo
     Use it:    readyfs mount /mnt/ready --state state.db --raw /data/raw
     Look:      readyfs status
+    Ask:       readyfs why /mnt/ready/CUSTOMER/QUERY/DATE
+               readyfs gaps --state state.db
     End it:    readyfs umount /mnt/ready
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
 
