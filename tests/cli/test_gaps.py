@@ -91,7 +91,45 @@ def test_nothing_late_is_exit_code_0(state: State, run: Run) -> None:
     state.write(READY)
     code, output, errors = run("gaps", "--state", state.url)
     assert (code, errors) == (ExitCode.OK, "")
-    assert output == "0 dates of 0 series late; 1 of 1 series complete; 100% of the expected dates ready\n"
+    assert output == "nothing is late; 1 of 1 series complete; 100% of the expected dates ready\n"
+
+
+def test_what_is_within_its_time_is_neither_late_nor_complete(sqlite: State, run: Run) -> None:
+    """In the morning: one is there, one failed, one is withheld, and of one there is no row."""
+    yesterday = days_ago(1)
+    sqlite.write([Row(1), Row(1, "failed", None, customer="c2"), Row(1, "success", None, customer="c3")])
+    for alarm in (("--crit", "36h"), ("--sla", "36h"), ("--deadline", "23:59+2d")):
+        options = (*alarm, "--since", yesterday, "--until", yesterday)
+        code, output, _ = run("gaps", "--state", sqlite.url, *options)
+        assert (code, output) == (0, "nothing is late; 2 dates of 2 series are not ready and not late yet\n")
+        _, output, _ = run("gaps", "--state", sqlite.url, *options, "--json")
+        assert [one["waiting_dates"] for one in read(output)] == [0, 1, 1]
+        _, output, _ = run("gaps", "--state", sqlite.url, *options, "--format", "nagios")
+        assert (output.startswith("READYFS OK"), " waiting_dates=2;;;0 " in output) == (True, True)
+        _, output, _ = run("gaps", "--state", sqlite.url, *options, "--format", "prometheus")
+        [family] = [one for one in text_string_to_metric_families(output) if one.name == "readyfs_gaps_waiting_dates"]
+        assert [one.value for one in family.samples] == [0, 1, 1]
+    # Of c4 nothing is expected yet, so it is not complete.
+    sqlite.write([Row(9, customer="c0"), Row(8, customer="c0"), Row(1, customer="c4")])
+    _, output, _ = run("gaps", "--state", sqlite.url, "--crit", "36h", "--customer", "c[04]", "--until", days_ago(1))
+    assert "; 0 of 1 series complete; " in output
+
+
+def test_what_is_of_a_whole_series_stands_on_its_first_line(sqlite: State, run: Run) -> None:
+    sqlite.write([*without(12, 10), *without(10, customer="c2")])
+    _, output, _ = run("gaps", "--state", sqlite.url, "--crit", "2d")
+    one, two, three = (line.split() for line in output.splitlines()[1:4])
+    assert (one[2], one[-2:]) == ("c1", ["88.8%", days_ago(12)])
+    assert (two[2], two[-2:]) == ("c1", [days_ago(10), "1"])
+    assert (three[2], three[-2:]) == ("c2", ["94.4%", days_ago(10)])
+
+
+@pytest.mark.parametrize("command", ["gaps", "latest"])
+def test_two_alarms_are_one_too_many(sqlite: State, run: Run, command: str) -> None:
+    code, _, errors = run(command, "--state", sqlite.url, "--sla", "40h", "--crit", "30h")
+    assert (code, errors) == (ExitCode.USAGE, "readyfs: --crit and --sla exclude each other; leave out one of them\n")
+    code, _, errors = run(command, "--state", sqlite.url, "--sla", "1d12h")
+    assert (code, errors.startswith("readyfs: --sla: '1d12h' is not a duration")) == (ExitCode.USAGE, True)
 
 
 def test_lines_for_people_name_the_dates_and_sum_up(sqlite: State, run: Run) -> None:
@@ -99,10 +137,10 @@ def test_lines_for_people_name_the_dates_and_sum_up(sqlite: State, run: Run) -> 
     code, output, _ = run("gaps", "--state", sqlite.url, "--crit", "2d")
     assert code == ExitCode.FOUND
     head, line, empty, summary = output.splitlines()
-    assert head.split() == "SOURCE CUSTOMER QUERY IS FROM TO DATES COMPLETE FIRST LATE DETAIL".split()
-    assert line.split() == f"error ads c1 q1 missing {days_ago(10)} {days_ago(9)} 2 88.8% {days_ago(10)}".split()
+    assert head.split() == "LEVEL SOURCE CUSTOMER QUERY IS FROM TO DATES COMPLETE FIRST LATE DETAIL".split()
+    assert line.split() == f"crit ads c1 q1 missing {days_ago(10)} {days_ago(9)} 2 88.8% {days_ago(10)}".split()
     assert (empty, output.isascii(), "\x1b" in output) == ("", True, False)
-    assert summary.startswith("2 dates of 1 series late (2 error, 0 warn); 1 of 2 series complete; 94.")
+    assert summary.startswith("2 dates of 1 series late (2 crit, 0 warn); 1 of 2 series complete; 94.")
 
 
 def test_fail_on_crit_lets_warnings_pass(sqlite: State, run: Run) -> None:
@@ -214,14 +252,36 @@ def test_nagios_is_never_told_ok_by_a_state_that_cannot_be_read(state: State, ru
     assert (code, output.startswith("READYFS UNKNOWN - ")) == (3, True)
 
 
-@pytest.mark.parametrize("arguments", [["gaps", "--help"], ["--help"], ["--version"], ["status"], ["nonsense"], []])
+@pytest.mark.parametrize("arguments", [["gaps", "--help"], ["gaps"], ["--debug", "gaps"]])
 def test_nothing_that_judged_nothing_is_ok_for_nagios(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main([*arguments, "--format", "nagios"]) == 3
 
 
-def test_the_options_of_a_command_that_is_run_are_not_ours(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["replay", "--", "check", "--format", "nagios"]) == ExitCode.USAGE
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ls"],
+        ["latest"],
+        ["status"],
+        ["nonsense"],
+        [],
+        ["replay", "--", "gaps"],
+        ["replay", "gaps", "--"],
+        ["gaps", "--"],
+    ],
+)
+def test_only_a_plugin_has_the_exit_codes_of_one(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main([*arguments, "--format", "nagios"]) == ExitCode.USAGE
     assert capfd.readouterr().out == ""
+
+
+def test_the_options_of_a_command_that_is_run_are_its_own(sqlite: State, run: Run, tmp_path: Path) -> None:
+    sqlite.write([Row(5)])
+    for form in ("nagios", "json"):
+        # All is done, or fails at the raw store, in the same way.
+        command = ("--", "true", "--format", form)
+        options = ("--state", sqlite.url, "--raw", str(tmp_path), "--customer", "nobody")
+        assert run("replay", *options, *command)[0] == ExitCode.OK
 
 
 def test_a_bug_is_unknown_to_nagios(sqlite: State, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +322,17 @@ def test_gauges_are_capped_and_say_so(sqlite: State, run: Run) -> None:
     assert [one.value for one in families["readyfs_gaps_series_left_out"].samples] == [1]
 
 
+def test_without_gauges_of_series_the_totals_and_the_exit_code_are_the_same(sqlite: State, run: Run) -> None:
+    sqlite.write([*without(10, 9), *without(customer="c2")])
+    found = {}
+    for limit in ("0", "1"):
+        code, output, _ = run("gaps", "--state", sqlite.url, "--format", "prometheus", "--limit", limit)
+        families = {one.name: one for one in text_string_to_metric_families(output)}
+        names = ("readyfs_gaps_series", "readyfs_gaps_late_series", "readyfs_gaps_all_late_dates")
+        found[limit] = code, [[one.value for one in families[name].samples] for name in names]
+    assert found["0"] == found["1"] == (ExitCode.FOUND, [[2], [1], [0, 2]])
+
+
 # ---- latest -------------------------------------------------------------------------------------------------------
 
 
@@ -278,16 +349,50 @@ def test_latest_says_how_far_each_series_has_come(state: State, run: Run) -> Non
         "complete_until_date": days_ago(11),
     }
     assert (one["status"], one["max_loaded_at"]) == ("error", f"{days_ago(3)}T05:00:00.000000+00:00")
-    assert (two["customer_id"], two["newest_date"], two["behind_dates"]) == ("c2", None, 0)
+    # Its only row was never ready.
+    assert (two["customer_id"], two["newest_date"], two["behind_dates"]) == ("c2", None, 11)
+    assert (two["expected_date"], two["complete_until_date"], two["status"]) == (days_ago(2), None, "error")
+
+
+def test_a_filter_that_lets_nothing_pass_is_named(sqlite: State, run: Run) -> None:
+    sqlite.write(READY)
+    filters = ("--customer", "c1\x1b", "--query", "q1", "--since", days_ago(5))
+    code, output, _ = run("latest", "--state", sqlite.url, *filters)
+    assert (code, output) == (0, f"the state table has nothing of customer c1\\x1b, query q1 since {days_ago(5)}\n")
+    nobody = ("--source", "nobody", "--until", "2024-06-01")
+    code, output, _ = run("gaps", "--state", sqlite.url, *nobody)
+    said = "the state table has nothing of source nobody until 2024-06-01, and nothing is expected\n"
+    assert (code, output) == (0, said)
+
+
+def test_gaps_of_a_mount_point_is_pointed_to_what_a_mount_answers(run: Run) -> None:
+    for more in ((), ("--state", "/nonexistent/state.db")):
+        code, _, errors = run("gaps", "/mnt/ready", *more)
+        assert (code, errors.count("\n")) == (ExitCode.USAGE, 1)
+        assert "a mount answers `readyfs latest MOUNTPOINT` and `readyfs why PATH`" in errors
+
+
+@pytest.mark.parametrize("command", ["latest", "changes", "replay"])
+@pytest.mark.parametrize("more", [(), ("--state", "/nonexistent/state.db")])
+def test_a_key_in_the_place_of_a_mount_point_is_pointed_to_the_filters(
+    run: Run, command: str, more: tuple[str, ...]
+) -> None:
+    """Beside a state store nobody would notice that it selects nothing."""
+    code, output, errors = run(command, "0012345678/daily/2024-06-01", *more)
+    assert (code, output) == (ExitCode.USAGE, "")
+    assert errors == (
+        "readyfs: there is no mount point 0012345678/daily/2024-06-01 here; "
+        "a key is no mount point: select with --customer 0012345678 --query daily\n"
+    )
 
 
 def test_latest_is_a_table_for_people(sqlite: State, run: Run) -> None:
-    assert run("latest", "--state", sqlite.url)[:2] == (0, "nothing is in the table, or the filters let nothing pass\n")
+    assert run("latest", "--state", sqlite.url)[:2] == (0, "the state table has nothing\n")
     sqlite.write(READY)
     code, output, _ = run("latest", "--state", sqlite.url, "--until", days_ago(2))
     assert code == ExitCode.OK
     head, line = output.splitlines()
-    assert head.split() == "SOURCE CUSTOMER QUERY NEWEST EXPECTED BEHIND COMPLETE UNTIL UPDATED CADENCE".split()
+    assert head.split() == "LEVEL SOURCE CUSTOMER QUERY NEWEST EXPECTED BEHIND COMPLETE UNTIL UPDATED CADENCE".split()
     two = days_ago(2)
     assert line.split() == f"pass ads c1 q1 {two} {two} 0 {two} {days_ago(1)} 05:00:00 daily".split()
 

@@ -25,6 +25,7 @@ def test_two_thresholds_hold_where_nobody_said_anything_and_no_other_where_someb
     assert shown(AgreementWords()) == ("1d", "36h")
     assert shown(AgreementWords(warn="2h")) == ("2h", None)
     assert shown(AgreementWords(crit="2h")) == (None, "2h")
+    assert shown(AgreementWords(sla="2h")) == (None, "2h")
     assert shown(AgreementWords(warn="1h", crit="2h")) == ("1h", "2h")
     assert shown(AgreementWords(crit="0s")) == (None, "0s")
     assert shown(AgreementWords(deadline="09:00", tz="Europe/Berlin")) == (None, "09:00+1d Europe/Berlin")
@@ -53,6 +54,9 @@ def test_a_contract_says_what_the_options_do_not(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (AgreementWords(crit="1h", deadline="09:00"), "--crit and --deadline exclude each other"),
+        (AgreementWords(crit="1h", sla="1h"), "--crit and --sla exclude each other"),
+        (AgreementWords(sla="1h", deadline="09:00"), "--sla and --deadline exclude each other"),
+        (AgreementWords(sla="soon"), "--sla: 'soon' is not a duration"),
         (AgreementWords(tz="Europe/Berlin"), "--tz has no effect without --deadline; did you mean --day-tz"),
         (AgreementWords(warn="2h", crit="1h"), "--warn 2h comes after the alarm, which is 1h"),
         (AgreementWords(warn="24"), "--warn: the duration 24 has no unit"),

@@ -189,6 +189,27 @@ def test_a_partition_that_is_reprocessed_without_a_time_is_judged_from_its_end()
     assert shown(found(requeued, judge("06-12T00:00"))) == ["reprocessing warn 06-10 1"]
 
 
+# ---- what is not late yet -------------------------------------------------------------------------------------------
+
+
+def test_dates_that_have_ended_and_are_not_late_are_counted_once_each() -> None:
+    days = days_of(between("06-01", "06-09", "06-08"), row("06-08", REPROCESSING, "06-11T10:00"), row("06-10", FAILED))
+    one = found(days, judge("06-12T00:00", error=hours(60)))
+    # Due is up to 06-08. That is reprocessed, 06-10 failed and 06-11 is missing, each within its time.
+    assert (one.gaps, one.waiting, one.expected, one.ready) == ((), 3, 8, 7)
+    assert found(days, judge("06-12T00:00", error=hours(60), last="06-10")).waiting == 2
+    assert found(days, judge("06-12T00:00", error=hours(60), first="06-09")).waiting == 2
+    # Nobody expects Tuesday 06-11 of what comes for Mondays.
+    assert found(days_of([day("06-01")]), judge("06-12T00:00", cadence="weekly:MON", error=hours(72))).waiting == 1
+
+
+def test_nothing_waits_of_what_only_a_guess_expects_or_what_has_no_first_date() -> None:
+    days = days_of(between("06-01", "06-09"), row("06-11", PENDING))
+    assert found(days, judge("06-12T12:00", cadence=None, error=hours(72))).waiting == 1
+    assert found(days_of([]), judge("06-12T12:00", error=hours(72))).waiting == 0
+    assert found(days_of([]), judge("06-12T12:00", error=hours(72), since="06-11")).waiting == 1
+
+
 # ---- what must exist, and what is known -----------------------------------------------------------------------------
 
 

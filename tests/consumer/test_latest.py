@@ -10,17 +10,20 @@ from hypothesis import strategies as st
 
 from readyfs.consumer.agreement import Agreement, Judge, Verdict
 from readyfs.consumer.cadence import parse_cadence
-from readyfs.consumer.latest import find_latest, first_absent
-from readyfs.partition import NOT_SET, render_date
-from tests.consumer.days import SERIES, UTC, between, day, hours, instant, judge
+from readyfs.consumer.latest import find_latest, first_absent, first_date
+from readyfs.partition import NOT_SET, PartitionStatus, WithheldReason, render_date
+from readyfs.state.reader import StateRow
+from tests.consumer.days import SERIES, UTC, between, day, days_of, hours, instant, judge, row
 
 
-def found(ready: list[int], by: Judge) -> tuple[str | None, str | None, int, str | None, str]:
-    """Return newest, expected, behind, complete until, and the status."""
-    one = find_latest(SERIES, array("i", ready), NOT_SET, by)
+def found(
+    ready: list[int], by: Judge, *others: StateRow
+) -> tuple[str | None, str | None, int | None, str | None, str | None]:
+    """Return newest, expected, behind, complete until, and the status; of rows that are ready, and of others."""
+    one = find_latest(SERIES, array("i", ready), NOT_SET, by, first_date(days_of(ready, *others)))
     shown = [None if date is None else render_date(date).decode()[5:] for date in (one.newest, one.expected)]
     until = None if one.complete_until is None else render_date(one.complete_until).decode()[5:]
-    return shown[0], shown[1], one.behind, until, str(one.status)
+    return shown[0], shown[1], one.behind, until, one.status
 
 
 def unstated(
@@ -65,9 +68,16 @@ def test_a_date_before_its_time_counts_as_complete() -> None:
 
 
 def test_a_guess_reports_and_never_alarms() -> None:
-    one = find_latest(SERIES, between("06-01", "06-09"), NOT_SET, unstated("06-20T12:00", "auto"))
+    ready = between("06-01", "06-09")
+    one = find_latest(SERIES, ready, NOT_SET, unstated("06-20T12:00", "auto"), ready[0])
     assert (one.behind, one.status, one.guessed, one.cadence and one.cadence.text) == (10, Verdict.PASS, True, "daily")
-    assert found([day("06-01")], unstated("06-20T12:00", "auto")) == ("06-01", None, 0, None, "pass")
+
+
+def test_what_nobody_can_know_does_not_pass() -> None:
+    # Too few dates for a guess, and a series that has no date at all.
+    assert found([day("06-01")], unstated("06-20T12:00", "auto")) == ("06-01", None, None, None, None)
+    no_date = row(None, PartitionStatus.WITHHELD, withheld=WithheldReason.BAD_ROW)
+    assert found([], unstated("06-20T12:00"), no_date) == (None, None, None, None, None)
 
 
 def test_since_is_where_the_series_must_begin() -> None:
@@ -81,8 +91,17 @@ def test_nothing_is_expected_after_the_last_date() -> None:
     assert found(between("06-01", "06-05"), unstated("06-20T12:00", last=day("06-05")))[:3] == ("06-05", "06-05", 0)
 
 
+@pytest.mark.parametrize("status", [one for one in PartitionStatus if one is not PartitionStatus.READY])
+def test_a_series_begins_with_its_first_row_in_whatever_status(status: PartitionStatus) -> None:
+    """As `gaps` has it: what was never ready is no less late."""
+    by = unstated("06-10T12:00")
+    assert found(between("06-05", "06-09"), by, row("06-04", status)) == ("06-09", "06-09", 0, None, "pass")
+    assert found([], by, row("06-04", status), row("06-06", status)) == (None, "06-09", 6, None, "error")
+    assert found([], by, row("06-09", status)) == (None, "06-09", 1, None, "pass")
+    assert found([], by, row("06-12", status)) == (None, None, 0, None, "pass")
+
+
 def test_a_series_without_a_ready_date_has_come_nowhere() -> None:
-    assert found([], unstated("06-10T12:00")) == (None, None, 0, None, "pass")
     assert found([], unstated("06-10T12:00", since=day("06-08"))) == (None, "06-09", 2, None, "error")
 
 

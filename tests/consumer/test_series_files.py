@@ -80,10 +80,30 @@ def test_a_bad_list_of_series_is_refused_with_its_line(tmp_path: Path, lines: li
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"cannot read .*: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read .*: No such file or directory; name another file with --expect"):
         read_expectations(tmp_path / "none", Filters())
-    with pytest.raises(UsageError, match=r"cannot read .*: Is a directory"):
+    with pytest.raises(UsageError, match=r"cannot read .*: Is a directory; name another file with --known"):
         read_known_gaps(tmp_path)
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(UsageError, match="/dev/zero has more than 64 MiB"):
+        read_known_gaps(Path("/dev/zero"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["source,customer_id,query_name,\udcff"],
+        [HEADER, "ads,c1,q1,\udcff,,"],
+        [HEADER, "ads,c1,q1,2024-06-01,\udcff,"],
+    ],
+)
+def test_what_is_no_text_is_shown_as_everywhere(tmp_path: Path, lines: list[str]) -> None:
+    file = write(tmp_path, *(line.encode("utf-8", "surrogateescape") for line in lines))
+    with pytest.raises(UsageError) as caught:
+        read_expectations(file, Filters())
+    assert ("\\xff" in str(caught.value), "udcff" in str(caught.value)) == (True, False)
 
 
 def test_known_gaps_are_read(tmp_path: Path) -> None:

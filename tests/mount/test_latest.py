@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,21 @@ def latest(capfd: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str,
     """Return what the command prints, without what goes on with the clock."""
     capfd.readouterr()
     assert main(["latest", *arguments, "--json"]) == ExitCode.OK
-    found = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    said = capfd.readouterr()
+    assert said.err == ""
+    found = [json.loads(line) for line in said.out.splitlines()]
     for one in found:
-        del one["snapshotted_at"], one["max_loaded_at_time_ago_in_s"]
+        age_s = seconds_between(one["max_loaded_at"], one.pop("snapshotted_at")) if one["max_loaded_at"] else None
+        assert one.pop("max_loaded_at_time_ago_in_s") == (age_s and pytest.approx(age_s, abs=1e-3))
     return found
+
+
+def is_seen_after(daemon: Daemon, refreshed_at: object) -> bool:
+    return daemon.status()["refreshed_at"] != refreshed_at
+
+
+def seconds_between(first: str, second: str) -> float:
+    return (datetime.datetime.fromisoformat(second) - datetime.datetime.fromisoformat(first)).total_seconds()
 
 
 @pytest.mark.parametrize(
@@ -77,17 +89,21 @@ def test_the_daemon_answers_what_the_state_says(
     assert len(by_mount) == (0 if "other" in options else 1 if "c2" in options else 2)
 
 
+def test_nothing_of_what_was_asked_for_is_told_with_its_name(daemon: Daemon, capfd: pytest.CaptureFixture[str]) -> None:
+    capfd.readouterr()
+    assert main(["latest", str(daemon.path), "--customer", "999"]) == ExitCode.OK
+    assert capfd.readouterr().out == "the mount shows nothing of customer 999\n"
+
+
 def test_a_user_without_rights_may_ask(daemon: Daemon) -> None:
     done = as_nobody(daemon, "latest", "--until", days_ago(2))
     assert (done.returncode, done.stderr) == (0, "")
     one, two = done.stdout.splitlines()[1:]
     assert one.split()[:5] == ["pass", "s1", "c1", "q1", days_ago(2)]
-    assert two.split()[:7] == ["error", "s1", "c2", "q1", days_ago(10), days_ago(2), "8"]
+    assert two.split()[:7] == ["crit", "s1", "c2", "q1", days_ago(10), days_ago(2), "8"]
 
 
-def test_pages_join_to_the_whole(
-    daemon: Daemon, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_join_to_the_whole(daemon: Daemon) -> None:
     whole = [one["customer_id"] for one in daemon.public.latest(LatestRequest())]
     assert whole == ["c1", "c2"]
     after = [one["customer_id"] for one in daemon.public.latest(LatestRequest(after="s1/c1/q1"))]
@@ -133,7 +149,30 @@ def test_a_path_that_two_rows_claim_is_no_ready_date(place: Place) -> None:
         daemon.refresh()
         [one, two] = daemon.public.latest(LatestRequest())
         assert (one["source"], one["newest_date"], one["complete_until_date"]) == ("s1", days_ago(4), days_ago(4))
-        assert (two["source"], two["newest_date"]) == ("s2", None)
+        # It begins with the first date of which anything is known, as in a state store.
+        assert (two["source"], two["newest_date"], two["status"], two["behind_dates"]) == ("s2", None, "error", 3)
+
+
+def test_an_answer_is_of_when_the_state_was_seen_and_an_outage_is_told(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
+    insert(place, "c1", 3)
+    with mounted(place, "--interval", "100ms", engine="opened") as daemon:
+        for _ in range(2):  # while all is well nothing is said, and the answer is of the last look at the state
+            before = daemon.status()["refreshed_at"]
+            [one] = daemon.public.latest(LatestRequest())
+            after = daemon.status()["refreshed_at"]
+            assert str(before) <= str(one["snapshotted_at"]) <= str(after)
+            wait_until(partial(is_seen_after, daemon, after), "the state is looked at again")
+        place.state.rename(place.state.with_name("away.db"))
+        wait_until(lambda: daemon.status()["state_error"] is not None, "the outage is noticed")
+        seen = daemon.status()["refreshed_at"]
+        capfd.readouterr()
+        assert main(["latest", str(daemon.path), "--json"]) == ExitCode.OK
+        said = capfd.readouterr()
+        assert json.loads(said.out)["snapshotted_at"] == seen
+        assert said.err.startswith(f"readyfs: the mount shows the state as it was at {seen}: ")
+        assert said.err.count("\n") == 1
 
 
 def test_a_catalog_that_is_too_old_answers_nothing(place: Place) -> None:

@@ -26,12 +26,13 @@ def with_agreement(body: Body) -> Body:
         day_tz: str,
         warn: str | None,
         crit: str | None,
+        sla: str | None,
         deadline: str | None,
         tz: str | None,
         contract: Path | None,
         **values: object,
     ) -> ExitCode:
-        words = AgreementWords(cadence, day_tz, warn, crit, deadline, tz, contract)
+        words = AgreementWords(cadence, day_tz, warn, crit, sla, deadline, tz, contract)
         return body(*args, words=words, **values)
 
     command: Body = call
@@ -71,11 +72,11 @@ _OPTIONS: Final = (
     ),
     due_option(
         "--crit",
-        "--sla",
-        "crit",
         metavar="DURATION",
-        help="How long after its end a date may not be ready without an alarm.  [default: 36h without --warn]",
+        help="How long after its end a date may not be ready without an alarm. A row that still names a run is no more "
+        "than a warning, unless --reprocessing-crit of gaps says after how long.  [default: 36h without --warn]",
     ),
+    due_option("--sla", metavar="DURATION", help="Another name of --crit."),
     due_option(
         "--deadline",
         metavar="HH:MM[+Nd]",

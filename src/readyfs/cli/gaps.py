@@ -14,11 +14,12 @@ import click
 from readyfs.cli.agreement_options import due_option, with_agreement
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
+from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.place import STATE_SETTINGS, Place
 from readyfs.cli.settings_options import with_settings
 from readyfs.cli.table import write_table
 from readyfs.config import Resolution
-from readyfs.errors import ExitCode
+from readyfs.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement import Judge
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ReadyfsCommand, short_help="Show the dates that are late: pending, failed, missing or withheld.")
+@click.argument("mountpoint", type=MOUNT_POINT, metavar="", required=False)
 @with_output(Form.NAGIOS, Form.PROMETHEUS)
 @click.option(
     "--expect",
@@ -62,14 +64,15 @@ if TYPE_CHECKING:
 @due_option(
     "--reprocessing-crit",
     metavar="DURATION",
-    help="After how long a partition that was ready before, and was queued again, is worth an alarm; counted from "
-    "the later of its date's end and its updated_at.  [default: never, only a warning]",
+    help="After how long a row that is not ready and still names a run is worth an alarm; counted from the later of "
+    "its date's end and its updated_at.  [default: never, only a warning]",
 )
 @with_settings(*STATE_SETTINGS)
 @click.pass_obj
 def gaps(
     invocation: Invocation,
     form: Form,
+    mountpoint: str | None,
     expect: Path | None,
     known: Path | None,
     fail_on: str,
@@ -80,8 +83,9 @@ def gaps(
 ) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
 
-    It reads the state store, with the settings and filters of a mount. It exits with 12 if anything is late. With
-    --format nagios it is a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, and 3 UNKNOWN for whatever went wrong.
+    It reads the state store, with the settings and filters of a mount. Runs are not looked at: `readyfs check` finds
+    those that cannot be served. It exits with 12 if anything is late. With --format nagios it is a monitoring plugin:
+    0 OK, 1 WARNING, 2 CRITICAL, and 3 UNKNOWN for whatever went wrong.
 
     \b
     readyfs gaps --state state.db --warn 24h --crit 36h
@@ -94,6 +98,12 @@ def gaps(
     from readyfs.consumer.gaps import find_gaps
     from readyfs.consumer.known import KnownGaps, read_known_gaps
 
+    if mountpoint is not None:
+        raise UsageError(
+            "gaps reads a state store, and has no argument",
+            "name the store with --state or --config, and select with --customer; "
+            "a mount answers `readyfs latest MOUNTPOINT` and `readyfs why PATH`",
+        )
     place = Place(resolution, None, None)
     filters = place.filters()
     now_ns = time.time_ns()
@@ -111,14 +121,14 @@ def gaps(
             line, invocation.plugin_state = render_gaps(found, tally)
             click.echo(line)
             return ExitCode.OK
-        _print(form, found, tally, judge, limit)
+        _print(form, found, tally, judge, limit, place)
     finally:
         reader.close()
     late = (Verdict.ERROR,) if fail_on == "crit" else (Verdict.ERROR, Verdict.WARN)
     return ExitCode.FOUND if tally.verdict in late else ExitCode.OK
 
 
-def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judge, limit: int) -> None:
+def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judge, limit: int, place: Place) -> None:
     if form is Form.PROMETHEUS:
         from readyfs.cli.gaps_prometheus import render_gauges_of
 
@@ -134,4 +144,4 @@ def _print(form: Form, found: Iterator[SeriesGaps], tally: GapTally, judge: Judg
         return
     if write_table(COLUMNS, list_rows(counted), colours=has_colours()):
         sys.stdout.write("\n")
-    sys.stdout.write(sum_up(tally) + "\n" if tally.series else "no series is in the table or expected\n")
+    click.echo(sum_up(tally) if tally.series else f"{place.describe_nothing()}, and nothing is expected")

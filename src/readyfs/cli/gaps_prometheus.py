@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import nsmallest
 from typing import Final
@@ -20,7 +21,9 @@ _LATE: Final = (Verdict.WARN, Verdict.ERROR)
 
 def render_gauges_of(found: Iterable[SeriesGaps], tally: GapTally, judge: Judge, most: int) -> bytes:
     """Return the text exposition of what is late; of more than `most` series, those that are worst."""
-    kept = nsmallest(most, tally.counting(found), key=lambda one: [-one.count(Verdict.ERROR), -one.count(Verdict.WARN)])
+    counted = tally.counting(found)
+    kept = nsmallest(most, counted, key=lambda one: [-one.count(Verdict.ERROR), -one.count(Verdict.WARN)])
+    deque(counted, maxlen=0)  # of no series at all, none was looked at
     return render_gauges([*_per_series(kept, judge), *_totals(tally, len(kept), judge)])
 
 
@@ -41,6 +44,11 @@ def _per_series(kept: list[SeriesGaps], judge: Judge) -> Iterator[Gauge]:
         [((*_label(one), str(verdict)), one.count(verdict)) for one in kept for verdict in _LATE],
     )
     yield gauge("readyfs_gaps_known_dates", "Dates that are late, and known to be.", lambda one: one.known)
+    yield gauge(
+        "readyfs_gaps_waiting_dates",
+        "Dates that have ended, are not ready and are not late yet.",
+        lambda one: one.waiting,
+    )
     yield gauge("readyfs_gaps_expected_dates", "Dates that should be ready by now.", lambda one: one.expected)
     yield gauge("readyfs_gaps_ready_dates", "Expected dates that are ready.", lambda one: one.ready)
     yield gauge(

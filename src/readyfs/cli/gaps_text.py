@@ -10,12 +10,12 @@ from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.gap_tally import GapTally
 from readyfs.consumer.gaps import Gap, SeriesGaps
 from readyfs.consumer.series_fields import describe_cadence, describe_series, show_date
-from readyfs.text import escape_text
+from readyfs.text import decode_text, escape_text
 
-_COLOURS: Final[Mapping[str, str]] = {"error": "red", "warn": "yellow", "guess": "cyan"}
+_COLOURS: Final[Mapping[str, str]] = {"crit": "red", "warn": "yellow", "guess": "cyan"}
 
 COLUMNS: Final = (
-    Column("", colour=lambda word: _COLOURS.get(word, "")),
+    Column("LEVEL", colour=lambda word: _COLOURS.get(word, "")),
     Column("SOURCE"),
     Column("CUSTOMER"),
     Column("QUERY"),
@@ -30,9 +30,10 @@ COLUMNS: Final = (
 
 
 def list_rows(found: Iterable[SeriesGaps]) -> Iterator[tuple[str, ...]]:
-    """Yield a line for each range of dates."""
+    """Yield a line for each range of dates; what is of the whole series stands on its first."""
     for one in found:
-        for gap in one.gaps:
+        for place, gap in enumerate(one.gaps):
+            whole = (show_share(one.complete), show_date(one.first_gap) or "") if place == 0 else ("", "")
             yield (
                 _word(gap),
                 *map(escape_text, one.series),
@@ -40,20 +41,27 @@ def list_rows(found: Iterable[SeriesGaps]) -> Iterator[tuple[str, ...]]:
                 show_date(gap.first) or "",
                 show_date(gap.last) or "",
                 str(gap.dates),
-                show_share(one.complete),
-                show_date(one.first_gap) or "",
-                gap.detail if gap.known is None else gap.known.reason or gap.detail,
+                *whole,
+                gap.detail
+                if gap.known is None
+                else escape_text(gap.known.reason.encode("utf-8", "surrogateescape")) or gap.detail,
             )
 
 
 def sum_up(tally: GapTally) -> str:
     """Return one line on all series."""
     late = tally.warned + tally.alarmed
-    parts = [
-        f"{_count(late, 'date')} of {_count(tally.late_series, 'series')} late"
-        + (f" ({tally.alarmed} error, {tally.warned} warn)" if late else ""),
-        f"{tally.complete_series} of {tally.series} series complete",
-    ]
+    parts = ["nothing is late"]
+    if late:
+        counts = f"{tally.alarmed} {Verdict.ERROR.word}, {tally.warned} {Verdict.WARN.word}"
+        parts = [f"{_count(late, 'date')} of {tally.late_series} series late ({counts})"]
+    if tally.waiting:
+        are = "is" if tally.waiting == 1 else "are"
+        parts.append(
+            f"{_count(tally.waiting, 'date')} of {tally.waiting_series} series {are} not ready and not late yet"
+        )
+    if tally.expecting_series:
+        parts.append(f"{tally.complete_series} of {tally.expecting_series} series complete")
     if tally.complete is not None:
         parts.append(f"{show_share(tally.complete)} of the expected dates ready")
     if tally.known:
@@ -80,6 +88,7 @@ def describe_gaps(one: SeriesGaps, now_ns: int, criteria: Mapping[str, object]) 
         "first_late_date": show_date(one.first_gap),
         "expected_dates": one.expected,
         "ready_dates": one.ready,
+        "waiting_dates": one.waiting,
         "complete": one.complete,
         "warn_dates": one.count(Verdict.WARN),
         "error_dates": one.count(Verdict.ERROR),
@@ -97,7 +106,7 @@ def _describe_gap(gap: Gap) -> dict[str, object]:
         "last_date": show_date(gap.last),
         "dates": gap.dates,
         "known": gap.known is not None,
-        "known_reason": None if gap.known is None else escape_text(gap.known.reason),
+        "known_reason": None if gap.known is None else decode_text(gap.known.reason.encode("utf-8", "surrogateescape")),
         "guessed": gap.guessed,
         "detail": gap.detail,
     }
@@ -106,8 +115,8 @@ def _describe_gap(gap: Gap) -> dict[str, object]:
 def _word(gap: Gap) -> str:
     if gap.known is not None:
         return "known"
-    return "guess" if gap.guessed else str(gap.verdict)
+    return "guess" if gap.guessed else gap.verdict.word
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("s" if number != 1 and noun != "series" else "")
+    return f"{number} {noun}" + ("s" if number != 1 else "")

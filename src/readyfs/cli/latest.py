@@ -14,13 +14,14 @@ from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.place import Place, with_place
 from readyfs.cli.table import Column, write_table
 from readyfs.errors import ExitCode, UsageError
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement_words import AgreementWords
 
-_COLOURS: Final[Mapping[str, str]] = {"error": "red", "warn": "yellow"}
+_COLOURS: Final[Mapping[str, str]] = {"crit": "red", "warn": "yellow"}
 _COLUMNS: Final = (
-    Column("", colour=lambda word: _COLOURS.get(word, "")),
+    Column("LEVEL", colour=lambda word: _COLOURS.get(word, "")),
     Column("SOURCE"),
     Column("CUSTOMER"),
     Column("QUERY"),
@@ -42,7 +43,8 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     behind, and up to which date there is no gap.
 
     It asks the daemon of the mount at MOUNTPOINT, or reads the state store. A date is expected when it has ended, or
-    when it is due where one of the options says when that is.
+    when it is due where one of the options says when that is. A mount knows what is ready, and not what is pending or
+    failed. Runs are not looked at: `readyfs check` finds those that cannot be served.
 
     \b
     readyfs latest /mnt/ready
@@ -53,13 +55,13 @@ def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     if form is Form.JSON:
         write_json(found)
     elif not write_table(_COLUMNS, map(_show, found), colours=has_colours()):
-        click.echo("nothing is in the table, or the filters let nothing pass")
+        click.echo(place.describe_nothing())
     return ExitCode.OK
 
 
 def _read(place: Place, words: AgreementWords) -> Iterator[Mapping[str, object]]:
     from readyfs.consumer.agreement import Judge
-    from readyfs.consumer.latest import find_latest
+    from readyfs.consumer.latest import find_latest, first_date
     from readyfs.consumer.series_fields import describe_criteria, describe_latest
 
     filters = place.filters()
@@ -69,7 +71,8 @@ def _read(place: Place, words: AgreementWords) -> Iterator[Mapping[str, object]]
     reader = place.open_reader(filters)
     try:
         for days in reader.series():
-            yield describe_latest(find_latest(days.series, days.ready, days.newest_ns, judge), now_ns, criteria)
+            found = find_latest(days.series, days.ready, days.newest_ns, judge, first_date(days))
+            yield describe_latest(found, now_ns, criteria)
     finally:
         reader.close()
 
@@ -86,14 +89,20 @@ def _ask(place: Place, words: AgreementWords) -> Iterable[Mapping[str, object]]:
         {"sources": filters.sources, "customers": filters.customers, "queries": filters.queries},
         {"since": show_date(filters.since), "until": show_date(filters.until)},
     )
-    return place.client().latest(request)
+    return place.client().latest(request, _warn)
+
+
+def _warn(outdated: str) -> None:
+    click.echo(f"readyfs: {escape_text(outdated)}", err=True)
 
 
 def _show(one: Mapping[str, object]) -> tuple[str, ...]:
-    cadence = _text(one, "cadence")
+    from readyfs.consumer.agreement import Verdict
+
+    cadence, status = _text(one, "cadence"), _text(one, "status")
     updated = _text(one, "max_loaded_at")
     return (
-        str(one.get("status")),
+        Verdict.ERROR.word if status == Verdict.ERROR else status,
         *(_text(one, name) for name in ("source", "customer_id", "query_name", "newest_date", "expected_date")),
         _text(one, "behind_dates"),
         _text(one, "complete_until_date"),

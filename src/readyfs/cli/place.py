@@ -7,6 +7,7 @@ variables and the file of an operator's environment do not keep anybody from ask
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import ExitCode, UsageError
 from readyfs.log_words import LogFormat, LogLevel
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.consumer.address import Address
@@ -105,6 +107,28 @@ class Place:
         """Return which part of the state table is asked of."""
         return find_filters(self.resolution)
 
+    def describe_nothing(self) -> str:
+        """Return what people are told where the filters let nothing pass: one with a typing error is named."""
+        from readyfs.partition import render_date
+
+        filters = self.filters()
+        names = [
+            f"{noun} {escape_text(os.fsencode(text))}"
+            for noun, texts in (
+                ("source", filters.sources),
+                ("customer", filters.customers),
+                ("query", filters.queries),
+            )
+            for text in texts
+        ]
+        dates = [
+            f" {word} {render_date(date).decode()}"
+            for word, date in (("since", filters.since), ("until", filters.until))
+            if date is not None
+        ]
+        whose = "the mount shows nothing" if self.asks_mount else "the state table has nothing"
+        return "".join([whose, f" of {', '.join(names)}" if names else "", *dates])
+
     def open_reader(self, filters: Filters) -> StateReader:
         """Return a reader of the state store within filters, which withholds what a mount would.
 
@@ -141,6 +165,8 @@ def with_place(
         def call(
             *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
         ) -> ExitCode:
+            if argument and mount is not None:
+                _refuse_key(mount)
             mountpoint = None if mount is None else resolve_named(mount)
             return body(*args, place=Place(resolution, mountpoint, socket), **values)
 
@@ -157,3 +183,14 @@ def with_place(
         )(command)
 
     return decorate
+
+
+def _refuse_key(text: str) -> None:
+    """Raise `UsageError` for a key in the place of a mount point; beside a state store nobody would notice it."""
+    if not text or text.startswith((".", "/", "~")) or os.path.lexists(text):
+        return
+    options = zip(("--customer", "--query"), text.split("/"), strict=False)
+    raise UsageError(
+        f"there is no mount point {escape_text(os.fsencode(text))} here",
+        f"a key is no mount point: select with {' '.join(f'{flag} {escape_text(name)}' for flag, name in options)}",
+    )

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 from itertools import pairwise, takewhile
+from typing import Final
+
+PLUGIN: Final = "gaps"
+"""The command that is a plugin where it is asked to be."""
 
 
 class PluginState(IntEnum):
@@ -19,7 +23,9 @@ class PluginState(IntEnum):
 def wants_plugin(arguments: Sequence[str]) -> bool:
     """Tell whether a command line asks for the form of a plugin, however wrong the rest of it is.
 
-    What follows `--` is a command of the user's own.
+    Only one command has it. What follows `--` is a command of the user's own.
     """
     own = list(takewhile(lambda word: word != "--", arguments))
+    if next((word for word in own if not word.startswith("-")), None) != PLUGIN:
+        return False
     return "--format=nagios" in own or ("--format", "nagios") in pairwise(own)

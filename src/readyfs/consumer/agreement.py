@@ -24,6 +24,11 @@ class Verdict(StrEnum):
     ERROR = "error"
 
     @property
+    def word(self) -> str:
+        """What people are told: the word of the option that sets it."""
+        return "crit" if self is Verdict.ERROR else self.value
+
+    @property
     def rank(self) -> int:
         """How bad it is."""
         return (Verdict.PASS, Verdict.WARN, Verdict.ERROR).index(self)

@@ -26,6 +26,7 @@ class AgreementWords:
     day_tz: str = "UTC"
     warn: str | None = None
     crit: str | None = None
+    sla: str | None = None
     deadline: str | None = None
     tz: str | None = None
     contract: Path | None = None
@@ -33,8 +34,9 @@ class AgreementWords:
 
     def agree(self, filters: Filters, now_ns: int) -> Agreement:
         """Return what was agreed; where nothing was said of when dates are due, two thresholds. Raises `UsageError`."""
-        if self.crit is not None and self.deadline is not None:
-            raise UsageError("--crit and --deadline exclude each other", "leave out one of them")
+        alarms = [name for name in ("crit", "sla", "deadline") if getattr(self, name) is not None]
+        if len(alarms) > 1:
+            raise UsageError(f"--{alarms[0]} and --{alarms[1]} exclude each other", "leave out one of them")
         if self.tz is not None and self.deadline is None and self.contract is None:
             raise UsageError("--tz has no effect without --deadline", "did you mean --day-tz?")
         day_zone = _parse_zone("--day-tz", self.day_tz)
@@ -68,7 +70,7 @@ class AgreementWords:
     def _choose_error(self, zone: datetime.tzinfo, day_zone: datetime.tzinfo) -> Deadline | None:
         if self.deadline is not None:
             return parse_deadline(self.deadline, zone, day_zone)
-        return _read_allowance("--crit", self.crit, day_zone)
+        return _read_allowance("--crit", self.crit, day_zone) or _read_allowance("--sla", self.sla, day_zone)
 
     def _choose_cadence(self, level: ServiceLevel) -> Cadence | None:
         if self.cadence is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def read_service_level(
     of `zone`. `frequency` is a cadence, where one is wanted. `generalAvailability`, `endOfLife` and `retention` bound
     the dates. Others say nothing of dates.
     """
-    shown = escape_text(str(path))
+    shown = escape_text(os.fsencode(path))
     deadlines: list[Deadline] = []
     cadence: Cadence | None = None
     firsts: list[int] = []

@@ -44,7 +44,7 @@ def read_expectations(path: Path, filters: Filters) -> Expectations:
     Its columns are `source,customer_id,query_name,first_date`, and `last_date` and `cadence` if they are wanted.
     """
     found: dict[SeriesKey, ExpectedSeries] = {}
-    for line in read_lines(path, ("first_date",), ("last_date", "cadence")):
+    for line in read_lines(path, "--expect", ("first_date",), ("last_date", "cadence")):
         first, last = line.required_date("first_date"), line.date("last_date")
         if last is not None and last < first:
             raise line.error("last_date is before first_date", "exchange them")

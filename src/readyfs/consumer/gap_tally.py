@@ -11,13 +11,19 @@ from readyfs.consumer.gaps import SeriesGaps
 
 @dataclass(slots=True)
 class GapTally:
-    """Counts of series and of dates; of a late series one counts, however many dates of it are late."""
+    """Counts of series and of dates; of a late series one counts, however many dates of it are late.
+
+    Only a series of which something is expected can be complete.
+    """
 
     series: int = 0
+    expecting_series: int = 0
     complete_series: int = 0
     late_series: int = 0
+    waiting_series: int = 0
     expected: int = 0
     ready: int = 0
+    waiting: int = 0
     warned: int = 0
     alarmed: int = 0
     known: int = 0
@@ -41,10 +47,14 @@ class GapTally:
 
     def _add(self, one: SeriesGaps) -> None:
         self.series += 1
-        self.complete_series += one.ready == one.expected and not one.gaps
+        self.expecting_series += one.expected > 0
+        self.complete_series += one.expected > 0 and one.ready == one.expected and not one.gaps
         self.late_series += one.verdict is not Verdict.PASS
         self.expected += one.expected
         self.ready += one.ready
+        if one.waiting:
+            self.waiting_series += 1
+            self.waiting += one.waiting
         if one.gaps:
             self.warned += one.count(Verdict.WARN)
             self.alarmed += one.count(Verdict.ERROR)

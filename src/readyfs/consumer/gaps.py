@@ -11,7 +11,7 @@ from readyfs.consumer.agreement import Judge, Verdict, choose_cadence
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.expected import Expectations, ExpectedSeries
 from readyfs.consumer.known import KnownGap, KnownGaps
-from readyfs.consumer.latest import first_absent
+from readyfs.consumer.latest import first_absent, first_date
 from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey
 from readyfs.state.reader import SeriesDays, StateRow
 
@@ -38,14 +38,15 @@ class Gap:
 class SeriesGaps:
     """What is late of one series. Dates are ordinals, None where there is none.
 
-    `expected` counts the dates that should be ready by now, `ready` those of them that are. `first_gap` is the first
-    date that is late and not known.
+    `expected` counts the dates that should be ready by now, `ready` those of them that are. `waiting` counts the dates
+    that have ended, are not ready and are not late yet. `first_gap` is the first date that is late and not known.
     """
 
     series: SeriesKey
     verdict: Verdict
     expected: int
     ready: int
+    waiting: int
     newest: int | None
     newest_ns: int
     first_gap: int | None
@@ -101,13 +102,14 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
     if expectation is not None and expectation.cadence is not None:
         stated = expectation.cadence
     cadence, guessed = choose_cadence(stated, days.ready)
-    first, last = _bounds(days, judge, expectation)
+    first, last, ended = _bounds(days, judge, expectation)
     expected = cadence.expected(first, last) if cadence is not None else ()
-    ready = days.ready[bisect_left(days.ready, first) : bisect_right(days.ready, last)]
-    rows = {row.date: row for row in days.others if row.date is not None and first <= row.date <= last}
-    missing: set[int] = set()
-    if first_absent(expected, ready) is not None:
-        missing = set(expected).difference(ready)
+    ready = _between(days.ready, first, last)
+    rows = {row.date: row for row in days.others if row.date is not None and first <= row.date <= ended}
+    missing, waiting = _absent(expected, ready), set[int]()
+    if last < ended and cadence is not None and not guessed:
+        begin = max(first, last + 1)
+        waiting = _absent(cadence.expected(begin, ended), _between(days.ready, begin, ended))
     gaps: tuple[Gap, ...] = ()
     if missing or rows:
         acknowledged = known.of(days.series)
@@ -115,8 +117,12 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
         for date in missing.difference(rows):
             late[date] = _late(PartitionStatus.MISSING, judge.of(date), acknowledged.at(date), guessed)
         for date, row in rows.items():
-            verdict = _judge_row(row, date, judge)
-            if verdict is not Verdict.PASS and not _holds(ready, date):
+            if _holds(days.ready, date):
+                continue
+            verdict = _judge_row(row, date, judge) if date <= last else Verdict.PASS
+            if verdict is Verdict.PASS:
+                waiting.add(date)
+            else:
                 late[date] = _late(row.status, verdict, acknowledged.at(date), False)
         gaps = tuple(_ranges(late, rows, cadence))
     alarming = [gap for gap in gaps if gap.verdict is not Verdict.PASS]
@@ -125,6 +131,7 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
         verdict=max((gap.verdict for gap in alarming), key=lambda verdict: verdict.rank, default=Verdict.PASS),
         expected=len(expected),
         ready=len(expected) - len(missing),
+        waiting=len(waiting),
         newest=days.ready[-1] if days.ready else None,
         newest_ns=days.newest_ns,
         first_gap=alarming[0].first if alarming else None,
@@ -134,19 +141,23 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
     )
 
 
-def _bounds(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None) -> tuple[int, int]:
-    """Return the first and the last date that are judged; the first is after the last where there is none."""
+def _bounds(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None) -> tuple[int, int, int]:
+    """Return the first and the last date that are judged, and the last of those that have ended.
+
+    The first is after both where there is none.
+    """
     agreed = judge.agreement
-    starts, lasts = [agreed.since], [judge.last_due, agreed.last]
+    starts, lasts = [agreed.since], [agreed.last]
     if expectation is not None:
         starts.append(expectation.first)
         lasts.append(expectation.last)
-    last = min(date for date in lasts if date is not None)
+    ended = min([judge.last_ended, *(date for date in lasts if date is not None)])
+    last = min(judge.last_due, ended)
     stated = [date for date in starts if date is not None]
     if not stated:
-        own = (days.ready[0] if days.ready else None, days.others[0].date if days.others else None)
-        stated = [min((date for date in own if date is not None), default=last + 1)]
-    return max(*stated, agreed.first or 0), last
+        own = first_date(days)
+        stated = [ended + 1 if own is None else own]
+    return max(*stated, agreed.first or 0), last, ended
 
 
 def _judge_row(row: StateRow, date: int, judge: Judge) -> Verdict:
@@ -157,6 +168,15 @@ def _judge_row(row: StateRow, date: int, judge: Judge) -> Verdict:
 
 def _late(status: PartitionStatus, verdict: Verdict, known: KnownGap | None, guessed: bool) -> _Late:
     return _Late(status, Verdict.PASS if guessed or known is not None else verdict, known, guessed)
+
+
+def _between(dates: Sequence[int], first: int, last: int) -> Sequence[int]:
+    return dates[bisect_left(dates, first) : bisect_right(dates, last)]
+
+
+def _absent(expected: Sequence[int], ready: Sequence[int]) -> set[int]:
+    """Return which expected dates are not ready; where all are, that is told without looking at each."""
+    return set() if first_absent(expected, ready) is None else set(expected).difference(ready)
 
 
 def _holds(dates: Sequence[int], date: int) -> bool:

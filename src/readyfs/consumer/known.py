@@ -59,7 +59,7 @@ def read_known_gaps(path: Path) -> KnownGaps:
     series may be a pattern as in filters: `*` stands for all.
     """
     gaps = []
-    for line in read_lines(path, ("first_date", "last_date"), ("reason",)):
+    for line in read_lines(path, "--known", ("first_date", "last_date"), ("reason",)):
         first, last = line.required_date("first_date"), line.required_date("last_date")
         if last < first:
             raise line.error("last_date is before first_date", "exchange them")

@@ -9,35 +9,46 @@ from dataclasses import dataclass
 from readyfs.consumer.agreement import Judge, Verdict, choose_cadence
 from readyfs.consumer.cadence import Cadence
 from readyfs.partition import SeriesKey
+from readyfs.state.reader import SeriesDays
 
 
 @dataclass(frozen=True, slots=True)
 class Latest:
     """How far one series has come. Dates are ordinals, None where there is none.
 
-    `behind` counts the expected dates after the newest ready one up to the one that is expected by now. Nothing is
-    expected of a series whose cadence cannot be guessed, and what is by a guess is `guessed` and passes.
+    `behind` counts the expected dates after the newest ready one up to the one that is expected by now. What is
+    expected by a guess is `guessed` and passes. Of a series without a first date, or whose cadence cannot be guessed,
+    nobody knows what is expected: `behind` and `status` are None.
     """
 
     series: SeriesKey
     newest: int | None
     newest_ns: int
     expected: int | None
-    behind: int
+    behind: int | None
     complete_until: int | None
     cadence: Cadence | None
     guessed: bool
-    status: Verdict
+    status: Verdict | None
 
 
-def find_latest(series: SeriesKey, ready: Sequence[int], newest_ns: int, judge: Judge) -> Latest:
-    """Return how far a series has come, by its sorted ready dates and the newest time at which one was updated."""
+def first_date(days: SeriesDays) -> int | None:
+    """Return the first date of a series, ready or not: from there on dates are expected."""
+    own = (days.ready[0] if days.ready else None, days.others[0].date if days.others else None)
+    return min((date for date in own if date is not None), default=None)
+
+
+def find_latest(series: SeriesKey, ready: Sequence[int], newest_ns: int, judge: Judge, first_row: int | None) -> Latest:
+    """Return how far a series has come, by its sorted ready dates and the newest time at which one was updated.
+
+    `first_row` is the first date of which anything is known, ready or not.
+    """
     agreed = judge.agreement
     cadence, guessed = choose_cadence(agreed.cadence, ready)
     newest = ready[-1] if ready else None
-    first = agreed.since if agreed.since is not None else newest and ready[0]
+    first = agreed.since if agreed.since is not None else first_row
     if cadence is None or first is None:
-        return Latest(series, newest, newest_ns, None, 0, None, cadence, guessed, Verdict.PASS)
+        return Latest(series, newest, newest_ns, None, None, None, cadence, guessed, None)
     first = max(first, agreed.first or first)
     due = judge.last_expected if agreed.last is None else min(judge.last_expected, agreed.last)
     dates = cadence.expected(first, due)

@@ -19,26 +19,26 @@ _PERIODS: Final = (("day", 86_400.0), ("hour", 3600.0), ("minute", 60.0))
 
 
 def describe_series(
-    series: SeriesKey, status: Verdict, newest_ns: int, now_ns: int, criteria: Mapping[str, object]
+    series: SeriesKey, status: Verdict | None, newest_ns: int, seen_ns: int, criteria: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return which series it is, what is thought of it, and when it was loaded last."""
+    """Return which series it is, what is thought of it, and when it was loaded last; `seen_ns` is when that was so."""
     return {
         "unique_id": "/".join(map(decode_text, series)),
         "source": decode_text(series.source),
         "customer_id": decode_text(series.customer_id),
         "query_name": decode_text(series.query_name),
-        "status": str(status),
+        "status": None if status is None else str(status),
         "max_loaded_at": None if newest_ns == NOT_SET else render_time(newest_ns).decode(),
-        "snapshotted_at": render_time(now_ns).decode(),
-        "max_loaded_at_time_ago_in_s": None if newest_ns == NOT_SET else (now_ns - newest_ns) / 1e9,
+        "snapshotted_at": render_time(seen_ns).decode(),
+        "max_loaded_at_time_ago_in_s": None if newest_ns == NOT_SET else (seen_ns - newest_ns) / 1e9,
         "criteria": criteria,
     }
 
 
-def describe_latest(latest: Latest, now_ns: int, criteria: Mapping[str, object]) -> dict[str, object]:
+def describe_latest(latest: Latest, seen_ns: int, criteria: Mapping[str, object]) -> dict[str, object]:
     """Return how far a series has come."""
     return {
-        **describe_series(latest.series, latest.status, latest.newest_ns, now_ns, criteria),
+        **describe_series(latest.series, latest.status, latest.newest_ns, seen_ns, criteria),
         **describe_cadence(latest.cadence, latest.guessed),
         "newest_date": show_date(latest.newest),
         "expected_date": show_date(latest.expected),

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 from readyfs.control.messages import MalformedMessageError
 from readyfs.control.public_fields import Fields, read_text_or_null
 
-AGREEMENT_WORDS: Final = ("cadence", "day_tz", "warn", "crit", "deadline", "tz")
+AGREEMENT_WORDS: Final = ("cadence", "day_tz", "warn", "crit", "sla", "deadline", "tz")
 FILTER_LISTS: Final = ("sources", "customers", "queries")
 FILTER_DATES: Final = ("since", "until")
 _LONGEST_WORD: Final = 256

@@ -83,7 +83,7 @@ def make_public_door(
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
     reasons = _make_reasons(config, served, answers, kept)
-    latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness)
+    latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness, answers.refresher)
     questions = PublicQuestions(watch, reasons, latest, BrokenAnswers(filesystem), answers.life)
     desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
     return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
