@@ -15,6 +15,7 @@ from readyfs.partition import (
     parse_date,
     render_date,
     render_time,
+    show_moment,
 )
 from readyfs.series_rows import SeriesRows
 from readyfs.text import escape_text
@@ -135,3 +136,8 @@ def test_merged_tally_holds_what_both_counted() -> None:
 def test_time_is_what_a_datetime_says_of_it(time_ns: int) -> None:
     moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=time_ns // 1000)
     assert render_time(time_ns).decode() == moment.isoformat(timespec="microseconds")
+
+
+def test_time_for_people_is_utc_to_the_second() -> None:
+    time_ns = 1_717_304_700_999_999_999
+    assert show_moment(time_ns) == show_moment(render_time(time_ns).decode()) == "2024-06-02 05:05:00Z"

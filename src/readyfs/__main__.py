@@ -10,6 +10,8 @@ def main() -> int:
     with EndedByInterrupts():
         from readyfs.cli.main import INTERRUPTED
         from readyfs.cli.main import main as run
+        from readyfs.cli.streams import prepare_streams
+    prepare_streams()
     try:
         return run()
     except KeyboardInterrupt:  # the last words of an error were interrupted

@@ -58,6 +58,10 @@ class UsageError(UserError):
     """A flag, variable, file key or template that cannot be used."""
 
 
+class OutputError(UserError):
+    """What a command prints cannot be written where it goes."""
+
+
 class StateError(UserError):
     """The state store cannot be read as configured.
 

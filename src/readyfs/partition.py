@@ -153,6 +153,12 @@ def render_time(time_ns: int) -> bytes:
     )
 
 
+def show_moment(time: int | str) -> str:
+    """Return a time for people: `2026-11-28 05:00:00Z`, of nanoseconds or of what `render_time` has rendered."""
+    text = time if isinstance(time, str) else render_time(time).decode()
+    return f"{text[:10]} {text[11:19]}Z"
+
+
 _EPOCH_DATE: Final = 719_163
 _ISO_DATE: Final = re.compile(rb"\d{4}-\d{2}-\d{2}")
 

@@ -98,10 +98,15 @@ def test_mount_of_another_user_is_named_as_theirs(
         patch.setattr(os, "geteuid", lambda: 65533)
         for command in ("umount", "status", "refresh"):
             code, _, err = run(command, str(mountpoint), "--runtime-dir", str(tmp_path / "x"))
-            assert code == 8
+            assert code == 19
             assert err == (
-                f"readyfs: the readyfs mount at {mountpoint} was made by root; run the command as that user\n"
+                f"readyfs: the readyfs mount at {mountpoint} was made by root; run the command as that user; `readyfs "
+                f"latest {mountpoint}` and `readyfs why` are for everybody who may enter it\n"
             )
+        code, out, err = run("status", "--runtime-dir", str(tmp_path / "x"))
+        assert (code, out) == (0, "no readyfs mounts of this user\n")
+        assert f"readyfs: the mount at {mountpoint} was made by root; `readyfs latest {mountpoint}` and" in err
+        assert run("status", "--json", "--runtime-dir", str(tmp_path / "x")) == (0, "", "")
     assert run("umount", str(mountpoint))[0] == 0
 
 

@@ -178,6 +178,21 @@ def test_no_row_does_anything_to_a_terminal(tmp_path: Path, run: Run) -> None:
     assert row["query_name"] == "\\xff\\x9b2J"
 
 
+def test_nothing_found_is_said_by_what_was_asked(state: str, run: Run) -> None:
+    assert run("ls", "--state", state, "001/daily/2024-06-03") == (0, "no row is there; `readyfs why` tells more\n", "")
+    code, out, _ = run("ls", "--state", state, "00?/*")
+    assert (code, out) == (0, "no partitions: a path or key is no pattern; choose with --customer and --query\n")
+    assert run("ls", "--state", state, "00*")[1].count("bing") == 1  # a customer may have any name
+    assert run("ls", "--state", state, "001", "--customer", "002") == (0, "no partitions\n", "")
+    assert run("ls", "--state", state, "003", "--json") == (0, "", "")
+
+
+def test_dates_that_have_not_ended_are_not_missing(state: str, ls: Callable[..., list[dict[str, object]]]) -> None:
+    words = ("--state", state, "001/daily", "--status", "missing", "--since", "2024-06-03")
+    assert keys(ls(*words, "--until", "9999-12-31")) == keys(ls(*words))
+    assert ls("--state", state, "--status", "missing", "--since", "9999-12-30") == []
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

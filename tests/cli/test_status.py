@@ -12,6 +12,12 @@ from readyfs.cli.status_text import render_age, render_silent, render_status
 from tests.cli.conftest import FakeDaemons, Run
 
 
+@pytest.fixture(autouse=True)
+def no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests may have mounts of other users."""
+    monkeypatch.setattr("readyfs.cli.status.read_mount_table", lambda: ())
+
+
 def test_status_is_an_aligned_block(daemons: FakeDaemons, run: Run) -> None:
     daemons.start("serve")
     code, out, err = run("status", str(daemons.mountpoint))

@@ -60,3 +60,11 @@ def test_colours_take_no_room_and_are_around_the_cell_alone() -> None:
     assert painted[1] == "\x1b[31mbad\x1b[0m    1  bad"
     assert [re.sub("\x1b\\[\\d+m", "", line) for line in painted] == table(*rows)
     assert "\x1b" not in painted[0]
+
+
+def test_one_long_name_does_not_make_every_line_long() -> None:
+    out = io.StringIO()
+    write_table((Column("A"), Column("B")), [("x" * 300, "1"), ("y", "2")], out=out)
+    head, long, short = out.getvalue().splitlines()
+    assert (len(head), len(short)) == (67, 67)
+    assert long == "x" * 300 + "  1"

@@ -98,7 +98,8 @@ def test_directory_of_a_year_or_a_month_covers_its_dates() -> None:
         ("plain", "001/daily/2024-02-30", "is no date", None),
         ("plain", "001/daily/today", "is no date", None),
         ("plain", "50%/daily", "escapes nothing", "50%25/daily"),
-        ("plain", "001//2024-06-01", "empty name", "001/2024-06-01"),
+        ("plain", "001//2024-06-01", "empty name", None),
+        ("plain", "001//daily/2024-06-01", "empty name", "001/daily/2024-06-01"),
         ("plain", "ads/001/daily/2024-06-01", "four parts", "--source ads 001/daily/2024-06-01"),
         ("plain", "customer_id=001/query_name=daily/logical_date=2024-06-01", "is no date", "001/daily/2024-06-01"),
         ("plain", "a/b/c/d/e", "5 parts", None),
@@ -158,3 +159,28 @@ def test_address_narrows_filters_to_itself_and_never_widens_them() -> None:
     assert (one.since, one.until) == (DATE, DATE)
     assert parse("0/daily/2024-06-03").narrow(filters) is None
     assert Address().narrow(filters) == filters
+
+
+@pytest.mark.parametrize("text", ["daily/2024-06-01", "2024-06-01", "2024-06-01/"])
+def test_what_was_typed_in_a_directory_of_a_mount_is_no_key(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert "is read as customer" in caught.value.message
+    assert "a path begins with ./ or /" in caught.value.remedy
+    # Behind a dot the mount is found, and what `locate` makes of it is a path.
+    assert parse("/mnt/ready/001/daily/2024-06-01").date == DATE
+
+
+@pytest.mark.parametrize("text", ["001/daily/2024-02", "001/daily/202402", "/mnt/ready/001/daily/2024-02"])
+def test_month_is_chosen_by_its_first_and_last_day(text: str) -> None:
+    error = refusal(text)
+    assert error.nearest is None
+    assert "--since 2024-02-01 --until 2024-02-29" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [("001/daily/20240601", b"001/daily/2024-06-01"), ("001/daily/2024-13", None), ("001/daily/2024-1234", None)],
+)
+def test_near_date_is_guessed_from_one_that_is_whole(text: str, nearest: bytes | None) -> None:
+    assert refusal(text).nearest == nearest

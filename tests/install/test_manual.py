@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 import pytest
 
-from readyfs.cli.main import cli
+from readyfs.cli.main import INTERRUPTED, cli
+from readyfs.errors import ExitCode
 
 PROJECT = Path(__file__).parents[2]
 PAGES = Path("share/man/man1")
@@ -47,7 +48,7 @@ def test_pages_name_every_option_and_are_sound(prefix: Path) -> None:
             "\\", ""
         )
         for parameter in command.params:
-            if isinstance(parameter, click.Option):
+            if isinstance(parameter, click.Option) and not parameter.hidden:
                 assert parameter.opts[0].replace("-", "\\-") in text
         # Control characters, and backslashes that would not be read as such.
         assert not re.search(r"[\x00-\x09\x0b-\x1f]|\\[^-f]", text), path
@@ -56,6 +57,16 @@ def test_pages_name_every_option_and_are_sound(prefix: Path) -> None:
     )
     assert done.stderr == ""
     assert "readyfs mount /mnt/ready --state state.db --raw /data/raw\n" in re.sub("\x1b\\[\\d*m", "", done.stdout)
+
+
+def test_every_page_says_how_a_command_ends_and_names_the_others(prefix: Path) -> None:
+    names = [name for name, _ in commands()]
+    for name in names:
+        text = (prefix / PAGES / f"{name}.1").read_text(encoding="utf-8")
+        status, _, others = text.partition(".SH EXIT STATUS\n")[2].partition(".SH SEE ALSO\n")
+        codes = [int(code) for code in re.findall(r"\\fB(\d+)\\fP\n\S", status)]
+        assert sorted(codes) == sorted([*map(int, ExitCode), INTERRUPTED]), name
+        assert re.findall(r"\\fB(\S+)\\fP\(1\)", others.replace("\\-", "-")) == [one for one in names if one != name]
 
 
 def test_the_makefile_removes_what_is_written(prefix: Path) -> None:

@@ -419,10 +419,10 @@ def test_lists_of_pins_fit_a_terminal() -> None:
     both = {"name": "pin-0123456789ab", "fingerprint": fingerprint, "taken_at": time, "uid": 1, "user": "etl"}
     held = both | {"expires_at": time, "behind_catalogs": 1000, "behind_seconds": 2592000.0, "memory_bytes": 4096}
     assert render_pins([held | {"note": "nightly report"}, held | {"note": "", "memory_bytes": None}]).split("\n") == [
-        "NAME              VIEW      TAKEN (UTC)       BEHIND      EXPIRES (UTC)",
-        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "NAME              VIEW      TAKEN                 BEHIND      EXPIRES",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00:07Z  1000 (30d)  2024-06-01 05:00:07Z",
         "  etl, adds 4KiB of memory: nightly report",
-        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  1000 (30d)  2024-06-01 05:00",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00:07Z  1000 (30d)  2024-06-01 05:00:07Z",
         "  etl, memory not measured yet",
     ]
     consumers = [held | {"note": "", "acknowledged": cursor} for cursor in ("beginning", "f" * 32, fingerprint)]
@@ -432,8 +432,8 @@ def test_lists_of_pins_fit_a_terminal() -> None:
         "  etl, a consumer of changes that has acknowledged all, adds 4KiB of memory",
     ]
     assert render_ended([both | {"ended_at": time, "reason": "lease ended", "note": "nightly"}]).split("\n") == [
-        "NAME              VIEW      TAKEN (UTC)       ENDED (UTC)",
-        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00  2024-06-01 05:00",
+        "NAME              VIEW      TAKEN                 ENDED",
+        "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00:07Z  2024-06-01 05:00:07Z",
         "  etl, lease ended: nightly",
     ]
 

@@ -11,7 +11,7 @@ from readyfs.cli.changes_print import ChangesPrinter
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, with_output
 from readyfs.cli.parameters import LEASE
-from readyfs.cli.place import Place, with_place
+from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.config import table as settings
 from readyfs.config.resolve import OriginKind
 from readyfs.control.change_requests import BEGINNING
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     help="Without a mount: the file that remembers what was printed.",
 )
 @click.option("--keep", is_flag=True, help="Leave the cursor file as it is: the next call prints the same and more.")
-@with_place(argument=True, unflagged=(settings.SINCE, settings.UNTIL))
+@with_place(
+    argument=True,
+    passed=FILTERS,  # refused below, in words of their own
+    unflagged=(settings.SINCE, settings.UNTIL, settings.RAW, *FILE_SETTINGS),
+)
 @with_output(Form.CLOUDEVENTS, default=Form.JSON)
 def changes(
     since: str | None,
@@ -53,7 +57,13 @@ def changes(
     acknowledged: with --ack, or with --since and its cursor. If what changed cannot be told any more, the exit code is
     16 and everything has to be loaded anew, with `--since beginning`. Without a mount the state store is compared with
     what the --cursor-file remembers.
-    """
+
+    \b
+    readyfs changes /mnt/ready --since beginning --consumer warehouse    # the first time
+    readyfs changes /mnt/ready --consumer warehouse
+    readyfs changes /mnt/ready --consumer warehouse --ack CURSOR         # when all of it is loaded
+    readyfs changes --state state.db --cursor-file cursor
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     if place.asks_mount:
         _refuse_filters(place)
         printer = ChangesPrinter(form, _mount_uri(place))

@@ -14,12 +14,10 @@ import click
 from readyfs.cli.agreement_options import due_option, with_agreement
 from readyfs.cli.command import Invocation, ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
-from readyfs.cli.parameters import MOUNT_POINT
-from readyfs.cli.place import STATE_SETTINGS, Place
-from readyfs.cli.settings_options import with_settings
+from readyfs.cli.place import FILE_SETTINGS, Place, with_place
 from readyfs.cli.table import write_table
-from readyfs.config import Resolution
-from readyfs.errors import ExitCode, UsageError
+from readyfs.config import table as settings
+from readyfs.errors import ExitCode
 
 if TYPE_CHECKING:
     from readyfs.consumer.agreement import Judge
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ReadyfsCommand, short_help="Show the dates that are late: pending, failed, missing or withheld.")
-@click.argument("mountpoint", type=MOUNT_POINT, metavar="", required=False)
 @with_output(Form.NAGIOS, Form.PROMETHEUS)
 @click.option(
     "--expect",
@@ -67,19 +64,18 @@ if TYPE_CHECKING:
     help="After how long a row that is not ready and still names a run is worth an alarm; counted from the later of "
     "its date's end and its updated_at.  [default: never, only a warning]",
 )
-@with_settings(*STATE_SETTINGS)
+@with_place(argument=True, unflagged=(settings.RAW, *FILE_SETTINGS))
 @click.pass_obj
 def gaps(
     invocation: Invocation,
     form: Form,
-    mountpoint: str | None,
     expect: Path | None,
     known: Path | None,
     fail_on: str,
     limit: int,
     words: AgreementWords,
     reprocessing_crit: str | None,
-    resolution: Resolution,
+    place: Place,
 ) -> ExitCode:
     """Show the dates that are pending, failed, missing or withheld for longer than was agreed after they ended.
 
@@ -98,13 +94,7 @@ def gaps(
     from readyfs.consumer.gaps import find_gaps
     from readyfs.consumer.known import KnownGaps, read_known_gaps
 
-    if mountpoint is not None:
-        raise UsageError(
-            "gaps reads a state store, and has no argument",
-            "name the store with --state or --config, and select with --customer; "
-            "a mount answers `readyfs latest MOUNTPOINT` and `readyfs why PATH`",
-        )
-    place = Place(resolution, None, None)
+    place.refuse_mount()
     filters = place.filters()
     now_ns = time.time_ns()
     agreement = replace(words, reprocessing_crit=reprocessing_crit).agree(filters, now_ns)

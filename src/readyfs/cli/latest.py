@@ -11,9 +11,11 @@ import click
 from readyfs.cli.agreement_options import with_agreement
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, has_colours, with_output, write_json
-from readyfs.cli.place import Place, with_place
+from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.cli.table import Column, write_table
+from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
+from readyfs.partition import show_moment
 from readyfs.text import escape_text
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _COLUMNS: Final = (
 @click.command(cls=ReadyfsCommand, short_help="Show how far each series has come.")
 @with_output()
 @with_agreement
-@with_place(argument=True)
+@with_place(argument=True, passed=FILTERS, unflagged=(settings.RAW, *FILE_SETTINGS))
 def latest(form: Form, words: AgreementWords, place: Place) -> ExitCode:
     """Show the newest ready date of each customer and query, the date that is expected by now, how many dates it is
     behind, and up to which date there is no gap.
@@ -106,7 +108,7 @@ def _show(one: Mapping[str, object]) -> tuple[str, ...]:
         *(_text(one, name) for name in ("source", "customer_id", "query_name", "newest_date", "expected_date")),
         _text(one, "behind_dates"),
         _text(one, "complete_until_date"),
-        updated if updated == "-" else f"{updated[:10]} {updated[11:19]}",
+        updated if updated == "-" else show_moment(updated),
         f"{cadence}?" if one.get("cadence_guessed") and cadence != "-" else cadence,
     )
 

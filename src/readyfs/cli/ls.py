@@ -70,7 +70,8 @@ def ls(
     """List the partitions of a state store with status, run, records and age, in the order of their keys.
 
     Without a path or a key it lists what the settings of a mount select. A key is customer/query/date, or a beginning
-    of it. It reads the state store, which --state or --config names.
+    of it. It reads the state store, which --state or --config names; a mount does not answer it. With --status missing
+    each date is a line: `readyfs gaps` sums them up, and judges whether they are late.
 
     \b
     readyfs ls --state state.db
@@ -82,6 +83,7 @@ def ls(
     listing = _choose(statuses, cadence, zone, look, now_ns)
     given = place.filters()
     filters: Filters | None = given
+    nothing = "no partitions"
     if where is not None:
         place, text = place.locate(where)
         address = place.parse_address(text)
@@ -89,17 +91,21 @@ def ls(
             raise UsageError("a view is of the past, and a list is of the state", "name a path of the live tree")
         listing = replace(listing, is_latest=address.is_latest)
         filters = address.narrow(given)
+        if address.names_partition and not address.is_latest:
+            nothing = "no row is there; `readyfs why` tells more"
+        elif set("*?[") & set(text):
+            nothing = "no partitions: a path or key is no pattern; choose with --customer and --query"
     if filters is None:
-        return _print((), form, now_ns, None)
+        return _print((), form, now_ns, None, nothing)
     listing = replace(listing, since=filters.since)
     if filters.until is not None:
-        listing = replace(listing, until=filters.until)
+        listing = replace(listing, until=min(filters.until, listing.until))
     find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
         if limit is None and find_broken is None and goes_whole(listing):
-            return _print_whole(list_series(reader, listing), form, now_ns, place)
-        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit)
+            return _print_whole(list_series(reader, listing), form, now_ns, place, nothing)
+        return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit, nothing)
     finally:
         reader.close()
 
@@ -151,12 +157,12 @@ def _examine(place: Place) -> FindBroken:
     return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
-def _print_whole(states: Iterable[SeriesState], form: Form, now_ns: int, place: Place) -> ExitCode:
+def _print_whole(states: Iterable[SeriesState], form: Form, now_ns: int, place: Place, nothing: str) -> ExitCode:
     """Print what `_print` does of all rows of series."""
     from readyfs.cli.rows_text import COLUMNS, render_states
 
     if form is Form.TEXT:
-        return _end(write_blocks(COLUMNS, render_states(states, now_ns), colours=has_colours()))
+        return _end(write_blocks(COLUMNS, render_states(states, now_ns), colours=has_colours()), nothing)
     from readyfs.cli.rows_json import render_lines
     from readyfs.config.build import find_table
 
@@ -166,20 +172,20 @@ def _print_whole(states: Iterable[SeriesState], form: Form, now_ns: int, place: 
     return ExitCode.OK
 
 
-def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None) -> ExitCode:
+def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None, nothing: str) -> ExitCode:
     from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows
 
     rows = _first(rows, limit)
     if form is Form.TEXT:
-        return _end(write_table(COLUMNS, render_rows(rows, now_ns), colours=has_colours()))
+        return _end(write_table(COLUMNS, render_rows(rows, now_ns), colours=has_colours()), nothing)
     write_json(describe_rows(rows, now_ns))
     sys.stdout.flush()
     return ExitCode.OK
 
 
-def _end(count: int) -> ExitCode:
+def _end(count: int, nothing: str) -> ExitCode:
     if not count:
-        click.echo("no partitions")
+        click.echo(nothing)
     sys.stdout.flush()
     return ExitCode.OK
 

@@ -59,9 +59,7 @@ def cli() -> None:
     \b
     Try it:    readyfs demo
     Use it:    readyfs mount /mnt/ready --state state.db --raw /data/raw
-    Look:      readyfs status
-    Ask:       readyfs why /mnt/ready/CUSTOMER/QUERY/DATE
-               readyfs gaps --state state.db
+    Look:      readyfs status; readyfs gaps --config FILE; readyfs why PATH
     End it:    readyfs umount /mnt/ready
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
 
@@ -79,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(invocation: Invocation, fail: Callable[[str, int], int]) -> int:
+    if sys.stdout is None:
+        return fail("standard output is closed; give it a place, such as >/dev/null", ExitCode.USAGE)
     try:
         # click expands globs and variables by itself on Windows alone; here the arguments go in as they are.
         result = cli.main(list(invocation.arguments), prog_name="readyfs", standalone_mode=False, obj=invocation)

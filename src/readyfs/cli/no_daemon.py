@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from readyfs.control.runtime_dir import read_registration
-from readyfs.errors import NotRunningError
+from readyfs.errors import NotPermittedError, NotRunningError
 from readyfs.text import escape_text
 
 _ANSWER_TIMEOUT_S: Final = 2.0
@@ -23,8 +23,11 @@ class DeadMountError(NotRunningError):
     """A readyfs mount whose daemon is gone: every use of it fails until it is cleared away."""
 
 
-def explain_no_daemon(path: Path, socket: Path) -> NotRunningError:
-    """Return the reason why nobody listens at the socket of a resolved mount point, as the error to end with."""
+def explain_no_daemon(path: Path, socket: Path) -> NotRunningError | NotPermittedError:
+    """Return the reason why nobody listens at the socket of a resolved mount point, as the error to end with.
+
+    A mount of another user has its daemon, whose socket is not for everybody.
+    """
     from readyfs.fuse.mount_table import Answer, ask_mount, mount_containing, read_mount_table, stack_at
 
     shown = escape_text(os.fsencode(path))
@@ -45,8 +48,11 @@ def explain_no_daemon(path: Path, socket: Path) -> NotRunningError:
         who = "its daemon" if registration is None else f"its daemon (pid {registration.pid})"
         return DeadMountError(f"the readyfs mount at {shown} is dead: {who} is gone", f"clear it with: {_umount(path)}")
     if os.geteuid() != owner:
-        return NotRunningError(
-            f"the readyfs mount at {shown} was made by {_name_user(owner)}", "run the command as that user"
+        return NotPermittedError(
+            f"the readyfs mount at {shown} was made by {name_user(owner)}",
+            "run the command as that user; "
+            f"`{escape_text(os.fsencode(f'readyfs latest {shlex.quote(str(path))}'))}` and `readyfs why` are for "
+            "everybody who may enter it",
         )
     return NotRunningError(
         f"the daemon of the readyfs mount at {shown} does not listen in the runtime directory "
@@ -59,7 +65,8 @@ def _umount(path: Path) -> str:
     return escape_text(os.fsencode(f"readyfs umount {shlex.quote(str(path))}"))
 
 
-def _name_user(uid: int) -> str:
+def name_user(uid: int) -> str:
+    """Return a user's name, or the number of one that has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from readyfs.duration import render_duration
+from readyfs.partition import show_moment
 from readyfs.size import render_size
 from readyfs.text import escape_text
 
 _FINGERPRINT_DIGITS: Final = 8
-_TIME_LETTERS: Final = len("2024-06-01 05:00")
 
 Pin = Mapping[str, object]
 
@@ -19,14 +19,14 @@ def render_pins(pins: Sequence[Pin]) -> str:
     """Return the lines of pins that hold something."""
     if not pins:
         return "no pins"
-    head = ("NAME", "VIEW", "TAKEN (UTC)", "BEHIND", "EXPIRES (UTC)")
+    head = ("NAME", "VIEW", "TAKEN", "BEHIND", "EXPIRES")
     rows = [
         (
             str(pin["name"]),
             _render_view(pin),
-            _render_time(pin["taken_at"]),
+            show_moment(str(pin["taken_at"])),
             _render_behind(pin),
-            _render_time(pin["expires_at"]),
+            show_moment(str(pin["expires_at"])),
         )
         for pin in pins
     ]
@@ -38,9 +38,9 @@ def render_ended(pins: Sequence[Pin]) -> str:
     """Return the lines of pins that ended."""
     if not pins:
         return "no pins have ended"
-    head = ("NAME", "VIEW", "TAKEN (UTC)", "ENDED (UTC)")
+    head = ("NAME", "VIEW", "TAKEN", "ENDED")
     rows = [
-        (str(pin["name"]), _render_view(pin), _render_time(pin["taken_at"]), _render_time(pin["ended_at"]))
+        (str(pin["name"]), _render_view(pin), show_moment(str(pin["taken_at"])), show_moment(str(pin["ended_at"])))
         for pin in pins
     ]
     notes = [_join(f"{_render_user(pin)}, {pin['reason']}", pin["note"]) for pin in pins]
@@ -49,10 +49,6 @@ def render_ended(pins: Sequence[Pin]) -> str:
 
 def _render_view(pin: Pin) -> str:
     return str(pin["fingerprint"])[:_FINGERPRINT_DIGITS]
-
-
-def _render_time(time: object) -> str:
-    return str(time)[:_TIME_LETTERS].replace("T", " ")
 
 
 def _join(who: str, note: object) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,30 +41,47 @@ STATE_SETTINGS: Final[tuple[Setting[object], ...]] = (
     settings.STATE_TIMEOUT,
 )
 """The settings of a mount that decide what it says of a state store."""
+FILTERS: Final[tuple[Setting[object], ...]] = (
+    settings.SOURCE,
+    settings.CUSTOMER,
+    settings.QUERY,
+    settings.SINCE,
+    settings.UNTIL,
+)
+FILE_SETTINGS: Final[tuple[Setting[object], ...]] = (settings.FILES, settings.REQUIRED_FILES)
+"""Those that matter only where the files of runs are looked at."""
+_SHOWN: Final[tuple[Setting[object], ...]] = (settings.STATE, settings.RAW, *FILTERS)
+"""Those that are typed by hand; the others are in a file, and the help is not about them."""
+_STATE_WORDS: Final = "name the state store with --state, --state-file or --config"
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was said of where to ask; `mountpoint` is resolved and not touched."""
+    """What was said of where to ask; `mountpoint` is resolved and not touched.
+
+    `passed` are the settings that go to the daemon of a mount with the question; None if no daemon answers it.
+    """
 
     resolution: Resolution
     mountpoint: Path | None
     socket: Path | None
+    passed: Collection[Setting[object]] | None = None
 
     @property
     def names_state(self) -> bool:
         """Whether a flag names the state store, or the file that does."""
         given = (settings.STATE, settings.STATE_FILE)
-        return self.resolution.is_file_flagged or any(
-            self.resolution.origin(one).kind is OriginKind.FLAG for one in given
-        )
+        return self.resolution.is_file_flagged or any(map(self._is_flagged, given))
 
     @property
     def asks_mount(self) -> bool:
         """Whether the daemon of a mount is to answer, and not the state store; raise `UsageError`."""
         if self.mountpoint is None and self.socket is not None:
-            raise UsageError("--socket is of a mount, and none is named", "name the mount point")
-        return self.mountpoint is not None and not self.names_state
+            raise _no_mount_of_socket()
+        if self.mountpoint is None or self.names_state:
+            return False
+        self._refuse_idle()
+        return True
 
     @property
     def has_state(self) -> bool:
@@ -80,9 +98,7 @@ class Place:
         found = find_in_mount(text)
         if found is None:
             return self, str(Path(text).absolute())
-        return (
-            self if self.mountpoint is not None else Place(self.resolution, found.mountpoint, self.socket)
-        ), found.path
+        return (self if self.mountpoint is not None else replace(self, mountpoint=found.mountpoint)), found.path
 
     def client(self) -> PublicClient:
         """Return who asks the daemon; raise `NotRunningError`, `NotPermittedError`."""
@@ -134,6 +150,8 @@ class Place:
 
         Raises `UsageError` if no store is named, `StateError`.
         """
+        if not self.has_state:
+            raise self._nowhere()
         from readyfs.consumer.placing import PlacedReader
         from readyfs.layout import RawLayout
         from readyfs.state.open import open_reader
@@ -150,39 +168,112 @@ class Place:
         reader = open_reader(url, table, filters, get(settings.STATE_TIMEOUT))
         return PlacedReader(reader, self.layout(), raw_layout, table.ready)
 
+    def refuse_mount(self) -> None:
+        """Raise `UsageError` if a mount is named: for questions in which one has no part."""
+        if self.mountpoint is not None or self.socket is not None:
+            raise UsageError(
+                "a mount does not answer this",
+                f"{self._questions()}; or leave the mount point out and {_STATE_WORDS}",
+            )
+
+    def _nowhere(self) -> UsageError:
+        if self.mountpoint is None and self.socket is not None:
+            return _no_mount_of_socket()
+        if self.passed is not None and self.mountpoint is None:
+            return UsageError(
+                "neither a mount nor a state store is named", f"name a mount with --mount, or {_STATE_WORDS}"
+            )
+        if self.passed is None and self.mountpoint is not None:
+            return UsageError("a mount does not answer this", f"{self._questions()}, or {_STATE_WORDS}")
+        return UsageError("no state store is named", _STATE_WORDS)
+
+    def _questions(self) -> str:
+        named = "MOUNTPOINT" if self.mountpoint is None else escape_text(shlex.quote(str(self.mountpoint)))
+        return f"ask `readyfs latest {named}` or `readyfs why PATH`"
+
+    def _is_flagged(self, setting: Setting[object]) -> bool:
+        return self.resolution.origin(setting).kind is OriginKind.FLAG
+
+    def _refuse_idle(self) -> None:
+        """Raise `UsageError` if a flag says what the daemon of a mount has its own settings for."""
+        if self.passed is None:
+            return
+        passed = {one.name for one in self.passed}
+        idle = [
+            origin.label
+            for name, origin in self.resolution.origins.items()
+            if origin.kind is OriginKind.FLAG and name not in passed
+        ]
+        if idle:
+            raise UsageError(
+                f"{', '.join(idle)} would do nothing: a mount has its own settings",
+                f"leave out what the mount has, or {_STATE_WORDS}",
+            )
+
 
 def with_place(
-    *more: Setting[object], argument: bool = False, unflagged: Collection[Setting[object]] = ()
+    *more: Setting[object],
+    argument: bool = False,
+    passed: Collection[Setting[object]] | None = None,
+    unflagged: Collection[Setting[object]] = (),
 ) -> Callable[[Body], Body]:
     """Give a command the options that say where to ask; its function is called with `place`, a `Place`.
 
-    The mount point is the option `--mount`, or with `argument` an argument that may be left out. `unflagged` settings
-    have no options.
+    The mount point is the option `--mount`, and with `argument` an argument as well. `passed` are the settings that go
+    to the daemon of a mount with the question, None if no daemon answers it. `unflagged` settings have no options.
     """
+    taken = (*STATE_SETTINGS, *more)
+    is_refused = argument and passed is None  # understood, so that the refusal can say who answers
 
     def decorate(body: Body) -> Body:
         @functools.wraps(body)
         def call(
-            *args: object, mount: str | None, socket: Path | None, resolution: Resolution, **values: object
+            *args: object,
+            mount: str | None,
+            socket: Path | None,
+            resolution: Resolution,
+            mountpoint: str | None = None,
+            **values: object,
         ) -> ExitCode:
-            if argument and mount is not None:
-                _refuse_key(mount)
-            mountpoint = None if mount is None else resolve_named(mount)
-            return body(*args, place=Place(resolution, mountpoint, socket), **values)
+            if mount is not None and mountpoint is not None:
+                raise UsageError("the mount point is named twice", "leave out --mount")
+            named = mount if mountpoint is None else mountpoint
+            if mountpoint is not None:
+                _refuse_key(mountpoint)
+            place = Place(resolution, None if named is None else resolve_named(named), socket, passed)
+            if place.mountpoint is not None and not place.has_state:
+                place._refuse_idle()
+            return body(*args, place=place, **values)
 
-        command = with_settings(*STATE_SETTINGS, *more, unflagged=unflagged)(call)
+        command = with_settings(
+            *taken,
+            # What a question shows of a row is not what a mount may show.
+            unflagged=(settings.SHOW_ERROR_MESSAGES, *unflagged),
+            folded=[one for one in taken if one not in _SHOWN],
+        )(call)
         command = click.option(
             "--socket",
             type=click.Path(path_type=Path),
             help="The daemon's public socket, where it is not at the place that the mount names: in a container.",
+            hidden=is_refused,
+        )(command)
+        command = click.option(
+            "--mount",
+            type=MOUNT_POINT,
+            metavar="MOUNTPOINT",
+            help="Ask the daemon of the mount there.",
+            hidden=is_refused,
         )(command)
         if argument:
-            return click.argument("mount", type=MOUNT_POINT, metavar="[MOUNTPOINT]", required=False)(command)
-        return click.option(
-            "--mount", type=MOUNT_POINT, metavar="MOUNTPOINT", help="Ask the daemon of the mount there."
-        )(command)
+            metavar = "" if is_refused else "[MOUNTPOINT]"
+            return click.argument("mountpoint", type=MOUNT_POINT, metavar=metavar, required=False)(command)
+        return command
 
     return decorate
+
+
+def _no_mount_of_socket() -> UsageError:
+    return UsageError("--socket is of a mount, and none is named", "name the mount point")
 
 
 def _refuse_key(text: str) -> None:

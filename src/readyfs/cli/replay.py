@@ -15,7 +15,7 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
-from readyfs.cli.place import Place, with_place
+from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.errors import ExitCode, UsageError
 from readyfs.text import escape_text
 
@@ -37,13 +37,19 @@ class _BehindDashes(ReadyfsCommand):
         at = args.index("--") if "--" in args else len(args)
         ctx.meta[_COMMAND] = tuple(args[at + 1 :])
         try:
-            return super().parse_args(ctx, args[:at])
+            rest = super().parse_args(ctx, args[:at])
         except click.UsageError as error:
             if at < len(args) or isinstance(error, click.NoSuchOption):
                 raise
             raise click.UsageError(
                 f"{error.format_message().rstrip('.')}; two dashes go before the command", ctx
             ) from error
+        if not ctx.resilient_parsing:
+            # Before a word that was meant as the command is looked at as a mount point.
+            from readyfs.consumer.replay.command import check_words
+
+            check_words(ctx.meta[_COMMAND])
+        return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show where the command stands."""
@@ -79,7 +85,7 @@ class _BehindDashes(ReadyfsCommand):
 )
 @click.option("--dry-run", is_flag=True, help="Print the commands instead of running them.")
 @with_output()
-@with_place(argument=True)
+@with_place(argument=True, passed=FILTERS, unflagged=FILE_SETTINGS)
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -109,12 +115,11 @@ def replay(
     from readyfs.cli.replay_text import conclude, print_plan, tell_found
     from readyfs.consumer.cadence import parse_cadence
     from readyfs.consumer.replay.backlog import check_backlog, write_backlog
-    from readyfs.consumer.replay.command import Command, check_words
+    from readyfs.consumer.replay.command import Command
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
 
     words: tuple[str, ...] = ctx.meta[_COMMAND]
-    check_words(words)
     if changed_since is not None and backlog is not None:
         raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
     if backlog is not None:

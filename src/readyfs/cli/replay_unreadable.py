@@ -79,7 +79,7 @@ class Unreadable:
         pauses = Pauses()
         while True:
             try:
-                return self._client.why(path, catalog_only=True)
+                return self._client.why(path)
             except LimitError:
                 time.sleep(pauses.next_s())
 

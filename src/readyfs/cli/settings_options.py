@@ -22,12 +22,16 @@ _LONGEST_WORD: Final = 48
 
 
 def with_settings(
-    *settings: Setting[object], refuse_unknown: bool = True, unflagged: Collection[Setting[object]] = ()
+    *settings: Setting[object],
+    refuse_unknown: bool = True,
+    unflagged: Collection[Setting[object]] = (),
+    folded: Collection[Setting[object]] = (),
 ) -> Callable[[Body], Body]:
     """Give a command the flags of some settings; its function is called with `resolution`, a `Resolution` of them.
 
     A command that ends or asks a mount must work whatever else is set: it does not `refuse_unknown` names. Those that
-    are `unflagged` come from variables and the file alone, because the command calls something else by their names.
+    are `unflagged` come from variables and the file alone: they do nothing here, or the command calls something else by
+    their names. Of those that are `folded` the help shows no more than their names.
     """
 
     def decorate(body: Body) -> Body:
@@ -44,7 +48,7 @@ def with_settings(
         command: Body = call
         for one in reversed(settings):
             if one not in unflagged:
-                command = _add_option(command, one)
+                command = _add_option(command, one, folded=one in folded)
         return click.option(
             "--config",
             "config_file",
@@ -56,13 +60,14 @@ def with_settings(
     return decorate
 
 
-def _add_option(body: Body, setting: Setting[object]) -> Body:
+def _add_option(body: Body, setting: Setting[object], *, folded: bool) -> Body:
     declaration = f"{setting.flag}/--no-{setting.name}" if setting.shape is Shape.SWITCH else setting.flag
     option = click.option(
         declaration,
         _parameter(setting),
         cls=GroupedOption,
         heading=str(setting.group),
+        folded=folded,
         default=None,
         multiple=setting.repeatable,
         metavar=setting.metavar or None,

@@ -21,6 +21,6 @@ def with_source(*more: Setting[object]) -> Callable[[Body], Body]:
 
     def decorate(body: Body) -> Body:
         option = click.option("--source", metavar="NAME", help="Of which source the key is, where several have it.")
-        return option(with_place(*more, unflagged=(settings.SOURCE,))(body))
+        return option(with_place(*more, passed=(), unflagged=(settings.SOURCE,))(body))
 
     return decorate

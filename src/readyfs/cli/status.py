@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,7 +13,7 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.daemon_lookup import KernelView, explaining_no_daemon, find_client, look_at_kernel
-from readyfs.cli.no_daemon import DeadMountError
+from readyfs.cli.no_daemon import DeadMountError, name_user
 from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.parameters import MOUNT_POINT
 from readyfs.cli.settings_options import with_settings
@@ -19,7 +22,9 @@ from readyfs.config import Resolution
 from readyfs.config.table import RUNTIME_DIR
 from readyfs.control.client import ControlClient
 from readyfs.control.runtime_dir import list_registrations
-from readyfs.errors import ExitCode, NoAnswerError, NotRunningError, UserError
+from readyfs.errors import ExitCode, NoAnswerError, NotPermittedError, NotRunningError, UserError
+from readyfs.fuse.mount_table import Mount, read_mount_table
+from readyfs.text import escape_text
 
 ANSWER_TIMEOUT_S: Final = 2.0
 
@@ -60,7 +65,7 @@ def status(mountpoint: str | None, form: Form, resolution: Resolution) -> ExitCo
     if mountpoint is not None:
         path, client = find_client(resolution, mountpoint, ANSWER_TIMEOUT_S)
         report = _ask(path, client)
-        if form is not Form.TEXT or not isinstance(report.error, NotRunningError):
+        if form is not Form.TEXT or not isinstance(report.error, NotRunningError | NotPermittedError):
             _print([report], form)
         if report.error is not None:
             raise report.error
@@ -71,7 +76,12 @@ def status(mountpoint: str | None, form: Form, resolution: Resolution) -> ExitCo
     ]
     # A dead daemon leaves its registration behind; with its mount gone as well there is nothing to tell.
     reports = [one for one in found if not (isinstance(one.error, NotRunningError) and one.kernel is None)]
-    _print(reports, form)
+    others = _find_mounts_of_others() if form is Form.TEXT else []
+    if form is Form.TEXT and others and not reports:
+        click.echo("no readyfs mounts of this user")
+    else:
+        _print(reports, form)
+    _name_others(others)
     failed = [one.error for one in reports if one.error is not None]
     if failed:
         raise next((error for error in failed if isinstance(error, NoAnswerError)), failed[0])
@@ -84,6 +94,20 @@ def _ask(path: Path, client: ControlClient) -> _Report:
             return _Report(path, client.status())
     except UserError as error:
         return _Report(path, None, look_at_kernel(path), error)
+
+
+def _find_mounts_of_others() -> list[Mount]:
+    """Return the mounts of other users, whose daemons tell this one nothing here."""
+    return [one for one in read_mount_table() if one.is_readyfs and one.owner[0] != os.geteuid()]
+
+
+def _name_others(mounts: Sequence[Mount]) -> None:
+    for mount in mounts:
+        line = (
+            f"the mount at {mount.mount_point} was made by {name_user(mount.owner[0])}; "
+            f"`readyfs latest {shlex.quote(str(mount.mount_point))}` and `readyfs why` are for everybody"
+        )
+        click.echo(f"readyfs: {escape_text(os.fsencode(line))}", err=True)
 
 
 def _print(reports: list[_Report], form: Form) -> None:

@@ -19,6 +19,8 @@ FIRST_ROWS: Final = 200
 
 _AT_ONCE: Final = 1000
 """How many further rows are written together, or as many as a block has."""
+_WIDEST: Final = 64
+"""How wide a column may be: one long name would make every line long."""
 _GAP: Final = "  "
 _CODES: Final[Mapping[str, int]] = {"red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _PLAIN: Final = "\x1b[0m"
@@ -84,7 +86,7 @@ def write_blocks(
         return 0
     first = islice(chain.from_iterable(block.rows() for block in some), FIRST_ROWS)
     headings = tuple(column.heading for column in columns)
-    widths = [max(map(len, cells)) for cells in zip(*map(_escape, [headings, *first]), strict=True)]
+    widths = [min(_WIDEST, max(map(len, cells))) for cells in zip(*map(_escape, [headings, *first]), strict=True)]
     form = _Form(columns, widths, colours=colours)
     out.write(form.line(headings) + "\n")
     count = 0

@@ -43,7 +43,11 @@ def wait(
     """Wait until each PATH or KEY is ready; with a mount, until it is visible there.
 
     The exit code is 0 then, 13 when the time is up, 14 at once if it has failed, and 15 at once if it can never be.
-    """
+
+    \b
+    readyfs wait /mnt/ready/0012345678/campaign_daily/2024-06-01 && ./load
+    readyfs wait 0012345678/a/2024-06-01 0012345678/b/2024-06-01 --mount /mnt/ready --timeout 30m
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     located = [place.locate(one) for one in asked]
     asks_mount = {at.mountpoint if at.asks_mount else None for at, _ in located}
     if len(asks_mount) > 1:

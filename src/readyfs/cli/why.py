@@ -29,7 +29,12 @@ def why(asked: str, source: str | None, place: Place, form: Form) -> ExitCode:
     PATH lies in a mount, whose daemon is asked. KEY is customer/query/date; it is asked of the mount of --mount, or of
     the state store. --source says of which source it is, where that is needed. The exit code is 0 if it is ready, 12 if
     it is not or nobody could look at its run, and 15 if it can never be.
-    """
+
+    \b
+    readyfs why /mnt/ready/0012345678/campaign_daily/2024-06-01
+    readyfs why 0012345678/campaign_daily/2024-06-01 --mount /mnt/ready --json
+    readyfs why 0012345678/campaign_daily/2024-06-01 --state state.db --raw /data/raw
+    """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     place, text = place.locate(asked)
     if place.asks_mount:
         answer = place.client().why(text, source)

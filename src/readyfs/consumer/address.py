@@ -39,7 +39,8 @@ LATEST: Final = b"latest"
 
 _VIEW_DIRECTORIES: Final = (b"at", b"views")
 _STRAY_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_LOOSE_DATE: Final = re.compile(rb"(\d{4})\D?(\d{1,2})\D?(\d{1,2})")
+_LOOSE_DATE: Final = re.compile(rb"(\d{4})(?:\D(\d{1,2})\D(\d{1,2})|(\d\d)(\d\d))(?!\d)")
+_MONTH: Final = re.compile(rb"(\d{4})-?(\d\d)")
 _FIELDS: Final = ("source", "customer_id", "query_name")
 
 
@@ -156,8 +157,21 @@ def _narrow(patterns: tuple[str, ...], value: bytes | None) -> tuple[str, ...] |
 
 def _parse_key(raw: bytes, source: bytes | None) -> Address:
     parts = raw.rstrip(b"/").split(b"/")
+    if len(parts) < 3 and parse_date(parts[-1]) is not None:
+        # Typed in a directory of a mount. Who has such a customer or query can still choose it by a filter.
+        read_as = "customer" if len(parts) == 1 else "customer/query"
+        raise UsageError(
+            f"{escape_text(raw)} is read as {read_as}, and ends with a date",
+            "a key is customer/query/date, and a path begins with ./ or /",
+        )
     if b"" in parts:
-        raise ImpossibleAddressError(f"the key {escape_text(raw)} holds an empty name", b"/".join(filter(None, parts)))
+        left = [part for part in parts if part]
+        is_short = len(left) < 3 and parse_date(left[-1]) is not None  # one of the names was meant to be there
+        raise ImpossibleAddressError(
+            f"the key {escape_text(raw)} holds an empty name",
+            None if is_short else b"/".join(left),
+            "a key is customer/query/date; an unset variable perhaps?",
+        )
     if len(parts) > 3:
         raise _explain_long_key(raw, parts)
     values = [_decode(part, parts, index) for index, part in enumerate(parts[:2])]
@@ -170,9 +184,8 @@ def _parse_key(raw: bytes, source: bytes | None) -> Address:
     if date is None:
         near = _guess_date(parts[2])
         nearest = _find_key(parts) if near is None else b"/".join((*parts[:2], render_date(near)))
-        raise ImpossibleAddressError(
-            f"{escape_text(parts[2])} is no date", nearest, "a key is customer/query/date, and a date is YYYY-MM-DD"
-        )
+        remedy = _explain_month(parts[2]) or "a key is customer/query/date, and a date is YYYY-MM-DD"
+        raise ImpossibleAddressError(f"{escape_text(parts[2])} is no date", nearest, remedy)
     return replace(address, first=date, last=date)
 
 
@@ -207,7 +220,21 @@ def _find_key(parts: Sequence[bytes]) -> bytes | None:
 
 def _guess_date(text: bytes) -> int | None:
     match = _LOOSE_DATE.match(text)
-    return None if match is None else parse_date(b"%s-%s-%s" % (match[1], match[2].zfill(2), match[3].zfill(2)))
+    if match is None:
+        return None
+    year, month, day = filter(None, match.groups())
+    return parse_date(b"%s-%s-%s" % (year, month.zfill(2), day.zfill(2)))
+
+
+def _explain_month(text: bytes) -> str:
+    """Return how the dates of a month are chosen, if a text is one."""
+    match = _MONTH.fullmatch(text)
+    first = None if match is None else parse_date(b"%s-%s-01" % match.groups())
+    if first is None:
+        return ""
+    last = _last_of(first, has_month=True, has_day=False)
+    since, until = render_date(first).decode(), render_date(last).decode()
+    return f"a date is YYYY-MM-DD; `readyfs ls` has the whole month with --since {since} --until {until}"
 
 
 # ---- paths
@@ -279,7 +306,8 @@ class _PathReader:
                 else:
                     near = _guess_date(name)
                     mended = None if near is None else component.name_of(near)
-                    raise self._explain(below, index, f"{escape_text(name)} is no date of this layout", mended)
+                    reason = f"{escape_text(name)} is no date of this layout"
+                    raise self._explain(below, index, reason, mended, _explain_month(name))
             elif component.field is None:
                 if name != component.prefix:
                     raise self._explain(below, index, f"{escape_text(name)} cannot stand there", component.prefix)
@@ -313,7 +341,9 @@ class _PathReader:
             raise self._explain(below, len(below), f"{escape_text(told)} is not in the calendar", None)
         return first, _last_of(first, has_month=month is not None, has_day=day is not None)
 
-    def _explain(self, below: _Names, index: int, reason: str, mended: bytes | None) -> ImpossibleAddressError:
+    def _explain(
+        self, below: _Names, index: int, reason: str, mended: bytes | None, remedy: str = ""
+    ) -> ImpossibleAddressError:
         """Return why a path cannot be, with the nearest that can: of another layout, or with one name mended."""
         count = len(self._layout.components)
         for name, template in NAMED_LAYOUTS.items():
@@ -334,7 +364,7 @@ class _PathReader:
             whole = self._layout.read(below[:count]) if len(below) >= count else None
             if whole is not None or len(below) < count:
                 return ImpossibleAddressError(reason, self._join(below))
-        return ImpossibleAddressError(reason, remedy=f"paths of this mount are {self._layout.template}")
+        return ImpossibleAddressError(reason, remedy=remedy or f"paths of this mount are {self._layout.template}")
 
     def _join(self, below: _Names) -> bytes:
         return b"/" + b"/".join((*self._base, *below))

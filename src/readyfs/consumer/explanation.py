@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time
+from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time, show_moment
 from readyfs.state.reader import StateRow
 from readyfs.text import decode_text, escape_text
 
@@ -157,7 +157,7 @@ def list_claims(claims: Sequence[Mapping[str, object]]) -> dict[str, object]:
 
 def show_time(time_ns: int) -> str:
     """Return a time for a sentence, `an unknown time` where the row tells none."""
-    return "an unknown time" if time_ns == NOT_SET else render_time(time_ns).decode()
+    return "an unknown time" if time_ns == NOT_SET else show_moment(time_ns)
 
 
 def show_run(run_id: bytes) -> str:
