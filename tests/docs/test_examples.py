@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from readyfs.cli.main import cli
 from tests.docs.examples import PAGE, commands, fill, render
+from tests.docs.test_docs import section
+
+QUESTIONS: Final = {"ls", "latest", "gaps", "why", "wait", "changes", "replay"}
 
 
 def test_examples_are_what_is_printed(tmp_path: Path) -> None:
@@ -14,6 +19,8 @@ def test_examples_are_what_is_printed(tmp_path: Path) -> None:
     assert render(tmp_path, text) == text, "write it anew with `python -m tests.docs.examples`"
 
 
-def test_each_question_has_an_example() -> None:
+def test_each_question_has_an_example_and_is_named_in_the_readme() -> None:
     asked = {line.split()[2] for line in commands(PAGE.read_text(encoding="utf-8"))}
-    assert asked == {"ls", "latest", "gaps", "why", "wait", "changes", "replay"} <= set(cli.commands)
+    assert asked == QUESTIONS <= set(cli.commands)
+    assert set(re.findall(r"`readyfs (\w+)", section("README.md", "Ask it"))) == QUESTIONS
+    assert "docs/questions.md" in section("README.md", "Documents")
