@@ -125,6 +125,12 @@ class WithheldTally:
         """Return how many rows were withheld for the given reasons."""
         return sum(self.counts.get(reason, 0) for reason in reasons)
 
+    def render(self) -> str:
+        """Return how many there are for each reason, and the first example, as one line."""
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in self.counts.items() if count)
+        first = next(iter(self.examples), None)
+        return counts if first is None else f"{counts}; the first is {first.subject}: {first.detail}"
+
 
 @lru_cache(maxsize=65536)
 def render_date(date: int) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
 import os
 import sqlite3
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -14,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+import orjson
 import pytest
 
 from readyfs.cli.main import main
 from readyfs.errors import ExitCode
 from readyfs.history.segment import Segment
+from tests.mariadb.database import MariadbDatabase
 from tests.postgres.database import StateDatabase
 
 KILLED: Final = 137
@@ -96,17 +100,60 @@ def test_cursor_is_the_fingerprint_and_leads_from_one_batch_to_the_next(world: W
     assert (first["since"], second["since"]) == ("beginning", first["cursor"])
 
 
-def test_every_kind_of_store_can_be_asked(world: World, postgres: StateDatabase) -> None:
+@pytest.mark.parametrize("store", ["postgres", "mariadb"])
+def test_every_kind_of_store_can_be_asked(world: World, store: str, request: pytest.FixtureRequest) -> None:
+    database: StateDatabase | MariadbDatabase = request.getfixturevalue(store)
     insert = (
         "INSERT INTO partition_state"
         "(source, customer_id, query_name, logical_date, status, current_run_id, updated_at)"
         " VALUES ('s', %s, 'q', '2024-06-01', 'success', 'r1', now())"
     )
-    postgres.execute(insert, "a")
-    there = ("--state", postgres.url())
+    database.execute(insert, "a")
+    there = ("--state", database.url())
     assert world.kinds(*there, "--since", "beginning") == [("appeared", "a")]
-    postgres.execute(insert, "b")
-    assert world.kinds(*there) == [("appeared", "b")]
+    assert world.kinds(*there) == []
+    database.execute(insert, "b")
+    database.execute("UPDATE partition_state SET current_run_id = 'r2' WHERE customer_id = 'a'")
+    assert world.kinds(*there, "--keep") == [("switched", "a"), ("appeared", "b")]
+    assert world.kinds(*there) == [("switched", "a"), ("appeared", "b")]
+    database.execute("DELETE FROM partition_state WHERE customer_id = 'a'")
+    assert world.kinds(*there) == [("retracted", "a")]
+
+
+# ---- what cannot be shown -----------------------------------------------------------------------------------------
+
+
+def test_ready_rows_that_are_withheld_are_counted_on_stderr(world: World) -> None:
+    """A mount logs them: rows that cannot be used, and paths that two rows claim."""
+    world.ask("--since", "beginning")
+    assert world.capsys.readouterr().err == ""
+    world.publish("a", "r2", source="t")
+    world.publish("b", "")
+    world.publish("c", "", date="2024-06-02")
+    assert main(world.arguments()) == ExitCode.OK
+    captured = world.capsys.readouterr()
+    assert [json.loads(line)["type"] for line in captured.out.splitlines()] == ["retracted", "bookmark"]
+    assert "withheld: no_run_id 2, ambiguous_path 1; the first is " in captured.err
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["json", "cloudevents"])
+def test_bytes_that_are_no_text_are_printed_so_that_every_program_reads_them(world: World, form: str) -> None:
+    world.change("UPDATE partition_state SET customer_id = CAST(x'ff61' AS TEXT)")
+    assert main(world.arguments("--since", "beginning", "--format", form)) == ExitCode.OK
+    line = world.capsys.readouterr().out.splitlines()[0]
+    found = orjson.loads(line)  # which refuses a lone surrogate
+    assert (found["data"] if form == "cloudevents" else found)["path"] == "\\xffa/q/2024-06-01"
+    assert form == "json" or found["subject"] == "\\xffa/q/2024-06-01"
+
+
+def test_no_change_is_said_in_words(world: World) -> None:
+    world.ask("--since", "beginning")
+    assert main(world.arguments("--format", "text")) == ExitCode.OK
+    assert world.capsys.readouterr().out.endswith("  nothing changed\n")
+    world.publish("b", "r1")
+    assert main(world.arguments("--format", "text")) == ExitCode.OK
+    assert "nothing" not in world.capsys.readouterr().out
 
 
 # ---- kills --------------------------------------------------------------------------------------------------------
@@ -178,7 +225,7 @@ def test_kill_at_any_point_loses_nothing(world: World, where: Callable[[], None]
     again = world.kinds()
     assert again == [("switched", "a"), ("appeared", "b")] or (is_whole and again == [])
     assert world.kinds() == []
-    assert sorted(path.name for path in world.base.glob("cursor*")) == ["cursor", "cursor.lock"]
+    assert sorted(path.name for path in world.base.glob("*cursor*")) == ["cursor", "cursor.lock"]
 
 
 class Closed(io.StringIO):
@@ -194,6 +241,28 @@ def test_reader_that_goes_away_gets_it_again(world: World, monkeypatch: pytest.M
     with monkeypatch.context() as gone:
         gone.setattr(sys, "stdout", Closed())
         assert main(world.arguments()) == ExitCode.INTERNAL
+    world.capsys.readouterr()
+    assert world.kinds() == [("appeared", "b")]
+
+
+@pytest.mark.parametrize("cause", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_file_that_the_disk_does_not_take_gets_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, cause: int
+) -> None:
+    """Such a disk may say so only when it has to have all of it."""
+    world.ask("--since", "beginning")
+    world.publish("b", "r1")
+    real = os.fsync
+    with monkeypatch.context() as full, (world.base / "out").open("w") as out:
+
+        def fsync(descriptor: int) -> None:
+            if descriptor == out.fileno():
+                raise OSError(cause, os.strerror(cause))
+            real(descriptor)
+
+        full.setattr(os, "fsync", fsync)
+        full.setattr(sys, "stdout", out)
+        assert main(world.arguments()) != ExitCode.OK
     world.capsys.readouterr()
     assert world.kinds() == [("appeared", "b")]
 
@@ -254,7 +323,8 @@ def test_state_that_cannot_be_read_leaves_the_file_as_it_was(world: World) -> No
         ("--follow is of a mount", ("--follow",)),
         ("--consumer is of a mount", ("--consumer", "job")),
         ("a state store knows no past", ("--since", "2024-06-01")),
-        ("cannot be used", ("--cursor-file", "/proc/none/cursor")),
+        ("the directory /proc/none of the cursor file is not there", ("--cursor-file", "/proc/none/cursor")),
+        ("cannot be used: No such file", ("--cursor-file", "/proc/none")),
     ],
 )
 def test_what_is_of_a_mount_is_refused_without_one(world: World, told: str, more: tuple[str, ...]) -> None:
@@ -262,3 +332,27 @@ def test_what_is_of_a_mount_is_refused_without_one(world: World, told: str, more
     captured = world.capsys.readouterr()
     assert told in captured.err and captured.err.count("\n") == 1
     assert not world.file.exists()
+
+
+@pytest.mark.parametrize(
+    "make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("other")], ids=["dir", "fifo", "link"]
+)
+@pytest.mark.parametrize("more", [(), ("--since", "beginning")], ids=["go on", "begin"])
+def test_what_is_no_file_is_neither_read_nor_replaced(
+    world: World, make: Callable[[Path], None], more: tuple[str, ...]
+) -> None:
+    make(world.file)
+    kind = stat.S_IFMT(world.file.lstat().st_mode)
+    assert main(world.arguments(*more)) == ExitCode.USAGE
+    captured = world.capsys.readouterr()
+    assert "is no regular file" in captured.err and captured.out == ""
+    assert stat.S_IFMT(world.file.lstat().st_mode) == kind
+    assert [path.name for path in world.base.iterdir() if path.name != "s.db"] == ["cursor"]
+
+
+def test_files_beside_it_are_left_alone(world: World) -> None:
+    for ending in (".new", ".next", ".tmp", "~"):
+        world.file.with_name(f"cursor{ending}").write_text(ending)
+    world.ask("--since", "beginning")
+    for ending in (".new", ".next", ".tmp", "~"):
+        assert world.file.with_name(f"cursor{ending}").read_text() == ending

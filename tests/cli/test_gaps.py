@@ -104,6 +104,15 @@ def test_what_is_within_its_time_is_neither_late_nor_complete(sqlite: State, run
         assert (code, output) == (0, "nothing is late; 2 dates of 2 series are not ready and not late yet\n")
         _, output, _ = run("gaps", "--state", sqlite.url, *options, "--json")
         assert [one["waiting_dates"] for one in read(output)] == [0, 1, 1]
+        _, output, _ = run("gaps", "--state", sqlite.url, *options, "--format", "nagios")
+        assert (output.startswith("READYFS OK"), " waiting_dates=2;;;0 " in output) == (True, True)
+        _, output, _ = run("gaps", "--state", sqlite.url, *options, "--format", "prometheus")
+        [family] = [one for one in text_string_to_metric_families(output) if one.name == "readyfs_gaps_waiting_dates"]
+        assert [one.value for one in family.samples] == [0, 1, 1]
+    # Of c4 nothing is expected yet, so it is not complete.
+    sqlite.write([Row(9, customer="c0"), Row(8, customer="c0"), Row(1, customer="c4")])
+    _, output, _ = run("gaps", "--state", sqlite.url, "--crit", "36h", "--customer", "c[04]", "--until", days_ago(1))
+    assert "; 0 of 1 series complete; " in output
 
 
 def test_what_is_of_a_whole_series_stands_on_its_first_line(sqlite: State, run: Run) -> None:
@@ -250,7 +259,16 @@ def test_nothing_that_judged_nothing_is_ok_for_nagios(capfd: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     "arguments",
-    [["ls"], ["latest"], ["status"], ["nonsense"], [], ["replay", "--", "gaps"], ["replay", "gaps", "--"], ["--"]],
+    [
+        ["ls"],
+        ["latest"],
+        ["status"],
+        ["nonsense"],
+        [],
+        ["replay", "--", "gaps"],
+        ["replay", "gaps", "--"],
+        ["gaps", "--"],
+    ],
 )
 def test_only_a_plugin_has_the_exit_codes_of_one(capfd: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main([*arguments, "--format", "nagios"]) == ExitCode.USAGE

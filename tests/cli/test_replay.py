@@ -48,6 +48,15 @@ class Replays:
             process.kill()
             process.wait(10)
 
+    def insert(self, customer: bytes, day: str, run_id: str) -> None:
+        """Have a row of s1 and q1, and its run, without the producer, which takes no such names."""
+        self.place.insert("s1", customer, "q1", day, run_id)
+        names = (b"s1", b"customer_id=" + customer, b"query_name=q1", f"logical_date={day}/run_id={run_id}".encode())
+        directory = Path(os.fsdecode(b"/".join((os.fsencode(self.place.raw), *names))))
+        directory.mkdir(parents=True)
+        for name in ("payload.jsonl", "metadata.json"):
+            (directory / name).touch()
+
     def log(self) -> list[str]:
         """Return what was run, in order."""
         file = self.place.base / "log"
@@ -105,7 +114,12 @@ def test_failed_command_stops_nothing_and_is_run_again(replays: Replays) -> None
     fails = (*("sh", "-c", f'{LOG}; [ "$REPLAY_DATE" != {DAYS[1]} ] || [ -e "$BASE/mended" ] || exit 3'),)
     done = replays.run(*resuming(*fails))
     assert done.returncode == 14
-    assert done.stderr == f"readyfs: s1/c1/q1/{DAYS[1]} run r1: exit code 3\nreadyfs: 3 done, 1 failed\n"
+    assert done.stderr.splitlines() == [
+        f"readyfs: s1/c1/q1/{DAYS[1]} run r1: exit code 3",
+        "readyfs: 3 done, 1 failed",
+        "readyfs: run it again for what failed",
+    ]
+    assert "with --resume to leave out what is done" in replays.run("--", "false").stderr.splitlines()[-1]
     (replays.place.base / "mended").touch()
     again = replays.run(*resuming(*fails))
     assert (again.returncode, again.stderr) == (0, "readyfs: 1 done, 3 done before\n")
@@ -252,7 +266,31 @@ def test_backlog_knows_a_series_of_which_nothing_is_in_the_range(replays: Replay
     done = replays.run(
         "--backlog", str(replays.place.base / "backlog"), "--since", "2024-06-08", "--until", "2024-06-09", "--", "true"
     )
-    assert done.stderr == "readyfs: 0 done, 2 not ready, in the backlog\n"
+    assert done.stderr.splitlines() == [
+        "readyfs: nothing is ready that matches the filters",
+        "readyfs: 0 done, 2 not ready, in the backlog",
+    ]
+
+
+def test_rows_that_a_mount_withholds_are_counted(replays: Replays) -> None:
+    replays.place.producer.set_ready(partition(date="2024-06-05"), None)
+    replays.place.insert("s2", "c1", "q1", DAYS[0], "r1")
+    done = replays.run("--", "true")
+    assert (done.returncode, done.stderr) == (0, "readyfs: 3 done, 3 withheld\n")
+    assert json.loads(replays.run("--json", "--", "true").stdout.splitlines()[-1])["withheld"] == 3
+
+
+def test_nothing_found_is_told(replays: Replays) -> None:
+    told = "readyfs: nothing is ready that matches the filters\n"
+    done = replays.run("--customer", "TYPO", "--", "true")
+    assert (done.returncode, done.stderr) == (0, told + "readyfs: 0 done\n")
+    assert replays.run("--customer", "TYPO", "--dry-run", "--", "true").stderr == told
+    skip = replays.place.base / "skip"
+    skip.write_text("".join(f"c1/q1/{day}\n" for day in DAYS))
+    assert replays.run("--skip", str(skip), "--", "true").stderr == "readyfs: 0 done, 4 skipped\n"
+    for day in DAYS:
+        replays.place.producer.requeue(partition(date=day))
+    assert replays.run("--", "true").stderr == "readyfs: nothing is ready\nreadyfs: 0 done\n"
 
 
 def test_backlog_that_cannot_be_written_is_told_before_anything_runs(replays: Replays) -> None:
@@ -260,6 +298,46 @@ def test_backlog_that_cannot_be_written_is_told_before_anything_runs(replays: Re
     assert done.returncode == 14
     assert "cannot write the backlog /nowhere/backlog: No such file or directory" in done.stderr
     assert replays.log() == []
+
+
+def test_backlog_replaces_nothing_but_files(replays: Replays) -> None:
+    base = replays.place.base
+    os.mkfifo(base / "fifo")
+    (base / "file").write_text("kept")
+    (base / "link").symlink_to("file")
+    (base / "directory").mkdir()
+    for name in ("fifo", "link", "directory"):
+        done = replays.run("--backlog", str(base / name), "--", "sh", "-c", LOG)
+        told = f"readyfs: the backlog {base / name} is no regular file; name another with --backlog\n"
+        assert (done.returncode, done.stderr, replays.log()) == (2, told, [])
+    assert (base / "fifo").is_fifo() and (base / "link").is_symlink() and (base / "file").read_text() == "kept"
+    assert replays.run("--backlog", str(base / "file"), "--", "true").returncode == 0
+    assert (base / "file").read_text() != "kept"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_leaves_no_half_of_a_backlog(replays: Replays, number: signal.Signals) -> None:
+    backlog = replays.place.base / "backlog"
+    words = ("--backlog", str(backlog), "--since", "0001-01-01", "--", "sh", "-c", LOG)
+    with replays.start(*words) as process:
+        wait_until(lambda: any(replays.place.base.glob(".backlog.*")), "the backlog is being written")
+        process.send_signal(number)
+        assert process.wait(10) == 130
+    assert (list(replays.place.base.glob(".backlog.*")), backlog.exists(), replays.log()) == ([], False, [])
+
+
+def test_no_more_is_started_when_nobody_reads(replays: Replays) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (replays.place.base / "err").open("wb") as errors:
+        process = stem().fork([*replays.arguments, "--", "sh", "-c", f"{LOG}; echo x"], writer, errors.fileno())
+        os.close(writer)
+        assert process.wait(10) == 1
+    assert replays.log() == [f"{DAYS[0]} r1"]
+    assert replays.errors().endswith(
+        "readyfs: 0 done, 1 failed, 3 left\nreadyfs: run it again for what failed, "
+        "with --resume to leave out what is done\n"
+    )
 
 
 def test_json_has_a_line_for_each_partition_and_a_summary(replays: Replays) -> None:
@@ -283,7 +361,7 @@ def test_json_has_a_line_for_each_partition_and_a_summary(replays: Replays) -> N
 
 
 def test_names_that_are_no_text_are_told_and_done(replays: Replays) -> None:
-    replays.place.insert("s1", b"c\xff", "q1", DAYS[0], "r1")
+    replays.insert(b"c\xff", DAYS[0], "r1")
     replays.place.insert("s1", b"c\xff", "q1", DAYS[2], None)
     words = ("--customer", "c[!1]", "--until", DAYS[2], "--backlog", str(replays.place.base / "backlog"), "--json")
     for done_before in (0, 1):
@@ -292,7 +370,7 @@ def test_names_that_are_no_text_are_told_and_done(replays: Replays) -> None:
         assert (done.returncode, summary["done_before"], summary["backlog"]) == (0, done_before, 2), done.stderr
         if not done_before:
             [line] = lines
-            assert (line["customer_id"], os.fsencode(line["path"]).count(b"=c\xff/")) == ("c\\xff", 1)
+            assert (line["customer_id"], line["path"].count("=c\\xff/")) == ("c\\xff", 1)
     backlog = [json.loads(line) for line in (replays.place.base / "backlog").read_text().splitlines()]
     assert {line["customer_id"] for line in backlog} == {"c\\xff"}
 
@@ -339,6 +417,32 @@ def test_dry_run_prints_the_commands_and_writes_nothing(replays: Replays) -> Non
     assert not (replays.place.base / "backlog").exists()
 
 
+def test_run_that_a_mount_would_not_serve_is_not_given_to_the_command(replays: Replays) -> None:
+    directories = [replays.place.producer.run_directory(partition(date=day), "r1") for day in DAYS]
+    (directories[0] / "metadata.json").rename(replays.place.base / "metadata.json")  # not sealed
+    directories[1].rename(replays.place.base / "away")
+    done = replays.run(*resuming("sh", "-c", LOG))
+    assert (done.returncode, replays.log()) == (14, [f"{day} r1" for day in DAYS[2:]])
+    first, second, summary, _remedy = done.stderr.splitlines()
+    assert first.startswith(f"readyfs: s1/c1/q1/{DAYS[0]} run r1: not started: ") and "metadata.json" in first
+    assert second.startswith(f"readyfs: s1/c1/q1/{DAYS[1]} run r1: not started: ")
+    assert summary == "readyfs: 2 done, 2 failed"
+    (replays.place.base / "metadata.json").rename(directories[0] / "metadata.json")
+    (replays.place.base / "away").rename(directories[1])
+    assert replays.run(*resuming("sh", "-c", LOG)).stderr == "readyfs: 2 done, 2 done before\n"
+
+
+def test_json_of_bytes_that_are_no_text_is_read_by_strict_parsers(replays: Replays) -> None:
+    replays.insert(b"c\xff", DAYS[0], "r1")
+    replays.place.insert("s1", b"c\xff", "q1", DAYS[1], None)
+    backlog = replays.place.base / "backlog"
+    asked = ("--customer", "c[!1]", "--json", "--backlog", str(backlog))
+    for more in ("--until", DAYS[1]), ("--until", DAYS[1], "--dry-run"):
+        done = replays.run(*asked, *more, "--", "true", "{path}")
+        assert r"\ud" not in done.stdout + backlog.read_text()
+        assert r"c\\xff" in done.stdout
+
+
 def test_skip_list_leaves_partitions_out(replays: Replays) -> None:
     (replays.place.base / "skip").write_text(f"c1/q1/{DAYS[0]}\n")
     assert (
@@ -351,10 +455,12 @@ def test_skip_list_leaves_partitions_out(replays: Replays) -> None:
 
 
 def test_value_that_no_process_can_be_given_fails_alone(replays: Replays) -> None:
-    replays.place.insert("s1", "c1", "q1", "2024-06-09", "x" * 200)
+    replays.insert(b"c1", "2024-06-09", "x" * 200)
     done = replays.run("--since", DAYS[3], "--", "sh", "-c", "true", "{run_id}" * 1000)
     assert done.returncode == 14
-    assert done.stderr.endswith(": cannot be started: Argument list too long\nreadyfs: 1 done, 1 failed\n")
+    failure, summary, _remedy = done.stderr.splitlines()
+    assert failure.endswith(": cannot be started: Argument list too long")
+    assert summary == "readyfs: 1 done, 1 failed"
 
 
 def test_postgresql_state_is_replayed_and_its_password_is_written_nowhere(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 
+import orjson
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from readyfs.catalog.build import CatalogShape
 from readyfs.consumer import change_lines
-from readyfs.consumer.change_lines import ChangeRenderer, make_page, parse_place, render_place
+from readyfs.consumer.change_lines import ChangeRenderer, make_page, make_printable, parse_place, render_place
 from readyfs.consumer.changes import Change, Difference
 from readyfs.layout import MountLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
@@ -58,6 +59,20 @@ def test_path_leads_to_the_partition_whatever_its_bytes(customer: bytes) -> None
     assert os.fsencode(path).split(b"/") == list(
         MountLayout.parse("plain").path_of(Row(customer=customer).series, JUNE_1)
     )
+
+
+@given(st.one_of(st.binary(min_size=1), st.sampled_from([b"\\ud", "\U0001f600".encode() + b"\xff", b"\\udcff"])))
+def test_printed_line_is_json_that_strict_programs_read_whatever_the_bytes(customer: bytes) -> None:
+    row = Row(customer=customer)
+    changes = list(Difference(None, build([row])).changes())
+    assume(changes)  # it is a name that can be shown
+    (change,), path = changes, MountLayout.parse("plain").path_of(row.series, JUNE_1)
+    line = make_printable(ChangeRenderer(MountLayout.parse("plain")).render(change))
+    assert line.endswith("\n") and line.count("\n") == 1
+    found = orjson.loads(line)
+    assert found["path"] == b"/".join(path).decode("utf-8", "backslashreplace")
+    assert found["customer_id"] == customer.decode("utf-8", "backslashreplace")
+    assert list(found) == list(rendered(Row()))
 
 
 @given(ROWS, ROWS, SHAPES)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from readyfs import errors
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
 from readyfs.consumer.address import parse_address
-from readyfs.consumer.explanation import NO_FIELDS, Explanation, Reason
+from readyfs.consumer.explanation import NO_FIELDS, REMEDIES, Explanation, Reason
 from readyfs.consumer.wait import Verdict, Wait, Wish
 from readyfs.consumer.why import NOT_ASKED, Look, Recorded, Rules, Shown, explain, explain_filtered
-from readyfs.errors import FailedError, FilesystemError, ImpossibleError, NotInTimeError
+from readyfs.errors import FailedError, FilesystemError, ImpossibleError, NotInTimeError, UsageError
 from readyfs.layout import MountLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
@@ -170,16 +170,26 @@ def test_whatever_the_facts_there_is_one_answer_that_can_be_shown(
     told = explain(KEY, ADDRESS, replace(RULES, with_messages=with_messages), shown, recorded, look)
     assert told.sentence.isprintable()
     assert told.detail.isprintable()
-    assert set(told.describe()) == {"reason", "detail", "note", "sentence", *NO_FIELDS}
+    assert set(told.describe()) == {"reason", "detail", "note", "sentence", "remedy", *NO_FIELDS}
     if not with_messages:
         assert told.describe()["error_message"] is None
+    if told.reason is Reason.READY:
+        assert told.describe()["looked_at"] is (look.problem is None)
     if told.reason is Reason.READY and shown is not None:
         assert shown.meaning is READY
 
 
 # ---- what answers mean for who waits ------------------------------------------------------------------------------
 
-ANSWER: Final = {**NO_FIELDS, "reason": "ready", "run_id": "r1", "updated_at": "2024-06-02T05:00:00+00:00"}
+ANSWER: Final = {
+    **NO_FIELDS,
+    "reason": "ready",
+    "kind": "partition",
+    "note": "",
+    "run_id": "r1",
+    "updated_at": "2024-06-02T05:00:00+00:00",
+    "looked_at": True,
+}
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -211,6 +221,48 @@ def test_a_run_id_that_is_a_time_is_a_run_first() -> None:
     assert Wish(run).judge({**ANSWER, "run_id": run}) is Verdict.WAITING
     assert Wish(run).judge({**ANSWER, "run_id": "2024-06-02T04:30:00.000Z"}) is Verdict.MET
     assert Wish("2024-06-02").judge({**ANSWER, "updated_at": None}) is Verdict.WAITING
+    # Without a time of its row, and with one that is before its run: run ids that are times tell which is newer.
+    for updated_at in (None, "2024-06-01T00:00:00+00:00"):
+        later = {**ANSWER, "run_id": "2024-06-02T05:00:00Z", "updated_at": updated_at}
+        assert Wish(run).judge(later) is Verdict.MET
+        assert Wish(run).judge({**later, "run_id": "2024-06-01T05:00:00Z"}) is Verdict.WAITING
+
+
+def test_what_was_seen_as_a_run_is_one_although_it_reads_as_a_time() -> None:
+    """Then another run is enough, if it is an older one, too: the producer went back to it."""
+    run = "2024-06-02T04:05:06.789Z"
+    older = {**ANSWER, "run_id": "2024-06-01T04:05:06.789Z", "updated_at": "2024-06-02T04:00:00+00:00"}
+    wait = Wait(["a"], 1, Wish(run))
+    assert wait.note("a", older) is Verdict.WAITING
+    assert wait.note("a", {**ANSWER, "run_id": run}) is Verdict.WAITING
+    assert wait.note("a", older) is Verdict.MET
+
+
+def test_a_run_that_was_not_looked_at_is_waited_for() -> None:
+    wait = Wait(["a"], 1, Wish())
+    unlooked = {**ANSWER, "looked_at": False, "sentence": "a is ready", "note": "the run was not looked at: x"}
+    assert wait.note("a", unlooked) is Verdict.WAITING
+    assert "a is ready (the run was not looked at: x)" in str(wait.explain_unmet("now", None))
+
+
+def test_a_directory_is_not_waited_for() -> None:
+    with pytest.raises(UsageError, match="a names no date"):
+        Wait(["a"], 1, Wish()).note("a", {**ANSWER, "kind": "directory"})
+
+
+def test_the_remedy_is_that_of_the_reason() -> None:
+    told = {"broken": "another run", "ambiguous": "mend it", "withheld": "mend the row", "pending": "--timeout"}
+    for reason, remedy in told.items():
+        wait = Wait(["a"], 1, Wish())
+        wait.note("a", {**ANSWER, "reason": reason, "sentence": "x"})
+        assert remedy in wait.explain_unmet("now", None).remedy
+    assert set(REMEDIES) == set(Reason)
+
+
+def test_what_is_not_another_run_is_told_so() -> None:
+    wait = Wait(["a"], 1, Wish("r1"))
+    wait.note("a", {**ANSWER, "sentence": "a is ready"})
+    assert wait.explain_unmet("now", None).message == "not ready now: a still has run r1, and another is wanted"
 
 
 def test_a_newer_attempt_that_failed_ends_the_wait() -> None:
@@ -227,8 +279,19 @@ def test_so_many_may_fail_that_the_rest_is_enough() -> None:
     assert wait.unmet == ["a", "b", "c"]
     with pytest.raises(FailedError, match="it failed; it failed"):
         wait.note("b", failed)
+
+
+def test_what_can_never_be_ends_a_wait_only_if_the_rest_is_too_few() -> None:
+    never = {**ANSWER, "reason": "impossible", "sentence": "never"}
+    wait = Wait(["a", "b"], 1, Wish())
+    assert wait.note("a", never) is Verdict.IMPOSSIBLE
+    assert wait.unmet == ["b"]
+    with pytest.raises(FailedError, match="never; it failed"):
+        wait.note("b", {**ANSWER, "reason": "failed", "sentence": "it failed"})
+    wait.note("b", ANSWER)
+    assert wait.is_over
     with pytest.raises(ImpossibleError, match="never"):
-        Wait(["a", "b"], 1, Wish()).note("a", {**ANSWER, "reason": "impossible", "sentence": "never"})
+        Wait(["a", "b"], 2, Wish()).note("a", never)
 
 
 def test_what_is_unmet_is_named_when_the_time_is_up() -> None:

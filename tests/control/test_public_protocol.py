@@ -16,7 +16,7 @@ from readyfs.control.public_protocol import (
     parse_public_request,
     render_public_request,
 )
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.errors import NotRunningError
 
 
@@ -36,7 +36,8 @@ from readyfs.errors import NotRunningError
         ChangesRequest(None, consumer="job", lease_s=60.0, seen="ab" * 16),
         ChangesRequest("ab" * 16, "cd" * 16, "61/62/63/1"),
         AckRequest("job", "ab" * 16, 60.0),
-        WhyRequest("a/b", "/mnt", "\udcfe", catalog_only=True),
+        WhyRequest("a/b", "/mnt", "\udcfe"),
+        ShownRequest(("/mnt/a/\udcff/b", "c"), "/mnt", "s"),
         LatestRequest(
             dict.fromkeys(AGREEMENT_WORDS, None) | {"cadence": "1,15 * *"},
             {"sources": (), "customers": ("c*", "\udcff"), "queries": ("q1",)},
@@ -77,7 +78,20 @@ def test_request_survives_the_wire(request_: PublicRequest) -> None:
             b'{"op":"watch","fingerprint":"a","timeout_seconds":-1}',
         ),
         *(b'{"op":"why"}', b'{"op":"why","asked":"a"}', b'{"op":"why","mountpoint":"/"}'),
-        b'{"op":"why","asked":"a","mountpoint":"/","catalog_only":1}',
+        *(
+            b'{"op":"shown"}',
+            b'{"op":"shown","asked":"a","mountpoint":"/"}',
+            b'{"op":"shown","asked":[1],"mountpoint":"/"}',
+        ),
+        # Halves of characters that stand for no byte.
+        *(
+            b'{"op":"why","asked":"\\ud800","mountpoint":"/"}',
+            b'{"op":"why","asked":"a","mountpoint":"/","source":"\\ud800"}',
+            b'{"op":"shown","asked":["\\ud800"],"mountpoint":"/"}',
+            b'{"op":"broken","after":"\\ud800"}',
+            b'{"op":"latest","after":"\\ud800"}',
+            b'{"op":"pin","name":"\\ud800"}',
+        ),
         b"[" * 4000,
         json.dumps({"op": "p" * 100}).encode(),
     ],

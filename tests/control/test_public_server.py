@@ -27,7 +27,7 @@ from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, 
 from readyfs.control.public_client import PublicClient
 from readyfs.control.public_protocol import MAX_REQUEST_BYTES, PublicRequest, render_public_request
 from readyfs.control.public_server import serve_public
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.errors import (
     ExitCode,
     LimitError,
@@ -363,7 +363,7 @@ async def test_a_question_for_the_state_costs_more_than_one_that_is_answered_fro
         replies = await exchange(path, render_public_request(WhyRequest("a", "/")) * 300)
         assert 100 < len(replies) < 200
         assert "too much" in str(replies[-1]["error"])
-        replies = await exchange(path, render_public_request(WhyRequest("a", "/", catalog_only=True)) * 100)
+        replies = await exchange(path, render_public_request(ShownRequest(("a",), "/")) * 100)
         assert len(replies) == 100
         assert all("result" in reply for reply in replies)
 

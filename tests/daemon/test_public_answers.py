@@ -67,7 +67,8 @@ class World:
     """Answers over a real registry, and the disk as a test wants it."""
 
     def __init__(self, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = LeaseClock()
+        # A clock that stands still: the disk may take its time, and what is told as an age is the same.
+        clock = LeaseClock(lambda: 1000.0, lambda: 1_700_000_000 * SECOND_NS)
         self.history = FakeHistory([Moment(A, SECOND_NS)])
         self.registry = Registry(PinFile(state_dir, Path("/mnt/ready"), clock), Limits(60, 600, 60, 1000, 1), clock)
         self.history.held = self.registry.held

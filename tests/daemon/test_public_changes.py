@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 import pytest
@@ -18,6 +20,7 @@ from readyfs.consumer import change_lines
 from readyfs.consumer.changes import Difference
 from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.peer import Entrance, Peer
+from readyfs.daemon import public_changes
 from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.pinned_memory import PinnedMemory
@@ -25,10 +28,11 @@ from readyfs.daemon.public_answers import PublicAnswers
 from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.transfers import ALL_TRANSFERS, IDLE_S, TICK_S, USER_TRANSFERS, Batch, Transfers
 from readyfs.daemon.turns import Turns
-from readyfs.errors import HistoryError, LimitError, ResyncError, UsageError
+from readyfs.errors import HistoryError, LimitError, NoAnswerError, ResyncError, UsageError
 from readyfs.history.history import History
-from readyfs.history.moments import Bounds
+from readyfs.history.moments import Bounds, Moment
 from readyfs.life import Life
+from readyfs.partition import render_time
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
@@ -86,6 +90,11 @@ class World:
     async def next(self, page: dict[str, object]) -> dict[str, object]:
         request = ChangesRequest(str(page["since"]), str(page["until"]), str(page["after"]))
         return await self.changes.changes(request, ME)
+
+    async def show_and_take(self, run: bytes, since: str | None) -> str:
+        """Put a catalog into force, and have a consumer be given the batch that ends with it; return its cursor."""
+        self.show(*rows(1, run))
+        return (await self.ask(since, "job"))[1]
 
     async def acknowledge(self, cursor: str) -> None:
         await self.changes.acknowledge(AckRequest("job", cursor), ME)
@@ -213,6 +222,79 @@ async def test_nothing_is_told_of_what_the_kernel_does_not_know_yet(
         await trio.testing.wait_all_tasks_blocked()
         world.changes.watch.announce()
     assert known == [second.fingerprint]
+
+
+async def test_what_the_kernel_is_not_told_in_time_is_not_told_to_anybody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public_changes, "TELL_S", 0.02)
+    world.show(*rows(1))
+    batch = await world.ask(BEGINNING, "job")
+    world.show(*rows(1, b"r2"), is_told=False)
+    for consumer in (None, "other"):
+        with pytest.raises(NoAnswerError, match="the kernel does not know yet"):
+            await world.ask(BEGINNING, consumer)
+    assert [pin.name for pin in world.registry.pins()] == ["job"]
+    assert await world.ask(None, "job") == batch, "the kernel knows what this one ends with"
+
+
+async def test_batch_that_was_seen_waits_and_one_of_another_past_does_not(world: World) -> None:
+    """Whoever was away while others took two batches has not seen the third, though it ends where the first did."""
+    await world.acknowledge(await world.show_and_take(b"r1", BEGINNING))
+    second = await world.show_and_take(b"r2", None)
+    seen = (await world.changes.changes(ChangesRequest(consumer="job"), ME))["batch"]
+    request = ChangesRequest(consumer="job", seen=str(seen))
+    assert (await world.changes.changes(request, ME))["waits"] is True
+    await world.acknowledge(second)
+    for run in (b"r3", b"r2", b"r1"):
+        await world.acknowledge(await world.show_and_take(run, None))
+    again = await world.show_and_take(b"r2", None)
+    assert again == second
+    page = await world.changes.changes(request, ME)
+    assert (page["waits"], page["until"]) == (False, second)
+    assert json.loads(str(page["changes"]))["old_run_id"] == "r1"
+
+
+@pytest.mark.parametrize("digits", [16, 31, 32])
+async def test_cursor_may_be_as_short_as_people_are_shown_it(world: World, digits: int) -> None:
+    first = world.show(*rows(1)).fingerprint
+    assert await world.ask(first[:digits]) == ([], first)
+    other = ("0" if first[0] != "0" else "1") + first[1:digits]
+    with pytest.raises(ResyncError, match="that catalog is not kept"):
+        await world.ask(other)
+
+
+async def test_cursor_that_is_too_short_is_none(world: World) -> None:
+    first = world.show(*rows(1)).fingerprint
+    with pytest.raises(UsageError, match="is no cursor"):
+        await world.ask(first[:15])
+
+
+async def test_beginning_of_several_cursors_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    twins = ["a" * 16 + digit * 16 for digit in "bc"]
+    monkeypatch.setattr(History, "moments", lambda self: [Moment(twin, NOW_NS) for twin in twins])
+    with pytest.raises(UsageError, match="the beginning of several cursors"):
+        await world.ask("a" * 16)
+
+
+async def test_time_and_age_stand_for_the_catalog_of_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path / "history", Bounds(9, 86400.0, 1 << 30)) as history:
+        world = World(tmp_path, history)
+        first, second = world.show(*rows(1)), world.show(*rows(1, b"r2"))
+        now_ns = world.taken_ns + 1_000_000_000
+        monkeypatch.setattr(public_changes, "time", SimpleNamespace(time_ns=lambda: now_ns))
+        half_ns = 500_000_000
+        for since in ("1500ms", render_time(world.taken_ns - half_ns).decode()):
+            [switched], cursor = await world.ask(since)
+            assert (switched["old_run_id"], cursor) == ("r1", second.fingerprint)
+        assert await world.ask("500ms") == ([], second.fingerprint)
+        oldest = render_time(world.taken_ns - 1_000_000_000).decode()
+        for since in ("2500ms", "365d", "2001-01-01"):
+            with pytest.raises(ResyncError, match=re.escape(f"the oldest is of {oldest}")):
+                await world.ask(since)
+        with pytest.raises(UsageError, match="an age such as 10m"):
+            await world.ask("10 minutes")
+        assert history.first_taken_at_ns(first.fingerprint) is not None
 
 
 async def test_catalog_that_is_replaced_before_a_thread_comes_to_it_is_told(

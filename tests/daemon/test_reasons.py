@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Final, cast
@@ -15,10 +16,11 @@ import trio.testing
 from readyfs.consumer.explanation import Explanation, Reason
 from readyfs.consumer.why import Rules
 from readyfs.control.peer import Peer
-from readyfs.control.question_requests import WhyRequest
+from readyfs.control.question_requests import ShownRequest, WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.reasons import LOOKS, Reasons
 from readyfs.daemon.turns import Turns
+from readyfs.errors import NoAnswerError
 from readyfs.layout import MountLayout
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey
 from readyfs.refresh.refresher import Refresher
@@ -28,7 +30,7 @@ from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.views import NoViews
-from tests.catalog.rows import JUNE_1, Row, build
+from tests.catalog.rows import JUNE_1, Row, build, shape
 
 ME, OTHER = Peer(1001, frozenset()), Peer(1002, frozenset())
 SERIES: Final = SeriesKey(b"s1", b"c1", b"q1")
@@ -104,7 +106,8 @@ async def test_what_is_another_run_meanwhile_is_asked_about_again(world: World) 
     assert (told.reason, told.fields["run_id"], told.note) == (Reason.READY, "r2", "")
 
 
-async def test_a_mount_that_changes_all_the_time_is_answered_for_in_the_end(world: World) -> None:
+async def test_a_mount_that_changes_all_the_time_is_not_answered_for(world: World) -> None:
+    """Nothing that could be told was so at one moment."""
     runs = [b"r1", b"r2"] * LOOKS
 
     def find() -> list[StateRow]:
@@ -112,14 +115,33 @@ async def test_a_mount_that_changes_all_the_time_is_answered_for_in_the_end(worl
         return []
 
     world.find = find
-    told = await world.ask()
-    assert told.reason is Reason.READY
+    with pytest.raises(NoAnswerError, match="something else at c1/q1/2024-06-01 at each of 3 looks"):
+        await world.ask()
     assert world.asked == LOOKS
 
 
-async def test_the_catalog_alone_is_asked_where_that_is_wanted(world: World) -> None:
-    told = await world.reasons.explain(WhyRequest(ASKED.asked, "/mnt", catalog_only=True), ME)
-    assert (told.reason, world.asked) == (Reason.NOT_SEEN_YET, 0)
+async def test_what_is_shown_is_told_of_one_catalog_and_asks_no_store(world: World) -> None:
+    request = ShownRequest((ASKED.asked, "c1/q1/2024-06-02", "c1/q1/2024-02-30", "c1/q1", "c1/q1/latest"), "/mnt")
+    world.show(b"r1")
+    fingerprint, shown = await world.reasons.list_shown(request, ME)
+    assert (fingerprint, world.asked) == (world.catalogs[b"r1"].fingerprint, 0)
+    assert [one and one[0] for one in shown] == ["r1", None, None, None, "r1"]
+    world.show(b"")
+    _, shown = await world.reasons.list_shown(request, ME)
+    assert [one is not None for one in shown] == [False, True, False, False, True]
+
+
+async def test_a_path_has_the_source_of_what_was_found(world: World) -> None:
+    """The layout shows it, and the key does not tell it: who waits looks at that path."""
+    of = shape("{source}/{customer_id}/{query_name}/{logical_date}")
+    world.reasons.rules = replace(world.reasons.rules, layout=of.layout)
+    world.filesystem.in_force = SimpleNamespace(catalog=build([Row(b"s1", b"c1", b"q1", DATE, b"r1")], of=of))
+    world.find = lambda: [ready(b"r1")]
+    assert (await world.ask()).fields["path"] == "s1/c1/q1/2024-06-01"
+    world.filesystem.in_force = SimpleNamespace(catalog=build([Row(b"s1", b"c1", b"q1", DATE + 1)], of=of))
+    assert (await world.ask()).fields["path"] == "s1/c1/q1/2024-06-01"
+    world.find = list
+    assert (await world.ask()).fields["path"] is None
 
 
 async def test_one_user_whose_questions_hang_leaves_turns_to_others(world: World) -> None:

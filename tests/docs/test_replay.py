@@ -42,6 +42,6 @@ def test_the_placeholders_and_variables_are_documented() -> None:
 
 
 def test_the_fields_are_documented() -> None:
-    source = (SOURCE / "cli" / "replay.py").read_text(encoding="utf-8")
+    source = (SOURCE / "cli" / "replay_text.py").read_text(encoding="utf-8")
     assert sorted(first_cells("field | means")) == sorted(set(re.findall(r'"(\w+)": ', source)))
     assert all(f"`{outcome}`" in TEXT for outcome in Outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -60,8 +61,16 @@ def test_every_program_of_the_page_is_run_by_a_test() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["daily.py", "daily.sh"])
-def test_daily_consumer_loads_what_is_ready_and_supersedes_what_was(place: Place, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("daily.py", "plain"),
+        ("daily.py", "hive"),
+        ("daily.py", "{year}/{month}-{day}/[x]/{query_name}/{customer_id}"),
+        ("daily.sh", "hive"),
+    ],
+)
+def test_daily_consumer_loads_what_is_ready_and_supersedes_what_was(place: Place, name: str, layout: str) -> None:
     producer = place.producer
     spot, late = partition(CUSTOMER, date=DAY), partition("c2", date=DAY)
     producer.write_and_publish(spot, "r1", records(1, 2))
@@ -70,7 +79,7 @@ def test_daily_consumer_loads_what_is_ready_and_supersedes_what_was(place: Place
     producer.expect(late)
     producer.write_and_publish(partition("c3", date=DAY), "r1", records(8))
     producer.fail(partition("c3", date=DAY))
-    with mounted(place) as daemon:
+    with mounted(place, "--layout", layout) as daemon:
         desk = desk_of(daemon)
         run(desk, name, DAY)
         first = [(CUSTOMER, DAY, "r1", '{"n":1}'), (CUSTOMER, DAY, "r1", '{"n":2}')]
@@ -83,6 +92,20 @@ def test_daily_consumer_loads_what_is_ready_and_supersedes_what_was(place: Place
         run(desk, name, DAY)
         assert desk.loaded() == [(CUSTOMER, DAY, "r2", '{"n":3}'), ("c2", DAY, "r1", '{"n":7}')]
         assert desk.loaded("archive") == sorted(first * 2)
+
+
+@pytest.mark.parametrize("name", ["daily.py", "daily.sh"])
+def test_broken_run_keeps_no_other_from_being_loaded(place: Place, name: str) -> None:
+    for customer in ("a", "b", "c"):
+        run = place.producer.write_and_publish(partition(customer, date=DAY), "r1", records(1))
+        if customer != "c":
+            (run.directory / "payload.jsonl").unlink()
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        done = desk.run(name, DAY)
+        assert done.returncode == (1 if name == "daily.py" else 14)
+        assert [f"/{customer}/" in done.stderr for customer in "abc"] == [True, True, False], done.stderr
+        assert desk.loaded() == [("c", DAY, "r1", '{"n":1}')]
 
 
 def test_gaps_are_told_to_the_operators_and_nothing_is_loaded(place: Place) -> None:
@@ -110,6 +133,20 @@ def test_gaps_are_told_to_the_operators_and_nothing_is_loaded(place: Place) -> N
         place.state.rename(place.base / "away")
         assert desk.run("gaps.sh", DAY).returncode == 3
         (place.base / "away").rename(place.state)
+
+
+def test_yesterday_is_held_back_by_a_deadline(place: Place) -> None:
+    yesterday = (datetime.now(UTC).date() - timedelta(days=1)).isoformat()
+    place.producer.write_and_publish(partition(CUSTOMER, date=yesterday), "r1", records(1))
+    place.producer.expect(partition("c2", date=yesterday))
+    with mounted(place) as daemon:
+        desk = desk_of(daemon)
+        for deadline, is_held_back in (("00:00", True), ("00:00+2d", False)):
+            program = PROGRAMS["gaps.sh"].replace("07:00", deadline).replace("mail ", "echo mail ")
+            program = program.replace("/etc/readyfs/sales.toml", str(place.base / "sales.toml"))
+            (desk.directory / "gaps.sh").write_text(program)
+            assert ("mail" in run(desk, "gaps.sh", yesterday)) is is_held_back
+            assert (desk.directory / "warehouse.duckdb").exists() is not is_held_back
 
 
 def test_reprocessing_is_followed_and_the_past_is_archived(place: Place) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,11 +16,13 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from readyfs.metrics.exposition import render_metrics
+from tests.docs.test_docs import own_table
 from tests.metrics.promtool import promtool
 from tests.mount.daemon import ENGINES, Daemon, Place, mounted, partition, wait_until
 
 MONITORING: Final = Path(__file__).parents[2] / "docs" / "monitoring"
 FOREIGN: Final = {"node_textfile_mtime_seconds"}
+GAUGES_OF_GAPS: Final = set(own_table("docs/questions.md", "Monitoring by gaps"))
 _NAME: Final = re.compile(r"\b(?:readyfs|node)_[a-z_]+\b")
 
 
@@ -73,7 +77,7 @@ def test_each_alert_fires_for_a_bad_mount_and_none_for_a_good_one() -> None:
 
 
 def test_the_alerts_and_the_dashboard_use_metrics_that_exist() -> None:
-    known = series_names(render_metrics([]).decode()) | FOREIGN
+    known = series_names(render_metrics([]).decode()) | FOREIGN | GAUGES_OF_GAPS
     for page in ("alerts.yml", "dashboard.json"):
         used = set(_NAME.findall((MONITORING / page).read_text()))
         assert used and used <= known, used - known
@@ -102,6 +106,24 @@ def test_panels_have_their_own_numbers_and_do_not_overlap() -> None:
     ]
     assert len(set(taken)) == len(taken)
     assert max(x for x, _ in taken) < 24
+
+
+def test_the_script_for_gaps_puts_nothing_but_answers_into_the_file(place: Place) -> None:
+    place.producer.expect(partition(date="2024-06-01"))
+    file, config = place.base / "gaps.prom", place.base / "config.toml"
+    config.write_text(f'state = "{place.state}"\n')
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def run() -> int:
+        command = [str(MONITORING / "gaps.sh"), str(config), str(file)]
+        return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode
+
+    assert run() == 0
+    first = file.read_text()
+    assert [sample.value for sample in families(first)["readyfs_gaps_late_series"].samples] == [1]
+    config.write_text('state = "/nowhere/state.db"\n')
+    assert run() == 3
+    assert (file.read_text(), sorted(path.name for path in place.base.glob("gaps*"))) == (first, ["gaps.prom"])
 
 
 @pytest.fixture

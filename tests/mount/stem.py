@@ -73,6 +73,8 @@ def become(request: dict[str, object], outputs: Sequence[int]) -> list[str]:
     for number, output in enumerate(outputs, 1):
         os.dup2(output, number)
         os.close(output)
+    # Those of the stem have seen other files there, and may take a terminal for one that seeks.
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
     return arguments
 
 

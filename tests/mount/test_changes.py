@@ -403,6 +403,51 @@ def test_follower_waits_until_its_batch_is_acknowledged(place: Place, reader: Re
         assert held == expected(place)
 
 
+def test_follower_that_was_away_misses_no_batch(place: Place, reader: Reader) -> None:
+    """Another process took two batches meanwhile, and the open one ends with the catalog that the follower has."""
+
+    def point_to(run: str) -> None:
+        place.change(f"UPDATE partition_state SET current_run_id = '{run}'")
+        reader.daemon.refresh()
+
+    held: dict[Key, object] = {}
+    with following(reader.daemon, "--consumer", "job", "--since", "beginning") as follower:
+        first = apply(held, next_batch(follower))
+        follower.send_signal(signal.SIGSTOP)
+        point_to("r2")
+        second = reader.ask("--consumer", "job", "--since", first)[-1]["cursor"]
+        point_to("r1")
+        third = reader.ask("--consumer", "job", "--since", str(second))
+        assert third[-1]["cursor"] == first
+        follower.send_signal(signal.SIGCONT)
+        assert next_batch(follower) == third
+
+
+@pytest.mark.parametrize("why", ["history", "unpinned", "settings"])
+def test_follower_that_cannot_be_told_ends_with_a_resync(
+    place: Place, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--since", "beginning") if why == "history" else ("--since", "beginning", "--consumer", "job")
+    with running(place, *NO_HISTORY) as daemon, following(daemon, *arguments) as follower:
+        next_batch(follower)
+        if why == "settings":
+            daemon.stop()
+            with mounted(place, *NO_HISTORY, "--layout", "by-date"):
+                [event], code = rest_of(follower)
+        else:
+            if why == "unpinned":
+                daemon.public.unpin("job")
+            switch(place, daemon, "r2")
+            [event], code = rest_of(follower)
+    assert (event["type"], code) == ("resync", ExitCode.RESYNC)
+
+
+def rest_of(process: subprocess.Popen[str]) -> tuple[list[Event], int]:
+    """Return what a follower prints up to its end, and its exit code."""
+    out, _ = process.communicate(timeout=20)
+    return parsed(out), process.returncode
+
+
 def test_follower_keeps_its_lease_although_nothing_changes(reader: Reader) -> None:
     def left_s() -> float:
         return sum(float(str(pin["expires_in_seconds"])) for pin in reader.daemon.public.pins())

@@ -421,9 +421,15 @@ def test_lists_of_pins_fit_a_terminal() -> None:
     assert render_pins([held | {"note": "nightly report"}, held | {"note": "", "memory_bytes": None}]).split("\n") == [
         "NAME              VIEW      TAKEN                 BEHIND      EXPIRES",
         "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00:07Z  1000 (30d)  2024-06-01 05:00:07Z",
-        "  etl, adds 4KiB: nightly report",
+        "  etl, adds 4KiB of memory: nightly report",
         "pin-0123456789ab  c3fd3cb2  2024-06-01 05:00:07Z  1000 (30d)  2024-06-01 05:00:07Z",
-        "  etl, adds ?",
+        "  etl, memory not measured yet",
+    ]
+    consumers = [held | {"note": "", "acknowledged": cursor} for cursor in ("beginning", "f" * 32, fingerprint)]
+    assert render_pins(consumers).split("\n")[2::2] == [
+        "  etl, a consumer of changes that has not acknowledged its batch, adds 4KiB of memory",
+        "  etl, a consumer of changes that has not acknowledged its batch, adds 4KiB of memory",
+        "  etl, a consumer of changes that has acknowledged all, adds 4KiB of memory",
     ]
     assert render_ended([both | {"ended_at": time, "reason": "lease ended", "note": "nightly"}]).split("\n") == [
         "NAME              VIEW      TAKEN                 ENDED",

@@ -89,16 +89,66 @@ def test_backlog_asks_the_state_if_it_is_named(place: Place) -> None:
     assert told[True] == {"2024-06-04": "missing", "2024-06-05": "failed", "2024-06-06": "ready"}
 
 
-def test_directory_that_cannot_be_read_fails_the_replay(place: Place) -> None:
+@pytest.mark.parametrize("layout", ["plain", "{query_name}/{customer_id}/{year}/{month}/{day}"])
+def test_path_that_two_rows_claim_fails_the_replays_that_it_is_of(place: Place, layout: str) -> None:
+    fill(place)
+    customer = b"c \xff"
+    with mounted(place, "--layout", layout) as daemon:
+        place.insert("s1", customer, "q2", "2024-06-09", "r1")
+        place.insert("s2", customer, "q2", "2024-06-09", "r2")
+        place.insert("s3", customer, "q3", "2024-06-09", "r3")
+        daemon.refresh()
+        others = [("--customer", "c1"), ("--query", "q[13]"), ("--until", "2024-06-08"), ("--since", "2024-06-10")]
+        for excluded in [*others, ("--source", "s3")]:
+            done = replay(daemon, *excluded, "--json", "--", "true")
+            summary = json.loads(done.stdout.splitlines()[-1])
+            assert (done.returncode, summary["unreadable"], done.stderr.count("two")) == (0, 0, 0), done.stderr
+        for included in [(), ("--customer", "c *"), ("--source", "s2"), ("--since", "2024-06-09")]:
+            done = replay(daemon, *included, "--json", "--", "true")
+            summary = json.loads(done.stdout.splitlines()[-1])
+            assert (done.returncode, summary["failed"], summary["unreadable"]) == (14, 0, 1), done.stderr
+            (line,) = [line for line in done.stderr.splitlines() if "two" in line]
+            assert line.startswith(
+                r"readyfs: c \xff/q2/2024-06-09 cannot be shown: two ready rows claim it; `readyfs why "
+            )
+        planned = replay(daemon, "--query", "q2", "--dry-run", "--", "true")
+        assert (planned.returncode, planned.stdout) == (14, "")
+        told = replay(daemon, "--query", "q2", "--", "true").stderr.splitlines()
+        assert told[1] == "readyfs: 0 done, 1 cannot be shown"
+
+
+def test_path_that_two_rows_claim_is_in_the_backlog_as_withheld(place: Place) -> None:
+    fill(place)
+    backlog = place.base / "backlog"
+    asked = ("--since", DAYS[2], "--until", "2024-06-05", "--backlog", str(backlog))
+    with mounted(place) as daemon:
+        place.insert("s1", "c1", "q1", "2024-06-04", "r1")
+        place.insert("s2", "c1", "q1", "2024-06-04", "r2")
+        daemon.refresh()
+        for state, absent in ((), "not_ready"), (("--state", str(place.state)), "missing"):
+            for source in (), ("--source", "s1"):
+                assert replay(daemon, *asked, *state, *source, "--", "true").returncode == 14
+                lines = map(json.loads, backlog.read_text().splitlines())
+                found = {(line["source"], line["logical_date"]): (line["status"], line["run_id"]) for line in lines}
+                first = {
+                    ("s1", "2024-06-04"): ("withheld", "r1"),
+                    ("s1", "2024-06-05"): (absent, None),
+                }
+                second = {
+                    ("s2", "2024-06-03"): (absent, None),
+                    ("s2", "2024-06-04"): ("withheld", "r2"),
+                    ("s2", "2024-06-05"): (absent, None),
+                }
+                assert found == first | ({} if source else second)
+
+
+def test_nothing_shown_is_told(place: Place) -> None:
     fill(place)
     with mounted(place) as daemon:
-        place.producer.write_and_publish(partition(source="s2", date=DAYS[1]), "r1", b"\n")
-        daemon.refresh()
-        done = replay(daemon, "--", "true")
-        assert done.returncode == 14
-        unreadable, summary, _cursor = done.stderr.splitlines()
-        assert unreadable.endswith(f"/c1/q1/{DAYS[1]}: Input/output error")
-        assert summary == "readyfs: 2 done"
+        done = replay(daemon, "--customer", "TYPO", "--", "true")
+        nothing, summary, cursor = done.stderr.splitlines()
+        assert (done.returncode, nothing) == (0, "readyfs: nothing is shown that matches the filters")
+        assert (summary, cursor.endswith(" (for --changed-since)")) == ("readyfs: 0 done", True)
 
 
 def test_only_what_changed_since_a_cursor_is_replayed(place: Place) -> None:

@@ -133,6 +133,8 @@ def test_one_look_says_what_is_unmet(capsys: pytest.CaptureFixture[str], place: 
             assert look(capsys, key(TWO), key(THREE), "--any", *where)[0] == ExitCode.NOT_READY
             for never in ("c1/q1/2024-02-30", "c1/q1/2024-07-01"):
                 assert look(capsys, never, *where)[0] == ExitCode.IMPOSSIBLE
+                assert look(capsys, never, key(ONE), *where)[0] == ExitCode.IMPOSSIBLE
+                assert look(capsys, never, key(ONE), "--any", *where)[0] == ExitCode.OK
             assert look(capsys, key(ONE), "--at-least", "2", *where)[0] == ExitCode.USAGE
             assert look(capsys, key(ONE), "--newer-than", "r1", *where)[0] == ExitCode.NOT_READY
             assert look(capsys, key(ONE), "--newer-than", "r0", *where)[0] == ExitCode.OK
@@ -208,6 +210,62 @@ def test_a_broken_run_is_waited_for_until_it_is_whole(place: Place) -> None:
         place.producer.seal_run(run)
         assert waiter.code() == ExitCode.OK
         assert daemon.of(ONE).read_bytes() == b"x\n"
+
+
+MANY: Final = [partition(customer=f"c{number}") for number in range(200)]
+
+
+@pytest.mark.parametrize("count", [80, pytest.param(200, marks=pytest.mark.long)])
+def test_more_partitions_than_a_user_may_ask_about_at_once_all_end(place: Place, count: int) -> None:
+    """The last comes when the others were looked at: each is looked at again, at the rate that there is."""
+    many = MANY[:count]
+    for one in many[1:]:
+        place.producer.write_and_publish(one, "r1", b"x\n")
+    with mounted(place, *SOON) as daemon, waiting(place, *map(key, many), "--mount", daemon.path) as waiter:
+        waiter.has_looked()
+        assert f"{count - 1} of {count} ready" in waiter.told()
+        place.producer.write_and_publish(many[0], "r1", b"x\n")
+        assert waiter.process.wait(40) == ExitCode.OK, waiter.told()
+        assert len(waiter.out.read_text("utf-8").splitlines()) == count
+
+
+def test_the_rate_of_a_user_is_told_to_be_the_reason(capsys: pytest.CaptureFixture[str], place: Place) -> None:
+    place.producer.write_and_publish(ONE, "r1", b"x\n")
+    with mounted(place) as daemon:
+        code, told = look(capsys, *map(key, MANY), "--mount", daemon.path)
+        assert code == ExitCode.NOT_READY
+        assert "too much was asked for at once" in told
+
+
+def test_a_directory_is_refused_because_it_names_no_date(capsys: pytest.CaptureFixture[str], place: Place) -> None:
+    """A script whose variable for the day is empty must not go on."""
+    place.producer.write_and_publish(ONE, "r1", b"x\n")
+    with mounted(place) as daemon:
+        for where in (("--mount", str(daemon.path)), offline(place)):
+            for asked in ("c1/q1", "c1", "c9/q9"):
+                code, told = look(capsys, asked, *where)
+                assert (code, "names no date" in told) == (ExitCode.USAGE, True), told
+        for path in (f"{daemon.path}/c1/q1/", daemon.path, f"{daemon.path}/c9"):
+            code, told = look(capsys, path)
+            assert (code, "names no date" in told) == (ExitCode.USAGE, True), told
+        code, told = look(capsys, daemon.directory(ONE), key(ONE))
+        assert (code, "name the mount with --mount, too" in told) == (ExitCode.USAGE, True)
+        assert look(capsys, key(ONE), "--any", "--all", "--mount", daemon.path)[0] == ExitCode.USAGE
+
+
+def test_the_layout_shows_a_source_that_the_key_does_not_tell(place: Place) -> None:
+    layout = ("--layout", "{source}/{customer_id}/{query_name}/{logical_date}")
+    place.producer.write_and_publish(ONE, "r1", b"x\n")
+    with (
+        mounted(place, *SOON, *layout) as daemon,
+        waiting(place, key(TWO), "--mount", daemon.path, "--json") as waiter,
+    ):
+        waiter.has_looked()
+        place.producer.write_and_publish(TWO, "r1", b"two\n")
+        assert waiter.code() == ExitCode.OK, waiter.told()
+        told = json.loads(waiter.out.read_text("utf-8"))
+        assert (told["path"], told["met"]) == (f"s1/{key(TWO)}", True)
+        assert (daemon.path / told["path"] / "payload.jsonl").read_bytes() == b"two\n"
 
 
 def test_more_waits_than_one_user_may_hold_at_the_daemon_all_end(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -9,11 +10,11 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, ParamSpec
 
 import pytest
 
@@ -24,6 +25,7 @@ from readyfs.control.protocol import socket_path
 from readyfs.demo.producer import LogicalPartition
 from readyfs.errors import ExitCode, LimitError
 from readyfs.partition import WithheldReason
+from tests.consumer.test_why import REASONS_OF_ERRORS
 from tests.mount.daemon import Daemon, Place, mounted, partition, wait_until
 from tests.mount.test_pins import run_as_nobody
 from tests.postgres.database import StateDatabase
@@ -45,6 +47,11 @@ STRANGER: Final = partition(customer="secret")
 ENGINES: Final = ("pyfuse3", "passthrough")
 """One way of reading of each: what is asked here goes to no kernel."""
 on_both_engines: Final = pytest.mark.parametrize("engine", ENGINES)
+TOLD: Final[set[Reason | WithheldReason]] = set()
+"""What a test of this module is for."""
+ANSWERED: Final[list[object]] = []
+"""What was answered in the test that runs."""
+P = ParamSpec("P")
 MESSAGE: Final = "quota of customer 42 exceeded"
 
 
@@ -109,8 +116,25 @@ def ask(capsys: pytest.CaptureFixture[str], asked: str, *options: str) -> tuple[
     told = capsys.readouterr()
     assert not told.err
     answer = json.loads(told.out)
-    assert {"asked", "reason", "detail", "note", "sentence", *NO_FIELDS} <= set(answer)
+    assert {"asked", "reason", "detail", "note", "sentence", "remedy", *NO_FIELDS} <= set(answer)
+    ANSWERED.extend((Reason(str(answer["reason"])), answer["withheld"] and WithheldReason(str(answer["withheld"]))))
     return code, answer
+
+
+def tells(*told: Reason | WithheldReason) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Hold a test to having `ask` answered by these, and note that they have a test."""
+    TOLD.update(told)
+
+    def decorate(test: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(test)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            ANSWERED.clear()
+            test(*args, **kwargs)
+            assert set(told) <= {*ANSWERED}
+
+        return run
+
+    return decorate
 
 
 def offline(place: Place) -> tuple[str, ...]:
@@ -138,6 +162,7 @@ def both_ways(
 # ---- one for each reason ------------------------------------------------------------------------------------------
 
 
+@tells(Reason.READY)
 def test_ready_tells_which_run_and_since_when(capsys: pytest.CaptureFixture[str], world: World) -> None:
     for answer in both_ways(capsys, world, READY):
         assert answer["reason"] == Reason.READY
@@ -146,25 +171,28 @@ def test_ready_tells_which_run_and_since_when(capsys: pytest.CaptureFixture[str]
         assert answer["note"] == ""
 
 
+@tells(Reason.PENDING)
 def test_pending_tells_what_its_row_says(capsys: pytest.CaptureFixture[str], world: World) -> None:
     for answer in both_ways(capsys, world, PENDING):
         assert (answer["reason"], answer["status"], answer["attempt_count"]) == (Reason.PENDING, "pending", 2)
         assert "pending since 2024-07-02T05:00:00" in str(answer["detail"])
 
 
-def test_a_partition_that_was_queued_again_tells_of_its_former_run(
+def test_a_partition_that_is_not_ready_tells_which_run_its_row_names(
     capsys: pytest.CaptureFixture[str], world: World
 ) -> None:
     for answer in both_ways(capsys, world, REQUEUED):
         assert (answer["reason"], answer["status"], answer["run_id"]) == (Reason.PENDING, "reprocessing", "r7")
-        assert "was run r7 before" in str(answer["sentence"])
+        assert "its row still names run r7, and its row says pending" in str(answer["sentence"])
 
 
+@tells(Reason.MISSING)
 def test_missing_has_no_row(capsys: pytest.CaptureFixture[str], world: World) -> None:
     for answer in both_ways(capsys, world, NO_ROW):
         assert (answer["reason"], answer["status"], answer["logical_date"]) == (Reason.MISSING, None, "2024-06-05")
 
 
+@tells(Reason.FAILED)
 def test_failed_tells_attempts_and_its_message_only_to_who_reads_the_state(
     capsys: pytest.CaptureFixture[str], world: World
 ) -> None:
@@ -172,25 +200,23 @@ def test_failed_tells_attempts_and_its_message_only_to_who_reads_the_state(
     assert shown["reason"] == Reason.FAILED
     assert shown["attempt_count"] == told["attempt_count"] == 3
     assert MESSAGE not in json.dumps(shown)
+    assert (shown["note"], told["note"]) == ("the message of its row is not shown through this mount", "")
     assert (told["error_message"], MESSAGE in str(told["sentence"])) == (MESSAGE, True)
 
 
-@pytest.mark.parametrize(
-    ("one", "why"),
-    [
+@tells(Reason.WITHHELD, WithheldReason.NO_RUN_ID, WithheldReason.BAD_ROW, WithheldReason.UNUSABLE_RAW_PATH)
+def test_withheld_tells_why(capsys: pytest.CaptureFixture[str], world: World) -> None:
+    for one, why in (
         (NO_RUN, WithheldReason.NO_RUN_ID),
         (BAD, WithheldReason.BAD_ROW),
         (SLASH, WithheldReason.UNUSABLE_RAW_PATH),
-    ],
-)
-def test_withheld_tells_why(
-    capsys: pytest.CaptureFixture[str], world: World, one: LogicalPartition, why: WithheldReason
-) -> None:
-    for answer in both_ways(capsys, world, one):
-        assert (answer["reason"], answer["withheld"]) == (Reason.WITHHELD, why.value)
-        assert str(answer["detail"]).startswith(f"{why.value}: ")
+    ):
+        for answer in both_ways(capsys, world, one):
+            assert (answer["reason"], answer["withheld"]) == (Reason.WITHHELD, why.value)
+            assert str(answer["detail"]).startswith(f"{why.value}: ")
 
 
+@tells(Reason.WITHHELD, WithheldReason.UNUSABLE_NAME)
 def test_a_name_that_is_too_long_is_withheld(capsys: pytest.CaptureFixture[str], world: World) -> None:
     long = partition(customer="c" * 300)
     put(world.place, long, "success", "r1")
@@ -201,6 +227,7 @@ def test_a_name_that_is_too_long_is_withheld(capsys: pytest.CaptureFixture[str],
         assert (answer["reason"], answer["withheld"]) == (Reason.WITHHELD, WithheldReason.UNUSABLE_NAME.value)
 
 
+@tells(Reason.BROKEN)
 def test_broken_tells_which_file_is_not_there(capsys: pytest.CaptureFixture[str], world: World) -> None:
     for answer in both_ways(capsys, world, BROKEN):
         assert (answer["reason"], answer["run_id"]) == (Reason.BROKEN, "r1")
@@ -208,6 +235,99 @@ def test_broken_tells_which_file_is_not_there(capsys: pytest.CaptureFixture[str]
     world.daemon.assert_refused(world.path(BROKEN, "payload.jsonl"))
 
 
+def take_away_file(place: Place) -> Callable[[], object]:
+    run = place.producer.run_directory(READY, "r1")
+    away = (run / "payload.jsonl").rename(place.base / "away")
+    return lambda: away.rename(run / "payload.jsonl")
+
+
+def take_away_run(place: Place) -> Callable[[], object]:
+    run = place.producer.run_directory(READY, "r1")
+    away = run.rename(place.base / "away")
+    return lambda: away.rename(run)
+
+
+def take_away_raw(place: Place) -> Callable[[], object]:
+    away = place.raw.rename(place.base / "away")
+    return lambda: away.rename(place.raw)
+
+
+def cut_short(place: Place) -> Callable[[], object]:
+    payload = place.producer.run_directory(READY, "r1") / "payload.jsonl"
+    stat, data = payload.stat(), payload.read_bytes()
+    payload.write_bytes(data[:-1])
+
+    def mend() -> None:
+        payload.write_bytes(data)
+        os.utime(payload, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    return mend
+
+
+@on_both_engines
+def test_a_run_that_was_served_before_is_looked_at_again(
+    capsys: pytest.CaptureFixture[str], place: Place, engine: str
+) -> None:
+    """Its files went away, or changed, since it was read: `why`, `wait` and the next open agree on it."""
+    place.producer.write_and_publish(READY, "r1", b"x\n")
+    with mounted(place, engine=engine) as daemon:
+        asked = str(daemon.directory(READY))
+        for harm in (take_away_file, take_away_run, take_away_raw, cut_short):
+            assert daemon.of(READY).read_bytes() == b"x\n", harm
+            mend = harm(place)
+            try:
+                # First of all `wait`, which must find it by itself.
+                assert main(["wait", asked, "--timeout", "0"]) == ExitCode.NOT_READY, harm
+                assert "cannot be served" in capsys.readouterr().err
+                code, answer = ask(capsys, asked)
+                assert (code, answer["reason"], answer["looked_at"]) == (ExitCode.FOUND, Reason.BROKEN, True), harm
+                assert daemon.status()["broken"] == 1
+                daemon.assert_refused(daemon.of(READY))
+            finally:
+                mend()
+            assert ask(capsys, asked)[0] == ExitCode.OK, harm
+
+
+def test_a_run_that_nobody_could_look_at_is_not_told_to_be_good(
+    capsys: pytest.CaptureFixture[str], world: World
+) -> None:
+    """Without a raw root: exit code 0 would say that it can be opened, and a wait would end for that."""
+    state = ("--state", str(world.place.state))
+    code, answer = ask(capsys, key(READY), *state)
+    assert (code, answer["reason"], answer["looked_at"]) == (ExitCode.FOUND, Reason.READY, False)
+    assert answer["note"] == "the run was not looked at: no raw root is named"
+    assert main(["wait", key(READY), "--timeout", "0", *state]) == ExitCode.USAGE
+    assert "name it with --raw" in capsys.readouterr().err
+    assert ask(capsys, key(FAILED), *state)[1]["reason"] == Reason.FAILED
+
+
+def test_a_remedy_is_told_where_there_is_one(capsys: pytest.CaptureFixture[str], world: World) -> None:
+    assert main(["why", world.path(BROKEN)]) == ExitCode.FOUND
+    assert "\nremedy: have its producer write another run" in capsys.readouterr().out
+    assert main(["why", world.path(READY)]) == ExitCode.OK
+    assert "remedy" not in capsys.readouterr().out
+
+
+def test_a_source_tells_which_key_is_meant_and_hides_no_other_claim(
+    capsys: pytest.CaptureFixture[str], world: World, tmp_path: Path
+) -> None:
+    """One path that two sources claim is shown by no mount, of whichever source the key is said to be."""
+    config = tmp_path / "readyfs.toml"
+    config.write_text(f'state = "{world.place.state}"\nraw = "{world.place.raw}"\n', "utf-8")
+    of_both = tmp_path / "both.toml"
+    of_both.write_text(config.read_text("utf-8") + 'source = ["s1"]\n', "utf-8")
+    for where in (offline(world.place), ("--mount", str(world.daemon.path)), ("--config", str(config))):
+        for source in ("s1", "s2"):
+            code, answer = ask(capsys, key(CLAIMED), *where, "--source", source)
+            assert (code, answer["reason"]) == (ExitCode.FOUND, Reason.AMBIGUOUS), where
+            assert main(["wait", key(CLAIMED), *where, "--source", source, "--timeout", "0"]) == ExitCode.NOT_READY
+            assert "mend it" in capsys.readouterr().err
+    # The sources of the mount are those of its file.
+    assert ask(capsys, key(CLAIMED), "--config", str(of_both), "--source", "s1")[1]["reason"] == Reason.READY
+    assert ask(capsys, key(CLAIMED), "--config", str(of_both), "--source", "s2")[1]["reason"] == Reason.FILTERED
+
+
+@tells(Reason.AMBIGUOUS, WithheldReason.AMBIGUOUS_PATH)
 def test_ambiguous_tells_both_rows(capsys: pytest.CaptureFixture[str], world: World) -> None:
     for answer in both_ways(capsys, world, CLAIMED):
         claims = answer["claims"]
@@ -216,6 +336,7 @@ def test_ambiguous_tells_both_rows(capsys: pytest.CaptureFixture[str], world: Wo
         assert sorted((one["source"], one["run_id"]) for one in claims) == [("s1", "r1"), ("s2", "r2")]
 
 
+@tells(Reason.NOT_SEEN_YET)
 def test_what_the_mount_has_not_seen_yet_tells_when_it_looked(capsys: pytest.CaptureFixture[str], world: World) -> None:
     code, answer = ask(capsys, world.path(UNSEEN))
     assert (code, answer["reason"], answer["run_id"]) == (ExitCode.FOUND, Reason.NOT_SEEN_YET, "r9")
@@ -226,6 +347,7 @@ def test_what_the_mount_has_not_seen_yet_tells_when_it_looked(capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("one", "why"), [(EARLY, "before --since"), (LATE, "after --until"), (STRANGER, "outside of --customer")]
 )
+@tells(Reason.FILTERED)
 def test_filtered_tells_nothing_but_the_kind_of_the_filter(
     capsys: pytest.CaptureFixture[str], world: World, one: LogicalPartition, why: str
 ) -> None:
@@ -276,6 +398,7 @@ def test_a_file_that_the_run_does_not_have_is_missing_and_breaks_nothing(
         (".readyfs/status", None),
     ],
 )
+@tells(Reason.IMPOSSIBLE)
 def test_impossible_tells_the_nearest_possible_path(
     capsys: pytest.CaptureFixture[str], world: World, below: str, nearest: str | None
 ) -> None:
@@ -286,6 +409,7 @@ def test_impossible_tells_the_nearest_possible_path(
     assert not os.path.lexists(f"{world.daemon.path}/{below}") or below.startswith(".readyfs")
 
 
+@tells(Reason.EXPIRED)
 def test_a_view_holds_still_and_one_that_is_not_kept_is_expired(
     capsys: pytest.CaptureFixture[str], world: World
 ) -> None:
@@ -330,6 +454,7 @@ def test_directories_are_there_or_not(capsys: pytest.CaptureFixture[str], world:
 
 
 @on_both_engines
+@tells(Reason.HELD_BACK)
 def test_held_back_tells_what_the_guard_says(capsys: pytest.CaptureFixture[str], place: Place, engine: str) -> None:
     days = [partition(date=f"2024-06-{number:02}") for number in range(1, 9)]
     for one in days:
@@ -348,6 +473,7 @@ def test_held_back_tells_what_the_guard_says(capsys: pytest.CaptureFixture[str],
 
 
 @on_both_engines
+@tells(Reason.STALE)
 def test_stale_tells_that_every_path_fails_and_an_outage_that_nobody_knows(
     capsys: pytest.CaptureFixture[str], place: Place, engine: str
 ) -> None:
@@ -542,16 +668,15 @@ def test_a_user_who_asks_too_much_is_refused_and_the_mount_answers_on(place: Pla
                 daemon.public.why("c1/q1/2024-02-30")
         assert daemon.of(READY).read_bytes() == b"x\n"
         # A reserve is left for what is answered from memory.
-        assert daemon.public.why(str(daemon.directory(READY)), catalog_only=True)["reason"] == Reason.READY
+        _, shown = daemon.public.shown([str(daemon.directory(READY)), "c1/q1/2024-02-30"])
+        assert [one is not None for one in shown or ()] == [True, False]
 
 
-def test_every_reason_has_its_test() -> None:
-    """The list is complete: each reason is told by a test of this module, and each way of being withheld is told."""
-    text = Path(__file__).read_text("utf-8")
-    untested = [reason.name for reason in Reason if f"Reason.{reason.name}" not in text.replace("Reason}", "")]
-    assert untested == []
-    told = {WithheldReason.NO_RUN_ID, WithheldReason.BAD_ROW, WithheldReason.UNUSABLE_RAW_PATH}
-    assert set(WithheldReason) - told == {WithheldReason.UNUSABLE_NAME, WithheldReason.AMBIGUOUS_PATH}
+def test_every_reason_is_told_by_a_test() -> None:
+    """`tells` holds each of these tests to what it is for; so the list is complete if all of it is in there."""
+    assert set(Reason) == {one for one in TOLD if isinstance(one, Reason)}
+    assert set(WithheldReason) == {one for one in TOLD if isinstance(one, WithheldReason)}
+    assert {one for one in REASONS_OF_ERRORS.values() if one is not None} <= TOLD
 
 
 def test_why_writes_nothing(capsys: pytest.CaptureFixture[str], place: Place) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from readyfs.errors import HistoryError, LimitError, NoPinError, NotPermittedError, UsageError
 from readyfs.pins import registry as registry_module
+from readyfs.pins import tombstones as tombstones_module
 from readyfs.pins.limits import MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S
 from readyfs.pins.pin import Pin, Reason
 from readyfs.pins.registry import Asker, Registry
@@ -178,7 +179,7 @@ def test_a_name_is_not_free_for_others_as_soon_as_it_is_unpinned(registry: Regis
 def test_what_was_unpinned_is_forgotten_before_what_ended_by_itself(
     world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "MAX_TOMBSTONES", 3)
+    monkeypatch.setattr(tombstones_module, "MAX_TOMBSTONES", 3)
     make(registry, "late", 1.0)
     world.clocks.passes(1)
     registry.advance()
@@ -243,7 +244,7 @@ def test_a_view_that_nobody_uses_ends_with_its_lease(world: World, registry: Reg
 def test_tombstones_of_one_user_do_not_push_out_those_of_others(
     world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry_module, "MAX_TOMBSTONES", 3)
+    monkeypatch.setattr(tombstones_module, "MAX_TOMBSTONES", 3)
     make(registry, "alices", 1.0)
     world.clocks.passes(1)
     registry.advance()

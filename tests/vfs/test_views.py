@@ -85,7 +85,9 @@ def test_root_of_a_view_says_which_it_is_and_until_when(place: Place) -> None:
     view = place.keep()
     root = place.view(view)
     assert place.fs.getattr(root)[0].time_ns == 5_000
-    assert place.fs.listxattr(root) == [b"user.readyfs.fingerprint", b"user.readyfs.taken_at"]
+    assert place.fs.listxattr(root) == [
+        *(b"user.readyfs.fingerprint", b"user.readyfs.taken_at", b"user.readyfs.layout")
+    ]
     place.views.kept[view.fingerprint] = view.__class__(view.fingerprint, view.catalog, 0, expires_at_ns=10**9)
     assert place.fs.getxattr(root, b"user.readyfs.expires_at") == b"1970-01-01T00:00:01.000000+00:00"
 

@@ -40,6 +40,14 @@ def resolve_view(path: Path) -> Path:
     return resolved
 
 
+class AmbiguousDirectoryError(OSError):
+    """A directory stands where two ready rows claim one path: it tells no run, and none of its files can be read."""
+
+    def __init__(self, path: str) -> None:
+        """Say what a reader of its files is told."""
+        super().__init__(errno.EIO, os.strerror(errno.EIO), path)
+
+
 class ShownRow(NamedTuple):
     """A date directory of a view: its path, and the row that it shows."""
 
@@ -88,12 +96,12 @@ def walk_view(view: Path, note_unreadable: Callable[[str, OSError], None]) -> It
 def _below(path: str) -> list[str]:
     """Return the directories in a directory above the dates, the first name last; raise `OSError`.
 
-    One that holds files and tells no run is that of an ambiguous path, and can be read no more than they can.
+    One that holds files and tells no run is that of an ambiguous path: `AmbiguousDirectoryError`.
     """
     with os.scandir(path) as entries:
         found = list(entries)
     if any(entry.is_file(follow_symlinks=False) for entry in found):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        raise AmbiguousDirectoryError(path)
     return sorted((entry.path for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
 
 

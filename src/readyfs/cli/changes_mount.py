@@ -51,6 +51,8 @@ class _Batch(NamedTuple):
     since: str
     until: str
     lines: IO[str]
+    name: str | None
+    """What tells the batch of a consumer from all others; None without a consumer."""
     waits: bool
 
 
@@ -86,15 +88,16 @@ class MountChanges:
     def follow(self, since: str | None) -> None:
         """Print what changed since a cursor, and go on as the mount changes, until interrupted."""
         cursor: str | None = None
+        seen: str | None = None
         while True:
             try:
-                batch = self._fetch(since, cursor)
+                batch = self._fetch(since, seen)
                 self._note_answered()
                 if batch.waits:
                     self._pause_unacknowledged()
                     continue
-                if batch.until != cursor:
-                    cursor = self._print(batch)
+                if cursor is None or batch.since != batch.until:
+                    cursor, seen = self._print(batch), batch.name
                 else:
                     batch.lines.close()
                 since = None if self.consumer is not None else cursor
@@ -118,6 +121,7 @@ class MountChanges:
         client = self.place.client()
         answer = client.changes(ChangesRequest(since, None, None, self.consumer, self.lease_s, seen))
         begin, until = str(answer["since"]), str(answer["until"])
+        name = str(answer["batch"]) if self.consumer is not None else None
         expires_s = answer.get("expires_in_seconds")
         if isinstance(expires_s, int | float):
             self._renew_s = max(expires_s / RENEWALS_A_LEASE, MIN_WATCH_S)
@@ -135,7 +139,7 @@ class MountChanges:
         except BaseException:
             lines.close()
             raise
-        return _Batch(begin, until, lines, bool(answer.get("waits")))
+        return _Batch(begin, until, lines, name, bool(answer.get("waits")))
 
     def _next_page(self, request: ChangesRequest) -> dict[str, object]:
         tries = 0

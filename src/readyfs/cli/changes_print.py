@@ -5,20 +5,23 @@ A batch is written whole and flushed. Its bookmark is its last line: what no boo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import click
 
 from readyfs.cli.output import Form, print_json
+from readyfs.consumer.change_lines import make_printable
 from readyfs.text import escape_text
 
 CHUNK_CHARACTERS: Final = 64 * 1024
 _NONE: Final = "-"
+_LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
+"""How a disk says that it does not have what was written to it."""
 
 
 class ChangesPrinter:
@@ -32,7 +35,7 @@ class ChangesPrinter:
         """Print changes, which are lines of JSON, and their bookmark; return when all is flushed."""
         count = size = 0
         waiting: list[str] = []
-        for line in lines:
+        for line in map(make_printable, lines):
             count += 1
             waiting.append(line if self._form is Form.JSON else self._worded(line, since, until, count))
             size += len(waiting[-1])
@@ -43,8 +46,11 @@ class ChangesPrinter:
         bookmark = {"type": "bookmark", "cursor": until, "since": since, "changes": count}
         sys.stdout.write(self._worded(_compact(bookmark), since, until, count + 1))
         sys.stdout.flush()
-        with suppress(OSError, ValueError):  # a pipe cannot be synced, and what a test has for a file
+        try:
             os.fsync(sys.stdout.fileno())
+        except OSError as error:  # a pipe cannot be synced, nor what a test has for a file
+            if error.errno in _LOST:
+                raise
 
     def resync(self, reason: str) -> None:
         """Print that what changed cannot be told."""
@@ -75,7 +81,7 @@ def _compact(fields: Mapping[str, object]) -> str:
 
 def _text(fields: Mapping[str, object]) -> str:
     if fields["type"] == "bookmark":
-        return f"{'bookmark':<10} {fields['cursor']}"
+        return f"{'bookmark':<10} {fields['cursor']}{'' if fields['changes'] else '  nothing changed'}"
     key = "/".join(str(fields[name]) for name in ("source", "customer_id", "query_name", "logical_date"))
     runs = [str(fields[name]) for name in ("old_run_id", "run_id") if fields[name] is not None]
     return escape_text(f"{fields['type']:<10} {key}  {' -> '.join(dict.fromkeys(runs)) or _NONE}")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import click
+
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.cli.changes_print import ChangesPrinter
@@ -25,6 +27,7 @@ from readyfs.history.cursor_file import CursorFile
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.log import configure_logging
 from readyfs.log_words import LogFormat, LogLevel
+from readyfs.partition import WithheldTally
 from readyfs.state.open import open_state
 
 _WITHOUT_MEANING: Final[tuple[Setting[object], ...]] = (
@@ -74,7 +77,9 @@ class StateChanges:
                 except ResyncError as error:
                     printer.resync(error.message)
                     raise
-                new, _ = CatalogBuilder(shape).build(store.load().series, old, time.time_ns())
+                load = store.load()
+                new, report = CatalogBuilder(shape).build(load.series, old, time.time_ns())
+                _warn_withheld(load.withheld, report.withheld)
                 self._print(printer, old, new, shape.layout)
                 if not keep and (old is None or new is not old):
                     file.write(new)
@@ -87,3 +92,13 @@ class StateChanges:
         resolution = self.place.resolution
         told = {one.name: repr(resolution.get(one)) for one in STATE_SETTINGS if one not in _WITHOUT_MEANING}
         return {"state": label, **told}
+
+
+def _warn_withheld(*tallies: WithheldTally) -> None:
+    """Say what is ready and cannot be told of, as a mount logs it."""
+    withheld = WithheldTally()
+    for tally in tallies:
+        withheld.merge(tally)
+    if withheld.total():
+        told = f"ready rows are withheld: {withheld.render()}; `readyfs ls --status withheld` has more"
+        click.echo(f"readyfs: {told}", err=True)

@@ -44,6 +44,11 @@ def _per_series(kept: list[SeriesGaps], judge: Judge) -> Iterator[Gauge]:
         [((*_label(one), str(verdict)), one.count(verdict)) for one in kept for verdict in _LATE],
     )
     yield gauge("readyfs_gaps_known_dates", "Dates that are late, and known to be.", lambda one: one.known)
+    yield gauge(
+        "readyfs_gaps_waiting_dates",
+        "Dates that have ended, are not ready and are not late yet.",
+        lambda one: one.waiting,
+    )
     yield gauge("readyfs_gaps_expected_dates", "Dates that should be ready by now.", lambda one: one.expected)
     yield gauge("readyfs_gaps_ready_dates", "Expected dates that are ready.", lambda one: one.ready)
     yield gauge(

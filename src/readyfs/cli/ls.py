@@ -16,7 +16,7 @@ from readyfs.cli.completions import complete_cadence, complete_zone
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.parameters import CADENCE, STATUSES, ZONE
 from readyfs.cli.place import Place, with_place
-from readyfs.cli.table import Cells, write_table
+from readyfs.cli.table import write_blocks, write_table
 from readyfs.config import table as settings
 from readyfs.errors import ExitCode, UsageError
 from readyfs.partition import PartitionStatus
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from readyfs.consumer.cadence import Cadence
     from readyfs.consumer.listing import FindBroken, Listing
     from readyfs.state.filters import Filters
-    from readyfs.state.reader import StateRow
+    from readyfs.state.reader import SeriesState, StateRow
 
 T = TypeVar("T")
 
@@ -80,7 +80,6 @@ def ls(
     readyfs ls --state state.db
     readyfs ls 0012345678/campaign_daily --status failed,missing --config /etc/readyfs/sales.toml
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-    from readyfs.cli.rows_text import render_states
     from readyfs.consumer.listing import filters_of, goes_whole, list_partitions, list_series
 
     now_ns = time.time_ns()
@@ -107,8 +106,8 @@ def ls(
     find_broken = _find_broken(place, look) if look or PartitionStatus.BROKEN in listing.statuses else None
     reader = place.open_reader(filters_of(listing, filters))
     try:
-        if form is Form.TEXT and find_broken is None and goes_whole(listing):
-            return _print_table(render_states(list_series(reader, listing), now_ns), limit, nothing)
+        if limit is None and find_broken is None and goes_whole(listing):
+            return _print_whole(list_series(reader, listing), form, now_ns, place, nothing)
         return _print(list_partitions(reader, listing, filters, find_broken), form, now_ns, limit, nothing)
     finally:
         reader.close()
@@ -161,20 +160,34 @@ def _examine(place: Place) -> FindBroken:
     return open_looks(find_raw(place.resolution), layout, *find_files(place.resolution), limits).find_broken
 
 
-def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None, nothing: str) -> ExitCode:
-    from readyfs.cli.rows_text import describe_rows, render_rows
+def _print_whole(states: Iterable[SeriesState], form: Form, now_ns: int, place: Place, nothing: str) -> ExitCode:
+    """Print what `_print` does of all rows of series."""
+    from readyfs.cli.rows_text import COLUMNS, render_states
 
     if form is Form.TEXT:
-        return _print_table(render_rows(rows, now_ns), limit, nothing)
-    write_json(describe_rows(_first(rows, limit), now_ns))
+        return _end(write_blocks(COLUMNS, render_states(states, now_ns), colours=has_colours()), nothing)
+    from readyfs.cli.rows_json import render_lines
+    from readyfs.config.build import find_table
+
+    for lines in render_lines(states, find_table(place.resolution).ready, now_ns):
+        sys.stdout.write(lines)
     sys.stdout.flush()
     return ExitCode.OK
 
 
-def _print_table(cells: Iterable[Cells], limit: int | None, nothing: str) -> ExitCode:
-    from readyfs.cli.rows_text import COLUMNS
+def _print(rows: Iterable[StateRow], form: Form, now_ns: int, limit: int | None, nothing: str) -> ExitCode:
+    from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows
 
-    if not write_table(COLUMNS, _first(cells, limit), colours=has_colours()):
+    rows = _first(rows, limit)
+    if form is Form.TEXT:
+        return _end(write_table(COLUMNS, render_rows(rows, now_ns), colours=has_colours()), nothing)
+    write_json(describe_rows(rows, now_ns))
+    sys.stdout.flush()
+    return ExitCode.OK
+
+
+def _end(count: int, nothing: str) -> ExitCode:
+    if not count:
         click.echo(nothing)
     sys.stdout.flush()
     return ExitCode.OK

@@ -59,6 +59,7 @@ def _performance(tally: GapTally) -> str:
         f"error_dates={tally.alarmed};;0;0",
         f"warn_dates={tally.warned};0;;0",
         f"known_dates={tally.known};;;0",
+        f"waiting_dates={tally.waiting};;;0",
         f"series={tally.series};;;0",
         f"late_series={tally.late_series};;;0;{tally.series}",
     ]

@@ -30,7 +30,7 @@ def render_pins(pins: Sequence[Pin]) -> str:
         )
         for pin in pins
     ]
-    notes = [_join(f"{_render_user(pin)}, adds {_render_memory(pin)}", pin["note"]) for pin in pins]
+    notes = [_join(", ".join(_explain(pin)), pin["note"]) for pin in pins]
     return "\n".join(_render_table(head, rows, notes))
 
 
@@ -76,9 +76,15 @@ def _render_user(pin: Pin) -> str:
     return str(pin["user"] if pin.get("user") is not None else pin["uid"])
 
 
-def _render_memory(pin: Pin) -> str:
+def _explain(pin: Pin) -> Iterator[str]:
+    """Yield whose a pin is, what it is if it is no mere view, and what it costs."""
+    yield _render_user(pin)
+    acknowledged = pin.get("acknowledged")
+    if acknowledged is not None:
+        is_done = acknowledged == pin["fingerprint"]
+        yield f"a consumer of changes that has {'acknowledged all' if is_done else 'not acknowledged its batch'}"
     size = pin.get("memory_bytes")
-    return render_size(size) if isinstance(size, int) else "?"
+    yield f"adds {render_size(size)} of memory" if isinstance(size, int) else "memory not measured yet"
 
 
 def _render_table(head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str]) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,8 +18,7 @@ from readyfs.cli.completions import complete_cadence
 from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.errors import ExitCode, UsageError
-from readyfs.partition import render_date
-from readyfs.text import decode_text, escape_text
+from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.cli.replay_source import Source
@@ -107,14 +107,16 @@ def replay(
     {source} stand for the partition's; its environment has them as REPLAY_PATH and so on. No shell comes between.
 
     With MOUNTPOINT it runs on a view that is pinned for so long, without it on the raw runs that the state names. It
-    exits with 14 if any command failed. Ctrl-C lets those that run end; a second one ends them.
+    exits with 14 if any command failed, or if a partition cannot be shown. Ctrl-C lets those that run end; a second one
+    ends them.
 
     \b
     readyfs replay --state state.db --raw /data/raw --since 2024-01-01 --resume done -- ./load.py {path}
     readyfs replay /mnt/ready --customer 0012345678 --jobs 4 -- ./load.py {path}
     """  # noqa: D205, D301 - click wants a real backspace before text that it must not wrap
+    from readyfs.cli.replay_text import conclude, print_plan, tell_found
     from readyfs.consumer.cadence import parse_cadence
-    from readyfs.consumer.replay.backlog import write_backlog
+    from readyfs.consumer.replay.backlog import check_backlog, write_backlog
     from readyfs.consumer.replay.command import Command
     from readyfs.consumer.replay.plan import make_plan
     from readyfs.consumer.replay.skip_list import SkipList, parse_skip_list
@@ -122,9 +124,11 @@ def replay(
     words: tuple[str, ...] = ctx.meta[_COMMAND]
     if changed_since is not None and backlog is not None:
         raise UsageError("a backlog is of everything, and --changed-since is not", "leave out one of them")
+    if backlog is not None:
+        check_backlog(backlog)
     cadence = parse_cadence(cadence_text)
     skipped = SkipList() if skip is None else parse_skip_list(_read(skip), escape_text(os.fsencode(skip)))
-    with _open_source(place, changed_since) as source:
+    with _tidying_up(), _open_source(place, changed_since) as source:
         command = Command(words, source.path_of)
         identity = {"command": list(words), **source.identity}
         with _open_resume(resume, identity, dry_run) as file:
@@ -136,19 +140,37 @@ def replay(
                 skip=skipped,
                 done=None if file is None else file.done,
             )
-            for line in selection.unreadable:
-                _say(line)
+            if changed_since is None:
+                tell_found(selection, place.filters(), of_mount=place.mountpoint is not None)
             if dry_run:
-                _print_plan(plan, command, form)
-                return ExitCode.OK
+                print_plan(plan, command, form)
+                return ExitCode.FAILED if selection.unreadable else ExitCode.OK
             behind = None if backlog is None else write_backlog(backlog, selection.not_ready)
-            tally = _run(plan, command, file, jobs, form)
-        _conclude(tally, plan, behind, source, form)
+            tally = _run(plan, command, source.look, file, jobs, form)
+        conclude(tally, plan, selection, behind, source.cursor, form, resumes=resume is not None)
     if tally.error is not None:
         raise tally.error
     if tally.interrupted:
         raise click.Abort
     return ExitCode.FAILED if tally.failed or selection.unreadable else ExitCode.OK
+
+
+@contextmanager
+def _tidying_up() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a replay as Ctrl-C does: without a pin or half a backlog that stays."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise click.Abort
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    ours = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _open_source(place: Place, changed_since: str | None) -> AbstractContextManager[Source]:
@@ -180,7 +202,10 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _run(plan: Plan, command: Command, file: ResumeFile | None, jobs: int, form: Form) -> Tally:
+def _run(
+    plan: Plan, command: Command, look: Callable[[Target], str], file: ResumeFile | None, jobs: int, form: Form
+) -> Tally:
+    from readyfs.cli.replay_text import describe, say
     from readyfs.consumer.replay.runner import Outcome, run
 
     with _progress(len(plan.todo)) as advance:
@@ -189,9 +214,12 @@ def _run(plan: Plan, command: Command, file: ResumeFile | None, jobs: int, form:
             if finished.outcome is Outcome.DONE and file is not None:
                 file.note_done(finished.target)
             if finished.why:
-                _say(f"{finished.target.key} run {escape_text(finished.target.run_id)}: {finished.why}")
+                say(f"{finished.target.key} run {escape_text(finished.target.run_id)}: {finished.why}")
             if form is Form.JSON:
-                print_json(_describe(finished, command))
+                print_json(describe(finished, command))
+            elif finished.outcome is Outcome.FAILED and _nobody_reads():
+                # As `| head` leaves it: whatever else is started would fail for that, too.
+                raise BrokenPipeError
             advance()
 
         return run(
@@ -199,10 +227,21 @@ def _run(plan: Plan, command: Command, file: ResumeFile | None, jobs: int, form:
             command,
             jobs=jobs,
             note=note,
-            on_stop=lambda running: _say(f"waiting for {running} that run; once more ends them"),
+            look=look,
+            on_stop=lambda running: say(f"waiting for {running} that run; once more ends them"),
             inherited=() if file is None else (file.lock,),
             stdout=sys.stderr.fileno() if form is Form.JSON else None,
         )
+
+
+def _nobody_reads() -> bool:
+    """Return whether stdout is a pipe or socket whose reader is gone."""
+    try:
+        poll = select.poll()
+        poll.register(1, 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -213,69 +252,3 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
         return
     with click.progressbar(length=total, label="replaying", file=sys.stderr, show_pos=True) as bar:
         yield lambda: bar.update(1)
-
-
-def _describe(finished: Finished, command: Command) -> dict[str, object]:
-    return {
-        "type": "partition",
-        **_fields(finished.target, command),
-        "outcome": finished.outcome.value,
-        "exit_code": finished.code,
-        "seconds": round(finished.seconds, 3),
-        "detail": finished.why or None,
-    }
-
-
-def _fields(target: Target, command: Command) -> dict[str, object]:
-    source, customer, query = map(decode_text, target.key.series)
-    return {
-        "source": source,
-        "customer_id": customer,
-        "query_name": query,
-        "logical_date": render_date(target.key.date).decode(),
-        "run_id": decode_text(target.run_id),
-        "path": os.fsdecode(command.path_of(target)),
-    }
-
-
-def _print_plan(plan: Plan, command: Command, form: Form) -> None:
-    for target in plan.todo:
-        words = [os.fsdecode(word) for word in command.words_for(target)]
-        if form is Form.JSON:
-            print_json({"type": "plan", **_fields(target, command), "command": words})
-        else:
-            click.echo(escape_text(shlex.join(words)))
-
-
-def _conclude(tally: Tally, plan: Plan, behind: int | None, source: Source, form: Form) -> None:
-    left = tally.left + plan.beyond
-    if form is Form.JSON:
-        print_json(
-            {
-                "type": "summary",
-                "done": tally.done,
-                "failed": tally.failed,
-                "ended": tally.ended,
-                "left": left,
-                "done_before": plan.done,
-                "skipped": plan.skipped,
-                "backlog": behind,
-                "cursor": source.cursor,
-            }
-        )
-        return
-    counts = (
-        (tally.failed, "failed"),
-        (tally.ended, "ended by a signal"),
-        (left, "left"),
-        (plan.done, "done before"),
-        (plan.skipped, "skipped"),
-        (behind or 0, "not ready, in the backlog"),
-    )
-    _say(", ".join([f"{tally.done} done", *(f"{count} {what}" for count, what in counts if count)]))
-    if source.cursor is not None:
-        _say(f"the cursor is {source.cursor}")
-
-
-def _say(line: str) -> None:
-    click.echo(f"readyfs: {line}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import time
@@ -11,11 +10,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from readyfs.cli.place import Place
 from readyfs.config import table as settings
-from readyfs.config.build import find_raw
+from readyfs.config.build import find_files, find_raw
 from readyfs.consumer.cadence import Cadence
 from readyfs.consumer.change_lines import render_place
 from readyfs.consumer.changes import ChangeKind
@@ -25,14 +24,17 @@ from readyfs.consumer.replay.plan import Target
 from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
 from readyfs.consumer.wait import Pauses
 from readyfs.control.change_requests import ChangesRequest
-from readyfs.errors import LimitError, NotRunningError, ResyncError
+from readyfs.errors import LimitError, ResyncError
 from readyfs.layout import RawLayout
-from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, render_date
+from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, render_date
 from readyfs.state.filters import Filters
-from readyfs.text import escape_text
 
 if TYPE_CHECKING:
     from readyfs.check.view import ShownRow
+
+
+LOOK_TIMEOUT_S: Final = 10.0
+"""How long the raw store may take to show one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,14 @@ class Source:
     """What a replay is of.
 
     `identity` says so in a resume file. `path_of` tells where a partition's files lie. `select` finds the partitions,
-    and with a cadence the backlog, too. `cursor` stands for the catalog whose partitions these are, if it is one.
+    and with a cadence the backlog, too. `look` returns why a run cannot be served, an empty text if it can. A mount
+    says that when files are opened. `cursor` stands for the catalog whose partitions these are, if it is one.
     """
 
     identity: dict[str, object]
     path_of: Callable[[Target], bytes]
     select: Callable[[Cadence | None], Selection]
+    look: Callable[[Target], str] = lambda target: ""
     cursor: str | None = None
 
 
@@ -62,7 +66,7 @@ def open_state(place: Place) -> Iterator[Source]:
         # Nothing of the state is open any more when the first command runs.
         if cadence is None:
             with closing(place.open_reader(filters)) as reader:
-                ready = reader.rows(frozenset({PartitionStatus.READY}))
+                ready = reader.rows(frozenset({PartitionStatus.READY, PartitionStatus.WITHHELD}))
                 return select_rows(ready, *filters.date_range, places.refuse)
         with closing(place.open_reader(replace(filters, since=None, until=None))) as reader:
             every = select_rows(reader.rows(), *filters.date_range, places.refuse)
@@ -76,12 +80,29 @@ def open_state(place: Place) -> Iterator[Source]:
         "raw root": raw,
         "selection": _describe(filters),
     }
-    yield Source(identity, places.path_of, select)
+    yield Source(identity, places.path_of, select, _looking(place, raw, layout))
+
+
+def _looking(place: Place, raw: str, layout: RawLayout) -> Callable[[Target], str]:
+    """Return what looks at a run as a mount does before it serves it."""
+    from readyfs.check.one_run import look_at_run
+
+    _, required = find_files(place.resolution)
+    names = [os.fsencode(name) for name in required]
+
+    def look(target: Target) -> str:
+        partition = Partition(target.key, target.run_id, NOT_SET, NOT_SET, None)
+        looked = look_at_run(raw, layout, names, partition, (), LOOK_TIMEOUT_S)
+        return "the raw store did not answer" if looked is None else looked[0] or ""
+
+    return look
 
 
 @contextmanager
 def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
     """Have the partitions of a view, which is pinned as long as this lasts."""
+    from readyfs.check.view import walk_view
+    from readyfs.cli.replay_unreadable import Unreadable
     from readyfs.pinned_view import pin
 
     assert place.mountpoint is not None
@@ -92,7 +113,10 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
         def select(cadence: Cadence | None) -> Selection:
             shown = Selection()
             first, last = filters.date_range
-            found = _walk(view, shown) if changed_since is None else _read_changed(place, changed_since, view)
+            if changed_since is None:
+                found = walk_view(view, Unreadable(place.client(), view, filters, shown).note)
+            else:
+                found = _read_changed(place, changed_since, view)
             for path, series, (date, run_id, *_) in found:
                 if not filters.admits(series):
                     continue
@@ -114,30 +138,19 @@ def open_mount(place: Place, changed_since: str | None) -> Iterator[Source]:
             "mount point": str(place.mountpoint),
             "selection": {**_describe(filters), "changed_since": changed_since},
         }
-        yield Source(identity, lambda target: paths[target.key], select, view.name)
-
-
-def _walk(view: Path, shown: Selection) -> Iterator[ShownRow]:
-    """Yield what a view shows, and note in `shown` what of it cannot be read."""
-    from readyfs.check.view import walk_view
-
-    def note_unreadable(path: str, error: OSError) -> None:
-        if error.errno != errno.EIO:
-            raise _gone(path, error)
-        shown.unreadable.append(f"{escape_text(os.fsencode(path))}: {error.strerror}")
-
-    yield from walk_view(view, note_unreadable)
+        yield Source(identity, lambda target: paths[target.key], select, cursor=view.name)
 
 
 def _read_changed(place: Place, since: str, view: Path) -> Iterator[ShownRow]:
     """Yield what a view shows of the partitions that appeared or switched since a cursor."""
     from readyfs.check.view import read_row
+    from readyfs.cli.replay_unreadable import gone
 
     for path in _changed_paths(place, since, view.name):
         try:
             found = read_row(f"{view}/{path}")
         except OSError as error:
-            raise _gone(path, error) from error
+            raise gone(path, error) from error
         assert found is not None, path
         yield found
 
@@ -160,11 +173,6 @@ def _changed_paths(place: Place, since: str, until: str) -> Iterator[str]:
             change = json.loads(line) if line else {"type": ChangeKind.TOUCHED}
             if change["type"] in (ChangeKind.APPEARED, ChangeKind.SWITCHED):
                 yield change["path"]
-
-
-def _gone(path: str, error: OSError) -> NotRunningError:
-    """Return what it means that a view cannot be read any more: what was read of it is only a part."""
-    return NotRunningError(f"cannot read {escape_text(os.fsencode(path))}: {error.strerror}", "start the replay again")
 
 
 def _with_missing(

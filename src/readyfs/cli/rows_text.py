@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice, repeat
+from itertools import repeat
+from operator import floordiv, sub
 from typing import Final
 
-from readyfs.cli.table import Column
+from readyfs.cli.table import Block, Column
 from readyfs.partition import NOT_SET, PartitionStatus, render_date, render_time
+from readyfs.series_rows import SeriesRows
 from readyfs.state.reader import SeriesState, StateRow
 from readyfs.text import decode_text
 
@@ -23,6 +25,7 @@ _COLOURS: Final = {
     PartitionStatus.BROKEN.value: "red",
 }
 _NONE: Final = "-"
+_SECOND_NS: Final = 1_000_000_000
 
 COLUMNS: Final = (
     Column("STATUS", colour=lambda word: _COLOURS.get(word, "")),
@@ -84,34 +87,49 @@ def render_rows(rows: Iterable[StateRow], now_ns: int) -> Iterator[tuple[str, ..
         )
 
 
-def render_states(states: Iterable[SeriesState], now_ns: int) -> Iterator[tuple[str, ...]]:
+def render_states(states: Iterable[SeriesState], now_ns: int) -> Iterator[Block]:
     """Yield what `render_rows` yields of all rows of series; those that are ready are rendered by the column."""
-    now_s = now_ns // 10**9
-    ready, nothing = repeat(PartitionStatus.READY.value), repeat("")
     for series, rows, others in states:
-        names = map(repeat, map(decode_text, series))
-        runs = b"\0".join(rows.run_ids).decode("utf-8", "backslashreplace").split("\0")
-        cells = zip(
-            ready,
-            *names,
-            map(_render_date, rows.dates),
-            # A run id that holds a NUL cannot be told from two.
-            runs if len(runs) == len(rows) else map(decode_text, rows.run_ids),
+        cells: tuple[str | list[str], ...] = (
+            PartitionStatus.READY.value,
+            *map(decode_text, series),
+            list(map(_render_date, rows.dates)),
+            decode_runs(rows.run_ids),
             [_NONE if count == NOT_SET else str(count) for count in rows.record_counts],
-            [_NONE if time == NOT_SET else _render_age(now_s - time // 10**9) for time in rows.updated_at_ns],
-            nothing,
-            strict=False,  # some go on for ever
+            _render_ages(list(rows.updated_at_ns), now_ns),
+            "",
         )
-        if not others:
-            yield from cells
-            continue
-        begin = 0
-        for other in others:
-            end = len(rows) if other.date is None else bisect_right(rows.dates, other.date, begin)
-            yield from islice(cells, end - begin)
-            begin = end
-            yield from render_rows((other,), now_ns)
-        yield from cells
+        yield Block(len(rows), cells, list(zip(places_of(others, rows), render_rows(others, now_ns), strict=True)))
+
+
+def places_of(others: Iterable[StateRow], rows: SeriesRows) -> Iterator[int]:
+    """Yield how many of the rows of a series that are ready stand before each of the others."""
+    dates, place = rows.dates, 0
+    for other in others:
+        place = len(dates) if other.date is None else bisect_right(dates, other.date, place)
+        yield place
+
+
+def decode_runs(run_ids: Sequence[bytes]) -> list[str]:
+    """Return run ids as text."""
+    runs = b"\0".join(run_ids).decode("utf-8", "backslashreplace").split("\0")
+    # A run id that holds a NUL cannot be told from two.
+    return runs if len(runs) == len(run_ids) else list(map(decode_text, run_ids))
+
+
+def _render_ages(times: list[int], now_ns: int) -> list[str]:
+    now_s = now_ns // _SECOND_NS
+    # Seconds of the clock lie between the two, as for one age: the time is rounded down.
+    least_ns = (now_s + 1) * _SECOND_NS - 1
+    minutes = list(map(floordiv, map(sub, repeat(least_ns), times), repeat(60 * _SECOND_NS)))
+    if minutes and min(minutes) > 0 and NOT_SET not in times:
+        return list(map(_render_minutes, minutes))
+    return [_NONE if time == NOT_SET else _render_age(now_s - time // _SECOND_NS) for time in times]
+
+
+@lru_cache(maxsize=65536)
+def _render_minutes(minutes: int) -> str:
+    return _render_age(60 * minutes)
 
 
 @lru_cache(maxsize=65536)

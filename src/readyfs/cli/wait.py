@@ -9,8 +9,9 @@ import click
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.parameters import WAIT
-from readyfs.cli.place import Place, with_place
-from readyfs.cli.why import find_source
+from readyfs.cli.place import Place
+from readyfs.cli.source_option import with_source
+from readyfs.cli.why import printable
 from readyfs.config import table as settings
 from readyfs.consumer.wait import Wait, Wish
 from readyfs.duration import render_duration
@@ -19,21 +20,23 @@ from readyfs.errors import ExitCode, UsageError, UserError
 
 @click.command(cls=ReadyfsCommand)
 @click.argument("asked", metavar="PATH|KEY...", nargs=-1, required=True)
-@click.option("--timeout", "timeout_s", type=WAIT, default="2h", show_default=True, help="How long; 0s is one look.")
-@click.option("--newer-than", metavar="RUN|TIME", help="Wait for another run than this, or one published after a time.")
-@click.option("--all", "how_many", flag_value="all", default=True, help="Wait for all that is named: the default.")
-@click.option("--any", "how_many", flag_value="any", help="Wait for one of what is named.")
+@click.option("--timeout", "timeout_s", type=WAIT, default="2h", show_default=True, help="How long; 0 is one look.")
+@click.option("--newer-than", metavar="RUN|TIME", help="Wait for another run than this, or a newer one than this time.")
+@click.option("--all", "wants_all", is_flag=True, help="Wait for all that is named: the default.")
+@click.option("--any", "wants_any", is_flag=True, help="Wait for one of what is named.")
 @click.option("--at-least", metavar="N", type=click.IntRange(min=1), help="Wait for so many of what is named.")
 @click.option("--through-failures", is_flag=True, help="Wait on although it failed: for a later attempt.")
-@with_place(settings.STATE_LISTEN, passed=(settings.SOURCE,))
+@with_source(settings.STATE_LISTEN)
 @with_output()
 def wait(
     asked: tuple[str, ...],
     timeout_s: float,
     newer_than: str | None,
-    how_many: str,
+    wants_all: bool,
+    wants_any: bool,
     at_least: int | None,
     through_failures: bool,
+    source: str | None,
     place: Place,
     form: Form,
 ) -> ExitCode:
@@ -48,13 +51,17 @@ def wait(
     located = [place.locate(one) for one in asked]
     asks_mount = {at.mountpoint if at.asks_mount else None for at, _ in located}
     if len(asks_mount) > 1:
+        if None in asks_mount:
+            raise UsageError("a key is asked of the state, and a path of its mount", "name the mount with --mount, too")
         raise UsageError("what is named lies in several mounts", "wait for those of each mount apart")
+    if wants_all + wants_any + (at_least is not None) > 1:
+        raise UsageError("--all, --any and --at-least exclude each other", "give one of them")
     texts = [text for _, text in located]
-    needed = at_least if at_least is not None else 1 if how_many == "any" else len(texts)
+    needed = at_least if at_least is not None else 1 if wants_any else len(texts)
     if needed > len(texts):
         raise UsageError(f"--at-least {needed} is more than the {len(texts)} that are named", "name more, or want less")
     awaited = Wait(texts, needed, Wish(newer_than, through_failures))
-    source, ends_s = find_source(place), time.monotonic() + timeout_s
+    ends_s = time.monotonic() + timeout_s
     waited = f"after {render_duration(timeout_s)}" if timeout_s else "now"
     try:
         if next(iter(asks_mount)) is not None:
@@ -79,7 +86,6 @@ def wait(
 
 
 def _print_answers(awaited: Wait) -> None:
-    met = set(awaited.met)
-    print_json(
-        *({"asked": one, "met": one in met, **awaited.last[one]} for one in awaited.asked if one in awaited.last)
-    )
+    met = set(awaited.met) - awaited.unseen
+    answered = (one for one in awaited.asked if one in awaited.last)
+    print_json(*({**printable(one, awaited.last[one]), "met": one in met} for one in answered))

@@ -15,7 +15,7 @@ from readyfs.cli.state_reasons import StateReasons
 from readyfs.config import find_state
 from readyfs.config import table as settings
 from readyfs.consumer.wait import Pauses, Wait
-from readyfs.errors import StateError
+from readyfs.errors import StateError, UsageError
 from readyfs.text import escape_text
 
 LONGEST_PAUSE_S: Final = 10.0
@@ -38,8 +38,11 @@ class StateWait:
     def run(self) -> None:
         """Return when enough is ready; raise `NotInTimeError`, `FailedError`, `ImpossibleError`.
 
-        Raises `StateError` only if the state could never be read.
+        Raises `UsageError` without a raw root: then nobody could tell that a run can be served. Raises `StateError`
+        only if the state could never be read.
         """
+        if self.place.resolution.get(settings.RAW) is None:
+            raise UsageError("no raw root is named, in which runs could be looked at", "name it with --raw")
         with closing(StateReasons(self.place)) as reasons:
             notified = self._listen()
             while True:

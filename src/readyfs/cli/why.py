@@ -11,10 +11,9 @@ import click
 
 from readyfs.cli.command import ReadyfsCommand
 from readyfs.cli.output import Form, print_json, with_output
-from readyfs.cli.place import Place, with_place
-from readyfs.config import table as settings
-from readyfs.config.resolve import OriginKind
-from readyfs.errors import ExitCode, UsageError
+from readyfs.cli.place import Place
+from readyfs.cli.source_option import with_source
+from readyfs.errors import ExitCode
 from readyfs.text import decode_text
 
 _CODES: Final[Mapping[object, ExitCode]] = {"ready": ExitCode.OK, "impossible": ExitCode.IMPOSSIBLE}
@@ -22,21 +21,20 @@ _CODES: Final[Mapping[object, ExitCode]] = {"ready": ExitCode.OK, "impossible": 
 
 @click.command(cls=ReadyfsCommand)
 @click.argument("asked", metavar="PATH|KEY")
-@with_place(passed=(settings.SOURCE,))
+@with_source()
 @with_output()
-def why(asked: str, place: Place, form: Form) -> ExitCode:
+def why(asked: str, source: str | None, place: Place, form: Form) -> ExitCode:
     """Tell why PATH or KEY is ready or is not.
 
     PATH lies in a mount, whose daemon is asked. KEY is customer/query/date; it is asked of the mount of --mount, or of
     the state store. --source says of which source it is, where that is needed. The exit code is 0 if it is ready, 12 if
-    it is not, and 15 if it can never be.
+    it is not or nobody could look at its run, and 15 if it can never be.
 
     \b
     readyfs why /mnt/ready/0012345678/campaign_daily/2024-06-01
     readyfs why 0012345678/campaign_daily/2024-06-01 --mount /mnt/ready --json
     readyfs why 0012345678/campaign_daily/2024-06-01 --state state.db --raw /data/raw
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
-    source = find_source(place)
     place, text = place.locate(asked)
     if place.asks_mount:
         answer = place.client().why(text, source)
@@ -52,17 +50,11 @@ def why(asked: str, place: Place, form: Form) -> ExitCode:
         click.echo(answer["sentence"])
         if answer["note"]:
             click.echo(f"({answer['note']})")
+        if answer["remedy"]:
+            click.echo(f"remedy: {answer['remedy']}")
+    if answer["looked_at"] is False:
+        return ExitCode.FOUND
     return _CODES.get(answer["reason"], ExitCode.FOUND)
-
-
-def find_source(place: Place) -> str | None:
-    """Return the source that --source names, None without it; raise `UsageError` if it names several."""
-    if place.resolution.origin(settings.SOURCE).kind is not OriginKind.FLAG:
-        return None
-    named = place.resolution.get(settings.SOURCE)
-    if len(named) != 1:
-        raise UsageError("--source names several sources", "name the one of which the partition is")
-    return named[0]
 
 
 def printable(asked: str, answer: Mapping[str, object]) -> dict[str, object]:

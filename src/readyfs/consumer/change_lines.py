@@ -18,6 +18,9 @@ from readyfs.text import decode_text
 PAGE_BYTES: Final = 1024 * 1024
 """About so much is one page at most."""
 
+_SURROGATE: Final = "\\ud"
+"""What every line has in which a lone surrogate stands for a byte."""
+
 
 class Page(NamedTuple):
     """Some changes as JSON lines, and behind which key the next page begins, None if there is none."""
@@ -85,8 +88,17 @@ class ChangeRenderer:
         try:
             return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE).decode()
         except TypeError:
-            # A path whose bytes are no UTF-8: a lone surrogate stands for each, as Python programs read them.
+            # A path whose bytes are no UTF-8: a lone surrogate stands for each, for programs of ours that open it.
             return json.dumps(fields, separators=(",", ":")) + "\n"
+
+
+def make_printable(line: str) -> str:
+    """Return a line as JSON that every program reads: bytes of its path that are no UTF-8 as backslash escapes."""
+    if _SURROGATE not in line:
+        return line
+    fields = json.loads(line)
+    fields["path"] = decode_text(os.fsencode(fields["path"]))
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def render_place(key: PartitionKey) -> str:

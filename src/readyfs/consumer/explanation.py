@@ -41,6 +41,24 @@ class Reason(StrEnum):
     """No partition of the mount can have that path or key."""
 
 
+REMEDIES: Mapping[Reason, str] = {
+    Reason.READY: "",
+    Reason.PENDING: "wait for it with `readyfs wait`",
+    Reason.MISSING: "wait for it with `readyfs wait`, or ask its producer whether it comes",
+    Reason.FAILED: "ask its producer for another attempt",
+    Reason.WITHHELD: "have its producer mend the row",
+    Reason.BROKEN: "have its producer write another run, or restore the files of this one",
+    Reason.AMBIGUOUS: "have the producer of one of the rows mend it",
+    Reason.FILTERED: "ask a mount or a state that shows it",
+    Reason.NOT_SEEN_YET: "wait for it with `readyfs wait`",
+    Reason.HELD_BACK: "have whoever runs the mount accept the state with `readyfs refresh --accept`",
+    Reason.STALE: "have whoever runs the mount see to its state store",
+    Reason.EXPIRED: "take a view that is kept, or the live tree",
+    Reason.IMPOSSIBLE: "name what `readyfs ls` lists",
+}
+"""What can be done, by whoever asks or by whom it names; empty where nothing has to be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """Why something is ready or is not, as of one moment.
@@ -62,6 +80,7 @@ class Explanation:
             "detail": self.detail,
             "note": self.note,
             "sentence": self.sentence,
+            "remedy": REMEDIES[self.reason],
             **NO_FIELDS,
             **self.fields,
         }
@@ -69,6 +88,7 @@ class Explanation:
 
 NO_FIELDS: Mapping[str, object] = dict.fromkeys(
     (
+        "kind",
         "source",
         "customer_id",
         "query_name",
@@ -82,6 +102,7 @@ NO_FIELDS: Mapping[str, object] = dict.fromkeys(
         "attempt_count",
         "error_message",
         "state_status",
+        "looked_at",
         "path",
         "claims",
         "nearest",

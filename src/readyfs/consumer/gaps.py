@@ -104,14 +104,12 @@ def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | 
     cadence, guessed = choose_cadence(stated, days.ready)
     first, last, ended = _bounds(days, judge, expectation)
     expected = cadence.expected(first, last) if cadence is not None else ()
-    ready = days.ready[bisect_left(days.ready, first) : bisect_right(days.ready, last)]
+    ready = _between(days.ready, first, last)
     rows = {row.date: row for row in days.others if row.date is not None and first <= row.date <= ended}
-    missing: set[int] = set()
-    if first_absent(expected, ready) is not None:
-        missing = set(expected).difference(ready)
-    waiting: set[int] = set()
+    missing, waiting = _absent(expected, ready), set[int]()
     if last < ended and cadence is not None and not guessed:
-        waiting = {date for date in cadence.expected(max(first, last + 1), ended) if not _holds(days.ready, date)}
+        begin = max(first, last + 1)
+        waiting = _absent(cadence.expected(begin, ended), _between(days.ready, begin, ended))
     gaps: tuple[Gap, ...] = ()
     if missing or rows:
         acknowledged = known.of(days.series)
@@ -170,6 +168,15 @@ def _judge_row(row: StateRow, date: int, judge: Judge) -> Verdict:
 
 def _late(status: PartitionStatus, verdict: Verdict, known: KnownGap | None, guessed: bool) -> _Late:
     return _Late(status, Verdict.PASS if guessed or known is not None else verdict, known, guessed)
+
+
+def _between(dates: Sequence[int], first: int, last: int) -> Sequence[int]:
+    return dates[bisect_left(dates, first) : bisect_right(dates, last)]
+
+
+def _absent(expected: Sequence[int], ready: Sequence[int]) -> set[int]:
+    """Return which expected dates are not ready; where all are, that is told without looking at each."""
+    return set() if first_absent(expected, ready) is None else set(expected).difference(ready)
 
 
 def _holds(dates: Sequence[int], date: int) -> bool:

@@ -16,8 +16,8 @@ from readyfs.series_rows import Row, SeriesRows
 from readyfs.state.reader import SeriesDays, SeriesState, StateReader, StateRow, is_of
 from readyfs.state.rows.series_state import by_date, days_of, rows_of
 
-_VERDICTS: Final = 100_000
-"""So many run ids are remembered as usable or not before that begins anew."""
+_USABLE_RUNS: Final = 100_000
+"""So many run ids are remembered as usable before that begins anew."""
 _READY: Final = frozenset({PartitionStatus.READY})
 _TOUCHED: Final = frozenset({PartitionStatus.READY, PartitionStatus.WITHHELD})
 
@@ -31,7 +31,7 @@ class PlacedReader:
         self._layout = layout
         self._raw_layout = raw_layout
         self._word = word
-        self._verdicts: dict[bytes, str | None] = {}
+        self._usable_runs: set[bytes] = set()
 
     def rows(self, statuses: frozenset[PartitionStatus] | None = None) -> Iterator[StateRow]:
         """See `StateReader`."""
@@ -118,12 +118,14 @@ class PlacedReader:
             return state
         faults: dict[bytes, tuple[WithheldReason, str]] = {}
         why = self._why_unusable(state.series)
-        for run_id in {*ready.run_ids, *(row.run_id for row in twice)}:
-            fault = self._fault(run_id)
-            if why is not None:
-                faults[run_id] = why
-            elif fault is not None:
-                faults[run_id] = (WithheldReason.UNUSABLE_RAW_PATH, fault)
+        run_ids = {*ready.run_ids, *(row.run_id for row in twice)}
+        if why is not None:
+            faults = dict.fromkeys(run_ids, why)
+        else:
+            # Most are known from other series.
+            for run_id in run_ids - self._usable_runs:
+                if (fault := self._fault(run_id)) is not None:
+                    faults[run_id] = (WithheldReason.UNUSABLE_RAW_PATH, fault)
         if not faults:
             return state
         found = (row for row in rows_of(state, self._word, None))
@@ -168,19 +170,17 @@ class PlacedReader:
         return None
 
     def _fault(self, run_id: bytes) -> str | None:
-        """Return why a run id can be no raw path, None if it can; what was found is remembered."""
-        if run_id in self._verdicts:
-            return self._verdicts[run_id]
-        if len(self._verdicts) > _VERDICTS:
-            self._verdicts.clear()
+        """Return why a run id can be no raw path, None if it can, which is remembered."""
+        if run_id in self._usable_runs:
+            return None
         try:
             self._raw_layout.check_run_id(run_id)
         except UnusableNameError as error:
-            verdict: str | None = str(error)
-        else:
-            verdict = None
-        self._verdicts[run_id] = verdict
-        return verdict
+            return str(error)
+        if len(self._usable_runs) > _USABLE_RUNS:
+            self._usable_runs.clear()
+        self._usable_runs.add(run_id)
+        return None
 
 
 def _is_claim(row: StateRow) -> bool:

@@ -126,6 +126,7 @@ def explain(
         because = f" ({shown.trouble})" if shown.trouble else ""
         return _say(Reason.STALE, f"every path of the mount fails: {detail}{because}", detail, fields)
     if not address.names_partition:
+        fields["kind"] = "directory"
         return _explain_directory(asked, fields, is_there=shown is not None and shown.is_directory)
     if shown is not None and shown.meaning is AMBIGUOUS:
         return _explain_claims(asked, [fields_of_partition(one) for one in shown.claims], recorded.rows, rules, fields)
@@ -168,7 +169,8 @@ def _explain_directory(asked: str, fields: dict[str, object], *, is_there: bool)
 
 
 def _explain_ready(asked: str, partition: Partition, look: Look, note: str) -> Explanation:
-    fields, run = fields_of_partition(partition), show_run(partition.run_id)
+    known: dict[str, object] = {"kind": "partition", "looked_at": look.problem is None}
+    fields, run = known | fields_of_partition(partition), show_run(partition.run_id)
     if look.fault is not None:
         return Explanation(
             Reason.BROKEN,
@@ -226,7 +228,9 @@ def _explain_claims(
     detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
     if len(claims) < 2 and rows and rows[0].detail:
         detail = f"two ready rows claim it: {rows[0].detail}"
-    return _say(Reason.AMBIGUOUS, f"{asked} cannot be shown: {detail}", detail, fields | list_claims(claims))
+    withheld = {"status": PartitionStatus.WITHHELD.value, "withheld": WithheldReason.AMBIGUOUS_PATH.value}
+    sentence = f"{asked} cannot be shown: {detail}"
+    return _say(Reason.AMBIGUOUS, sentence, detail, fields | withheld | list_claims(claims))
 
 
 def _explain_unknown(asked: str, shown: Shown | None, problem: str, fields: dict[str, object]) -> Explanation:
@@ -316,13 +320,15 @@ def _explain_failed(asked: str, row: StateRow, rules: Rules, fields: dict[str, o
     if rules.with_messages and row.error_message:
         message = f": {escape_text(row.error_message)}"
     detail = f"its row says {escape_text(row.word)} since {show_time(row.updated_at_ns)}"
-    return _say(Reason.FAILED, f"{asked} has failed{attempts}{message}; {detail}", detail, fields)
+    is_hidden = bool(row.error_message) and not rules.with_messages
+    note = "the message of its row is not shown through this mount" if is_hidden else ""
+    return Explanation(Reason.FAILED, f"{asked} has failed{attempts}{message}; {detail}", detail, note, fields)
 
 
 def _explain_pending(asked: str, row: StateRow, fields: dict[str, object]) -> Explanation:
     detail = f"its row says {escape_text(row.word)} since {show_time(row.updated_at_ns)}"
     if row.status is PartitionStatus.REPROCESSING:
-        sentence = f"{asked} is being processed again, and was run {show_run(row.run_id)} before; {detail}"
+        sentence = f"{asked} is not ready: its row still names run {show_run(row.run_id)}, and {detail}"
     else:
         sentence = f"{asked} is not ready yet: {detail}"
     return _say(Reason.PENDING, sentence, detail, fields)
@@ -344,7 +350,8 @@ def _say(reason: Reason, sentence: str, detail: str, fields: dict[str, object]) 
 
 
 def _fields_of(address: Address) -> dict[str, object]:
-    return fields_of_key(address.source, address.customer_id, address.query_name, date=address.date)
+    kind = "partition" if address.names_partition else None
+    return {"kind": kind} | fields_of_key(address.source, address.customer_id, address.query_name, date=address.date)
 
 
 def _find_filter(address: Address, filters: Filters) -> str | None:

@@ -6,6 +6,7 @@ for `after` next, null at the end. Keys and run ids are percent-encoded, so that
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -43,4 +44,4 @@ def render_parts(*parts: bytes) -> str:
 
 def parse_parts(text: str) -> tuple[bytes, ...]:
     """Return the names in a text that `render_parts` made."""
-    return tuple(map(unquote_to_bytes, text.split("/")))
+    return tuple(map(unquote_to_bytes, os.fsencode(text).split(b"/")))

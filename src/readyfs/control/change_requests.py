@@ -1,8 +1,8 @@
 """What is asked of changes over the public socket: a page of what changed, and that a batch is acknowledged.
 
 `{"op": "changes", "since": text, "consumer": null, "lease_seconds": null, "seen": null}` begins a batch. `since` is a
-cursor, a time, `beginning`, or null for a consumer that goes on. `seen` is the cursor of a batch that the client has.
-As long as that is not acknowledged it is not sent again, and `waits` is true in the answer.
+cursor, a time, an age, `beginning`, or null for a consumer that goes on. `seen` is what the answer of a batch that the
+client has says as `batch`. As long as that is not acknowledged it is not sent again, and `waits` is true in the answer.
 `{"op": "changes", "since": cursor, "until": cursor, "after": text}` asks for the next page of a batch, where `after` is
 what the page before said.
 `{"op": "ack", "consumer": text, "cursor": text, "lease_seconds": null}` acknowledges a batch.

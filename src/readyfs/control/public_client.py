@@ -6,9 +6,10 @@ It needs neither privileges nor the daemon's libraries.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,8 +19,8 @@ from readyfs.control.caller import Caller, NobodyListensError
 from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
-from readyfs.control.public_protocol import OTHER_MOUNT, PublicRequest, render_public_request
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.public_protocol import MAX_REQUEST_BYTES, OTHER_MOUNT, PublicRequest, render_public_request
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.errors import LimitError, NotPermittedError, NotRunningError, UserError
 from readyfs.text import escape_text
 
@@ -31,6 +32,9 @@ CHANGES_TIMEOUT_S: Final = 90.0
 WAIT_S: Final = 1.0
 MOST_WAITS: Final = 120
 """How long, and how often, a list that goes on waits for its turn."""
+
+_DEVICE_BYTES: Final = 64
+"""More than a request takes to say for which mount it is."""
 
 _LINK: Final = ".readyfs/socket"
 _VIEWS: Final = ".readyfs/views"
@@ -81,9 +85,29 @@ class PublicClient:
         """Return when the catalog in force is another than this one, or when the time is up, which is bounded."""
         return self._ask(WatchRequest(fingerprint, timeout_s), ANSWER_TIMEOUT_S + timeout_s)
 
-    def why(self, asked: str, source: str | None = None, *, catalog_only: bool = False) -> dict[str, object]:
+    def why(self, asked: str, source: str | None = None) -> dict[str, object]:
         """Return why a path or a key is ready or is not."""
-        return self._ask(WhyRequest(asked, str(self.mountpoint), source, catalog_only))
+        return self._ask(WhyRequest(asked, str(self.mountpoint), source))
+
+    def shown(self, asked: Sequence[str], source: str | None = None) -> tuple[str, list[object] | None]:
+        """Return the fingerprint that the kernel knows, and what the catalog shows at each path or key.
+
+        None in place of that if it is not all of the catalog that the kernel knows. Whoever asks for so many that the
+        rate of a user is reached waits for its turn.
+        """
+        request = ShownRequest((), str(self.mountpoint), source)
+        room = MAX_REQUEST_BYTES - len(render_public_request(request)) - _DEVICE_BYTES
+        fingerprints: set[str] = set()
+        found: list[object] = []
+        is_seen = True
+        for part in _parts(asked, room):
+            answer = self._ask_in_turn(replace(request, asked=part))
+            shown = answer["shown"]
+            assert isinstance(shown, list)
+            found += shown
+            fingerprints.add(str(answer["fingerprint"]))
+            is_seen = is_seen and answer["is_seen"] is True
+        return min(fingerprints, default=""), found if is_seen and len(fingerprints) == 1 else None
 
     def changes(self, request: ChangesRequest) -> dict[str, object]:
         """Return a page of what changed: `since`, `until`, `changes` as JSON lines, and `after` if there is more."""
@@ -130,6 +154,15 @@ class PublicClient:
                 yield from (one for one in found if isinstance(one, dict))
             asked = BrokenRequest(after) if isinstance(after, str) else None
 
+    def _ask_in_turn(self, request: PublicRequest) -> dict[str, object]:
+        """Ask, and wait for a turn where the rate of the user is reached."""
+        for _ in range(MOST_WAITS):
+            try:
+                return self._ask(request)
+            except LimitError:
+                time.sleep(WAIT_S)
+        return self._ask(request)
+
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.
         device = _find_device(self.mountpoint, self._shown)
@@ -152,6 +185,21 @@ class PublicClient:
                 f"cannot use the public socket {self._socket_shown}: {error.strerror or error}",
                 "name another with --socket",
             ) from error
+
+
+def _parts(asked: Sequence[str], room: int) -> Iterator[tuple[str, ...]]:
+    """Yield addresses in lists that take no more than so many bytes as JSON; one that takes more is alone."""
+    part: list[str] = []
+    size = 0
+    for one in asked:
+        length = len(json.dumps(one)) + 1
+        if part and size + length > room:
+            yield tuple(part)
+            part, size = [], 0
+        part.append(one)
+        size += length
+    if part:
+        yield tuple(part)
 
 
 def _find_device(mountpoint: Path, shown: str) -> int:

@@ -6,6 +6,7 @@ Every reader raises `MalformedMessageError`, which names the field.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TypeAlias
 
@@ -19,12 +20,20 @@ def read_text(fields: Fields, key: str, default: str | None = None) -> str:
     value = fields.get(key, default)
     if not isinstance(value, str):
         raise MalformedMessageError(f"`{key}` is not a text")
-    return value
+    return _check_text(key, value)
 
 
 def read_text_or_null(fields: Fields, key: str) -> str | None:
     """Return a text, or None where there is none."""
     return None if fields.get(key) is None else read_text(fields, key)
+
+
+def read_texts(fields: Fields, key: str) -> tuple[str, ...]:
+    """Return a list of texts."""
+    value = fields.get(key)
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise MalformedMessageError(f"`{key}` is not a list of texts")
+    return tuple(_check_text(key, one) for one in value)
 
 
 def read_flag(fields: Fields, key: str) -> bool:
@@ -43,6 +52,15 @@ def read_seconds_or_null(fields: Fields, key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not _is_bounded(value):
         raise MalformedMessageError(f"`{key}` is neither a number of seconds nor null")
     return float(value)
+
+
+def _check_text(key: str, text: str) -> str:
+    """Return a text that stands for bytes; JSON can hold halves of characters, which stand for none."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError as error:
+        raise MalformedMessageError(f"`{key}` holds half a character") from error
+    return text
 
 
 def _is_bounded(value: float) -> bool:

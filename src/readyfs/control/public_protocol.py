@@ -17,7 +17,7 @@ from readyfs.control.change_requests import AckRequest, ChangesRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.messages import MalformedMessageError, parse_object, render_line
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.errors import NotRunningError
 
 MAX_REQUEST_BYTES: Final = 16 * 1024
@@ -32,6 +32,7 @@ PublicRequest: TypeAlias = (
     | PinsRequest
     | WatchRequest
     | WhyRequest
+    | ShownRequest
     | ChangesRequest
     | AckRequest
     | LatestRequest

@@ -3,8 +3,10 @@
 `{"op": "watch", "fingerprint": text, "timeout_seconds": number}` is answered when the catalog in force is another and
 the kernel knows it, or when the time is up.
 `{"op": "why", "asked": text, "mountpoint": text, "source": null}` is answered by the reason why a path or a key is
-ready or is not. A path is absolute, below the mount point as the caller sees it. With `"catalog_only": true` neither
-the state store nor the raw store is asked.
+ready or is not. A path is absolute, below the mount point as the caller sees it.
+`{"op": "shown", "asked": [text, ...], "mountpoint": text, "source": null}` is answered from memory: `shown` has
+for each what the catalog in force shows there, `[run id, updated at]`, or null. All of it is of one catalog; `is_seen`
+says whether the kernel knows that, `fingerprint` which one it knows.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import ClassVar, Final
 
 from readyfs.control.allowance import QUERY_BYTES
 from readyfs.control.messages import MalformedMessageError
-from readyfs.control.public_fields import Fields, read_flag, read_seconds_or_null, read_text, read_text_or_null
+from readyfs.control.public_fields import Fields, read_seconds_or_null, read_text, read_text_or_null, read_texts
 
 MAX_WATCH_S: Final = 30.0
 """For how long one request may wait for another catalog."""
@@ -53,29 +55,42 @@ class WhyRequest:
     asked: str
     mountpoint: str
     source: str | None = None
-    catalog_only: bool = False
     op: ClassVar[str] = "why"
 
     @classmethod
     def parse(cls, fields: Fields) -> WhyRequest:
         """Read it from a message."""
-        return cls(
-            read_text(fields, "asked"),
-            read_text(fields, "mountpoint"),
-            read_text_or_null(fields, "source"),
-            read_flag(fields, "catalog_only"),
-        )
+        return cls(read_text(fields, "asked"), read_text(fields, "mountpoint"), read_text_or_null(fields, "source"))
 
     def fields(self) -> dict[str, object]:
         """Return what the message says beside the word."""
-        return {
-            "asked": self.asked,
-            "mountpoint": self.mountpoint,
-            "source": self.source,
-            "catalog_only": self.catalog_only,
-        }
+        return {"asked": self.asked, "mountpoint": self.mountpoint, "source": self.source}
 
     @property
     def cost_bytes(self) -> int:
         """What the user is charged with beside the bytes of the request."""
-        return 0 if self.catalog_only else QUERY_BYTES
+        return QUERY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRequest:
+    """Tell which runs the catalog in force shows at paths and keys."""
+
+    asked: tuple[str, ...]
+    mountpoint: str
+    source: str | None = None
+    op: ClassVar[str] = "shown"
+
+    @classmethod
+    def parse(cls, fields: Fields) -> ShownRequest:
+        """Read it from a message."""
+        return cls(read_texts(fields, "asked"), read_text(fields, "mountpoint"), read_text_or_null(fields, "source"))
+
+    def fields(self) -> dict[str, object]:
+        """Return what the message says beside the word."""
+        return {"asked": list(self.asked), "mountpoint": self.mountpoint, "source": self.source}
+
+    @property
+    def cost_bytes(self) -> int:
+        """What the user is charged with beside the bytes of the request."""
+        return 0

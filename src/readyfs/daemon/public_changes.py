@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +26,7 @@ from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.public_answers import PublicAnswers
 from readyfs.daemon.transfers import Batch, Transfers
 from readyfs.daemon.turns import Turns
+from readyfs.duration import parse_duration
 from readyfs.errors import (
     HistoryError,
     NoAnswerError,
@@ -36,8 +37,8 @@ from readyfs.errors import (
 )
 from readyfs.history.moments import Moment
 from readyfs.history.times import parse_time
-from readyfs.partition import PartitionKey
-from readyfs.pins.consumer import repeats
+from readyfs.partition import PartitionKey, render_time
+from readyfs.pins.consumer import name_batch, repeats
 from readyfs.pins.pin import BEGINNING, Pin
 from readyfs.text import escape_text
 
@@ -47,7 +48,9 @@ DEADLINE_S: Final = 80.0
 """How long catalogs may take to be read and compared; a client waits for a little longer."""
 TELL_S: Final = 5.0
 """How long the kernel may take to be told of a catalog before its changes are told."""
-_CURSOR: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_CURSOR: Final = re.compile(r"[0-9a-f]{16,32}", re.ASCII)
+"""A fingerprint, or as much of it as people are shown."""
+_WHOLE_CURSOR: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHOWN: Final = 60
 _ANEW: Final = "load everything anew, with `--since beginning`"
 
@@ -59,6 +62,10 @@ class HistoryPort(Protocol):
 
     def find(self, name: str) -> str | None:
         """Return the fingerprint of the catalog at a time, or None."""
+        ...
+
+    def moments(self) -> Sequence[Moment]:
+        """Return the moments that are kept, the oldest first; the last is in force."""
         ...
 
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
@@ -92,14 +99,16 @@ class PublicChanges:
             return await self._next_page(Batch(peer.uid, request.since, request.until), request.after)
         since = None if request.since is None else self._resolve(request.since)
         self.pins.refuse_stale()
-        await self._wait_told()
+        there = None if request.consumer is None else self.pins.registry.get(request.consumer)
+        if there is None or not repeats(there, since):
+            await self._wait_told()
         told: dict[str, object] = {}
         if request.consumer is not None:
             pin = await self._offer(request.consumer, since, request.lease_s, peer)
             assert pin.acknowledged is not None
             batch = Batch(peer.uid, pin.acknowledged, pin.fingerprint)
-            told = {"expires_in_seconds": self.pins.expires_in_s(pin)}
-            if pin.is_open and pin.fingerprint == request.seen:
+            told = {"batch": name_batch(pin), "expires_in_seconds": self.pins.expires_in_s(pin)}
+            if pin.is_open and told["batch"] == request.seen:
                 return {"since": batch.since, "until": batch.until, "changes": "", "after": None, "waits": True, **told}
         else:
             assert since is not None
@@ -119,28 +128,49 @@ class PublicChanges:
     # ---- the first page ---------------------------------------------------------------------------------------
 
     def _resolve(self, since: str) -> str:
-        """Return the cursor that a cursor, a time or `beginning` stands for, of a catalog that is kept."""
+        """Return the cursor that a cursor, a time, an age or `beginning` stands for, of a catalog that is kept."""
         shown = escape_text(since[:_SHOWN])
         if since == BEGINNING:
             return since
-        found = since
         if _CURSOR.fullmatch(since) is None:
-            time_ns = parse_time(since)
-            if time_ns is None or time_ns > time.time_ns():
-                raise UsageError(
-                    f"{shown} is no cursor, and no time that has been",
-                    "give the cursor of a bookmark, a time such as 2024-06-02T05:00Z, or `beginning`",
-                )
-            found = self.history.find(since) or ""
-        if self.history.first_taken_at_ns(found) is not None:
-            return found
+            return self._resolve_time(since, shown)
+        if self.history.first_taken_at_ns(since) is not None:
+            return since
+        found = {moment.fingerprint for moment in self.history.moments() if moment.fingerprint.startswith(since)}
+        if len(found) > 1:
+            raise UsageError(f"{shown} is the beginning of several cursors", "give all of its 32 digits")
+        if found:
+            return found.pop()
         raise ResyncError(f"what changed since {shown} cannot be told: that catalog is not kept", _ANEW)
 
+    def _resolve_time(self, since: str, shown: str) -> str:
+        now_ns = time.time_ns()
+        moment, time_ns = since, parse_time(since)
+        if time_ns is None:
+            with suppress(UsageError):
+                time_ns = now_ns - round(parse_duration(since) * 1e9)
+                moment = render_time(time_ns).decode("ascii")
+        if time_ns is None or time_ns > now_ns:
+            raise UsageError(
+                f"{shown} is no cursor, and no time that has been",
+                "give the cursor of a bookmark, a time such as 2024-06-02T05:00Z, an age such as 10m, or `beginning`",
+            )
+        found = self.history.find(moment)
+        if found is not None:
+            return found
+        oldest = render_time(self.history.moments()[0].taken_at_ns).decode("ascii")
+        raise ResyncError(
+            f"what changed since {shown} cannot be told: the catalog of then is not kept; the oldest is of {oldest}",
+            _ANEW,
+        )
+
     async def _wait_told(self) -> None:
-        """Wait until the kernel was told of the catalog in force, so that what is told of can be opened."""
-        with trio.move_on_after(TELL_S):
+        """Return when the kernel was told of the catalog in force, so that what is told of can be opened."""
+        with trio.move_on_after(TELL_S) as wait:
             while self.watch.seen != self.pins.in_force().fingerprint:  # noqa: ASYNC110 - seldom, and short
                 await trio.sleep(0.01)
+        if wait.cancelled_caught:
+            raise NoAnswerError("the kernel does not know yet what changed last", "try again")
 
     async def _offer(self, name: str, since: str | None, lease_s: float | None, peer: Peer) -> Pin:
         # Without a pause up to the pin, so that what is in force now is what is held.
@@ -248,5 +278,5 @@ class PublicChanges:
 
 
 def _check_cursor(cursor: str) -> None:
-    if _CURSOR.fullmatch(cursor) is None:
+    if _WHOLE_CURSOR.fullmatch(cursor) is None:
         raise UsageError(f"{escape_text(cursor[:_SHOWN])} is no cursor", "take the one of a bookmark")

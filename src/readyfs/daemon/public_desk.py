@@ -10,7 +10,7 @@ from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.control.public_protocol import PublicRequest
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.daemon.public_answers import PublicAnswers
 from readyfs.daemon.public_changes import PublicChanges
 from readyfs.daemon.public_questions import PublicQuestions
@@ -43,6 +43,8 @@ class PublicDesk:
                 return await self.questions.answer_watch(request, peer)
             case WhyRequest():
                 return await self.questions.answer_why(request, peer)
+            case ShownRequest():
+                return await self.questions.answer_shown(request, peer)
             case ChangesRequest():
                 return await self.changes.changes(request, peer)
             case AckRequest():

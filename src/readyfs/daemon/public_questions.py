@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.peer import Peer
-from readyfs.control.question_requests import WatchRequest, WhyRequest
+from readyfs.control.question_requests import ShownRequest, WatchRequest, WhyRequest
 from readyfs.daemon.broken_answers import BrokenAnswers
 from readyfs.daemon.catalog_watch import CatalogWatch
 from readyfs.daemon.latest_answers import LatestAnswers
@@ -40,6 +40,13 @@ class PublicQuestions:
         self._refuse_unless_serving()
         fingerprint = self.watch.seen
         return (await self.reasons.explain(request, peer)).describe() | {"fingerprint": fingerprint}
+
+    async def answer_shown(self, request: ShownRequest, peer: Peer) -> dict[str, object]:
+        """Tell what the catalog in force shows."""
+        self._refuse_unless_serving()
+        in_force, shown = await self.reasons.list_shown(request, peer)
+        seen = self.watch.seen
+        return {"fingerprint": seen, "is_seen": seen == in_force, "shown": shown}
 
     async def answer_latest(self, request: LatestRequest, peer: Peer) -> dict[str, object]:
         """Tell how far series have come."""

@@ -17,7 +17,7 @@ import trio
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning, SeriesGroup
 from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
-from readyfs.consumer.explanation import Explanation
+from readyfs.consumer.explanation import Explanation, fields_of_partition
 from readyfs.consumer.why import (
     NOT_ASKED,
     Look,
@@ -30,11 +30,11 @@ from readyfs.consumer.why import (
     several_sources,
 )
 from readyfs.control.peer import Peer
-from readyfs.control.question_requests import WhyRequest
+from readyfs.control.question_requests import ShownRequest, WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.turns import Turns
 from readyfs.duration import render_duration
-from readyfs.errors import FilesystemError, NoAnswerError, StateError
+from readyfs.errors import FilesystemError, NoAnswerError, StateError, UsageError
 from readyfs.layout import UnusableNameError
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.refresh.refresher import Refresher
@@ -94,28 +94,56 @@ class Reasons:
         if filtered is not None:
             return filtered
         names = _names_below(request) if request.asked.startswith("/") else None
-        tries = 0
-        while True:
-            tries += 1
-            address, before = await self._remember(peer, address, names)
-            recorded = NOT_ASKED if request.catalog_only else await self._ask_state(peer, address, before.shown)
-            look = Look() if request.catalog_only else await self._look(peer, address, before)
-            _, after = await self._remember(peer, address, names)
-            if _is_same(before.shown, after.shown) or tries == LOOKS:
-                explanation = explain(asked, address, self.rules, after.shown, recorded, look)
-                return replace(explanation, fields={**explanation.fields, "path": _path(address, after.catalog)})
+        for _ in range(LOOKS):
+            dated, before = await self._remember(peer, address, names)
+            recorded = await self._ask_state(peer, dated, before.shown)
+            look = await self._look(peer, dated, before)
+            _, after = await self._remember(peer, dated, names)
+            if _is_same(before.shown, after.shown):
+                explanation = explain(asked, dated, self.rules, after.shown, recorded, look)
+                path = _path(dated, after, recorded)
+                return replace(explanation, fields={**explanation.fields, "path": path})
+        raise NoAnswerError(f"the mount showed something else at {asked} at each of {LOOKS} looks", "try again")
+
+    async def list_shown(self, request: ShownRequest, peer: Peer) -> tuple[str, list[tuple[str, object] | None]]:
+        """Return the fingerprint of the catalog in force, and what it shows at each address: run and time, or None."""
+        try:
+            return await self.memory.run(peer.uid, lambda: self._list_shown(request), DEADLINE_S)
+        except trio.TooSlowError:
+            raise _too_much() from None
+
+    def _list_shown(self, request: ShownRequest) -> tuple[str, list[tuple[str, object] | None]]:
+        catalog = self.filesystem.in_force.catalog
+        mountpoint = Path(request.mountpoint)
+        found: list[tuple[str, object] | None] = []
+        for asked in request.asked:
+            try:
+                address = parse_address(asked, self.rules.layout, mountpoint, source=request.source)
+                shown = self._find(address, None, catalog)[1].shown
+            except (UsageError, ImpossibleAddressError):
+                shown = Shown()  # `why` tells
+            partition = None if shown.stale_s is not None or shown.expired else shown.meaning
+            if isinstance(partition, Partition):
+                fields = fields_of_partition(partition)
+                found.append((str(fields["run_id"]), fields["updated_at"]))
+            else:
+                found.append(None)
+        return catalog.fingerprint, found
 
     # ---- what the mount shows -------------------------------------------------------------------------------
 
     async def _remember(self, peer: Peer, address: Address, names: tuple[bytes, ...] | None) -> tuple[Address, _Place]:
         """Return what is shown at an address, and the address with its date."""
         try:
-            return await self.memory.run(peer.uid, lambda: self._find(address, names), DEADLINE_S)
+            return await self.memory.run(
+                peer.uid, lambda: self._find(address, names, self.filesystem.in_force.catalog), DEADLINE_S
+            )
         except trio.TooSlowError:
-            raise NoAnswerError("the daemon has too much to look up", "try again") from None
+            raise _too_much() from None
 
-    def _find(self, address: Address, names: tuple[bytes, ...] | None) -> tuple[Address, _Place]:
-        place = self._place(address)
+    def _find(self, address: Address, names: tuple[bytes, ...] | None, live: Catalog) -> tuple[Address, _Place]:
+        """Return what is shown at an address by the live catalog, or by the view that it is in."""
+        place = self._place(address, live)
         if place.shown.expired:
             return address, place
         catalog = place.catalog
@@ -143,8 +171,7 @@ class Reasons:
         except UnusableNameError:
             return None  # a key that makes no path
 
-    def _place(self, address: Address) -> _Place:
-        live = self.filesystem.in_force.catalog
+    def _place(self, address: Address, live: Catalog) -> _Place:
         if address.view is None:
             age_s, outage, held = self.freshness.age_s(), self.refresher.outage, self.refresher.held_back
             shown = Shown(
@@ -231,17 +258,28 @@ def _series(address: Address) -> SeriesKey:
     return SeriesKey(address.source or b"", address.customer_id, address.query_name)
 
 
-def _path(address: Address, catalog: Catalog) -> str | None:
-    """Return where a partition is or would be in the live tree, relative to the mount point."""
+def _path(address: Address, place: _Place, recorded: Recorded) -> str | None:
+    """Return where a partition is or would be in the live tree, relative to the mount point.
+
+    Where the layout shows a source that was not named, it is that of what was found.
+    """
     if address.view is not None or not address.names_partition or address.date is None:
         return None
-    if address.source is None and catalog.layout.shows_source:
-        return None
+    layout, series, meaning = place.catalog.layout, _series(address), place.shown.meaning
+    if address.source is None and layout.shows_source:
+        claims = [meaning.key.series] if isinstance(meaning, Partition) else [row.series for row in recorded.rows]
+        if not claims:
+            return None
+        series = claims[0]
     try:
-        path = catalog.layout.path_of(_series(address), address.date)
+        path = layout.path_of(series, address.date)
     except UnusableNameError:
         return None
     return os.fsdecode(b"/".join((*path, *address.file)))
+
+
+def _too_much() -> NoAnswerError:
+    return NoAnswerError("the daemon has too much to look up", "try again")
 
 
 def _has(series: Series | None, date: int | None) -> bool:
@@ -264,4 +302,9 @@ def _names_below(request: WhyRequest) -> tuple[bytes, ...]:
 
 def _is_same(before: Shown, after: Shown) -> bool:
     """Whether a mount showed the same before and after the stores were asked: then all of it was so at one moment."""
-    return replace(before, refreshed_at_ns=None) == replace(after, refreshed_at_ns=None)
+    return _without_ages(before) == _without_ages(after)
+
+
+def _without_ages(shown: Shown) -> Shown:
+    """Return what is shown without what time alone changes."""
+    return replace(shown, refreshed_at_ns=None, stale_s=None if shown.stale_s is None else 0.0)

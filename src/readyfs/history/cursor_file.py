@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,13 +36,15 @@ class CursorFile:
         self.path = path
         self._settings = settings
         self._shape = shape
+        self._lock = path.with_name(f"{path.name}.lock")
         self._shown = escape_text(os.fsencode(path))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Let nobody else use the file while the context lasts; raise `UsageError` if somebody does."""
+        self._refuse_all_but_files()
         try:
-            descriptor = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -71,7 +74,7 @@ class CursorFile:
 
     def write(self, catalog: Catalog) -> None:
         """Put a catalog in the place of the one before, on the disk and in one step; raise `UsageError`."""
-        begun = self._beside(".next")
+        begun = self.path.with_name(f".{self.path.name}.readyfs.next")  # no name that other files have
         moment = Moment(catalog.fingerprint, time.time_ns())
         try:
             with suppress(FileNotFoundError):
@@ -87,11 +90,24 @@ class CursorFile:
                 "mend that; what was printed is printed again",
             ) from error
 
-    def _beside(self, ending: str) -> Path:
-        return self.path.with_name(self.path.name + ending)
+    def _refuse_all_but_files(self) -> None:
+        """Raise `UsageError` for a directory, a device or a link: whatever there is would be replaced."""
+        try:
+            found = self.path.lstat()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._unusable(error) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise UsageError(f"the cursor file {self._shown} is no regular file", "name another with --cursor-file")
 
     def _lost(self, what: str) -> ResyncError:
         return ResyncError(f"what changed cannot be told: the cursor file {self._shown} {what}", _ANEW)
 
     def _unusable(self, error: OSError) -> UsageError:
+        if not self.path.parent.is_dir():
+            directory = escape_text(os.fsencode(self.path.parent))
+            return UsageError(
+                f"the directory {directory} of the cursor file is not there", "make it, or name another cursor file"
+            )
         return UsageError(f"the cursor file {self._shown} cannot be used: {error.strerror}", "name another place")

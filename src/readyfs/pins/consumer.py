@@ -49,6 +49,11 @@ def repeats(pin: Pin, since: str | None) -> bool:
     return pin.is_open and since in (None, pin.acknowledged)
 
 
+def name_batch(pin: Pin) -> str:
+    """Return what no other batch of a consumer has: a catalog that comes back is the end of another batch."""
+    return f"{pin.acknowledged} {pin.fingerprint} {pin.taken_at_ns}"
+
+
 def acknowledge(pin: Pin, cursor: str) -> Pin:
     """Return a consumer whose batch is acknowledged; to say it again does nothing. Raise `UsageError`."""
     check_consumer(pin)

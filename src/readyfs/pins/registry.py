@@ -14,13 +14,14 @@ from typing import Final
 import structlog
 
 from readyfs.duration import render_duration
-from readyfs.errors import LimitError, NoPinError, NotPermittedError, ResyncError, UsageError
+from readyfs.errors import LimitError, NotPermittedError, ResyncError, UsageError
 from readyfs.pins.consumer import Offer, acknowledge, next_batch
 from readyfs.pins.file import DamagedPinsError, PinFile
 from readyfs.pins.lease_clock import LeaseClock
-from readyfs.pins.limits import MAX_PINS, MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S, Limits
+from readyfs.pins.limits import MAX_PINS, RECENT_S, Limits
 from readyfs.pins.names import check_name, check_note, make_name, show_name
 from readyfs.pins.pin import Pin, Reason, Tombstone
+from readyfs.pins.tombstones import Tombstones
 from readyfs.text import escape_text
 
 log = structlog.get_logger("readyfs.pins")
@@ -47,8 +48,9 @@ class _Index:
 
 
 class Registry:
-    """Owns the pins and the tombstones of one mount. Any thread may call; `save` waits for the disk, nothing else does.
+    """Owns the pins of one mount, and what is left of those that ended.
 
+    Any thread may call; `save` waits for the disk, nothing else does.
     What `pin`, `renew` and `unpin` do is in memory when they return, and on the disk after `save`.
     """
 
@@ -62,7 +64,7 @@ class Registry:
         self._pins: dict[str, Pin] = {}
         self._leaving: list[Pin] = []
         """Those that are unpinned, or moved on, as soon as the disk has it: until then their catalogs are held."""
-        self._tombstones: list[Tombstone] = []
+        self._tombstones = Tombstones(clock, limits.grace_s)
         self._used_s: dict[str, float] = {}
         self._index: _Index | None = None
         self._generation = self._saved = 0
@@ -79,7 +81,7 @@ class Registry:
             )
             return
         self._pins = {pin.name: pin for pin in recorded.pins}
-        self._tombstones = list(recorded.tombstones)
+        self._tombstones = Tombstones(self.clock, self.limits.grace_s, recorded.tombstones)
 
     # ---- what is asked ----------------------------------------------------------------------------------------
 
@@ -95,11 +97,7 @@ class Registry:
         """Return the fingerprint of a pin, or of one that ended and has its grace time; else None."""
         with self._lock:
             pin = self._pins.get(name)
-            if pin is not None:
-                return pin.fingerprint
-            now_s = self.clock.now_s()
-            ended = (one for one in reversed(self._tombstones) if one.name == name and now_s < one.grace_s)
-            return next((one.fingerprint for one in ended), None)
+            return self._tombstones.find(name) if pin is None else pin.fingerprint
 
     def get(self, name: str) -> Pin | None:
         """Return the pin of a name, if there is one."""
@@ -107,9 +105,8 @@ class Registry:
 
     def has_grace(self, fingerprint: str) -> bool:
         """Return whether the last pin of a catalog ended only a while ago."""
-        now_s = self.clock.now_s()
         with self._lock:
-            return any(one.fingerprint == fingerprint and now_s < one.grace_s for one in self._tombstones)
+            return self._tombstones.has_grace(fingerprint)
 
     def pins(self) -> list[Pin]:
         """Return all pins, the oldest first."""
@@ -176,12 +173,7 @@ class Registry:
             raise UsageError(
                 f"there is a pin named {name}", "choose another name, or renew or unpin that one if it is yours"
             )
-        for one in self._tombstones:
-            if one.name == name and one.owner != asker.uid:
-                raise UsageError(
-                    f"the name {name} was somebody else's until a while ago, whose readers may still use it",
-                    "choose another name",
-                )
+        self._tombstones.refuse_taken(name, asker.uid)
 
     def renew(self, name: str, lease_s: float | None, asker: Asker) -> tuple[Pin, Pin]:
         """Have a lease last from now on as long as is asked for; it never becomes shorter. Return before and after.
@@ -248,7 +240,7 @@ class Registry:
         return replace(pin, ends_s=ends_s) if ends_s - pin.ends_s > lasts_s * SPARED else pin
 
     def _no_consumer(self, name: str) -> ResyncError:
-        missing = self._not_there(name)
+        missing = self._tombstones.explain_missing(name)
         return ResyncError(
             f"what changed for the consumer {show_name(name)} cannot be told: {missing.message}",
             "load everything anew: `--since beginning` makes the consumer again and gives it all that is there",
@@ -260,7 +252,7 @@ class Registry:
             pin = self._find_of(name, asker)
             del self._pins[name]
             self._leaving.append(pin)
-            self._bury(pin, Reason.UNPINNED if asker.uid == pin.owner else Reason.REMOVED, asker.uid)
+            self._tombstones.bury(pin, Reason.UNPINNED if asker.uid == pin.owner else Reason.REMOVED, asker.uid)
             self._changed()
             return pin
 
@@ -276,8 +268,7 @@ class Registry:
             self._leaving.remove(pin)
             if pin.name not in self._pins:
                 self._pins[pin.name] = pin
-                buried = (pin.name, pin.pinned_at_ns)
-                self._tombstones = [one for one in self._tombstones if (one.name, one.pinned_at_ns) != buried]
+                self._tombstones.forget(pin)
             self._changed()
 
     def restore(self, pin: Pin) -> None:
@@ -298,7 +289,7 @@ class Registry:
             lost = [pin for pin in self._pins.values() if not all(map(is_kept, pin.holds))]
             for pin in lost:
                 del self._pins[pin.name]
-                self._bury(pin, Reason.NOT_KEPT)
+                self._tombstones.bury(pin, Reason.NOT_KEPT)
             if lost:
                 self._changed()
             return lost
@@ -316,9 +307,9 @@ class Registry:
                     self._pins[pin.name] = replace(pin, ends_s=until_s)
                 else:
                     del self._pins[pin.name]
-                    self._bury(pin, Reason.LEASE_ENDED)
+                    self._tombstones.bury(pin, Reason.LEASE_ENDED)
                     ended.append(pin)
-            self._tombstones = [one for one in self._tombstones if now_s < one.forget_s]
+            self._tombstones.forget_due(now_s)
             held = {pin.fingerprint for pin in self._pins.values()}
             self._used_s = {one: at_s for one, at_s in list(self._used_s.items()) if one in held}
             self._changed()
@@ -353,7 +344,7 @@ class Registry:
     def _find_of(self, name: str, asker: Asker) -> Pin:
         pin = self._pins.get(name)
         if pin is None:
-            raise self._not_there(name)
+            raise self._tombstones.explain_missing(name)
         if pin.owner != asker.uid and not asker.is_operator:
             raise NotPermittedError(
                 f"the pin {name} is somebody else's",
@@ -361,41 +352,9 @@ class Registry:
             )
         return pin
 
-    def _not_there(self, name: str) -> NoPinError:
-        ended = next((one for one in reversed(self._tombstones) if one.name == name), None)
-        if ended is None:
-            return NoPinError(f"there is no pin named {show_name(name)}", "`readyfs pins` lists those that are")
-        ago_s = max(self.clock.wall_ns(self.clock.now_s()) - ended.ended_at_ns, 0) // 1_000_000_000
-        return NoPinError(
-            f"the pin {name} ended {render_duration(ago_s)} ago: {ended.reason.value}",
-            "`readyfs pin` makes a new one; `readyfs pins --expired` has more",
-        )
-
     def _put(self, pin: Pin) -> None:
         self._pins[pin.name] = pin
         self._changed()
-
-    def _bury(self, pin: Pin, reason: Reason, ended_by: int | None = None) -> None:
-        now_s = self.clock.now_s()
-        one = Tombstone(
-            pin.name,
-            pin.fingerprint,
-            pin.taken_at_ns,
-            pin.owner,
-            pin.note,
-            pin.pinned_at_ns,
-            self.clock.wall_ns(now_s),
-            reason,
-            ended_by,
-            now_s + self.limits.grace_s,
-            now_s + TOMBSTONE_S,
-        )
-        mine = [index for index, other in enumerate(self._tombstones) if other.owner == pin.owner]
-        if len(mine) >= MAX_TOMBSTONES:
-            # Of what ended by itself its user may not know yet.
-            known = (index for index in mine if self._tombstones[index].reason is Reason.UNPINNED)
-            del self._tombstones[next(known, mine[0])]
-        self._tombstones.append(one)
 
     def _changed(self, *, on_disk: bool = True) -> None:
         self._generation += on_disk
@@ -405,13 +364,12 @@ class Registry:
         index = self._index  # read once: any thread may ask
         if index is None:
             with self._lock:
-                index = self._index = _make_index([*self._pins.values(), *self._leaving], self._tombstones)
+                index = self._index = _make_index([*self._pins.values(), *self._leaving], self._tombstones.due_s)
         return index
 
 
-def _make_index(pins: Iterable[Pin], tombstones: Iterable[Tombstone]) -> _Index:
+def _make_index(pins: Iterable[Pin], due_s: float) -> _Index:
     ends_s: dict[str, float] = {}
-    due_s = min((one.forget_s for one in tombstones), default=_NEVER)
     for pin in pins:
         for fingerprint in pin.holds:
             ends_s[fingerprint] = max(pin.ends_s, ends_s.get(fingerprint, -_NEVER))

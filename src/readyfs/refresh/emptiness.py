@@ -81,10 +81,7 @@ def watch_emptiness(url: str, table: StateTable, timeout_s: float) -> EmptinessW
 
 
 def _all_withheld(rows: int, withheld: WithheldTally) -> Emptiness:
-    counts = ", ".join(f"{reason} {count:,}" for reason, count in withheld.counts.items() if count)
-    first = next(iter(withheld.examples), None)
-    example = "" if first is None else f"; the first is {first.subject}: {first.detail}"
     return Emptiness(
-        f"0 of {rows:,} ready rows are shown, all are withheld: {counts}{example}",
+        f"0 of {rows:,} ready rows are shown, all are withheld: {withheld.render()}",
         "mend the rows, or the settings that say what they mean",
     )

@@ -178,8 +178,12 @@ class Filesystem:
     ) -> tuple[str | None, bool]:
         """Return why a place in a run cannot be served in a tree, None if it can, and whether there is one; may block.
 
-        Raises `FilesystemError` if nobody can tell now.
+        It is looked at afresh, whatever is known of it, and what is found is known from then on. Raises
+        `FilesystemError` if nobody can tell now.
         """
+        cause = self._raw_files.look_again(partition)
+        if cause is not None:
+            return cause.text, True
         return self._tree_runs.look(date_node((), partition, tree), relpath)
 
     def serve_status(self, document: Callable[[], bytes]) -> None:
@@ -371,7 +375,11 @@ class Filesystem:
 
 
 def _view_xattrs(view: View) -> dict[bytes, bytes]:
-    found = attributes(fingerprint=view.fingerprint.encode(), taken_at=render_time(view.taken_at_ns))
+    found = attributes(
+        fingerprint=view.fingerprint.encode(),
+        taken_at=render_time(view.taken_at_ns),
+        layout=view.catalog.layout.template.encode(),
+    )
     if view.expires_at_ns is not None:
         found |= attributes(expires_at=render_time(view.expires_at_ns))
     return found

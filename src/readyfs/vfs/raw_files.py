@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from readyfs.errors import BrokenRunError, TooManyHandlesError
+from readyfs.partition import Partition
 from readyfs.raw.store import EntryKind, RawFile, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
@@ -104,16 +105,27 @@ class RawFiles:
         It is no damage if the run was sealed anew since: then the node is of the past, and only its name is asked for.
         """
         if self._runs.is_past(node) or self._runs.is_sealed_otherwise(node):
-            self._ask_again(node, node.relpath[:-1], (node.relpath[-1],))
+            self._ask_again(node.partition, node.relpath[:-1], (node.relpath[-1],))
             return DamageError(cause)
         failure = Failure(node.relpath, Sealed(EntryKind.FILE, node.stat.size, mark_stat(node.stat)), offset)
-        if self._runs.report_damage(node.partition, cause, failure):
-            self._ask_again(node, (), self._runs.top_names(node.partition))
-            if len(node.relpath) > 1:
-                self._ask_again(node, node.relpath[:-1], (node.relpath[-1],))
+        self._report(node.partition, cause, failure)
         return DamageError(cause)
 
-    def _ask_again(self, node: RawNode, directory: RelPath, names: tuple[bytes, ...]) -> None:
+    def look_again(self, partition: Partition) -> Cause | None:
+        """Look anew at a run that is known to be sealed; return what keeps it from being served, which is reported."""
+        found = self._runs.look_again(partition)
+        if found is None:
+            return None
+        self._report(partition, *found)
+        return found[0]
+
+    def _report(self, partition: Partition, cause: Cause, failure: Failure) -> None:
+        if self._runs.report_damage(partition, cause, failure):
+            self._ask_again(partition, (), self._runs.top_names(partition))
+            if len(failure.relpath) > 1:
+                self._ask_again(partition, failure.relpath[:-1], (failure.relpath[-1],))
+
+    def _ask_again(self, partition: Partition, directory: RelPath, names: tuple[bytes, ...]) -> None:
         """Have the kernel ask for names of a run again, in every tree that shows it."""
-        for invalidation in self._trees.in_every_tree(node.partition, directory, names):
+        for invalidation in self._trees.in_every_tree(partition, directory, names):
             self._on_damage(invalidation)

@@ -32,7 +32,7 @@ from readyfs.partition import Partition, PartitionKey, RunKey, SeriesKey, run_of
 from readyfs.raw.store import EntryKind, RawEntry, RawStore
 from readyfs.text import escape_text
 from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.damage_cause import Cause, DamageError
+from readyfs.vfs.damage_cause import Cause, DamageError, missing, modified, other_size
 from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.former_runs import FormerDirectory, FormerRun, mark, mark_stat
 from readyfs.vfs.log_budget import LogBudget, Verdict
@@ -114,6 +114,27 @@ class Runs:
                 except (TooManyHandlesError, PostponedError):
                     break
         return count
+
+    def look_again(self, partition: Partition) -> tuple[Cause, Failure] | None:
+        """Look anew at all that is known of a sealed run; return how it differs by now, None if it does not. May block.
+
+        For whoever is told that a run can be served: views answer without a look. Nothing is returned of a run that is
+        not known to be sealed, because whoever views that looks at it.
+        """
+        run = run_of(partition)
+        with self._lock:
+            views = dict(self._sealed.views_of(run))
+        if () not in views:
+            return None
+        try:
+            found = self._look.look_at(partition, views, {})
+        except DamageError as error:
+            fault: tuple[Cause, Failure] | None = (error.cause, Failure((), SEALED_DIRECTORY))
+        else:
+            fault = next((one for place, view in views.items() if (one := _differ(place, view, found[place]))), None)
+        with self._lock:
+            # What was sealed anew or found broken meanwhile was looked at later than this.
+            return fault if self._sealed.views_of(run).get(()) is views[()] else None
 
     def report_damage(self, partition: Partition, cause: Cause, failure: Failure | None = None) -> bool:
         """Note that a run cannot be served; log it once for each cause.
@@ -327,6 +348,22 @@ class Runs:
                 for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
+
+
+def _differ(directory: RelPath, view: RunView, found: Mapping[bytes, RawEntry]) -> tuple[Cause, Failure] | None:
+    """Return how a directory's entries differ from those that were sealed, as who opens them would find it."""
+    for name, sealed in view.entries.items():
+        entry, place = found.get(name), (*directory, name)
+        if entry is None or entry.kind is not sealed.kind:
+            cause = missing(place, sealed.kind)
+        elif sealed.kind is EntryKind.DIRECTORY or entry.stat.matches(sealed.stat):
+            continue
+        elif entry.stat.size != sealed.stat.size:
+            cause = other_size(place, entry.stat.size, sealed.stat.size)
+        else:
+            cause = modified(place)
+        return cause, Failure(place, _sealed_as(sealed))
+    return None
 
 
 def _sealed_as(entry: RawEntry) -> Sealed:

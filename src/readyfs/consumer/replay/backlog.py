@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from readyfs.consumer.cadence import Cadence
-from readyfs.errors import FailedError
+from readyfs.errors import FailedError, UsageError
 from readyfs.partition import PartitionStatus, SeriesKey, render_date
 from readyfs.text import decode_text, escape_text
 
@@ -44,7 +45,7 @@ class NotReady(NamedTuple):
             "logical_date": None if self.date is None else render_date(self.date).decode(),
             "status": NOT_KNOWN if self.status is None else self.status.value,
             "run_id": decode_text(self.run_id) or None,
-            "detail": self.detail or None,
+            "detail": decode_text(os.fsencode(self.detail)) or None,
         }
 
 
@@ -66,11 +67,25 @@ def find_missing(
                 yield NotReady(series, date, status)
 
 
+def check_backlog(path: Path) -> None:
+    """Raise `UsageError` if what stands at a path must not be replaced by a backlog: a device, a link, a directory."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # There is nothing, or nothing can be written there, which is said when it is.
+    if not stat.S_ISREG(mode):
+        raise UsageError(
+            f"the backlog {escape_text(os.fsencode(path))} is no regular file", "name another with --backlog"
+        )
+
+
 def write_backlog(path: Path, entries: Iterable[NotReady]) -> int:
     """Put the backlog in the place of the one before, in one step; return how many partitions it names.
 
-    Raises `FailedError` if that is not possible, and then the one before is still there.
+    Raises `UsageError` as `check_backlog` does, and `FailedError` if it cannot be written. Then what was there before
+    still is.
     """
+    check_backlog(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
     try:

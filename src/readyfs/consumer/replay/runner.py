@@ -74,6 +74,7 @@ def run(
     *,
     jobs: int,
     note: Callable[[Finished], None],
+    look: Callable[[Target], str] = lambda target: "",
     on_stop: Callable[[int], None] = lambda running: None,
     inherited: Sequence[int] = (),
     stdout: int | None = None,
@@ -81,13 +82,14 @@ def run(
 ) -> Tally:
     """Run the command for each target, in order, at most `jobs` at a time; return how it went.
 
+    `look` returns why a run cannot be read, just before its command would be started, which then has failed.
     `note` is told of each as it ends. If it raises, no further command is started, and those that run are waited for.
     SIGINT, SIGTERM and SIGHUP have it start no more. A second one ends those that run, group by group, with SIGTERM and
     then with SIGKILL; a third does that at once. `on_stop` is told how many run when the first comes.
 
     It has to be called on the main thread.
     """
-    runner = _Runner(command, note, on_stop, tuple(inherited), stdout, kill_after_s)
+    runner = _Runner(command, note, look, on_stop, tuple(inherited), stdout, kill_after_s)
     return runner.run(targets, jobs)
 
 
@@ -96,6 +98,7 @@ class _Runner:
         self,
         command: Command,
         note: Callable[[Finished], None],
+        look: Callable[[Target], str],
         on_stop: Callable[[int], None],
         inherited: tuple[int, ...],
         stdout: int | None,
@@ -103,6 +106,7 @@ class _Runner:
     ) -> None:
         self._command = command
         self._note = note
+        self._look = look
         self._on_stop = on_stop
         self._inherited = inherited
         self._stdout = stdout
@@ -146,6 +150,9 @@ class _Runner:
             tally.error = tally.error or error
 
     def _start(self, target: Target) -> Finished | None:
+        why = self._look(target)
+        if why:
+            return Finished(target, Outcome.FAILED, None, 0.0, f"not started: {why}")
         try:
             process = subprocess.Popen(
                 self._command.words_for(target),

@@ -66,9 +66,11 @@ def _describe(row: StateRow) -> NotReady:
 def select_beside_view(rows: Selection, shown: Selection) -> Selection:
     """Return what a view shows, with what rows say of the dates that it does not show.
 
-    A row that became ready since the view was taken, or that no path is left for, is not ready in this view.
+    A row that became ready since the view was taken, or that no path is left for, is not ready in this view. What the
+    view itself says of a partition stays.
     """
     in_view = {target.key for target in shown.ready}
+    in_view.update(PartitionKey(one.series, one.date) for one in shown.not_ready if one.date is not None)
     for entry in rows.not_ready:
         if entry.date is None or PartitionKey(entry.series, entry.date) not in in_view:
             shown.not_ready.append(entry)

@@ -33,6 +33,8 @@ _FULL: Final = (*_DAYS, "current_run_id", "record_count", "schema_version")
 _ISO_DATE: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _SERIES_AT_ONCE: Final = 32
 _ROWS_AT_ONCE: Final = 1024
+_CACHE_KIB: Final = 32 * 1024
+"""Rows written day by day lie apart in the order of keys: without room for a page of each day, each is read anew."""
 
 Parameters = tuple[object, ...]
 
@@ -59,6 +61,7 @@ class SeriesPlan:
 
     def read_series(self, put: Put, *, full: bool) -> None:
         """Put what is found of each series, in the order of their keys."""
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         after: SeriesKey | None = None
         if self._is_utf8:
             after = self._read_chunks(put, _FULL if full else _DAYS)
