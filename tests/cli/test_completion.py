@@ -10,6 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
+from readyfs.cli.completions import complete_cadence, complete_consumer
+from readyfs.consumer.cadence import parse_cadence
+from readyfs.control.public_client import PublicClient
 from readyfs.fuse import mount_table
 from readyfs.fuse.mount_table import Mount
 from tests.cli.conftest import SOURCE
@@ -55,6 +58,36 @@ def test_values_are_completed(environment: dict[str, str]) -> None:
     assert complete(environment, "status", "--format", "p") == ["prometheus"]
     assert complete(environment, "mount", "--state-file", "/et") == ["compopt -o default", ""]
     assert complete(environment, "mount", "--raw", "/et") == ["compopt -o dirnames", ""]
+
+
+def test_words_of_the_questions_are_completed(environment: dict[str, str]) -> None:
+    days = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
+    assert complete(environment, "ls", "--cadence", "week") == ["weekdays", *(f"weekly:{day}" for day in days)]
+    assert complete(environment, "replay", "--cadence", "dai") == ["daily"]
+    for command in ("latest", "gaps"):
+        assert complete(environment, command, "--cadence", "a") == ["auto"]
+        assert complete(environment, command, "--tz", "Europe/Berl") == ["Europe/Berlin"]
+    for command in ("ls", "latest", "gaps"):
+        assert complete(environment, command, "--day-tz", "Europe/Berl") == ["Europe/Berlin"]
+    assert complete(environment, "changes", "--since", "") == ["beginning"]
+    assert complete(environment, "changes", "/nowhere", "--consumer", "") == [""]  # printf ends a line all the same
+
+
+def test_every_cadence_that_is_completed_is_one() -> None:
+    context, parameter = click.Context(click.Command("x")), click.Option(["--cadence"])
+    for item in complete_cadence(context, parameter, ""):
+        assert parse_cadence(item.value).text == item.value
+
+
+def test_consumers_are_those_that_a_mount_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    pins = [{"name": "view"}, {"name": "job", "acknowledged": "beginning"}, {"name": "night", "acknowledged": "f"}]
+    monkeypatch.setattr(PublicClient, "__init__", lambda self, mountpoint, socket: None)
+    monkeypatch.setattr(PublicClient, "pins", lambda self: pins)
+    context, parameter = click.Context(click.Command("x")), click.Option(["--consumer"])
+    assert complete_consumer(context, parameter, "") == []
+    context.params["mountpoint"] = "/mnt/ready"
+    assert [item.value for item in complete_consumer(context, parameter, "")] == ["job", "night"]
+    assert [item.value for item in complete_consumer(context, parameter, "n")] == ["night"]
 
 
 def test_mount_points_are_those_of_readyfs_or_else_directories(

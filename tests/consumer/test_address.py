@@ -180,7 +180,12 @@ def test_month_is_chosen_by_its_first_and_last_day(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "nearest"),
-    [("001/daily/20240601", b"001/daily/2024-06-01"), ("001/daily/2024-13", None), ("001/daily/2024-1234", None)],
+    [
+        ("001/daily/20240601", b"001/daily/2024-06-01"),
+        ("001/daily/2024-11", None),
+        ("001/daily/2024-13", None),
+        ("001/daily/2024-1234", None),
+    ],
 )
 def test_near_date_is_guessed_from_one_that_is_whole(text: str, nearest: bytes | None) -> None:
     assert refusal(text).nearest == nearest

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from readyfs.cli.command import GroupedOption
+from readyfs.cli.completions import complete_cadence_or_auto, complete_zone
 from readyfs.cli.output import Body
 from readyfs.consumer.agreement_words import AgreementWords
 from readyfs.errors import ExitCode
@@ -54,6 +55,7 @@ _OPTIONS: Final = (
     due_option(
         "--cadence",
         metavar="CADENCE",
+        shell_complete=complete_cadence_or_auto,
         help="Which dates there should be: daily, weekdays, weekly:MON, or day, month and weekday as in cron, such as "
         "'1,15 * *'. With auto it is guessed for each series, and what is missing by a guess alarms nobody.  "
         "[default: daily]",
@@ -63,6 +65,7 @@ _OPTIONS: Final = (
         default="UTC",
         show_default=True,
         metavar="ZONE",
+        shell_complete=complete_zone,
         help="The time zone at whose midnight a date ends.",
     ),
     due_option(
@@ -82,7 +85,12 @@ _OPTIONS: Final = (
         metavar="HH:MM[+Nd]",
         help="When a date must be ready, in place of --crit: at a time of the next day, or of the Nth day after it.",
     ),
-    due_option("--tz", metavar="ZONE", help="The time zone of --deadline.  [default: that of --day-tz]"),
+    due_option(
+        "--tz",
+        metavar="ZONE",
+        shell_complete=complete_zone,
+        help="The time zone of --deadline.  [default: that of --day-tz]",
+    ),
     due_option(
         "--contract",
         type=click.Path(path_type=Path),

@@ -9,6 +9,7 @@ import click
 
 from readyfs.cli.changes_print import ChangesPrinter
 from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.completions import complete_consumer, complete_since
 from readyfs.cli.output import Form, with_output
 from readyfs.cli.parameters import LEASE
 from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ReadyfsCommand)
-@click.option("--since", metavar="CURSOR|TIME|beginning", help="From where on; `beginning` gives all that is there.")
+@click.option(
+    "--since",
+    metavar="CURSOR|TIME|beginning",
+    shell_complete=complete_since,
+    help="From where on; `beginning` gives all that is there.",
+)
 @click.option("--follow", is_flag=True, help="Go on as the mount changes, until interrupted.")
-@click.option("--consumer", metavar="NAME", help="Go on where this consumer has acknowledged; its batches are kept.")
+@click.option(
+    "--consumer",
+    metavar="NAME",
+    shell_complete=complete_consumer,
+    help="Go on where this consumer has acknowledged; its batches are kept.",
+)
 @click.option("--ack", metavar="CURSOR", help="Acknowledge the consumer's batch that ended with this cursor.")
 @click.option("--for", "lease_s", type=LEASE, help="How long the consumer's batch is kept from now on.")
 @click.option(

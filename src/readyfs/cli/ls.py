@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.completions import complete_cadence, complete_zone
 from readyfs.cli.output import Form, has_colours, with_output, write_json
 from readyfs.cli.parameters import CADENCE, STATUSES, ZONE
 from readyfs.cli.place import Place, with_place
@@ -43,6 +44,7 @@ _MOST: Final = 1_000_000_000
 @click.option(
     "--cadence",
     type=CADENCE,
+    shell_complete=complete_cadence,
     help="Which dates are expected: daily, weekdays, weekly:MON, or cron fields. Those without a row are shown as "
     "missing.  [default: daily with --status missing]",
 )
@@ -50,6 +52,7 @@ _MOST: Final = 1_000_000_000
     "--day-tz",
     "zone",
     type=ZONE,
+    shell_complete=complete_zone,
     default=datetime.UTC,
     help="The time zone in which dates end; the newest that has ended is the last one that can be missing.  "
     "[default: UTC]",

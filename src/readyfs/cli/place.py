@@ -150,8 +150,7 @@ class Place:
 
         Raises `UsageError` if no store is named, `StateError`.
         """
-        if not self.has_state:
-            raise self._nowhere()
+        self.require_state()
         from readyfs.consumer.placing import PlacedReader
         from readyfs.layout import RawLayout
         from readyfs.state.open import open_reader
@@ -175,6 +174,11 @@ class Place:
                 "a mount does not answer this",
                 f"{self._questions()}; or leave the mount point out and {_STATE_WORDS}",
             )
+
+    def require_state(self) -> None:
+        """Raise `UsageError` if no state store is named, with all that could be named."""
+        if not self.has_state:
+            raise self._nowhere()
 
     def _nowhere(self) -> UsageError:
         if self.mountpoint is None and self.socket is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from readyfs.cli.command import ReadyfsCommand
+from readyfs.cli.completions import complete_cadence
 from readyfs.cli.output import Form, print_json, with_output
 from readyfs.cli.place import FILE_SETTINGS, FILTERS, Place, with_place
 from readyfs.errors import ExitCode, UsageError
@@ -81,6 +82,7 @@ class _BehindDashes(ReadyfsCommand):
     default="daily",
     show_default=True,
     metavar="CADENCE",
+    shell_complete=complete_cadence,
     help="Which dates without a row go to the backlog.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the commands instead of running them.")

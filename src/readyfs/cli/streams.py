@@ -13,7 +13,7 @@ from typing import Any
 
 from readyfs.errors import OutputError
 
-_OUT, _STANDARD = 1, (0, 1, 2)
+_IN, _OUT, _ERRORS = range(3)
 
 
 class _Output(io.FileIO):
@@ -43,18 +43,20 @@ def prepare_streams() -> None:
     A stream that is closed stands open on nothing afterwards: the next file would take its place, and would be written
     to. `sys.stdout` then is None, and a command is refused.
     """
-    for descriptor in _STANDARD:
+    for descriptor in (_IN, _OUT, _ERRORS):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
     if sys.stdout is not None:
         sys.stdout.flush()
-        sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Output(_OUT, "w", closefd=False)),
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=os.isatty(_OUT),
-        )
-    if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+        sys.stdout = _as_text(_Output(_OUT, "w", closefd=False), line_buffering=os.isatty(_OUT))
+    if sys.stderr is not None:
+        sys.stderr.flush()
+        sys.stderr = _as_text(io.FileIO(_ERRORS, "w", closefd=False), line_buffering=True)
+
+
+def _as_text(file: io.FileIO, *, line_buffering: bool) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=line_buffering
+    )

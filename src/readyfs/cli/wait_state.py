@@ -41,6 +41,7 @@ class StateWait:
         Raises `UsageError` without a raw root: then nobody could tell that a run can be served. Raises `StateError`
         only if the state could never be read.
         """
+        self.place.require_state()
         if self.place.resolution.get(settings.RAW) is None:
             raise UsageError("no raw root is named, in which runs could be looked at", "name it with --raw")
         with closing(StateReasons(self.place)) as reasons:
