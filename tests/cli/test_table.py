@@ -60,3 +60,7 @@ def test_colours_take_no_room_and_are_around_the_cell_alone() -> None:
     assert painted[1] == "\x1b[31mbad\x1b[0m    1  bad"
     assert [re.sub("\x1b\\[\\d+m", "", line) for line in painted] == table(*rows)
     assert "\x1b" not in painted[0]
+
+
+def test_a_cell_that_ends_in_a_blank_can_be_painted() -> None:
+    assert table(("bad", "1", "x "), colours=True)[1] == "\x1b[31mbad\x1b[0m   1  x"
