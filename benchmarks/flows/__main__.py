@@ -74,7 +74,7 @@ def _measure_store(stores: Stores, key: str, shape: Shape, rounds: int) -> Itera
 def _tell(result: Result) -> bool:
     ours, plain = result.ours, result.plain
     say(
-        f"  {result.name:7} {ours.cpu_s:6.2f} s of CPU, plain SQL {plain.cpu_s:6.2f}, {result.ratio:.2f} times; "
+        f"  {result.name:16} {ours.cpu_s:6.2f} s of CPU, plain SQL {plain.cpu_s:6.2f}, {result.ratio:.2f} times; "
         f"{ours.memory / 1e6:.0f} MB; first byte {result.first_s:.3f} s, plain {result.plain_first_s:.3f}, "
         f"of an empty table {result.empty_s:.3f}"
     )

@@ -15,7 +15,7 @@ _KEY: Final = "source, customer_id, query_name"
 
 
 class Question(NamedTuple):
-    """One command of readyfs, and SQL for the same; `codes` are its exit codes that are no failure."""
+    """One command of readyfs, and SQL for the same or less; `codes` are its exit codes that are no failure."""
 
     name: str
     arguments: tuple[str, ...]
@@ -44,11 +44,29 @@ _LATEST: Final = (
 )
 
 
+def _latest_complete(next_day: str) -> str:
+    """Return SQL for all that `latest` tells: also up to which date there is no gap."""
+    days = (
+        f"SELECT *, lag(logical_date) OVER (PARTITION BY {_KEY} ORDER BY logical_date) AS behind FROM partition_state "
+        "WHERE status = 'success'"
+    )
+    until = f"coalesce(min(CASE WHEN logical_date > {next_day} THEN behind END), max(logical_date))"
+    wanted = f"SELECT {_KEY}, max(logical_date), max(updated_at), {until}"
+    return f"{wanted} FROM ({days}) AS days GROUP BY {_KEY} ORDER BY {_KEY}"
+
+
 def questions(last_day: str) -> tuple[Question, ...]:
     """Return the questions of a table whose newest date is this."""
     return (
         Question("ls", ("ls",), _LIST, _LIST),
-        Question("latest", ("latest", "--until", last_day), _LATEST, _LATEST),
+        Question("ls --json", ("ls", "--json"), _LIST, _LIST),
+        Question("latest, bare SQL", ("latest", "--until", last_day), _LATEST, _LATEST),
+        Question(
+            "latest, same SQL",
+            ("latest", "--until", last_day),
+            _latest_complete("date(behind, '+1 day')"),
+            _latest_complete("behind + 1"),
+        ),
         Question(
             "gaps",
             ("gaps", "--cadence", "daily", "--until", last_day),

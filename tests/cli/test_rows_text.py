@@ -6,10 +6,13 @@ import io
 
 from hypothesis import given
 from hypothesis import strategies as st
+from orjson import dumps
 
-from readyfs.cli.rows_text import COLUMNS, render_rows, render_states
-from readyfs.cli.table import write_table
-from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey
+from readyfs.cli.rows_json import render_lines
+from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows, render_states
+from readyfs.cli.table import write_blocks, write_table
+from readyfs.cli.time_column import render_times
+from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey, render_time
 from readyfs.state.reader import StateRow
 from readyfs.state.rows.series_state import rows_of, state_of
 
@@ -23,10 +26,10 @@ ROWS = st.builds(
         [PartitionStatus.READY, PartitionStatus.READY, PartitionStatus.FAILED, PartitionStatus.PENDING]
     ),
     word=st.just("success"),
-    run_id=st.binary(min_size=1, max_size=4) | st.sampled_from([b"a\0b", b"\xe9", "é".encode()]),
+    run_id=st.binary(min_size=1, max_size=4) | st.sampled_from([b"a\0b", b"\xe9", "é".encode(), b'"', b"\\", b"\x7f"]),
     updated_at_ns=st.just(NOT_SET) | st.integers(0, 2 * NOW_NS),
     record_count=st.just(NOT_SET) | st.integers(0, 10**6),
-    schema_version=st.none() | st.just(b"v1"),
+    schema_version=st.none() | st.sampled_from([b"v1", b'"\xff']),
     error_message=st.none() | st.just("quota\n"),
     attempt_count=st.just(NOT_SET),
 )
@@ -39,7 +42,54 @@ def test_columns_say_what_rows_say(rows: list[StateRow], undated: list[StateRow]
     state = state_of([*rows, *undated])
     states = [] if state is None else [state]
     one_by_one = [cells for one in states for cells in render_rows(rows_of(one, "success"), NOW_NS)]
-    assert list(render_states(states, NOW_NS)) == one_by_one
+    assert [cells for block in render_states(states, NOW_NS) for cells in block.rows()] == one_by_one
+    by_row, by_column = io.StringIO(), io.StringIO()
+    write_table(COLUMNS, one_by_one, out=by_row)
+    write_blocks(COLUMNS, render_states(states, NOW_NS), out=by_column)
+    assert by_column.getvalue() == by_row.getvalue()
+
+
+@given(
+    st.lists(ROWS, max_size=4) | st.lists(ROWS, min_size=24, max_size=30),
+    st.lists(ROWS.map(lambda row: row._replace(date=None)), max_size=2),
+)
+def test_json_by_the_column_is_json_of_rows(rows: list[StateRow], undated: list[StateRow]) -> None:
+    undated = [row._replace(status=PartitionStatus.WITHHELD, detail="no date") for row in undated]
+    state = state_of([*rows, *undated])
+    states = [] if state is None else [state]
+    one_by_one = [
+        dumps(row).decode() + "\n" for one in states for row in describe_rows(rows_of(one, "success"), NOW_NS)
+    ]
+    assert "".join(render_lines(states, "success", NOW_NS)) == "".join(one_by_one)
+
+
+def test_json_of_a_series_whose_name_is_the_mark_is_json_of_rows() -> None:
+    series = SERIES._replace(query_name="\uffff".encode())
+    state = state_of(ready_row(date, NOW_NS)._replace(series=series) for date in range(1, 20))
+    assert state is not None
+    rows = [dumps(row).decode() for row in describe_rows(rows_of(state, "success"), NOW_NS)]
+    assert "".join(render_lines([state], "success", NOW_NS)).split("\n")[:-1] == rows
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20))
+def test_times_by_the_column_are_times(times: list[int]) -> None:
+    assert render_times(times) == [f'"{render_time(time).decode()}"' for time in times]
+
+
+def ready_row(date: int, updated_at_ns: int) -> StateRow:
+    return StateRow(SERIES, date, PartitionStatus.READY, "success", b"r", updated_at_ns, date, None, None, NOT_SET)
+
+
+def test_ages_by_the_column_are_ages_to_the_second() -> None:
+    ages = [age * 10**9 + less for age in (60, 120, 3600, 86400) for less in (-1, 0, 1)]
+    for now_ns in (NOW_NS, NOW_NS // 10**9 * 10**9):
+        for chosen in (ages, ages[2:]):  # with one below a minute, and without
+            rows = [ready_row(date, now_ns - age) for date, age in enumerate(chosen, 1)]
+            state = state_of(rows)
+            assert state is not None
+            assert [cells[7] for block in render_states([state], now_ns) for cells in block.rows()] == [
+                cells[7] for cells in render_rows(rows, now_ns)
+            ]
 
 
 def test_ages_are_in_their_largest_unit_and_never_below_nothing() -> None:
@@ -56,5 +106,5 @@ def test_no_cell_reaches_a_terminal_as_it_is() -> None:
     row = StateRow(SERIES, 1, PartitionStatus.FAILED, "", b"\x9b", NOT_SET, NOT_SET, None, "a\x07\nb", NOT_SET)
     state = state_of([row])
     assert state is not None
-    write_table(COLUMNS, render_states([state], NOW_NS), out=out)
+    write_blocks(COLUMNS, render_states([state], NOW_NS), out=out)
     assert all(line.isprintable() for line in out.getvalue().split("\n"))

@@ -68,3 +68,7 @@ def test_one_long_name_does_not_make_every_line_long() -> None:
     head, long, short = out.getvalue().splitlines()
     assert (len(head), len(short)) == (67, 67)
     assert long == "x" * 300 + "  1"
+
+
+def test_a_cell_that_ends_in_a_blank_can_be_painted() -> None:
+    assert table(("bad", "1", "x "), colours=True)[1] == "\x1b[31mbad\x1b[0m   1  x"

@@ -162,9 +162,9 @@ def _escape(cells: Cells) -> Cells:
 
 def _paint(form: str, columns: Sequence[Column], cells: Cells, *, colours: bool) -> str:
     """Return a line; its colours lie around what stands in a cell, so that they take no room."""
-    line = (form % cells).rstrip()
+    line = form % cells
     if not colours:
-        return line
+        return line.rstrip()
     begin = 0
     for cell, column in zip(cells, columns, strict=True):
         begin = line.index(cell, begin)
@@ -172,4 +172,4 @@ def _paint(form: str, columns: Sequence[Column], cells: Cells, *, colours: bool)
         painted = f"\x1b[{_CODES[colour]}m{cell}{_PLAIN}" if colour and cell else cell
         line = f"{line[:begin]}{painted}{line[begin + len(cell) :]}"
         begin += len(painted)
-    return line
+    return line.rstrip()
