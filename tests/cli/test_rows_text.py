@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from orjson import dumps
@@ -61,6 +63,26 @@ def test_json_by_the_column_is_json_of_rows(rows: list[StateRow], undated: list[
         dumps(row).decode() + "\n" for one in states for row in describe_rows(rows_of(one, "success"), NOW_NS)
     ]
     assert "".join(render_lines(states, "success", NOW_NS)) == "".join(one_by_one)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"run_id": b'a"b'},
+        {"run_id": b"a\\b"},
+        {"run_id": b"a\nb"},
+        {"record_count": NOT_SET},
+        {"schema_version": b'v"1'},
+        {"updated_at_ns": NOT_SET},
+    ],
+)
+def test_json_of_one_odd_row_among_many_is_json_of_rows(odd: dict[str, Any]) -> None:
+    rows = [ready_row(date, NOW_NS - date * 10**9) for date in range(1, 20)]
+    rows[7] = rows[7]._replace(**odd)
+    state = state_of(rows)
+    assert state is not None
+    one_by_one = [dumps(row).decode() for row in describe_rows(rows_of(state, "success"), NOW_NS)]
+    assert "".join(render_lines([state], "success", NOW_NS)).split("\n")[:-1] == one_by_one
 
 
 def test_json_of_a_series_whose_name_is_the_mark_is_json_of_rows() -> None:
