@@ -65,4 +65,4 @@ def test_a_path_never_goes_back_to_an_older_run(place: Place, engine: str) -> No
             seen += [int(daemon.of(part).read_bytes()) for _ in range(10)]
         wait_until(lambda: int(daemon.of(part).read_bytes()) == number, "the last run is seen")
     assert seen == sorted(seen)
-    assert len(set(seen)) == SWITCHES
+    assert len(set(seen)) >= SWITCHES
