@@ -389,6 +389,8 @@ def test_without_a_mount_a_notification_of_postgresql_ends_it_at_once(
     assert code == ExitCode.OK
     assert time.monotonic() - begun < 20
     assert capfd.readouterr().out.startswith(f"{key(TWO)} is ready: run r1"), "and nothing of a log"
+    assert "readyfs-listen" not in [one.name for one in threading.enumerate()]
+    wait_until(lambda: postgres.execute(listening, "%") == [(0,)], "nobody listens any more")
 
 
 def test_without_a_mount_a_producer_in_postgresql_is_waited_for(place: Place, postgres: StateDatabase) -> None:

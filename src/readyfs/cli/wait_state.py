@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -44,8 +44,7 @@ class StateWait:
         self.place.require_state()
         if self.place.resolution.get(settings.RAW) is None:
             raise UsageError("no raw root is named, in which runs could be looked at", "name it with --raw")
-        with closing(StateReasons(self.place)) as reasons:
-            notified = self._listen()
+        with closing(StateReasons(self.place)) as reasons, self._listening() as notified:
             while True:
                 self._ask(reasons)
                 if self.awaited.is_over:
@@ -80,12 +79,12 @@ class StateWait:
             self._has_told = True
             click.echo(f"readyfs: waiting: {self.awaited.describe_unmet()}", err=True)
 
-    def _listen(self) -> threading.Event:
+    def _listening(self) -> AbstractContextManager[threading.Event]:
         """Return what is set whenever the state notifies, if it is to be listened to; else it never is."""
         channel = self.place.resolution.get(settings.STATE_LISTEN)
         if channel is None:
-            return threading.Event()
-        from readyfs.state.postgres.listen import Listener, listen_on_thread
+            return nullcontext(threading.Event())
+        from readyfs.state.postgres.listen import Listener, listening
 
         url, _ = find_state(self.place.resolution)
-        return listen_on_thread(Listener(url, channel, self.place.resolution.get(settings.STATE_TIMEOUT)))
+        return listening(Listener(url, channel, self.place.resolution.get(settings.STATE_TIMEOUT)))

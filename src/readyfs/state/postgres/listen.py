@@ -14,9 +14,10 @@ import math
 import random
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
@@ -185,12 +186,26 @@ class Listener:
         connection.pgconn.consume_input()
 
 
-def listen_on_thread(listener: Listener) -> threading.Event:
-    """Listen until the program ends; return what is set whenever the state may have changed."""
+@contextmanager
+def listening(listener: Listener) -> Iterator[threading.Event]:
+    """Listen on a thread while the context lasts; give what is set whenever the state may have changed."""
     changed = threading.Event()
-    thread = threading.Thread(target=trio.run, args=(listener.run, changed.set), name="readyfs-listen", daemon=True)
+    begun: SimpleQueue[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = SimpleQueue()
+
+    async def run() -> None:
+        with trio.CancelScope() as scope:
+            begun.put((trio.lowlevel.current_trio_token(), scope))
+            await listener.run(changed.set)
+
+    thread = threading.Thread(target=trio.run, args=(run,), name="readyfs-listen", daemon=True)
     thread.start()
-    return changed
+    token, scope = begun.get()
+    try:
+        yield changed
+    finally:
+        with suppress(trio.RunFinishedError):  # a bug ended it before, and was told there
+            token.run_sync_soon(scope.cancel)
+        thread.join()
 
 
 def check_listening(url: str, channel: str) -> sa.URL:
