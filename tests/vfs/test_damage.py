@@ -56,12 +56,12 @@ def test_file_that_vanished_from_a_sealed_run_stays_and_fails_at_open_until_it_i
     (directory / name).rename(place.base / "away")
     for _ in range(3):
         fails(place, *names)
-        assert place.fs.broken_partitions() == 1
+        assert place.fs.broken_by_kind().total() == 1
         above = place.inode(*DAY, *names[:-1])
         assert names[-1] in shown(place, above)
     (place.base / "away").rename(directory / name)
     assert place.read(*DAY, *names)
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_run_without_one_of_its_files_lists_all_that_it_was_sealed_with(place: Place) -> None:
@@ -127,7 +127,7 @@ def test_directory_of_which_nothing_is_known_is_an_error_and_not_empty(place: Pl
             place.listed(sub)
         with pytest.raises(BrokenRunError):
             place.listed(place.inode(*DAY, b"sub"))
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
     place.write(ROW, sub__f=b"1")
     assert place.names(sub) == [b"f"]
 
@@ -152,7 +152,7 @@ def test_directory_that_cannot_be_listed_keeps_its_run_broken(place: Place) -> N
     assert [line["event"] for line in logs] == ["run is broken"]
     place.store.list_directory = real  # type: ignore[method-assign]
     assert place.names(sub) == [b"f"]
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_parent_of_a_broken_node_is_the_directory_that_lists_it(place: Place) -> None:
@@ -209,7 +209,7 @@ def test_unreadable_file_keeps_its_run_broken_with_one_line(place: Place, name: 
             with pytest.raises(BrokenRunError):
                 place.fs.open_file(held)
             fails(place, *names)
-            assert place.fs.broken_partitions() == 1
+            assert place.fs.broken_by_kind().total() == 1
     assert [line["event"] for line in logs] == ["run is broken"]
     assert logs[0]["cause"] == f"{name}: Permission denied"
     assert len(place.damage) == len(names[:2])
@@ -282,7 +282,7 @@ def test_handle_on_a_file_that_was_replaced_does_not_break_the_restored_run_agai
                 place.fs.read(handle, 0, 4)
             assert place.read(*DAY, PAYLOAD) == b"1234"
     assert not logs
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_node_of_a_file_that_was_touched_does_not_break_the_run_again(place: Place) -> None:
@@ -378,7 +378,7 @@ def test_directory_of_a_healed_run_is_held_to_the_same_names(tmp_path: Path) -> 
     (directory / "parts/0").unlink()
     for _ in range(2):
         assert shown(place, parts) == {b"0": "broken-file", b"1": "broken-file"}
-        assert place.fs.broken_partitions() == 1
+        assert place.fs.broken_by_kind().total() == 1
 
 
 def test_run_that_is_no_longer_current_is_forgotten(place: Place) -> None:

@@ -148,7 +148,7 @@ def test_file_that_is_not_what_was_sealed_is_not_read(place: Place) -> None:
     with pytest.raises(BrokenRunError, match=r"payload\.jsonl has 6 bytes and was sealed with 4"):
         read(place, inode)
     assert place.damage
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
 
 
 def test_failing_read_is_damage_and_the_next_one_tries_afresh(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_file_that_changed_while_it_was_kept_open_is_refused(place: Place) -> No
     os.utime(run / "payload.jsonl", ns=(1, 1))
     with pytest.raises(BrokenRunError):
         read(place, inode, 2, 3)
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
 
 
 def test_file_that_does_not_close_holds_up_no_other(place: Place) -> None:

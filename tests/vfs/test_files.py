@@ -120,7 +120,7 @@ def test_damage_has_the_kernel_ask_again_for_the_names_of_the_run(place: Place) 
     (invalidation,) = place.damage
     assert invalidation.directory == date_inode(Row().partition)
     assert {PAYLOAD, METADATA} <= set(invalidation.names)
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
 
 
 def test_damage_of_another_file_has_the_kernel_ask_for_that_name_too(place: Place) -> None:
@@ -156,7 +156,7 @@ def test_file_that_became_shorter_is_an_error_and_no_early_end(place: Place) -> 
     with pytest.raises(BrokenRunError):
         place.fs.read(handle, 700, 100)
     assert place.damage
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
 
 
 def test_file_that_became_longer_keeps_its_sealed_size(place: Place) -> None:
@@ -188,7 +188,7 @@ def test_lack_of_descriptors_is_no_damage_of_the_run(place: Place, number: int) 
     place.store.failure = OSError(number, os.strerror(number))
     with pytest.raises(TooManyHandlesError):
         place.fs.open_file(inode)
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
     assert not place.damage
 
 

@@ -337,7 +337,7 @@ def test_broken_file_cannot_be_opened(place: Place) -> None:
     place.publish(Row())
     with pytest.raises(BrokenRunError):
         place.open(b"c", b"q", DAY_1, PAYLOAD)
-    assert place.fs.broken_partitions() == 1
+    assert place.fs.broken_by_kind().total() == 1
 
 
 def test_broken_run_heals_with_other_inodes(place: Place) -> None:
@@ -349,7 +349,7 @@ def test_broken_run_heals_with_other_inodes(place: Place) -> None:
     healthy = place.inode(PAYLOAD, start=day)
     assert healthy != broken
     assert place.read(b"c", b"q", DAY_1, PAYLOAD) == b"back"
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
     with pytest.raises(BrokenRunError):
         place.fs.open_file(broken)
 
@@ -360,7 +360,7 @@ def test_broken_run_that_was_replaced_is_no_longer_counted(place: Place) -> None
         place.open(b"c", b"q", DAY_1, PAYLOAD)
     place.write(Row(run=b"r2"))
     place.publish(Row(run=b"r2"))
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
     assert place.runs.damaged() == []
 
 
@@ -369,7 +369,7 @@ def test_broken_run_that_was_retracted_is_not_counted_when_a_held_directory_asks
     day = place.day()
     place.publish()
     place.entry(PAYLOAD, start=day)
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_ambiguous_path_behaves_as_broken_until_resolved(place: Place) -> None:

@@ -129,7 +129,7 @@ def test_what_the_old_inode_meant_is_no_damage_of_the_new_run(place: Place, cont
     for _ in range(2):
         with pytest.raises(BrokenRunError):
             place.fs.open_file(past)
-        assert place.fs.broken_partitions() == 0
+        assert place.fs.broken_by_kind().total() == 0
         place.find(*DAY, b"extra")
     assert place.read(*DAY, PAYLOAD) == b"old"
 
@@ -157,7 +157,7 @@ def test_reader_of_a_subdirectory_of_before_does_not_break_the_run(place: Place)
     assert place.read(*DAY, PAYLOAD) == b"{}\n"
     with pytest.raises(BrokenRunError):
         place.fs.open_file(past)
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_equal_file_that_took_the_place_of_one_of_before_is_not_read_under_its_number(place: Place) -> None:
@@ -172,7 +172,7 @@ def test_equal_file_that_took_the_place_of_one_of_before_is_not_read_under_its_n
     with pytest.raises(BrokenRunError):
         place.fs.open_file(past)
     assert place.read(*DAY, PAYLOAD) == b"new"
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 @contextmanager
@@ -209,7 +209,7 @@ def test_look_ahead_that_began_before_a_touch_is_made_again(place: Place) -> Non
         (directory / "payload.jsonl").write_bytes(b"newer")
         place.publish(TOUCHED)
     assert place.read(*DAY, PAYLOAD) == b"newer"
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_second_look_that_began_before_a_touch_does_not_bring_back_the_old_run(place: Place) -> None:
@@ -222,7 +222,7 @@ def test_second_look_that_began_before_a_touch_does_not_bring_back_the_old_run(p
         place.publish(TOUCHED)
         assert place.read(*DAY, PAYLOAD) == b"newer"
     assert place.read(*DAY, PAYLOAD) == b"newer"
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
 
 
 def test_look_that_began_before_the_touch_is_made_again(place: Place) -> None:
@@ -259,7 +259,7 @@ def test_damage_is_forgotten_with_a_touch(place: Place) -> None:
     with pytest.raises(BrokenRunError):
         place.open(*DAY, PAYLOAD)
     place.publish(TOUCHED)
-    assert place.fs.broken_partitions() == 0
+    assert place.fs.broken_by_kind().total() == 0
     assert place.read(*DAY, PAYLOAD) == b"w"
     assert date_inode(ROW.partition) == place.day()
 

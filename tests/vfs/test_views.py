@@ -120,7 +120,7 @@ def test_damage_of_a_run_that_only_a_view_shows_is_remembered_until_that_is_gone
     with pytest.raises(BrokenRunError):
         place.read(*DAY, b"sub", b"f")
     place.publish(OTHER)
-    assert place.fs.broken_partitions() == 0, "of the live tree"
+    assert place.fs.broken_by_kind().total() == 0, "of the live tree"
     assert place.entry(b"sub", start=day).node.kind is NodeKind.BROKEN_DIRECTORY
     assert place.runs.damaged() == [(ROW.partition.key, b"r1")]
     place.views.remove(view.fingerprint)

@@ -22,9 +22,8 @@ from readyfs.consumer.deadline import last_ended
 from readyfs.consumer.replay.backlog import find_missing
 from readyfs.consumer.replay.plan import Target
 from readyfs.consumer.replay.selection import RawPlaces, Selection, select_beside_view, select_rows
-from readyfs.consumer.wait import Pauses
 from readyfs.control.change_requests import ChangesRequest
-from readyfs.errors import LimitError, ResyncError
+from readyfs.errors import ResyncError
 from readyfs.layout import RawLayout
 from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, render_date
 from readyfs.state.filters import Filters
@@ -157,17 +156,13 @@ def _read_changed(place: Place, since: str, view: Path) -> Iterator[ShownRow]:
 
 def _changed_paths(place: Place, since: str, until: str) -> Iterator[str]:
     """Yield the paths of what appeared or switched between two catalogs, of which a pin holds the second."""
-    client, pauses = place.client(), Pauses()
+    client = place.client()
     after: object = render_place(PartitionKey(SeriesKey(b"", b"", b""), 0))  # before every key
     while after is not None:
         try:
-            answer = client.changes(ChangesRequest(since, until, str(after)))
-        except LimitError:
-            time.sleep(pauses.next_s())
-            continue
+            answer = client.changes(ChangesRequest(since, until, str(after)), in_turn=True)
         except ResyncError as error:
             raise ResyncError(error.message, "leave out --changed-since, and replay everything") from error
-        pauses.reset()
         after = answer["after"]
         for line in str(answer["changes"]).split("\n"):
             change = json.loads(line) if line else {"type": ChangeKind.TOUCHED}

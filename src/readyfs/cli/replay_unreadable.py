@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +11,8 @@ from pathlib import Path
 from readyfs.check.view import AmbiguousDirectoryError
 from readyfs.consumer.replay.backlog import NotReady
 from readyfs.consumer.replay.selection import Selection
-from readyfs.consumer.wait import Pauses
 from readyfs.control.public_client import PublicClient
-from readyfs.errors import LimitError, NotRunningError
+from readyfs.errors import NotRunningError
 from readyfs.layout import MountLayout
 from readyfs.partition import PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
@@ -67,21 +65,13 @@ class Unreadable:
 
     def _claims(self, path: str, series: SeriesKey) -> dict[SeriesKey, bytes]:
         """Return who claims a path, with their runs; the rows of one source as one."""
-        answer = self._ask(path)
+        answer = self._client.why(path, in_turn=True)
         rows = answer.get("claims")
         found = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
         claims = {series._replace(source=str(row["source"]).encode()): str(row["run_id"]).encode() for row in found}
         if not claims:
             raise NotRunningError(f"{escape_text(os.fsencode(path))} cannot be read", "start the replay again")
         return claims
-
-    def _ask(self, path: str) -> dict[str, object]:
-        pauses = Pauses()
-        while True:
-            try:
-                return self._client.why(path)
-            except LimitError:
-                time.sleep(pauses.next_s())
 
 
 def gone(path: str, error: OSError) -> NotRunningError:

@@ -85,9 +85,10 @@ class PublicClient:
         """Return when the catalog in force is another than this one, or when the time is up, which is bounded."""
         return self._ask(WatchRequest(fingerprint, timeout_s), ANSWER_TIMEOUT_S + timeout_s)
 
-    def why(self, asked: str, source: str | None = None) -> dict[str, object]:
-        """Return why a path or a key is ready or is not."""
-        return self._ask(WhyRequest(asked, str(self.mountpoint), source))
+    def why(self, asked: str, source: str | None = None, *, in_turn: bool = False) -> dict[str, object]:
+        """Return why a path or a key is ready or is not; `in_turn`, wait where the rate of the user is reached."""
+        ask = self._ask_in_turn if in_turn else self._ask
+        return ask(WhyRequest(asked, str(self.mountpoint), source))
 
     def shown(self, asked: Sequence[str], source: str | None = None) -> tuple[str, list[object] | None]:
         """Return the fingerprint that the kernel knows, and what the catalog shows at each path or key.
@@ -109,9 +110,13 @@ class PublicClient:
             is_seen = is_seen and answer["is_seen"] is True
         return min(fingerprints, default=""), found if is_seen and len(fingerprints) == 1 else None
 
-    def changes(self, request: ChangesRequest) -> dict[str, object]:
-        """Return a page of what changed: `since`, `until`, `changes` as JSON lines, and `after` if there is more."""
-        return self._ask(request, CHANGES_TIMEOUT_S)
+    def changes(self, request: ChangesRequest, *, in_turn: bool = False) -> dict[str, object]:
+        """Return a page of what changed: `since`, `until`, `changes` as JSON lines, and `after` if there is more.
+
+        `in_turn`, wait where the rate of the user is reached.
+        """
+        ask = self._ask_in_turn if in_turn else self._ask
+        return ask(request, CHANGES_TIMEOUT_S)
 
     def acknowledge(self, consumer: str, cursor: str, lease_s: float | None = None) -> dict[str, object]:
         """Acknowledge the batch of a consumer that ends with a cursor."""
@@ -126,16 +131,9 @@ class PublicClient:
         the rate of a user is reached waits for its turn.
         """
         asked: LatestRequest | None = request
-        waits, is_warned = 0, False
+        is_warned = False
         while asked is not None:
-            try:
-                answer = self._ask(asked)
-            except LimitError:
-                if asked is request or waits == MOST_WAITS:
-                    raise
-                waits += 1
-                time.sleep(WAIT_S)
-                continue
+            answer = self._ask(asked) if asked is request else self._ask_in_turn(asked)
             found, after, outdated = answer.get("series"), answer.get("next"), answer.get("outdated")
             if isinstance(outdated, str) and not is_warned:
                 is_warned = True
@@ -145,23 +143,24 @@ class PublicClient:
             asked = replace(asked, after=after) if isinstance(after, str) else None
 
     def broken(self) -> Iterator[dict[str, object]]:
-        """Yield the runs that the mount knows to be broken, as answers come in."""
-        asked: BrokenRequest | None = BrokenRequest()
+        """Yield the runs that the mount knows to be broken, as answers come in; wait for a turn between these."""
+        begin = BrokenRequest()
+        asked: BrokenRequest | None = begin
         while asked is not None:
-            answer = self._ask(asked)
+            answer = self._ask(asked) if asked is begin else self._ask_in_turn(asked)
             found, after = answer.get("broken"), answer.get("next")
             if isinstance(found, list):
                 yield from (one for one in found if isinstance(one, dict))
             asked = BrokenRequest(after) if isinstance(after, str) else None
 
-    def _ask_in_turn(self, request: PublicRequest) -> dict[str, object]:
+    def _ask_in_turn(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         """Ask, and wait for a turn where the rate of the user is reached."""
         for _ in range(MOST_WAITS):
             try:
-                return self._ask(request)
+                return self._ask(request, timeout_s)
             except LimitError:
                 time.sleep(WAIT_S)
-        return self._ask(request)
+        return self._ask(request, timeout_s)
 
     def _ask(self, request: PublicRequest, timeout_s: float = ANSWER_TIMEOUT_S) -> dict[str, object]:
         # Looked at each time: a daemon that started again made another mount, and its socket is where it was.

@@ -160,12 +160,8 @@ class Filesystem:
         """Return how many files are open: for readers, or where the kernel opens by itself, kept between its reads."""
         return len(self.handles) + len(self._descriptors)
 
-    def broken_partitions(self) -> int:
-        """Return how many ready partitions are known to be broken."""
-        return self.broken_by_kind().total()
-
     def broken_by_kind(self) -> Counter[DamageKind]:
-        """Return the same by what was found last."""
+        """Return how many ready partitions are known to be broken, by what was found last."""
         return Counter(cause.kind for _, cause in self.broken_runs())
 
     def broken_runs(self) -> list[tuple[RunKey, Cause]]:
