@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from readyfs.control import public_client
+from readyfs.control.broken_request import BrokenRequest
 from readyfs.control.latest_request import LatestRequest
 from readyfs.control.public_client import PublicClient
 from readyfs.control.public_protocol import PublicRequest
@@ -25,7 +26,7 @@ def client(
     left = list(answers)
 
     def ask(_client: PublicClient, request: PublicRequest, _timeout_s: float = 0.0) -> dict[str, object]:
-        assert isinstance(request, LatestRequest)
+        assert isinstance(request, LatestRequest | BrokenRequest)
         asked.append(request.after)
         answer = left.pop(0)
         if isinstance(answer, LimitError):
@@ -41,6 +42,13 @@ def test_a_list_that_goes_on_waits_for_its_turn_and_loses_nothing(monkeypatch: p
     found, asked = client(monkeypatch, FIRST, BUSY, BUSY, LAST)
     assert [one["customer_id"] for one in found.latest(LatestRequest())] == ["c1", "c2"]
     assert asked == [None, *["s/c1/q"] * 3]
+
+
+def test_a_list_of_broken_runs_waits_for_its_turn_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    first: dict[str, object] = {"broken": [{"run_id": "r1"}], "next": "s/c1/q/2024-06-01"}
+    found, asked = client(monkeypatch, first, BUSY, {"broken": [{"run_id": "r2"}], "next": None})
+    assert [one["run_id"] for one in found.broken()] == ["r1", "r2"]
+    assert asked == [None, *["s/c1/q/2024-06-01"] * 2]
 
 
 def test_a_list_that_begins_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
