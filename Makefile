@@ -103,7 +103,7 @@ findings: ## check what decisions assume of other programs (downloads these)
 ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
 $(VENV)/.demo $(VENV)/.dev: FORCE
 endif
-$(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup
+$(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup $(wildcard src/native/*)
 	@.ci/setup $(@:$(VENV)/.%=%)
 
 .PHONY: FORCE

@@ -1,0 +1,3 @@
+# The compiled module of src/native.
+
+INTERFACE: int
