@@ -1,6 +1,21 @@
 # The compiled module of src/native.
 
+from collections.abc import Iterable
+from typing import Any
+
 INTERFACE: int
+
+# look.c
+AT_ROOT: int
+AT_PATH: int
+AT_ENTRY: int
+AT_READABLE: int
+NOT_REGULAR: int
+
+def look(
+    root: bytes, path: bytes, readable: tuple[bytes, ...], /
+) -> list[tuple[bytes, bool, int, int, int]] | tuple[int, int, bytes]: ...
+def open_regular(root: bytes, path: bytes, /) -> tuple[int, int, int, int] | tuple[int, int, bytes]: ...
 
 class Rows:  # readyfs.vfs.packed_rows.Rows
     def __init__(self, integers: int, references: int, /) -> None: ...
@@ -13,3 +28,9 @@ class Rows:  # readyfs.vfs.packed_rows.Rows
     def update(self, key: int, integers: tuple[int, ...], references: tuple[object, ...], /) -> bool: ...
     def lower(self, key: int, count: int, /) -> tuple[object, ...] | None: ...
     def scan(self, shard: int, column: int, /) -> list[tuple[int, object]]: ...
+
+# pack.c
+def pack_entry(entry: tuple[object, ...], /) -> bytes: ...
+def pack_listing(
+    found: Iterable[tuple[object, ...]], position: int, room: int, /
+) -> tuple[bytes, list[Any], int, int, bool]: ...
