@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -38,7 +39,7 @@ class LocalRawStore:
     an open is one call of that (which knows openat2(2) alone).
     """
 
-    __slots__ = ("_layout", "_native", "_open", "_root", "label")
+    __slots__ = ("_directory_of", "_native", "_open", "_root", "label")
 
     def __init__(
         self,
@@ -49,7 +50,8 @@ class LocalRawStore:
         compiled: ModuleType | None = native.module,
     ) -> None:
         self._root = root.absolute()
-        self._layout = layout
+        # A run that is looked at is asked for again at once: its path, and its files.
+        self._directory_of = lru_cache(maxsize=256)(layout.directory_of)
         self._open = opener
         self._native = NativeLook(compiled, os.fsencode(self._root)) if compiled is not None and has_openat2() else None
         self.label = escape_text(os.fsencode(self._root))
@@ -61,7 +63,7 @@ class LocalRawStore:
 
         An entry that vanishes while the directory is read is left out; any other failure to look at one is raised.
         """
-        parts = (*self._layout.directory_of(partition), *relpath)
+        parts = (*self._directory_of(partition), *relpath)
         if self._native is not None:
             listed = self._native.list_directory(join_path(parts), tuple(readable))
             if listed is not None:
@@ -77,7 +79,7 @@ class LocalRawStore:
 
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> LocalRawFile:
         """Open a regular file of the partition's run; see `RawStore.open_file`."""
-        parts = (*self._layout.directory_of(partition), *relpath)
+        parts = (*self._directory_of(partition), *relpath)
         if self._native is not None:
             opened = self._native.open_file(join_path(parts))
             if opened is not None:
@@ -94,7 +96,7 @@ class LocalRawStore:
 
     def place_of(self, partition: Partition) -> bytes:
         """Return the path of the partition's run directory from the root on; see `RawStore.place_of`."""
-        return b"/".join(self._layout.directory_of(partition))
+        return b"/".join(self._directory_of(partition))
 
     def describe(self, partition: Partition) -> str:
         """Return the path of the partition's run directory; see `RawStore.describe`."""
