@@ -36,6 +36,10 @@ _IDENTITY_BITS: Final = REGULAR | PUBLISHED | -1 << GENERATION_SHIFT
 """Those of a state that tell nodes of one place apart; whether a directory's time was published does not."""
 
 
+_MOST_LOOKUPS: Final = 1 << 62
+"""More than any node has; a request may name 64 bits without a sign."""
+
+
 class _Identity(NamedTuple):
     """How many of a row's columns, from the first on, are the identity of its node; the key is not counted."""
 
@@ -79,7 +83,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode)
+        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode, 1) is not None
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
@@ -92,7 +96,7 @@ class PackedNodes(Generic[N]):
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
-        gone = self.rows.lower(inode, count)
+        gone = self.rows.count(inode, -min(count, _MOST_LOOKUPS))
         if gone:
             self._note(gone, -1)
         return gone is not None
