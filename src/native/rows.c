@@ -25,6 +25,7 @@ enum {
     FEWEST_SLOTS = 8,
     FEWEST_ROWS = 4,
     MOST_ROWS = 1 << 28, /* of a shard */
+    NO_KEY = -1,
     KEY = 0,
     COUNT = 1,
     FIRST = 2, /* of a row's own integers */
@@ -198,6 +199,10 @@ parse_row(const RowsObject *self, PyObject *arguments, cell *row)
                      (unsigned)self->integers, (unsigned)self->references);
         return false;
     }
+    if (key < 0) {
+        PyErr_SetString(PyExc_ValueError, "an inode number is not negative");
+        return false;
+    }
     row[KEY].number = key;
     row[COUNT].number = 1;
     for (uint32_t at = 0; at < self->integers; at++) {
@@ -233,11 +238,13 @@ references_of(const RowsObject *self, const cell *row)
 
 /* ---- methods: the names and meanings of `packed_rows.Rows` ----------------------------------- */
 
+/* A number that is too large is one that is not there: a request may name any. */
 static bool
 parse_key(PyObject *number, int64_t *key)
 {
-    *key = PyLong_AsLongLong(number);
-    return *key != -1 || !PyErr_Occurred();
+    int is_too_large;
+    *key = PyLong_AsLongLongAndOverflow(number, &is_too_large);
+    return *key != NO_KEY || is_too_large || !PyErr_Occurred();
 }
 
 static PyObject *
@@ -316,8 +323,10 @@ rows_count(PyObject *object, PyObject *arguments)
 {
     RowsObject *self = (RowsObject *)object;
     cell gone[MOST_COLUMNS];
-    long long key, change;
-    if (!PyArg_ParseTuple(arguments, "LL", &key, &change))
+    PyObject *number;
+    int64_t key;
+    long long change;
+    if (!PyArg_ParseTuple(arguments, "OL", &number, &change) || !parse_key(number, &key))
         return NULL;
     cell *row = find_row(self, key);
     if (row == NULL)

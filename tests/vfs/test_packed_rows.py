@@ -227,6 +227,8 @@ def test_wrong_row_is_refused() -> None:
     for wrong, names in ((("one", 2), (None,)), ([1, 2], (None,)), ((1, 2), [None])):
         with pytest.raises(TypeError):
             rows.add(1, wrong, names)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="an inode number is not negative"):
+        rows.add(-1, (1, 2), (None,))
     with pytest.raises(IndexError):
         rows.scan(SHARDS, 0)
     with pytest.raises(IndexError):

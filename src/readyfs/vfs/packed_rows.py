@@ -31,8 +31,8 @@ References: TypeAlias = tuple[object, ...]
 class Rows(Protocol):
     """Rows by a number, each with a count, some integers (64 bits, signed) and some references.
 
-    All raise `OverflowError` for an integer that is too large, with nothing changed. References are names and kinds:
-    nothing that leads back to the table.
+    A number has 63 bits: one that is larger is not there. All raise `OverflowError` for an integer of a row that is too
+    large, with nothing changed. References are names and kinds: nothing that leads back to the table.
     """
 
     def __len__(self) -> int: ...
