@@ -218,7 +218,8 @@ def test_request_may_name_any_number(make_rows: MakeRows) -> None:
     table.remember(node)
     table.forget([(node.inode, 2**64 - 1), (InodeNumber(2**64 - 1), 2**64 - 1)])
     assert len(table) == 1
-    assert table.peek(InodeNumber(2**64 - 1)) is table.sealed_size(InodeNumber(2**63)) is None
+    assert table.peek(InodeNumber(2**64 - 1)) is None
+    assert table.sealed_size(InodeNumber(2**63)) is None
     assert (table.lookups(InodeNumber(2**64 - 1)), table.is_raw(InodeNumber(2**64 - 1))) == (0, False)
 
 
