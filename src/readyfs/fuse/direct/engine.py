@@ -18,6 +18,7 @@ from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Operations
+from readyfs.fuse.direct.page_cache import PageCache, PushCounts
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.engine_words import ReadsWord
@@ -49,6 +50,7 @@ class DirectEngine:
         reads: ReadsWord,
         stack_depth: int,
         *,
+        pushes: bool,
         privileged: bool,
     ) -> None:
         self.reads = ""
@@ -61,6 +63,7 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._privileged = privileged
         self._backing = BackingFiles(channel)
+        self._pages = PageCache(channel) if pushes else None
         filesystem.on_let_go = self._backing.let_go
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
@@ -96,6 +99,11 @@ class DirectEngine:
         """How often the kernel refused to read a raw file itself, by errno name."""
         return self._backing.refused
 
+    @property
+    def pushed(self) -> PushCounts:
+        """What was pushed into the page cache with opens."""
+        return self._pages.counts if self._pages is not None else PushCounts()
+
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
         try:
@@ -110,7 +118,7 @@ class DirectEngine:
         if choice.word is ReadsWord.CACHED:
             self._reads = CachedReads(self._fs)
         else:
-            self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from)
+            self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from, self._pages)
         self.reads, self.reads_reason = choice.word.value, choice.reason
 
     async def serve(self) -> None:
