@@ -18,12 +18,13 @@ from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.operations import Operations
-from readyfs.fuse.direct.page_cache import PageCache, PushCounts
+from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.engine_words import ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.inode_number import InodeNumber

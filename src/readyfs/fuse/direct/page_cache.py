@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.vfs.inode_number import InodeNumber
 
 log = structlog.get_logger("readyfs.fuse")
@@ -31,15 +30,6 @@ class PagesPort(Protocol):
     def push(self, inode: InodeNumber, data: bytes) -> None:
         """FUSE_NOTIFY_STORE of a whole file. Raises `OSError`."""
         ...
-
-
-@dataclass(slots=True)
-class PushCounts:
-    """How many files were pushed, their bytes, and how often the kernel refused one, by errno name."""
-
-    files: int = 0
-    data_bytes: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
 
 
 class PageCache:
