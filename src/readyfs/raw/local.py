@@ -67,6 +67,10 @@ class LocalRawStore:
             os.close(fd)
             raise
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> LocalRawFile:
+        """Return a file that was opened elsewhere; see `RawStore.hold_file`."""
+        return LocalRawFile(fd, stat)
+
     def describe(self, partition: Partition) -> str:
         """Return the path of the partition's run directory; see `RawStore.describe`."""
         return escape_text(os.fsencode(self._root) + b"/" + b"/".join(self._layout.directory_of(partition)))

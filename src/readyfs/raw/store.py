@@ -114,6 +114,10 @@ class RawStore(Protocol):
         """
         ...
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        """Return an open regular file of the partition's run as `open_file` does; the descriptor is its own then."""
+        ...
+
     def describe(self, partition: Partition) -> str:
         """Return where the partition's run is looked for, for messages; touches nothing.
 

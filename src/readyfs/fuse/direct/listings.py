@@ -23,13 +23,11 @@ class Listings:
     def __init__(self, filesystem: Filesystem, drop_listing: Callable[[InodeNumber], None]) -> None:
         self._fs = filesystem
         self._drop_listing = drop_listing
-        # Where the last pass over a directory ended: the kernel asks once more behind the last entry.
-        self._ended: dict[InodeNumber, int] = {}
+        self._ended = ended if ended is not None else Ended()
 
     def read(self, inode: InodeNumber, position: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
         """Return the entries behind a position, `size` bytes at most, and the nodes of which each counts a lookup."""
-        ended = self._ended.pop(inode, None)
-        if position and ended == position:
+        if self._ended.is_at(inode, position):
             return b"", []
         while True:
             found = self._fs.read_directory(inode, position, may_block=may_block)
@@ -59,16 +57,11 @@ class Listings:
             if further and len(further) <= room:
                 records.append(further)
             elif not further and records and found.cacheable:
-                self._note_end(inode, reached)
+                self._ended.note_end(inode, reached)
             elif not further and not records and not found.cacheable:
                 # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
                 self._drop_listing(inode)
         return b"".join(records), nodes
-
-    def _note_end(self, inode: InodeNumber, position: int) -> None:
-        if len(self._ended) >= MAX_ENDED:
-            self._ended.clear()  # left behind by readers who closed their directory before its end
-        self._ended[inode] = position
 
     def _further_dot(self, inode: InodeNumber, found: DirectoryPass, position: int) -> bytes:
         """Return one more `.` for a listing that fills its last page of the kernel's cache to the byte.
