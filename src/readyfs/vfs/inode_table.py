@@ -20,6 +20,7 @@ from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
 from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
+from readyfs.vfs.packed_rows import MakeRows, PackedRows, compiled_rows
 
 log = structlog.get_logger("readyfs.inodes")
 
@@ -33,15 +34,15 @@ class InodeCollisionError(BrokenRunError):
 class InodeTable:
     """Nodes by inode number, with lookup counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_rows: MakeRows = compiled_rows or PackedRows) -> None:
         self._lock = threading.Lock()
-        self._dates = DateNodes()
-        self._above = AboveNodes()
+        self._dates = DateNodes(make_rows)
+        self._above = AboveNodes(make_rows)
         # Those of which there are the most come first.
         self._packed: dict[type[Node], PackedNodes[Any]] = {
             DateNode: self._dates,
             AboveNode: self._above,
-            BrokenNode: BrokenNodes(),
+            BrokenNode: BrokenNodes(make_rows),
         }
         self._by_number = tuple(self._packed.values())
         self._nodes: dict[InodeNumber, Node] = {ROOT_INODE: root_node()}
@@ -49,7 +50,7 @@ class InodeTable:
         self._further: dict[InodeNumber, int] = {}
 
     def __len__(self) -> int:
-        return len(self._nodes) + sum(packed.length for packed in self._by_number)
+        return len(self._nodes) + sum(len(packed.rows) for packed in self._by_number)
 
     def get(self, inode: InodeNumber) -> Node:
         """Return a node that the kernel holds; raise `StaleHandleError` if it should not hold it."""
@@ -89,7 +90,7 @@ class InodeTable:
         with self._lock:
             if inode in self._nodes:
                 return 1 + self._further.get(inode, 0)
-            return max(packed.lookups(inode) for packed in self._by_number)
+            return max(packed.rows.lookups(inode) for packed in self._by_number)
 
     def remember(self, node: N) -> N:
         """Count one lookup; return the node that stands for this identity.
@@ -136,7 +137,7 @@ class InodeTable:
         node = self._nodes.get(inode)
         if node is None:
             for packed in self._by_number:
-                if packed.length and (node := packed.get(inode)) is not None:
+                if packed.rows and (node := packed.get(inode)) is not None:
                     break
         return node
 
@@ -155,7 +156,7 @@ class InodeTable:
             return False
         # A loop, which costs half of what a generator would for each of a million entries.
         for packed in self._by_number:  # noqa: SIM110
-            if packed is not own and packed.length and inode in packed:
+            if packed is not own and inode in packed.rows:
                 return False
         return True
 
@@ -171,7 +172,7 @@ class InodeTable:
     def _lower(self, inode: InodeNumber, count: int) -> None:
         if inode not in self._nodes:
             for packed in self._by_number:
-                if packed.length and packed.lower(inode, count):
+                if packed.rows and packed.lower(inode, count):
                     return
         elif inode != ROOT_INODE:
             left = self._further.pop(inode, 0) - count

@@ -9,7 +9,6 @@ alive what was replaced around it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from array import array
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
-from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
+from readyfs.vfs.packed_rows import SHARDS, MakeRows
 
 N = TypeVar("N", bound=Node)
 
@@ -30,10 +29,7 @@ class _Identity(NamedTuple):
 
 
 class PackedNodes(Generic[N]):
-    """The nodes of one type, `length` of them, with lookup counts; abstract. The caller holds a lock.
-
-    The integers of a row are its key, its count, and then `integers` further ones.
-    """
+    """The nodes of one type, with lookup counts, in rows; abstract. The caller holds a lock."""
 
     integers: int
     references: int
@@ -41,32 +37,13 @@ class PackedNodes(Generic[N]):
     path: int
     """Which of the references is the path above, with its tree."""
 
-    def __init__(self) -> None:
-        self._shards: list[PackedShard | None] = [None] * SHARDS
-        self.length = 0
-
-    def __contains__(self, inode: InodeNumber) -> bool:
-        shard = self._shards[inode & SHARD_MASK]
-        return shard is not None and shard.find(inode) >= 0
+    def __init__(self, make_rows: MakeRows) -> None:
+        self.rows = make_rows(self.integers, self.references)
 
     def get(self, inode: InodeNumber) -> N | None:
         """Return a node, made anew, or None."""
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return None
-        row, width, span = shard.slots[slot], shard.width, shard.span
-        return self._unpack(
-            inode,
-            shard.integers[row * width - self.integers : row * width],
-            shard.references[row * span - span : row * span],
-        )
-
-    def lookups(self, inode: InodeNumber) -> int:
-        """Return a node's lookup count, 0 if it is not there."""
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return 0
-        return shard.integers[shard.slots[slot] * shard.width - shard.width + 1]
+        row = self.rows.get(inode)
+        return None if row is None else self._unpack(inode, *row)
 
     def count(self, node: N, is_free: Callable[[InodeNumber, PackedNodes[Any]], bool]) -> bool:
         """Count one lookup of a node; return False if its number belongs to another.
@@ -74,71 +51,42 @@ class PackedNodes(Generic[N]):
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None:
-            shard = self._shards[inode & SHARD_MASK] = PackedShard(2 + self.integers, self.references)
-        slot = shard.find(inode)
         integers, references = self._pack(node)
-        if slot < 0:
+        known = self.rows.get(inode)
+        if known is None:
             if not is_free(inode, self):
                 return False
-            shard.add(slot, (inode, 1, *integers), references)
-            self.length += 1
+            self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        row = shard.slots[slot] - 1
-        first, base = row * shard.width + 1, row * shard.span
         numbers, names = self.identity
-        if numbers and shard.integers[first + 1] != integers[0]:
+        if known[0][:numbers] != integers[:numbers] or known[1][:names] != references[:names]:
             return False
-        if shard.references[base : base + names] != [*references[:names]]:
-            return False
-        shard.integers[first] += 1
-        return True
+        return self.rows.count(inode)
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
-        shard = self._shards[node.inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(node.inode)) < 0:
-            return
-        integers, references = self._pack(node)
-        row, width, span = shard.slots[slot], shard.width, shard.span
-        shard.integers[row * width - self.integers : row * width] = array("q", integers)
-        former = shard.references[row * span - span : row * span]
-        self._note(references, 1)  # first, lest its series be missed by whoever asks without the lock
-        shard.references[row * span - span : row * span] = references
-        self._note(former, -1)
+        known = self.rows.get(node.inode)
+        if known is not None:
+            integers, references = self._pack(node)
+            self._note(references, 1)  # first, lest its series be missed by whoever asks without the lock
+            self.rows.update(node.inode, integers, references)
+            self._note(known[1], -1)
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
-        at = inode & SHARD_MASK
-        shard = self._shards[at]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return False
-        counted = (shard.slots[slot] - 1) * shard.width + 1
-        left = shard.integers[counted] - count
-        if left > 0:
-            shard.integers[counted] = left
-            return True
-        self.length -= 1
-        first = (shard.slots[slot] - 1) * shard.span
-        self._note(shard.references[first : first + shard.span], -1)
-        if len(shard) == 1:
-            self._shards[at] = None
-        else:
-            shard.remove(slot)
-        return True
+        gone = self.rows.lower(inode, count)
+        if gone:
+            self._note(gone, -1)
+        return gone is not None
 
     def nodes_of(self, tree: TreeName) -> list[N]:
         """Return the nodes of a view."""
-        at = self.path
         found: list[N] = []
-        for shard in filter(None, self._shards):
-            width, span = shard.width, shard.span
-            paths: list[Any] = shard.references[at::span]
-            for row, path in enumerate(paths):
+        for shard in range(SHARDS):
+            for key, path in self.rows.scan(shard, self.path):
                 if path.__class__ is _InView and path.tree == tree:
-                    node = self.get(InodeNumber(shard.integers[row * width]))
+                    node = self.get(InodeNumber(key))
                     assert node is not None
                     found.append(node)
         return found
@@ -172,8 +120,8 @@ class DateNodes(PackedNodes[DateNode]):
 
     integers, references, identity, path = 3, 4, _Identity(1, 3), 2
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, make_rows: MakeRows) -> None:
+        super().__init__(make_rows)
         self._by_series: dict[SeriesKey, int] = {}
 
     def holds_run_of(self, series: SeriesKey) -> bool:
