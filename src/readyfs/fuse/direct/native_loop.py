@@ -71,6 +71,10 @@ class NativeLoop:
             os.close(fd)
         return handle
 
+    def take_end(self, inode: InodeNumber, position: int) -> bool:
+        """Never: the loop answers behind the end of a listing by itself."""
+        return False
+
     def tally(self) -> RequestTally:
         """Return what the loop has answered so far."""
         tally = RequestTally()
