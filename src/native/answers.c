@@ -111,7 +111,8 @@ answer_open(struct loop *loop, struct desk *desk)
     if (in == NULL || (in->flags & O_ACCMODE) != O_RDONLY || !find_file(loop, desk))
         return FOR_PYTHON;
     const struct file_row *row = &desk->row;
-    if (row->state != (STATE_REGULAR | STATE_SERVABLE) || row->size >= atomic_load(&loop->opened_below))
+    bool is_served = (row->state & STATE_SERVABLE) && !(row->state & STATE_SUPERSEDED);
+    if (!is_served || row->size >= atomic_load(&loop->opened_below))
         return FOR_PYTHON;
     uint64_t call = 0;
     enum outcome outcome = begin_call(loop, desk, &call);

@@ -219,7 +219,7 @@ look_at(struct look *look, const char *name, unsigned char type)
     /* The directory itself says which kind most entries have: one that is opened need not be looked at before. */
     if (!opens || type != DT_REG) {
         if (fstatat(look->directory, name, &seen, AT_SYMLINK_NOFOLLOW) < 0) {
-            if (true)
+            if (errno != ENOENT)
                 fail(look, ENTRY, errno, name);
             return;
         }

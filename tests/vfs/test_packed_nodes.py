@@ -106,12 +106,15 @@ def test_node_comes_back_as_it_was(node: Node, make_rows: MakeRows) -> None:
     assert (type(back), content(back)) == (type(node), content(node))
 
 
+def set_row(node: DateNode) -> None:
+    node.partition = partition(record_count=6)
+
+
 def test_what_became_of_a_node_is_kept_with_its_count(make_rows: MakeRows) -> None:
     table = InodeTable(make_rows)
     node = date_node(ABOVE, partition(record_count=5))
     table.remember_all([node, node])
-    node.partition = partition(record_count=6)
-    table.update(node)
+    table.amend(node.inode, DateNode, set_row)
     back = table.get(node.inode)
     assert isinstance(back, DateNode)
     assert back.partition == partition(record_count=6)
@@ -120,7 +123,7 @@ def test_what_became_of_a_node_is_kept_with_its_count(make_rows: MakeRows) -> No
 
 def test_what_became_of_an_unknown_node_is_not_kept(make_rows: MakeRows) -> None:
     table = InodeTable(make_rows)
-    table.update(date_node(ABOVE, partition()))
+    table.amend(date_node(ABOVE, partition()).inode, DateNode, set_row)
     assert len(table) == 1
 
 

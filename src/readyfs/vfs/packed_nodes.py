@@ -1,24 +1,36 @@
 """Nodes as rows: the columns that are needed to make a node anew, of which the first ones are its identity.
 
-Used by `inode_table`. The kernel may know millions of directories, so those are not kept as objects: a row holds what
-cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of its run
-itself, not the catalog's series: a node means its run for as long as the kernel holds it (V5, V6), and must not keep
-alive what was replaced around it.
+Used by `inode_table`. The kernel may know millions of directories and files, so those are not kept as objects: a row
+holds what cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of
+its run itself, not the catalog's series: a node means its run for as long as the kernel holds it (V5, V6), and must not
+keep alive what was replaced around it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
-from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
-from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
-from readyfs.vfs.packed_rows import SHARDS, MakeRows
+from readyfs.raw.store import RawStat
+from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, NodeKind, TreeName
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode
+from readyfs.vfs.packed_rows import SHARDS, Integers, MakeRows, References
 
 N = TypeVar("N", bound=Node)
+
+
+REGULAR: Final = 1
+SUPERSEDED: Final = 2
+SERVABLE: Final = 4
+"""Bits of a raw node's state: a regular file; one that was replaced; one that the request loop may serve."""
+PUBLISHED: Final = 8
+"""All its times show what was published."""
+GENERATION_SHIFT: Final = 16
+_DATE_BITS: Final = 22
+"""Enough for 9999-12-31; the sealing is behind them."""
 
 
 class _Identity(NamedTuple):
@@ -35,7 +47,7 @@ class PackedNodes(Generic[N]):
     references: int
     identity: _Identity
     path: int
-    """Which of the references is the path above, with its tree."""
+    """Which of the references is the path above or holds it, with its tree."""
 
     def __init__(self, make_rows: MakeRows) -> None:
         self.rows = make_rows(self.integers, self.references)
@@ -59,10 +71,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        numbers, names = self.identity
-        if known[0][:numbers] != integers[:numbers] or known[1][:names] != references[:names]:
-            return False
-        return self.rows.count(inode)
+        return self._is_same(integers, references, *known) and self.rows.count(inode)
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
@@ -85,11 +94,18 @@ class PackedNodes(Generic[N]):
         found: list[N] = []
         for shard in range(SHARDS):
             for key, path in self.rows.scan(shard, self.path):
+                if path.__class__ is _Home:
+                    path = path.path
                 if path.__class__ is _InView and path.tree == tree:
                     node = self.get(InodeNumber(key))
                     assert node is not None
                     found.append(node)
         return found
+
+    def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
+        """Whether the row of a node and a known one are of the same identity."""
+        numbers, objects = self.identity
+        return known[:numbers] == integers[:numbers] and names[:objects] == references[:objects]
 
     def _note(self, references: Sequence[Any], change: int) -> None:
         """Take notice of a row that came (1) or went (-1)."""
@@ -161,6 +177,70 @@ class BrokenNodes(PackedNodes[BrokenNode]):
         return BrokenNode(inode=inode, kind=kind, date_node=date, relpath=relpath)
 
 
+class RawNodes(PackedNodes[RawNode]):
+    """First what the request loop reads of a file (src/native/native.h), then the rest; see `RawNode`.
+
+    The integers: size, time and number of the raw file, the time that is shown, `state`, the date with the sealing,
+    and the row's two. The references: the paths of the run's directory and of the node in it, what nodes of one
+    series share, and the run id. The bits of `state` say of which kind the node is and what became of it; behind them
+    is the generation.
+    """
+
+    integers, references, path = 8, 4, 2
+
+    def sealed_size(self, inode: InodeNumber) -> int | None:
+        """Return the size in bytes of a regular file, None for all else."""
+        row = self.rows.get(inode)
+        return row[0][0] if row is not None and row[0][4] & REGULAR else None
+
+    def nodes_in(self, shard: int, run_ids: Collection[bytes]) -> list[RawNode]:
+        """Return the nodes of a shard whose run has one of some ids, whatever its partition."""
+        found = [self.get(InodeNumber(key)) for key, run_id in self.rows.scan(shard, 3) if run_id in run_ids]
+        return [node for node in found if node is not None]
+
+    def _pack(self, node: RawNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        (series, date), run_id, updated_at_ns, record_count, schema_version = node.partition
+        size, mtime_ns, file = node.stat
+        state, shown_ns = node.generation << GENERATION_SHIFT, mtime_ns
+        if node.kind is NodeKind.RAW_FILE:
+            state |= REGULAR | SERVABLE if node.place else REGULAR
+        if node.superseded:
+            state |= SUPERSEDED
+        if node.published_ns != NOT_SET:
+            state, shown_ns = state | PUBLISHED, node.published_ns
+        path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
+        shown_ns = shown_ns if shown_ns > 0 else 0
+        dated = date | node.sealing << _DATE_BITS
+        return (
+            (size, mtime_ns, file, shown_ns, state, dated, updated_at_ns, record_count),
+            (node.place, _joined(node.relpath), _home(series, path, schema_version), run_id),
+        )
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> RawNode:
+        size, mtime_ns, file, shown_ns, state, date, updated_at_ns, record_count = integers
+        place, relpath, (series, path, schema_version), run_id = references
+        above, tree = _unpack_path(path)
+        key = PartitionKey(series, date & (1 << _DATE_BITS) - 1)
+        return RawNode(
+            inode=inode,
+            kind=NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
+            partition=Partition(key, run_id, updated_at_ns, record_count, schema_version),
+            above=above,
+            relpath=(*relpath.split(b"/"),),
+            stat=RawStat(size, mtime_ns, file),
+            generation=state >> GENERATION_SHIFT,
+            superseded=state & SUPERSEDED != 0,
+            published_ns=shown_ns if state & PUBLISHED else NOT_SET,
+            sealing=date >> _DATE_BITS,
+            tree=tree,
+            place=place,
+        )
+
+    def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
+        one, other = (self._unpack(ROOT_INODE, *row) for row in ((integers, references), (known, names)))
+        return one.identity == other.identity
+
+
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
     partition = node.partition
     path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
@@ -180,6 +260,19 @@ def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode
         return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree, series)
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
     return DateNode(inode, NodeKind.DATE, above, date, partition, tree)
+
+
+class _Home(NamedTuple):
+    """What the nodes of a series have in common: where its dates are is packed with the tree."""
+
+    series: SeriesKey
+    path: Any
+    schema_version: bytes | None
+
+
+_home = lru_cache(maxsize=1024)(_Home)
+_joined = lru_cache(maxsize=1024)(b"/".join)
+"""Makes one object for equal places below runs: many have the same few."""
 
 
 class _InView(NamedTuple):
