@@ -20,27 +20,18 @@ from packaging.tags import platform_tags
 compiler = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("compiler.py"))))
 
 
-class NativeBuildHook(BuildHookInterface[Any]):  # type: ignore[misc]  # hatchling is not there to be checked
+class NativeBuildHook(BuildHookInterface[Any]):
     """Adds the compiled module to what is built, or why there is none."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, in place for an editable installation, else for the wheel alone; called by hatchling."""
-        wish = os.environ.get("READYFS_NATIVE") or "auto"
+        wish = os.environ.get("READYFS_NATIVE", "auto")
         if wish not in ("auto", "no", "require"):
             raise ValueError(f"READYFS_NATIVE={wish} cannot be used; give auto, no or require")
-        obstacle: str | None = "READYFS_NATIVE=no was set" if wish == "no" else None
-        if version == "editable":
-            if obstacle is None:
-                obstacle = compiler.compile_in_place()
-            else:
-                compiler.refuse_in_place(obstacle)
-        else:
-            self._scratch = tempfile.TemporaryDirectory(prefix="readyfs-native-")
-            obstacle = self._build(Path(self._scratch.name), obstacle, build_data)
+        obstacle = compiler.compile_in_place() if version == "editable" else self._build(build_data)
         if obstacle is None:
             build_data["pure_python"] = False
-            # The most exact word for this machine: its C library, or a newer one.
-            build_data["tag"] = f"cp311-abi3-{next(platform_tags())}"
+            build_data["tag"] = f"cp311-abi3-{_platform_tag()}"
         elif wish == "require":
             raise RuntimeError(f"readyfs._native cannot be compiled: {obstacle}")
         else:
@@ -51,13 +42,20 @@ class NativeBuildHook(BuildHookInterface[Any]):  # type: ignore[misc]  # hatchli
         if version != "editable":
             self._scratch.cleanup()
 
-    def _build(self, directory: Path, obstacle: str | None, build_data: dict[str, Any]) -> str | None:
+    def _build(self, build_data: dict[str, Any]) -> str | None:
         """Add the module to the wheel, or a file that says why there is none; return why."""
+        self._scratch = tempfile.TemporaryDirectory(prefix="readyfs-native-")
+        directory = Path(self._scratch.name)
         name = compiler.MODULE
-        if obstacle is None:
-            obstacle = compiler.compile_module(directory / name)
+        obstacle: str | None = compiler.compile_module(directory / name)
         if obstacle is not None:
             name = compiler.OBSTACLE
             (directory / name).write_text(f"{obstacle}\n", encoding="utf-8")
         build_data["force_include"][str(directory / name)] = f"readyfs/{name}"
         return obstacle
+
+
+def _platform_tag() -> str:
+    """Return the word for this machine's processor with its C library or a newer one, where there is such a word."""
+    tags = list(platform_tags())
+    return next((tag for tag in tags if tag.startswith(("manylinux", "musllinux"))), tags[0])

@@ -3,7 +3,7 @@
     python src/native/compiler.py           compile into src/readyfs, for a checkout that runs in place
     python src/native/compiler.py --check   compile into nothing, with every warning an error
 
-READYFS_NATIVE_CFLAGS adds flags of the compiler, after all others.
+READYFS_NATIVE=no compiles nothing. READYFS_NATIVE_CFLAGS adds flags of the compiler, after all others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Final
 MODULE: Final = "_native.abi3.so"
 OBSTACLE: Final = "_native_obstacle.txt"
 """Stands in the module's place where it could not be compiled, and says why."""
+NOT_WANTED: Final = "READYFS_NATIVE=no was set"
 SOURCES: Final = Path(__file__).parent
 PACKAGE: Final = SOURCES.parent / "readyfs"
 COMPILE_S: Final = 300
@@ -40,6 +41,8 @@ _OTHER_COMPILERS: Final = ("cc", "gcc", "clang")
 
 def compile_module(target: Path, *flags: str) -> str | None:
     """Compile all sources into `target` in one step; return in one line why that failed, None if it did not."""
+    if os.environ.get("READYFS_NATIVE") == "no":
+        return NOT_WANTED
     if sys.implementation.name != "cpython":
         return f"{sys.implementation.name} is not CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
@@ -75,19 +78,14 @@ def compile_module(target: Path, *flags: str) -> str | None:
 
 
 def compile_in_place() -> str | None:
-    """Compile into the checkout's own package; leave there either the module or why there is none."""
+    """Compile into the checkout's own package; leave there the module, or why there is none, and nothing older."""
     obstacle = compile_module(PACKAGE / MODULE)
     if obstacle is None:
         (PACKAGE / OBSTACLE).unlink(missing_ok=True)
     else:
-        refuse_in_place(obstacle)
+        (PACKAGE / MODULE).unlink(missing_ok=True)
+        (PACKAGE / OBSTACLE).write_text(f"{obstacle}\n", encoding="utf-8")
     return obstacle
-
-
-def refuse_in_place(obstacle: str) -> None:
-    """Leave why there is no module: one of earlier sources would be worse than none."""
-    (PACKAGE / MODULE).unlink(missing_ok=True)
-    (PACKAGE / OBSTACLE).write_text(f"{obstacle}\n", encoding="utf-8")
 
 
 def _find_compiler() -> list[str] | None:
@@ -120,7 +118,8 @@ def main(arguments: list[str]) -> str | None:
     """Do what the command line says; return what went wrong."""
     match arguments:
         case []:
-            return compile_in_place()
+            obstacle = compile_in_place()
+            return None if obstacle == NOT_WANTED else obstacle
         case ["--check"]:
             with tempfile.TemporaryDirectory(prefix="readyfs-native-") as directory:
                 return compile_module(Path(directory, MODULE), *_STRICT)
