@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.native.sources import MODULE, OBSTACLE, PROJECT, copy_sources
+from tests.native.sources import MODULE, OBSTACLE, PROJECT, small_sources
 
 ENTRY = f"readyfs/{MODULE}"
 REASON = f"readyfs/{OBSTACLE}"
@@ -23,7 +23,7 @@ REASON = f"readyfs/{OBSTACLE}"
 def checkout(tmp_path: Path) -> Path:
     """A small checkout whose wheel is quickly built, with a module of earlier sources in its package."""
     place = tmp_path / "checkout"
-    copy_sources(place)
+    small_sources(place)
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(PROJECT / name, place / name)
     shutil.copy(PROJECT / "src/readyfs/__init__.py", place / "src/readyfs")

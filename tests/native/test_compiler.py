@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from native import compiler
-from tests.native.sources import MODULE, OBSTACLE, PROJECT, compile_in_place, copy_sources
+from tests.native.sources import MODULE, OBSTACLE, PROJECT, compile_in_place, copy_sources, small_sources
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_it_shows_its_entrance_alone_and_cannot_be_rewritten(built: Path) -> Non
 
 
 def test_a_checkout_without_a_compiler_has_no_module_of_earlier_sources(tmp_path: Path) -> None:
-    sources = copy_sources(tmp_path)
+    sources = small_sources(tmp_path)
     package = sources.parent / "readyfs"
     (package / MODULE).write_bytes(b"of earlier sources")
     done = compile_in_place(sources, CC="/nonexistent/cc -O1")
@@ -79,7 +79,7 @@ def test_a_checkout_without_a_compiler_has_no_module_of_earlier_sources(tmp_path
 
 
 def test_a_mistake_is_named_in_one_line_and_forgotten_once_it_is_mended(tmp_path: Path) -> None:
-    sources = copy_sources(tmp_path)
+    sources = small_sources(tmp_path)
     package = sources.parent / "readyfs"
     mistake = sources / "mistake.c"
     mistake.write_text("int broken(void) { return missing; }\n", encoding="utf-8")
@@ -94,14 +94,14 @@ def test_a_mistake_is_named_in_one_line_and_forgotten_once_it_is_mended(tmp_path
 
 
 def test_who_asks_for_none_gets_none_without_a_complaint(tmp_path: Path) -> None:
-    sources = copy_sources(tmp_path)
+    sources = small_sources(tmp_path)
     done = compile_in_place(sources, READYFS_NATIVE="no")
     assert (done.returncode, done.stderr) == (0, "")
     assert (sources.parent / "readyfs" / OBSTACLE).read_text() == "READYFS_NATIVE=no was set\n"
 
 
 def test_flags_of_the_environment_are_used(tmp_path: Path) -> None:
-    done = compile_in_place(copy_sources(tmp_path), READYFS_NATIVE_CFLAGS="-include '/nonexistent/a file.h'")
+    done = compile_in_place(small_sources(tmp_path), READYFS_NATIVE_CFLAGS="-include '/nonexistent/a file.h'")
     assert "/nonexistent/a file.h" in done.stderr
 
 
