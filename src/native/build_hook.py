@@ -25,9 +25,9 @@ class NativeBuildHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, in place for an editable installation, else for the wheel alone; called by hatchling."""
-        wish = os.environ.get("READYFS_NATIVE", "auto")
+        wish = os.environ.get(compiler.WISH, "auto")
         if wish not in ("auto", "no", "require"):
-            raise ValueError(f"READYFS_NATIVE={wish} cannot be used; give auto, no or require")
+            raise ValueError(f"{compiler.WISH}={wish} cannot be used; give auto, no or require")
         obstacle = compiler.compile_in_place() if version == "editable" else self._build(build_data)
         if obstacle is None:
             build_data["pure_python"] = False

@@ -18,10 +18,13 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+WISH: Final = "READYFS_NATIVE"
+MORE_FLAGS: Final = "READYFS_NATIVE_CFLAGS"
+"""What the environment may say."""
 MODULE: Final = "_native.abi3.so"
 OBSTACLE: Final = "_native_obstacle.txt"
 """Stands in the module's place where it could not be compiled, and says why."""
-NOT_WANTED: Final = "READYFS_NATIVE=no was set"
+NOT_WANTED: Final = f"{WISH}=no was set"
 SOURCES: Final = Path(__file__).parent
 PACKAGE: Final = SOURCES.parent / "readyfs"
 COMPILE_S: Final = 300
@@ -41,7 +44,7 @@ _OTHER_COMPILERS: Final = ("cc", "gcc", "clang")
 
 def compile_module(target: Path, *flags: str) -> str | None:
     """Compile all sources into `target` in one step; return in one line why that failed, None if it did not."""
-    if os.environ.get("READYFS_NATIVE") == "no":
+    if os.environ.get(WISH) == "no":
         return NOT_WANTED
     if sys.implementation.name != "cpython":
         return f"{sys.implementation.name} is not CPython"
@@ -64,7 +67,7 @@ def compile_module(target: Path, *flags: str) -> str | None:
                 # The same sources make the same module, wherever they lie.
                 *(f"-ffile-prefix-map={path}={name}" for path, name in ((SOURCES, "native"), (headers, "python"))),
                 *flags,
-                *shlex.split(os.environ.get("READYFS_NATIVE_CFLAGS", "")),
+                *shlex.split(os.environ.get(MORE_FLAGS, "")),
                 *sorted(path.name for path in SOURCES.glob("*.c")),
                 *("-o", os.fspath(built)),
             ]

@@ -72,7 +72,7 @@ def test_uninstall_leaves_configuration_and_foreign_files_alone(tmp_path: Path) 
 
 
 def test_an_installation_without_a_compiler_says_so_in_one_line(tmp_path: Path) -> None:
-    done = make("install", f"PREFIX={tmp_path}", CC="/nonexistent/cc")
+    done = make("install", f"PREFIX={tmp_path}", "CC=/nonexistent/cc")
     (line,) = [line for line in done.stderr.splitlines() if "compiled part" in line]
     assert line.startswith("readyfs: installed without its compiled part: ")
     assert line.endswith("/nonexistent/cc: No such file or directory")
