@@ -46,6 +46,9 @@ class Hanging:
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> RawFile:
         raise AssertionError
 
+    def place_of(self, partition: Partition) -> bytes:
+        return b"somewhere"
+
     def describe(self, partition: Partition) -> str:
         return "somewhere"
 

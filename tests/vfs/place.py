@@ -65,6 +65,9 @@ class WatchedStore:
         self._note("open")
         return self._real.open_file(partition, relpath)
 
+    def place_of(self, partition: Partition) -> bytes:
+        return self._real.place_of(partition)
+
     def describe(self, partition: Partition) -> str:
         return self._real.describe(partition)
 

@@ -86,6 +86,10 @@ class GuardedRawStore:
         finally:
             self._leave(call)
 
+    def place_of(self, partition: Partition) -> bytes:
+        """Return where a run lies below the root; see `RawStore.place_of`."""
+        return self._raw.place_of(partition)
+
     def describe(self, partition: Partition) -> str:
         """Return where a run is looked for; see `RawStore.describe`."""
         return self._raw.describe(partition)

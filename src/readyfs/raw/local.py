@@ -67,9 +67,13 @@ class LocalRawStore:
             os.close(fd)
             raise
 
+    def place_of(self, partition: Partition) -> bytes:
+        """Return the path of the partition's run directory from the root on; see `RawStore.place_of`."""
+        return b"/".join(self._layout.directory_of(partition))
+
     def describe(self, partition: Partition) -> str:
         """Return the path of the partition's run directory; see `RawStore.describe`."""
-        return escape_text(os.fsencode(self._root) + b"/" + b"/".join(self._layout.directory_of(partition)))
+        return escape_text(os.fsencode(self._root) + b"/" + self.place_of(partition))
 
     def check(self) -> None:
         """Raise `RawRootError` if the root is missing, is not a directory, may not be entered or does not answer.

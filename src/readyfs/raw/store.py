@@ -114,6 +114,13 @@ class RawStore(Protocol):
         """
         ...
 
+    def place_of(self, partition: Partition) -> bytes:
+        """Return the path of the partition's run directory from the root on; touches nothing.
+
+        Raises `UnusableNameError` if the partition has no raw path.
+        """
+        ...
+
     def describe(self, partition: Partition) -> str:
         """Return where the partition's run is looked for, for messages; touches nothing.
 

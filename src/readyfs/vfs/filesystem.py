@@ -99,7 +99,7 @@ class Filesystem:
         self._listings = DirectoryListings(
             self._catalogs, trees, runs, tree_runs, control, entries, presentation.name_timeout_s, look_ahead
         )
-        self._raw_files = RawFiles(raw, runs, trees, self._descriptors, on_damage)
+        self._raw_files = RawFiles(raw, runs, trees, self.inodes, self._descriptors, on_damage)
         self._runs = runs
         self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
         self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
@@ -265,12 +265,11 @@ class Filesystem:
 
     def is_in_memory(self, inode: InodeNumber) -> bool:
         """Whether opening the file needs no raw I/O."""
-        return not isinstance(self.inodes.peek(inode), RawNode)
+        return not self.inodes.is_raw(inode)
 
     def sealed_size(self, inode: InodeNumber) -> int | None:
         """Return the size in bytes that a file of a sealed run has as long as it has this inode; None for all else."""
-        node = self.inodes.peek(inode)
-        return node.stat.size if isinstance(node, RawNode) and not node.is_directory else None
+        return self.inodes.sealed_size(inode)
 
     def open_file(self, inode: InodeNumber) -> OpenedFile:
         """Open a file for reading; asks the raw store, so it may block.
@@ -296,9 +295,7 @@ class Filesystem:
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
-        node = self.inodes.peek(inode)
-        if isinstance(node, RawNode):
-            node.superseded = True
+        self.inodes.amend(inode, RawNode, _supersede)
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
@@ -388,3 +385,7 @@ def _raw_file(node: Node) -> RawNode:
     if not isinstance(node, RawNode):
         raise BrokenRunError("the run is broken")
     return node
+
+
+def _supersede(node: RawNode) -> None:
+    node.superseded = True
