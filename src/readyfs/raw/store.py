@@ -24,7 +24,8 @@ class EntryKind(Enum):
 class RawStat(NamedTuple):
     """Size in bytes, modification time in nanoseconds since the epoch, and `file`, which tells files apart.
 
-    `file` is a number made of what the file system calls the file; two files that are there at once never share it.
+    `file` is a number of 64 bits with a sign, made of what the file system calls the file. Two files that are there at
+    once do not share it, unless they lie on two devices and the hash of one device meets a number of the other.
     """
 
     size: int
