@@ -61,7 +61,6 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._privileged = privileged
         self._backing = BackingFiles(channel)
-        filesystem.on_let_go = self._backing.let_go
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
