@@ -72,7 +72,6 @@ class DirectEngine:
         self._loop: NativeLoop | None = None
         self._backing = BackingFiles(channel)
         self._pages = PageCache(channel) if pushes else None
-        filesystem.on_let_go = self._backing.let_go
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
