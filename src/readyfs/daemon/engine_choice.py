@@ -125,6 +125,7 @@ def _join(
             config.raw_threads,
             config.reads,
             depth,
+            os.fsencode(Path(config.raw).absolute()),
             pushes=config.push,
             privileged=privileged,
         )

@@ -116,7 +116,7 @@ class OpenedReads:
     def _register(self, inode: InodeNumber, handle: HandleNumber) -> int | None:
         """Return the backing id of an open file, None if the kernel refuses it."""
         try:
-            return self._backing.open(inode, *self._fs.raw_descriptor(handle))
+            return self._backing.open(inode, self._fs.raw_descriptor(handle))
         except ReplacedFileError:
             # With this answer the kernel looks the path up once more, and finds another inode for the other file.
             self._fs.supersede(inode)
@@ -152,6 +152,6 @@ class OpenedReads:
         self._backing.close(inode)
 
     def expire_idle(self) -> None:
-        """Let go of registered raw files that were not opened for a while."""
-        self._fs.expire_idle()  # first: what is named from now on is due once more
-        self._backing.expire_idle()
+        """Let go of registered raw files that are no longer open."""
+        self._fs.expire_idle()
+        self._backing.let_go()
