@@ -89,7 +89,7 @@ answer_getattr(struct loop *loop, struct desk *desk)
 
 /* Open the file of a row if it is exactly what the row says; returns a handle or 0. */
 static uint64_t
-open_as_sealed(struct loop *loop, const struct desk *desk)
+open_as_sealed(struct loop *loop, struct desk *desk)
 {
     const struct file_row *row = &desk->row;
     struct open_file file = {.inode = header(desk)->nodeid};
@@ -98,7 +98,7 @@ open_as_sealed(struct loop *loop, const struct desk *desk)
         return 0;
     bool as_sealed = stat_regular(file.fd, &file.facts) == 0 && file.facts.size == row->size &&
                      file.facts.mtime_ns == row->mtime_ns && file.facts.file == row->file;
-    uint64_t number = as_sealed ? handles_add(&loop->handles, &file) : 0;
+    uint64_t number = as_sealed && push_once(loop, desk, &file) ? handles_add(&loop->handles, &file) : 0;
     if (number == 0)
         close(file.fd);
     return number;

@@ -214,6 +214,24 @@ loop_open_below(LoopObject *self, PyObject *args)
 }
 
 static PyObject *
+loop_push_below(LoopObject *self, PyObject *args)
+{
+    long long size;
+    if (!PyArg_ParseTuple(args, "L", &size))
+        return NULL;
+    atomic_store(&self->loop.pushed_below, size);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_pushed(LoopObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    return Py_BuildValue("LL", (long long)atomic_load(&self->loop.pushed_files),
+                         (long long)atomic_load(&self->loop.pushed_bytes));
+}
+
+static PyObject *
 loop_note_end(LoopObject *self, PyObject *args)
 {
     unsigned long long inode, position;
@@ -296,6 +314,8 @@ static PyMethodDef methods[] = {
     {"adopt", (PyCFunction)loop_adopt, METH_VARARGS, "Take the request of a call; None if it is over."},
     {"allow_calls", (PyCFunction)loop_allow_calls, METH_VARARGS, "Choose whether the raw store is asked here."},
     {"open_below", (PyCFunction)loop_open_below, METH_VARARGS, "Choose the size from which Python opens files."},
+    {"push_below", (PyCFunction)loop_push_below, METH_VARARGS, "Choose the size below which files are pushed."},
+    {"pushed", (PyCFunction)loop_pushed, METH_NOARGS, "Return how many files were pushed, and their bytes."},
     {"note_end", (PyCFunction)loop_note_end, METH_VARARGS, "Note where a directory's listing ended."},
     {"take_handle", (PyCFunction)loop_take_handle, METH_VARARGS, "Return an open file, which is Python's then."},
     {"set_other_files", (PyCFunction)loop_set_other_files, METH_VARARGS, "Tell how many files Python has open."},

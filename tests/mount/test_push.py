@@ -179,9 +179,9 @@ def test_file_that_cannot_be_read_fails_at_open_and_its_run_is_broken(place: Pla
         assert daemon.of(part).stat().st_size == len(OLD)
         with held_reads(raw_payload(place, part)) as reads:
             opened = open_on_a_thread(daemon.of(part))
-            reads.wait()(False)
-            with fails_with(errno.EIO):
-                opened.result(20)
+            reads.deny_until(opened.done)
+        with fails_with(errno.EIO):
+            opened.result()
         assert daemon.count("broken") == 1
         assert pushed(daemon) == (0, 0)
         assert daemon.of(part).read_bytes() == OLD, "it heals: it can be read again"

@@ -171,7 +171,7 @@ class DirectEngine:
     def _make_loop(self) -> NativeLoop | None:
         if native.module is None:
             return None
-        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below)
+        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below, self._pages)
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:

@@ -10,6 +10,7 @@ import errno
 import os
 from typing import Any, Final
 
+from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES, PageCache
 from readyfs.fuse.direct.protocol import Opcode
 from readyfs.fuse.direct.replies import attr_out
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
@@ -36,12 +37,21 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop; `passthrough_from` is the size from which the kernel reads by itself, None if it never does.
+    """One connection's loop: it opens files of fewer than `opens_below` bytes, None for all, and pushes if there are
+    `pages`.
 
     Used by workers and by the watch, on any thread.
     """
 
-    def __init__(self, native: Any, fd: int, filesystem: Filesystem, root: bytes, opens_below: int | None) -> None:
+    def __init__(
+        self,
+        native: Any,
+        fd: int,
+        filesystem: Filesystem,
+        root: bytes,
+        opens_below: int | None,
+        pages: PageCache | None,
+    ) -> None:
         self._fs = filesystem
         template = attr_out(filesystem.presentation.file(InodeNumber(0), 0, 0), FOREVER_S)
         handles = filesystem.handles
@@ -56,6 +66,9 @@ class NativeLoop:
         self.open_files = self._loop.open_files
         self.set_other_files = self._loop.set_other_files
         handles.share(self)
+        if pages is not None:
+            self._loop.push_below(PUSHED_BELOW_BYTES)
+            pages.share(self._loop.pushed)
         below = _ALL_SIZES if opens_below is None else opens_below
         # While the kernel may hold views, each open is to be noted for them: see `Trees.note_open`.
         filesystem.watch_trees(lambda alone: self._loop.open_below(below if alone else 0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -38,7 +39,20 @@ class PageCache:
     def __init__(self, port: PagesPort) -> None:
         self._port = port
         self._lock = threading.Lock()
-        self.counts = PushCounts()
+        self._counts = PushCounts()
+        self._pushed_elsewhere: Callable[[], tuple[int, int]] = lambda: (0, 0)
+
+    @property
+    def counts(self) -> PushCounts:
+        """What was pushed so far."""
+        files, data_bytes = self._pushed_elsewhere()
+        with self._lock:
+            mine = self._counts
+            return PushCounts(mine.files + files, mine.data_bytes + data_bytes, mine.refused.copy())
+
+    def share(self, pushed: Callable[[], tuple[int, int]]) -> None:
+        """Have somebody else push, too, who says how many files and bytes; what fails there is pushed here."""
+        self._pushed_elsewhere = pushed
 
     def push(self, inode: InodeNumber, data: bytes) -> None:
         """Have the kernel keep a whole file. What it refuses it asks for when somebody reads."""
@@ -49,13 +63,13 @@ class PageCache:
                 self._note_refused(error)
             return
         with self._lock:
-            self.counts.files += 1
-            self.counts.data_bytes += len(data)
+            self._counts.files += 1
+            self._counts.data_bytes += len(data)
 
     def _note_refused(self, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, str(error.errno))
         with self._lock:
-            is_new = name not in self.counts.refused
-            self.counts.refused[name] += 1
+            is_new = name not in self._counts.refused
+            self._counts.refused[name] += 1
         if is_new:
             log.warning("the kernel refuses bytes before they are asked for", error=error.strerror)
