@@ -263,12 +263,16 @@ def test_run_that_is_written_again_shows_the_new_bytes_under_the_new_row(place: 
         assert held.read() == OLD
 
 
-def test_damage_after_a_push_is_loud_at_open_and_who_has_it_open_keeps_the_bytes(place: Place) -> None:
+def test_damage_after_a_push_is_loud_at_open_and_who_has_mapped_it_keeps_the_bytes(place: Place) -> None:
     (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon, open(daemon.of(part), "rb", buffering=0) as held:
+    with (
+        mounted(place, engine="opened") as daemon,
+        open(daemon.of(part), "rb", buffering=0) as held,
+        mmap.mmap(held.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ) as mapped,
+    ):
         os.truncate(raw_payload(place, part), 3)
         daemon.assert_refused(daemon.of(part))
-        assert held.read() == OLD
+        assert mapped[:] == OLD
         assert daemon.count("broken") == 1
 
 

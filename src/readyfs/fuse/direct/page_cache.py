@@ -72,4 +72,6 @@ class PageCache:
             is_new = name not in self._counts.refused
             self._counts.refused[name] += 1
         if is_new:
-            log.warning("the kernel refuses bytes before they are asked for", error=error.strerror)
+            log.warning(
+                "the kernel refuses the bytes of a file with its open, and will ask for them", error=error.strerror
+            )
