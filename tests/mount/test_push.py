@@ -248,20 +248,19 @@ def test_touch_while_a_file_is_pushed(place: Place) -> None:
 def test_run_that_is_written_again_shows_the_new_bytes_under_the_new_row(place: Place) -> None:
     """The pages of before stay those of the inode of before."""
     (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
-        with open(daemon.of(part), "rb", buffering=0) as held:
-            drop_pages(held.fileno())
-            raw = raw_payload(place, part)
-            fresh = raw.with_name("fresh")
-            fresh.write_bytes(OLD.swapcase())
-            os.utime(fresh, ns=(raw.stat().st_mtime_ns, raw.stat().st_mtime_ns))
-            fresh.rename(raw)
-            place.producer.set_ready(part, "r1")
-            daemon.refresh()
-            with open(daemon.of(part), "rb", buffering=0) as file:
-                assert os.fstat(file.fileno()).st_ino != os.fstat(held.fileno()).st_ino
-                assert file.read() == OLD.swapcase()
-            assert held.read() == OLD
+    with mounted(place, engine="opened") as daemon, open(daemon.of(part), "rb", buffering=0) as held:
+        drop_pages(held.fileno())
+        raw = raw_payload(place, part)
+        fresh = raw.with_name("fresh")
+        fresh.write_bytes(OLD.swapcase())
+        os.utime(fresh, ns=(raw.stat().st_mtime_ns, raw.stat().st_mtime_ns))
+        fresh.rename(raw)
+        place.producer.set_ready(part, "r1")
+        daemon.refresh()
+        with open(daemon.of(part), "rb", buffering=0) as file:
+            assert os.fstat(file.fileno()).st_ino != os.fstat(held.fileno()).st_ino
+            assert file.read() == OLD.swapcase()
+        assert held.read() == OLD
 
 
 def test_damage_after_a_push_is_loud_at_open_and_who_has_it_open_keeps_the_bytes(place: Place) -> None:
