@@ -37,8 +37,7 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop: it opens files of fewer than `opens_below` bytes, None for all, and pushes if there are
-    `pages`.
+    """One connection's loop: it opens files of fewer than `opens_below` bytes (None: all), and pushes with `pages`.
 
     Used by workers and by the watch, on any thread.
     """
