@@ -444,6 +444,16 @@ rows_copy_file(RowsObject *self, uint64_t inode, struct file_row *out)
     return found && strlen(out->path) == length;
 }
 
+void
+rows_note_pushed(RowsObject *self, uint64_t inode)
+{
+    pthread_mutex_lock(&self->mutex);
+    cell *row = find_row(self, (int64_t)inode);
+    if (row != NULL) /* atomic for those who read with the interpreter alone */
+        __atomic_fetch_or(&row[FIRST + 4].number, STATE_PUSHED, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&self->mutex);
+}
+
 /* ---- the type -------------------------------------------------------------------------------- */
 
 static PyObject *

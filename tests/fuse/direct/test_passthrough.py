@@ -51,18 +51,18 @@ def test_file_that_the_kernel_refuses_is_read_by_the_daemon_and_others_are_not(p
     """ELOOP on a stack of filesystems: decided for each file, counted, and logged once."""
     passed, refused = partition(), [partition("c2", date=f"2024-06-0{day}", source="s2") for day in (1, 2)]
     for part in (passed, *refused):
-        place.producer.write_and_publish(part, "r1", part.path.encode() * 1000)
+        place.producer.write_and_publish(part, "r1", part.path.encode() * 5000)
     with behind_two_overlays(place.raw / "s2", place.base), mounted(place, engine="passthrough") as daemon:
-        assert daemon.of(passed).read_bytes() == passed.path.encode() * 1000
+        assert daemon.of(passed).read_bytes() == passed.path.encode() * 5000
         assert daemon.requests("read") == 0
         assert daemon.status()["fallbacks"] == {}
         for part in refused:
-            assert daemon.of(part).read_bytes() == part.path.encode() * 1000
+            assert daemon.of(part).read_bytes() == part.path.encode() * 5000
         reads = daemon.requests("read")
         assert reads > 0
         assert daemon.status()["fallbacks"] == {"ELOOP": 2}
         for part in refused:
-            assert daemon.of(part).read_bytes() == part.path.encode() * 1000
+            assert daemon.of(part).read_bytes() == part.path.encode() * 5000
         assert daemon.requests("read") == reads, "pages are kept over opens"
         assert len(daemon.events("the kernel refuses passthrough for a raw file, reading it ourselves")) == 1
 
@@ -150,7 +150,7 @@ def test_raw_file_that_is_replaced_by_its_equal_while_it_is_open_is_another_inod
 
 @pytest.mark.parametrize("engine", ["passthrough", "cached"])
 def test_raw_filesystem_is_free_some_seconds_after_the_last_read(place: Place, engine: str) -> None:
-    """What is kept for the next open or read does not keep a volume from being unmounted."""
+    """What is kept open for the next read, or until it can be closed, does not keep a volume from being unmounted."""
     part = partition()
     volume = place.raw / "s1"
     with on_tmpfs(volume):
@@ -161,5 +161,6 @@ def test_raw_filesystem_is_free_some_seconds_after_the_last_read(place: Place, e
             def is_unmounted() -> bool:
                 return subprocess.run(["umount", volume], capture_output=True, timeout=10, check=False).returncode == 0
 
-            assert not is_unmounted(), "the file is kept for a while"
+            if engine == "cached":
+                assert not is_unmounted(), "the file is kept for a while"
             wait_until(is_unmounted, "the volume is free")
