@@ -24,8 +24,8 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, RunKey, render_time, run_of
-from readyfs.raw.store import RawStore
+from readyfs.partition import Partition, RunKey, render_time
+from readyfs.raw.store import RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.control_directory import ControlDirectory
@@ -102,11 +102,9 @@ class Filesystem:
         self._raw_files = RawFiles(raw, runs, trees, self.inodes, self._descriptors, on_damage)
         self._runs = runs
         self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
-        self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
-        """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
         self.has_let_go = False
         """Whether `expire_idle` is due at once."""
-        self._xattrs_enabled = presentation.xattrs
+        self.presentation = presentation
         self._freshness = freshness
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
@@ -153,8 +151,7 @@ class Filesystem:
         return self._turnover.known_series()
 
     def _let_go(self, runs: frozenset[RunKey]) -> None:
-        kept = self._descriptors.let_go(runs)
-        self.has_let_go = self.on_let_go(runs) or kept or self.has_let_go
+        self.has_let_go = self._descriptors.let_go(runs) or self.has_let_go
 
     def open_files(self) -> int:
         """Return how many files are open: for readers, or where the kernel opens by itself, kept between its reads."""
@@ -288,14 +285,35 @@ class Filesystem:
             file.close()
             raise
 
-    def raw_descriptor(self, number: HandleNumber) -> tuple[int, RunKey]:
-        """Return the descriptor of an open raw file, and its run; valid until it is closed or handed to the kernel."""
-        handle = self.handles.get(number, RawFileHandle)
-        return handle.file.fileno(), run_of(handle.node.partition)
+    def hold_file(self, inode: InodeNumber, fd: int, stat: RawStat) -> RawFileHandle | None:
+        """Return the handle of a raw file that an engine opened by itself; None if the kernel holds no such inode."""
+        node = self.inodes.peek(inode)
+        return self._raw_files.hold(node, fd, stat) if isinstance(node, RawNode) else None
+
+    def watch_trees(self, on_seen: Callable[[bool], None]) -> None:
+        """Have it said whether the live tree is alone, now and whenever that changes: see `Trees.on_seen`."""
+        self._trees.on_seen = on_seen
+        on_seen(len(self._trees.seen) == 1)
+
+    def raw_descriptor(self, number: HandleNumber) -> int:
+        """Return the descriptor of an open raw file; valid until it is closed or handed to the kernel."""
+        return self.handles.get(number, RawFileHandle).file.fileno()
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
         self.inodes.amend(inode, RawNode, _supersede)
+
+    def read_to_push(self, number: HandleNumber) -> bytes | None:
+        """Return all bytes of an open raw file, None if the kernel was given them before; may block.
+
+        Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
+        """
+        handle = self.handles.get(number, RawFileHandle)
+        return None if handle.node.pushed else self._raw_files.read_whole(handle)
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a raw file, for as long as it knows that."""
+        self.inodes.note_pushed(inode)
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
@@ -335,11 +353,11 @@ class Filesystem:
 
     def getxattr(self, inode: InodeNumber, name: bytes, *, may_block: bool = True) -> bytes:
         """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors, and `getattr`."""
-        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode, may_block), name)
+        return get_attribute(self.presentation.xattrs, lambda: self._xattrs(inode, may_block), name)
 
     def listxattr(self, inode: InodeNumber, *, may_block: bool = True) -> list[bytes]:
         """Return the names of a node's extended attributes; see `getattr` for the errors."""
-        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode, may_block))
+        return list_attributes(self.presentation.xattrs, lambda: self._xattrs(inode, may_block))
 
     def _xattrs(self, inode: InodeNumber, may_block: bool) -> dict[bytes, bytes]:
         node = self.inodes.get(inode)

@@ -86,6 +86,11 @@ class InodeTable:
         with self._lock:
             return inode in self._raw.rows or isinstance(self._nodes.get(inode), RawNode)
 
+    @property
+    def raw_rows(self) -> object:
+        """The table in which the rows of files below runs are: see `RawNodes`."""
+        return self._raw.rows
+
     def sealed_size(self, inode: InodeNumber) -> int | None:
         """Return the size in bytes of a file below a run that the kernel holds, None for all else."""
         with self._lock:
@@ -93,6 +98,15 @@ class InodeTable:
         if size is None and isinstance(node := self._nodes.get(inode), RawNode) and not node.is_directory:
             return node.stat.size
         return size
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file below a run, for as long as it holds that."""
+        with self._lock:
+            node = self._nodes.get(inode)
+            if isinstance(node, RawNode):
+                node.pushed = True
+            else:
+                self._raw.note_pushed(inode)
 
     def raw_nodes_of(self, runs: Collection[RunKey]) -> list[RawNode]:
         """Return every file and directory below some runs that the kernel holds, in whatever tree."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from readyfs.errors import BrokenRunError, TooManyHandlesError
 from readyfs.partition import Partition
-from readyfs.raw.store import EntryKind, RawFile, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
@@ -62,6 +62,10 @@ class RawFiles:
             raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
         raise self._damaged(node, modified(node.relpath))
 
+    def hold(self, node: RawNode, fd: int, stat: RawStat) -> RawFileHandle:
+        """Return the handle of a file that was opened elsewhere, and found there to be what was sealed."""
+        return RawFileHandle(node, self._raw.hold_file(node.partition, fd, stat))
+
     def read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end of the file as it was sealed."""
         sealed = handle.node.stat.size
@@ -76,6 +80,17 @@ class RawFiles:
         relpath = handle.node.relpath
         cause = other_size(relpath, there, sealed) if there < sealed else ended_early(relpath)
         raise self._unreadable(handle, cause, offset)
+
+    def read_whole(self, handle: RawFileHandle) -> bytes:
+        """Return all bytes of a file, which are those that were sealed: it was compared before, and is once more."""
+        data = self.read(handle, 0, handle.node.stat.size)
+        try:
+            there = handle.file.current_stat()
+        except OSError as error:
+            raise self._unreadable(handle, raw_store_failed(handle.node.relpath, error), 0) from error
+        if not there.matches(handle.node.stat):
+            raise self._damaged(handle.node, modified(handle.node.relpath))
+        return data
 
     def read_unopened(self, node: RawNode, offset: int, size: int) -> bytes:
         """Return bytes as `read` does, of a file that nobody opened here; it is kept open for the next read."""

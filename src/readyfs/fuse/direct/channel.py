@@ -24,6 +24,7 @@ from readyfs.fuse.direct.protocol import (
     MINOR_WITH_EPOCH,
     NOTIFY_INVAL_ENTRY_OUT,
     NOTIFY_INVAL_INODE_OUT,
+    NOTIFY_STORE_OUT,
     Buffer,
     Notify,
     notification,
@@ -96,6 +97,11 @@ class Channel:
         body = NOTIFY_INVAL_INODE_OUT.pack(inode, -1 if attributes_only else 0, 0)
         os.write(self._fd, notification(Notify.INVAL_INODE, body))
 
+    def push(self, inode: InodeNumber, data: bytes) -> None:
+        """FUSE_NOTIFY_STORE of a whole file; waits while somebody reads a page of it."""
+        body = NOTIFY_STORE_OUT.pack(inode, 0, len(data), 0)
+        os.writev(self._fd, (notification(Notify.STORE, body, len(data)), data))
+
     def expire_names(self) -> bool:
         """FUSE_NOTIFY_INC_EPOCH, where the kernel has it; return whether it was sent."""
         if self._minor < MINOR_WITH_EPOCH:
@@ -113,6 +119,11 @@ class Channel:
     def close_backing(self, backing_id: int) -> None:
         """Let go of a registered file; opens that use it go on."""
         fcntl.ioctl(self._fd, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
+
+    def lend(self) -> int:
+        """Return the device's descriptor, whose reads block from now on, to one who receives in place of `receive`."""
+        os.set_blocking(self._fd, True)
+        return self._fd
 
     @property
     def is_open(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from readyfs.fuse.direct.in_flight import Request
-from readyfs.fuse.direct.listings import Listings
+from readyfs.fuse.direct.listings import Ends, Listings
 from readyfs.fuse.direct.protocol import (
     BATCH_FORGET_IN,
     FORGET_IN,
@@ -52,12 +52,13 @@ class Operations:
         filesystem: Filesystem,
         reads: Reads,
         drop_listing: Callable[[InodeNumber], None],
+        ends: Ends,
         pack_entry: PackEntry = compiled_entry or entry_out,
     ) -> None:
         self._fs = filesystem
         self._pack_entry = pack_entry
         self._reads = reads
-        self._listings = Listings(filesystem, drop_listing)
+        self._listings = Listings(filesystem, drop_listing, ends)
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),
