@@ -90,7 +90,10 @@ class Looped:
 
     def send(self, *answer: Buffer) -> bool:
         """Send an answer as `Channel.send` does."""
-        self._device.send(b"".join(answer))
+        try:
+            self._device.send(b"".join(answer))
+        except (BrokenPipeError, ConnectionResetError):  # the kernel's end was closed
+            return False
         return True
 
     # ---- the kernel's side --------------------------------------------------------------------------------------
