@@ -71,7 +71,7 @@ class PackedNodes(Generic[N]):
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        integers, references = self._pack(node)
+        integers, references = row = self._pack(node)
         known = self.rows.get(inode)
         if known is None:
             if not is_free(inode, self):
@@ -79,7 +79,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        return self._is_same(integers, references, *known) and self.rows.count(inode)
+        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode)
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
