@@ -28,6 +28,8 @@ SERVABLE: Final = 4
 """Bits of a raw node's state: a regular file; one that was replaced; one that the request loop may serve."""
 PUBLISHED: Final = 8
 """All its times show what was published."""
+PUSHED: Final = 16
+"""The kernel was given its bytes."""
 GENERATION_SHIFT: Final = 16
 _DATE_BITS: Final = 22
 """Enough for 9999-12-31; the sealing is behind them."""
@@ -201,6 +203,13 @@ class RawNodes(PackedNodes[RawNode]):
         row = self.rows.get(inode)
         return row[0][0] if row is not None and row[0][4] & REGULAR else None
 
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file, if that is there."""
+        row = self.rows.get(inode)
+        if row is not None:
+            (*before, state, dated, updated_at_ns, record_count), references = row
+            self.rows.update(inode, (*before, state | PUSHED, dated, updated_at_ns, record_count), references)
+
     def nodes_in(self, shard: int, run_ids: Collection[bytes]) -> list[RawNode]:
         """Return the nodes of a shard whose run has one of some ids, whatever its partition."""
         found = [self.get(InodeNumber(key)) for key, run_id in self.rows.scan(shard, 3) if run_id in run_ids]
@@ -214,6 +223,8 @@ class RawNodes(PackedNodes[RawNode]):
             state |= REGULAR | SERVABLE if node.place else REGULAR
         if node.superseded:
             state |= SUPERSEDED
+        if node.pushed:
+            state |= PUSHED
         if node.published_ns != NOT_SET:
             state, shown_ns = state | PUBLISHED, node.published_ns
         path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
@@ -237,6 +248,7 @@ class RawNodes(PackedNodes[RawNode]):
             RawStat(size, mtime_ns, file),
             state >> GENERATION_SHIFT,
             state & SUPERSEDED != 0,
+            state & PUSHED != 0,
             shown_ns if state & PUBLISHED else NOT_SET,
             dated >> _DATE_BITS,
             tree,
