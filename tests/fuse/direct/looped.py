@@ -69,6 +69,10 @@ class Looped:
             if received is None:
                 return
 
+    def break_answers(self) -> None:
+        """Have every answer refused from now on."""
+        self._device.shutdown(socket.SHUT_WR)
+
     def end_connection(self) -> None:
         """Hang up, as the kernel does after an unmount."""
         self.kernel.close()

@@ -19,11 +19,12 @@ from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
-from readyfs.fuse.direct.listings import EndTable
+from readyfs.fuse.direct.listings import Ends, EndTable
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
+from readyfs.fuse.direct.shadow import Shadow, ShadowEnds
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.engine_words import EngineLoopWord, ReadsWord
 from readyfs.fuse.unmount import detach
@@ -75,6 +76,7 @@ class DirectEngine:
         self._loop_word = loop_word
         self._opens_below: int | None = 0
         self._loop: NativeLoop | None = None
+        self._shadow: Shadow | None = None
         self._backing = BackingFiles(channel)
         self._pages = PageCache(channel) if pushes else None
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
@@ -110,6 +112,11 @@ class DirectEngine:
     def fallbacks(self) -> Counter[str]:
         """How often the kernel refused to read a raw file itself, by errno name."""
         return self._backing.refused
+
+    @property
+    def loop_mismatches(self) -> Counter[str]:
+        """How often the compiled loop would have answered otherwise, by operation; known in its shadow alone."""
+        return self._shadow.mismatches.copy() if self._shadow is not None else Counter()
 
     @property
     def pushed(self) -> PushCounts:
@@ -150,9 +157,9 @@ class DirectEngine:
             except trio.RunFinishedError:
                 log.debug("the mount ended after the daemon")
 
-        loop = self._loop = self._make_loop()
-        operations = Operations(self._fs, self._reads, self._drop_listing, loop or EndTable())
-        self._dispatch = Dispatch(self._channel, operations, self._in_flight)
+        loop, ends = self._make_loop()
+        operations = Operations(self._fs, self._reads, self._drop_listing, ends)
+        self._dispatch = Dispatch(self._channel, operations, self._in_flight, self._shadow)
         self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end, loop)
         self._workers.start()
         async with trio.open_nursery() as nursery:
@@ -179,13 +186,21 @@ class DirectEngine:
         if self._loop is not None:
             self._loop.close_dropped()
 
-    def _make_loop(self) -> NativeLoop | None:
+    def _make_loop(self) -> tuple[NativeLoop | None, Ends]:
+        """Return the loop that receives requests, None if the channel does, and who knows where listings end."""
         if self.engine_loop == EngineLoopWord.PYTHON:
-            return None
-        return NativeLoop(
-            *(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below),
+            return None, EndTable()
+        is_shadow = self.engine_loop == EngineLoopWord.SHADOW
+        loop = NativeLoop(
+            *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root, self._opens_below),
             pushes=self._pages is not None,
         )
+        if is_shadow:
+            self._shadow = Shadow(loop)
+            return None, ShadowEnds(loop)
+        self._loop = loop
+        loop.serve()
+        return loop, loop
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:

@@ -57,15 +57,19 @@ class NativeLoop:
         self.end_watch = self._loop.end_watch
         self.adopt = self._loop.adopt
         self.allow_calls = self._loop.allow_calls
+        self.answer = self._loop.answer
         self.note_end = self._loop.note_end
         self.close_dropped = self._loop.close_dropped
         self.pushed = self._loop.pushed
         self.open_files = self._loop.open_files
         self.set_other_files = self._loop.set_other_files
-        handles.share(self)
         below = _ALL_SIZES if opens_below is None else opens_below
         # While the kernel may hold views, each open is to be noted for them: see `Trees.note_open`.
         filesystem.watch_trees(lambda alone: self._loop.open_below(below if alone else 0))
+
+    def serve(self) -> None:
+        """Receive from now on in place of `Channel.receive`: what is opened is one with what Python opens."""
+        self._fs.handles.share(self)
 
     def take(self, number: HandleNumber) -> RawFileHandle | None:
         """Hand over a file that the loop has open; None if it has none of this number."""
