@@ -49,13 +49,15 @@ give_desk(LoopObject *self, struct desk *desk)
 
 /* ---- receiving and answering, without the interpreter --------------------------------------------------------- */
 
-/* Wait for a request; returns 0, or an errno. */
+/* Wait for a request; returns 0, or an errno: ENODEV once there is nothing to read any more. */
 static int
 read_request(struct loop *loop, struct desk *desk)
 {
     for (;;) {
         ssize_t got = read(loop->fd, desk->request, sizeof desk->request);
-        if (got >= 0) {
+        if (got == 0)
+            return ENODEV;
+        if (got > 0) {
             desk->length = (size_t)got;
             desk->began_ns = now_ns();
             return 0;
@@ -214,24 +216,6 @@ loop_open_below(LoopObject *self, PyObject *args)
 }
 
 static PyObject *
-loop_push_below(LoopObject *self, PyObject *args)
-{
-    long long size;
-    if (!PyArg_ParseTuple(args, "L", &size))
-        return NULL;
-    atomic_store(&self->loop.pushed_below, size);
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-loop_pushed(LoopObject *self, PyObject *nothing)
-{
-    (void)nothing;
-    return Py_BuildValue("LL", (long long)atomic_load(&self->loop.pushed_files),
-                         (long long)atomic_load(&self->loop.pushed_bytes));
-}
-
-static PyObject *
 loop_note_end(LoopObject *self, PyObject *args)
 {
     unsigned long long inode, position;
@@ -285,6 +269,14 @@ loop_close_dropped(LoopObject *self, PyObject *nothing)
 }
 
 static PyObject *
+loop_pushed(LoopObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    return Py_BuildValue("LL", (long long)atomic_load(&self->loop.pushed_files),
+                         (long long)atomic_load(&self->loop.pushed_bytes));
+}
+
+static PyObject *
 loop_counts(LoopObject *self, PyObject *nothing)
 {
     (void)nothing;
@@ -314,13 +306,12 @@ static PyMethodDef methods[] = {
     {"adopt", (PyCFunction)loop_adopt, METH_VARARGS, "Take the request of a call; None if it is over."},
     {"allow_calls", (PyCFunction)loop_allow_calls, METH_VARARGS, "Choose whether the raw store is asked here."},
     {"open_below", (PyCFunction)loop_open_below, METH_VARARGS, "Choose the size from which Python opens files."},
-    {"push_below", (PyCFunction)loop_push_below, METH_VARARGS, "Choose the size below which files are pushed."},
-    {"pushed", (PyCFunction)loop_pushed, METH_NOARGS, "Return how many files were pushed, and their bytes."},
     {"note_end", (PyCFunction)loop_note_end, METH_VARARGS, "Note where a directory's listing ended."},
     {"take_handle", (PyCFunction)loop_take_handle, METH_VARARGS, "Return an open file, which is Python's then."},
     {"set_other_files", (PyCFunction)loop_set_other_files, METH_VARARGS, "Tell how many files Python has open."},
     {"open_files", (PyCFunction)loop_open_files, METH_NOARGS, "Return how many files are open here."},
     {"close_dropped", (PyCFunction)loop_close_dropped, METH_NOARGS, "Close what nobody learnt of; may block."},
+    {"pushed", (PyCFunction)loop_pushed, METH_NOARGS, "Return how many files and bytes were pushed."},
     {"counts", (PyCFunction)loop_counts, METH_NOARGS, "Return counts and durations by opcode."},
     {NULL, NULL, 0, NULL},
 };
@@ -344,14 +335,15 @@ set_bounds(struct counts *counts, PyObject *bounds)
 static PyObject *
 loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", NULL};
+    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", "pushed_below", NULL};
     int fd;
+    long long pushed_below;
     unsigned int max_files;
     PyObject *rows, *bounds;
     const char *root, *attributes;
     Py_ssize_t length;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!", names, &fd, &rows, &root, &attributes, &length,
-                                     &max_files, &PyTuple_Type, &bounds))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!L", names, &fd, &rows, &root, &attributes, &length,
+                                     &max_files, &PyTuple_Type, &bounds, &pushed_below))
         return NULL;
     PyObject *module = PyType_GetModule(type);
     RowsObject *table = module != NULL ? rows_from(module, rows) : NULL;
@@ -363,6 +355,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     struct loop *loop = &self->loop;
     loop->fd = fd;
+    loop->pushed_below = pushed_below;
     loop->rows = table;
     self->rows = Py_NewRef(rows);
     /* Without a name a lock cannot fail to be made (pthread_mutex_init(3p)); a semaphore neither. */

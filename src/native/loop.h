@@ -126,9 +126,9 @@ struct loop {
     char *root;
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
-    _Atomic int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
-    _Atomic int64_t pushed_files, pushed_bytes;
     _Atomic int64_t opened_below; /* files of so many bytes and more are not opened here; 0: none is */
+    int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
+    _Atomic int64_t pushed_files, pushed_bytes;
     struct handles handles;
     struct slot slot;
     struct ends ends;

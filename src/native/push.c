@@ -35,7 +35,7 @@ bool
 push_once(struct loop *loop, struct desk *desk, const struct open_file *file)
 {
     int64_t size = file->facts.size;
-    bool is_due = size > 0 && size < atomic_load(&loop->pushed_below) && !(desk->row.state & STATE_PUSHED);
+    bool is_due = size > 0 && size < loop->pushed_below && !(desk->row.state & STATE_PUSHED);
     if (!is_due || desk->is_trial)
         return true;
     if (size > ANSWER_ROOM - HEAD || !read_whole(file, desk->answer + HEAD))

@@ -10,7 +10,7 @@ import errno
 import os
 from typing import Any, Final
 
-from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES, PageCache
+from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES
 from readyfs.fuse.direct.protocol import Opcode
 from readyfs.fuse.direct.replies import attr_out
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
@@ -37,40 +37,39 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop: it opens files of fewer than `opens_below` bytes (None: all), and pushes with `pages`.
+    """One connection's loop; `opens_below` is the size from which on Python opens files, None if it opens none.
 
     Used by workers and by the watch, on any thread.
     """
 
     def __init__(
-        self,
-        native: Any,
-        fd: int,
-        filesystem: Filesystem,
-        root: bytes,
-        opens_below: int | None,
-        pages: PageCache | None,
+        self, native: Any, fd: int, filesystem: Filesystem, root: bytes, opens_below: int | None, *, pushes: bool
     ) -> None:
         self._fs = filesystem
         template = attr_out(filesystem.presentation.file(InodeNumber(0), 0, 0), FOREVER_S)
         handles = filesystem.handles
-        self._loop = native.Loop(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS)
+        self._loop = native.Loop(
+            *(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS),
+            PUSHED_BELOW_BYTES if pushes else 0,
+        )
         self.receive = self._loop.receive
         self.watch = self._loop.watch
         self.end_watch = self._loop.end_watch
         self.adopt = self._loop.adopt
         self.allow_calls = self._loop.allow_calls
+        self.answer = self._loop.answer
         self.note_end = self._loop.note_end
         self.close_dropped = self._loop.close_dropped
+        self.pushed = self._loop.pushed
         self.open_files = self._loop.open_files
         self.set_other_files = self._loop.set_other_files
-        handles.share(self)
-        if pages is not None:
-            self._loop.push_below(PUSHED_BELOW_BYTES)
-            pages.share(self._loop.pushed)
         below = _ALL_SIZES if opens_below is None else opens_below
         # While the kernel may hold views, each open is to be noted for them: see `Trees.note_open`.
         filesystem.watch_trees(lambda alone: self._loop.open_below(below if alone else 0))
+
+    def serve(self) -> None:
+        """Receive from now on in place of `Channel.receive`: what is opened is one with what Python opens."""
+        self._fs.handles.share(self)
 
     def take(self, number: HandleNumber) -> RawFileHandle | None:
         """Hand over a file that the loop has open; None if it has none of this number."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable
 from typing import Final, Protocol
 
 import structlog
@@ -40,19 +39,12 @@ class PageCache:
         self._port = port
         self._lock = threading.Lock()
         self._counts = PushCounts()
-        self._pushed_elsewhere: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
     @property
     def counts(self) -> PushCounts:
-        """What was pushed so far."""
-        files, data_bytes = self._pushed_elsewhere()
+        """What was pushed here so far."""
         with self._lock:
-            mine = self._counts
-            return PushCounts(mine.files + files, mine.data_bytes + data_bytes, mine.refused.copy())
-
-    def share(self, pushed: Callable[[], tuple[int, int]]) -> None:
-        """Have somebody else push, too, who says how many files and bytes; what fails there is pushed here."""
-        self._pushed_elsewhere = pushed
+            return PushCounts(self._counts.files, self._counts.data_bytes, self._counts.refused.copy())
 
     def push(self, inode: InodeNumber, data: bytes) -> None:
         """Have the kernel keep a whole file. What it refuses it asks for when somebody reads."""
