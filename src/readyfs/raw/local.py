@@ -92,6 +92,10 @@ class LocalRawStore:
             os.close(fd)
             raise
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> LocalRawFile:
+        """Return a file that was opened elsewhere; see `RawStore.hold_file`."""
+        return LocalRawFile(fd, stat)
+
     def place_of(self, partition: Partition) -> bytes:
         """Return the path of the partition's run directory from the root on; see `RawStore.place_of`."""
         return b"/".join(self._layout.directory_of(partition))

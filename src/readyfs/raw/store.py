@@ -115,6 +115,10 @@ class RawStore(Protocol):
         """
         ...
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        """Return an open regular file of the partition's run as `open_file` does; the descriptor is its own then."""
+        ...
+
     def place_of(self, partition: Partition) -> bytes:
         """Return the path of the partition's run directory from the root on; touches nothing.
 

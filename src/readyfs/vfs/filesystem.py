@@ -25,7 +25,7 @@ from readyfs.errors import (
 )
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import Partition, RunKey, render_time, run_of
-from readyfs.raw.store import RawStore
+from readyfs.raw.store import RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.control_directory import ControlDirectory
@@ -106,7 +106,7 @@ class Filesystem:
         """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
         self.has_let_go = False
         """Whether `expire_idle` is due at once."""
-        self._xattrs_enabled = presentation.xattrs
+        self.presentation = presentation
         self._freshness = freshness
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
@@ -288,6 +288,16 @@ class Filesystem:
             file.close()
             raise
 
+    def hold_file(self, inode: InodeNumber, fd: int, stat: RawStat) -> RawFileHandle | None:
+        """Return the handle of a raw file that an engine opened by itself; None if the kernel holds no such inode."""
+        node = self.inodes.peek(inode)
+        return self._raw_files.hold(node, fd, stat) if isinstance(node, RawNode) else None
+
+    def watch_trees(self, on_seen: Callable[[bool], None]) -> None:
+        """Have it said whether the live tree is alone, now and whenever that changes: see `Trees.on_seen`."""
+        self._trees.on_seen = on_seen
+        on_seen(len(self._trees.seen) == 1)
+
     def raw_descriptor(self, number: HandleNumber) -> tuple[int, RunKey]:
         """Return the descriptor of an open raw file, and its run; valid until it is closed or handed to the kernel."""
         handle = self.handles.get(number, RawFileHandle)
@@ -335,11 +345,11 @@ class Filesystem:
 
     def getxattr(self, inode: InodeNumber, name: bytes, *, may_block: bool = True) -> bytes:
         """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors, and `getattr`."""
-        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode, may_block), name)
+        return get_attribute(self.presentation.xattrs, lambda: self._xattrs(inode, may_block), name)
 
     def listxattr(self, inode: InodeNumber, *, may_block: bool = True) -> list[bytes]:
         """Return the names of a node's extended attributes; see `getattr` for the errors."""
-        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode, may_block))
+        return list_attributes(self.presentation.xattrs, lambda: self._xattrs(inode, may_block))
 
     def _xattrs(self, inode: InodeNumber, may_block: bool) -> dict[bytes, bytes]:
         node = self.inodes.get(inode)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from readyfs.errors import BrokenRunError, TooManyHandlesError
 from readyfs.partition import Partition
-from readyfs.raw.store import EntryKind, RawFile, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
@@ -61,6 +61,10 @@ class RawFiles:
         if file.stat.size != node.stat.size:
             raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
         raise self._damaged(node, modified(node.relpath))
+
+    def hold(self, node: RawNode, fd: int, stat: RawStat) -> RawFileHandle:
+        """Return the handle of a file that was opened elsewhere, and found there to be what was sealed."""
+        return RawFileHandle(node, self._raw.hold_file(node.partition, fd, stat))
 
     def read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end of the file as it was sealed."""

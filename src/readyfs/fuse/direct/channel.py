@@ -115,6 +115,11 @@ class Channel:
         fcntl.ioctl(self._fd, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
 
     @property
+    def fd(self) -> int:
+        """The device's descriptor, for whoever receives in place of `receive`; -1 before the mount."""
+        return self._fd
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a mount, or was until `close`."""
         return self._fd >= 0

@@ -123,9 +123,10 @@ class DirectEngine:
             except trio.RunFinishedError:
                 log.debug("the mount ended after the daemon")
 
-        operations = Operations(self._fs, self._reads, self._drop_listing)
+        loop = self._make_loop()
+        operations = Operations(self._fs, self._reads, self._drop_listing, loop or EndTable())
         self._dispatch = Dispatch(self._channel, operations, self._in_flight)
-        self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end)
+        self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end, loop)
         self._workers.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_idle)
@@ -145,6 +146,11 @@ class DirectEngine:
                 await self._let_go.wait()
             self._let_go = trio.Event()
             await trio.to_thread.run_sync(self._reads.expire_idle, abandon_on_cancel=True)
+
+    def _make_loop(self) -> NativeLoop | None:
+        if native.module is None:
+            return None
+        return NativeLoop(native.module, self._channel.fd, self._fs, self._raw_root, self._opens_below)
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:
@@ -166,6 +172,8 @@ class DirectEngine:
 
     def stop_serving(self) -> None:
         """Make `serve` return although the mount is still in use; requests that wait for the raw store get EIO."""
+        if self._workers is not None:
+            self._workers.give_up()
         late = self._in_flight.give_up()
         if self._dispatch is not None:
             self._dispatch.answer_late(late)
