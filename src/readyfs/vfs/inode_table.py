@@ -78,6 +78,11 @@ class InodeTable:
         with self._lock:
             return inode in self._raw.rows or isinstance(self._nodes.get(inode), RawNode)
 
+    @property
+    def raw_rows(self) -> object:
+        """The table in which the rows of files below runs are: see `RawNodes`."""
+        return self._raw.rows
+
     def sealed_size(self, inode: InodeNumber) -> int | None:
         """Return the size in bytes of a file below a run that the kernel holds, None for all else."""
         with self._lock:

@@ -114,9 +114,9 @@ class Channel:
         """Let go of a registered file; opens that use it go on."""
         fcntl.ioctl(self._fd, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
 
-    @property
-    def fd(self) -> int:
-        """The device's descriptor, for whoever receives in place of `receive`; -1 before the mount."""
+    def lend(self) -> int:
+        """Return the device's descriptor, whose reads block from now on, to one who receives in place of `receive`."""
+        os.set_blocking(self._fd, True)
         return self._fd
 
     @property

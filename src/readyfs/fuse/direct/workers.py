@@ -153,7 +153,7 @@ class Workers:
                 if received is None:
                     self._end()
                     break
-                if received is ADOPTED:
+                if received == ADOPTED and self._loop is not None:
                     self._finish_adopted(me, tally)
                     continue
                 try:
@@ -177,7 +177,7 @@ class Workers:
 
     def _receive(self) -> bytes | None:
         try:
-            return self._receive_request() or (ADOPTED if self._loop is not None else b"")
+            return self._receive_request()
         except OSError as error:
             log.error("the FUSE device cannot be read", error=error.strerror)
             return None
