@@ -49,13 +49,15 @@ give_desk(LoopObject *self, struct desk *desk)
 
 /* ---- receiving and answering, without the interpreter --------------------------------------------------------- */
 
-/* Wait for a request; returns 0, or an errno. */
+/* Wait for a request; returns 0, or an errno: ENODEV once there is nothing to read any more. */
 static int
 read_request(struct loop *loop, struct desk *desk)
 {
     for (;;) {
         ssize_t got = read(loop->fd, desk->request, sizeof desk->request);
-        if (got >= 0) {
+        if (got == 0)
+            return ENODEV;
+        if (got > 0) {
             desk->length = (size_t)got;
             desk->began_ns = now_ns();
             return 0;
