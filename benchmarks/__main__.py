@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from benchmarks.contenders import Contender, all_contenders, automatic
+from benchmarks.contenders import CONTROL, Contender, all_contenders, automatic
 from benchmarks.daemons import BenchmarkError
 from benchmarks.latency import measure_refresh
 from benchmarks.machine import describe_machine
@@ -24,7 +24,7 @@ from benchmarks.report import Report, record
 from benchmarks.results import Results
 from benchmarks.sites import Site, make_changing, make_large, make_small
 from benchmarks.works import REFRESH, WORKS
-from benchmarks.workspace import positive, stoppable, words_of, workspace
+from benchmarks.workspace import other_build, positive, stoppable, words_of, workspace
 
 DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 IDLE_S: Final = 1.0
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    contenders = [contender.key for contender in all_contenders()]
+    contenders = [contender.key for contender in all_contenders(sys.executable)]
     works = [*(work.key for work in WORKS), REFRESH]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small worlds, one round, no Spark: to see that it works")
@@ -75,6 +75,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAMES",
         help=", ".join(contenders),
     )
+    parser.add_argument(
+        "--other", type=other_build, metavar="PYTHON", help="measure another build, too: the interpreter that has it"
+    )
     sizes = (("rounds", 3, 1), ("partitions", 10_000, 100), ("large-mb", 512, 8), ("state-rows", 1_000_000, 5000))
     for name, usual, _ in sizes:
         parser.add_argument(f"--{name}", type=positive, metavar="N", help=f"{usual:,}")
@@ -88,7 +91,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _measure(options: argparse.Namespace, base: Path) -> tuple[Results, Sequence[Contender], dict[str, str]]:
     results = Results()
     contenders = []
-    for contender in all_contenders():
+    for contender in all_contenders(options.other):
         if contender.key in options.contenders:
             obstacle = contender.obstacle()
             if obstacle is None:
@@ -125,7 +128,7 @@ def _measure_refreshes(
         sites[key] = changing.site.title
         for contender in contenders:
             # The raw tree tells how long the same calls take without a daemon.
-            if contender.key in ("farm", "bind", "bindfs"):
+            if contender.key in (CONTROL, "farm", "bind", "bindfs"):
                 continue
             try:
                 result = measure_refresh(changing, contender, options.rounds, QUICK_IDLE_S if options.quick else IDLE_S)
@@ -147,6 +150,7 @@ def _ask_automatic(site: Site, results: Results) -> None:
         return
     if "reads" in status:
         results.choices[site.key] = {name: str(status[name]) for name in ("engine", "reads", "reads_reason")}
+        results.choices[site.key]["engine_loop"] = str(status.get("engine_loop", "python"))
 
 
 def _has_spark(options: argparse.Namespace, results: Results) -> bool:

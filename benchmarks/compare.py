@@ -7,7 +7,6 @@ other twice. Nothing is compared across rounds.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from typing import Final
 
 import orjson
 
-import readyfs
 from benchmarks.comparison import AGAIN, OTHER, THIS, comparison_document, comparison_lines, turn
 from benchmarks.contenders import Contender, RawTree, ways_of_reading
 from benchmarks.machine import describe_machine, render_machine
@@ -26,12 +24,11 @@ from benchmarks.private_mounts import enter_private_mounts
 from benchmarks.results import Results
 from benchmarks.sites import make_small
 from benchmarks.works import WORKS
-from benchmarks.workspace import positive, stoppable, words_of, workspace
+from benchmarks.workspace import other_build, positive, stoppable, words_of, workspace
 
 WAYS: Final = tuple(way.key for way in ways_of_reading(sys.executable, ""))
 COMPARED: Final = tuple(work for work in WORKS if work.key in ("walk", "small"))
 """In this order on one mount: names are known when files are read, so that each has its own row."""
-_PATIENCE_S: Final = 60.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,21 +73,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--directory", type=Path, help="where to make the world (the system's temporary directory)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds to this file")
     return parser.parse_args(argv)
-
-
-def other_build(text: str) -> str:
-    """Return an interpreter that has another readyfs than ours, for a parser of arguments."""
-    command = [text, "-c", "import readyfs; print(readyfs.__file__)"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:]
-        raise argparse.ArgumentTypeError(f"{text} has no readyfs: {' '.join(reason)}")
-    if done.stdout.strip() == readyfs.__file__:
-        raise argparse.ArgumentTypeError(f"{text} has the same readyfs as this one")
-    return text
 
 
 def _contenders(options: argparse.Namespace, results: Results) -> list[Contender]:

@@ -40,6 +40,10 @@ from readyfs.control.protocol import socket_path
 
 PLAIN_USER: Final = 65534
 """Who mounts when nobody special does: nobody."""
+CONTROL: Final = "control"
+"""The raw tree a second time: what it differs from itself by is chance."""
+OTHER_BUILD: Final = "other"
+"""Another build of readyfs, as it chooses by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,11 @@ class Readyfs:
     as_plain_user: bool = False
     python: str = sys.executable
 
+    def looping(self, loop: str) -> Readyfs:
+        """Return the same with a loop of the direct engine that is not left to its choice."""
+        options = (*self.options, "--engine-loop", loop)
+        return replace(self, options=options, expected=(*self.expected, ("engine_loop", loop)))
+
     def obstacle(self) -> str | None:
         """A readyfs that lacks the options, or a user that cannot become another."""
         missing = list(_unknown_options(self.options, _mount_help(self.python)))
@@ -261,15 +270,18 @@ def serving(
             stop(process, path)
 
 
-def all_contenders() -> tuple[Contender, ...]:
-    """Return everybody, in the order of the tables."""
+def all_contenders(other: str | None = None) -> tuple[Contender, ...]:
+    """Return everybody, in the order of the tables; `other` is the interpreter of another build to measure beside."""
     return (
         RawTree(),
+        RawTree(CONTROL, "raw tree, control"),
         SymlinkFarm(),
         BindMount(),
         Bindfs(),
         Readyfs("pyfuse3", "pyfuse3", *_engine("pyfuse3")),
+        *((Readyfs(OTHER_BUILD, "other build", python=other),) if other else ()),
         Readyfs("opened", "direct, opened", *_engine("direct", "opened")),
+        Readyfs("python", "direct, opened, Python loop", *_engine("direct", "opened")).looping("python"),
         Readyfs("passthrough", "direct, passthrough", *_engine("direct", "passthrough"), needs_root=True),
         Readyfs("cached", "direct, cached", *_engine("direct", "cached")),
         Readyfs("user", "direct, cached, plain user", *_engine("direct", "cached"), as_plain_user=True),

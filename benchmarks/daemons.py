@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from benchmarks.work.timing import cpu_s_of
 from readyfs.control.client import ControlClient
 from readyfs.errors import UserError
 from readyfs.fuse.mount_table import mounts_at
 
 PATIENCE_S: Final = 60.0
 _SIZES: Final = {"Rss": "rss", "Pss": "pss", "VmHWM": "peak"}
-_CPU_CLOCK: Final = 2
 
 
 class BenchmarkError(Exception):
@@ -65,8 +65,7 @@ class Daemon:
 
     def cpu_s(self) -> float:
         """Return the processor time used so far by all threads, those that have ended included."""
-        # What clock_getcpuclockid(3) makes of a process id: unlike the ticks of /proc it counts nanoseconds.
-        return time.clock_gettime(~self.process.pid << 3 | _CPU_CLOCK)
+        return cpu_s_of(self.process.pid)
 
     def memory(self) -> dict[str, int]:
         """Return resident and proportional size, and the largest resident size so far, in bytes (proc_pid_smaps(5))."""

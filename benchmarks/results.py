@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.works import Phase
+from benchmarks.works import WORKS, Phase, Work
 
 RAW = "raw"
 """The contender that all others are compared with."""
@@ -13,13 +13,16 @@ RAW = "raw"
 
 @dataclass(slots=True)
 class Measured:
-    """One contender's rounds of one work in one phase: seconds of the clock and of the daemon's processor time.
+    """One contender's rounds of one work in one phase: seconds of the clock, and of processor time.
+
+    `cpu_seconds` is the daemon's, `client_cpu_seconds` that of who does the work.
 
     The rest is as of the last round: `cached_bytes` is how much the page cache grew, `memory` the daemon's size.
     """
 
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
+    client_cpu_seconds: list[float] = field(default_factory=list)
     count: int = 0
     cached_bytes: int = 0
     requests: dict[str, int] = field(default_factory=dict)
@@ -34,6 +37,11 @@ class Measured:
     def cpu_s(self) -> float | None:
         """The middle of the rounds of the daemon's processor time, if there is a daemon."""
         return median(self.cpu_seconds) if self.cpu_seconds else None
+
+    @property
+    def client_cpu_s(self) -> float | None:
+        """The middle of the rounds of the processor time of who did the work."""
+        return median(self.client_cpu_seconds) if self.client_cpu_seconds else None
 
 
 @dataclass(slots=True)
@@ -86,6 +94,22 @@ class Results:
         """Return a median, or nothing where nothing was measured."""
         found = self.times.get(work, {}).get(phase, {}).get(contender)
         return found.median_s if found is not None and found.seconds else None
+
+    def cpu_s(self, work: str, phase: Phase, contender: str) -> float | None:
+        """Return the median of the daemon's processor time, or nothing where nothing was measured."""
+        found = self.times.get(work, {}).get(phase, {}).get(contender)
+        return found.cpu_s if found is not None else None
+
+    def largest(self, site: str, contender: str) -> tuple[Work, dict[str, int]] | None:
+        """Return after which work on a site a daemon was largest, and how large; nothing if it has no daemon."""
+        measured = [
+            (work, row[contender].memory)
+            for work in WORKS
+            if work.site == site
+            for row in self.times.get(work.key, {}).values()
+            if contender in row and row[contender].memory
+        ]
+        return max(measured, key=lambda one: one[1]["rss"], default=None)
 
     def ratio(self, work: str, phase: Phase, contender: str) -> float | None:
         """Return a median as a multiple of the raw tree's in the same row."""

@@ -43,22 +43,24 @@ def times_table(results: Results, works: Sequence[Work], contenders: Titles) -> 
 
 
 def cost_table(results: Results, works: Sequence[Work], contenders: Titles) -> list[str]:
-    """Return what each row cost besides time: requests, the daemon's processor time, growth of the page cache."""
+    """Return what each row cost besides time: requests, processor time, growth of the page cache."""
     rows = []
     for work in works:
         for phase, row in results.times[work.key].items():
             for key in contenders:
                 measured = row.get(key)
-                if measured is None or measured.cpu_s is None:
+                if measured is None or (measured.cpu_s is None and key != RAW):
                     continue
                 requests = ", ".join(f"{n:,} {name}" for name, n in sorted(measured.requests.items()))
                 if not requests:
-                    requests = "not counted" if key == "bindfs" else "none"
+                    requests = {"bindfs": "not counted", RAW: ""}.get(key, "none")
                 cached = f"{measured.cached_bytes / _MB:+.0f} MB" if work.site == "large" else ""
-                rows.append(
-                    (f"{work.title}, {phase.value}", contenders[key], requests, f"{measured.cpu_s:.2f}", cached)
-                )
-    return markdown_table(("work", "by", "requests to the daemon", "its CPU seconds", "page cache"), rows)
+                cpu = [
+                    "" if seconds is None else f"{seconds:.2f}" for seconds in (measured.cpu_s, measured.client_cpu_s)
+                ]
+                rows.append((f"{work.title}, {phase.value}", contenders[key], requests, *cpu, cached))
+    header = ("work", "by", "requests to the daemon", "its CPU seconds", "the client's", "page cache")
+    return markdown_table(header, rows)
 
 
 def latency_table(results: Results, sites: Titles, contenders: Titles) -> list[str]:
@@ -102,12 +104,11 @@ def refresh_table(results: Results, sites: Titles, contenders: Titles) -> list[s
 def memory_table(results: Results, sites: Titles, contenders: Titles) -> list[str]:
     """Return resident and proportional size of each daemon on each site."""
     last: dict[tuple[str, str], tuple[str, dict[str, int]]] = {}
-    for work in WORKS:
-        for row in results.times.get(work.key, {}).values():
-            for key, measured in row.items():
-                biggest = last.get((work.site, key))
-                if measured.memory and (biggest is None or measured.memory["rss"] > biggest[1]["rss"]):
-                    last[work.site, key] = (work.title, measured.memory)
+    for site in sites:
+        for key in contenders:
+            largest = results.largest(site, key)
+            if largest is not None:
+                last[site, key] = (largest[0].title, largest[1])
     for site, refreshes in results.refreshes.items():
         for key, found in refreshes.items():
             if found.memory:
@@ -124,7 +125,8 @@ def choice_lines(results: Results, sites: Titles) -> list[str]:
     lines = []
     for site, status in results.choices.items():
         reads = status["reads"]
-        lines.append(f"- {sites[site]}: {status['engine']}, {reads} ({status['reads_reason'].rstrip('.')}).")
+        way = f"{status['engine']}, {reads}, {status['engine_loop']} loop"
+        lines.append(f"- {sites[site]}: {way} ({status['reads_reason'].rstrip('.')}).")
         other = {"cached": "passthrough", "passthrough": "cached"}.get(reads)
         if other:
             better = list(_faster(results, site, other, reads))

@@ -34,16 +34,11 @@ class Workers:
         """Do the work once; raises `BenchmarkError` if it fails."""
         if work.key == "spark":
             return self._count_by_spark(mounted.view)
-        process = start_work(mounted, work.kind, mounted.view.as_argument())
-        try:
-            output, errors = process.communicate(timeout=PATIENCE_PER_WORK_S)
-        except BaseException:
-            end_group(process)
-            raise
-        if process.returncode:
-            last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
-            raise BenchmarkError(" ".join(last) or f"exit code {process.returncode}")
-        return Timing(**orjson.loads(output))
+        return _run(work.kind, mounted)
+
+    def prepare(self, work: Work, mounted: Mounted) -> None:
+        """Do what comes before a work; raises as `run` does."""
+        _run(work.before, mounted)
 
     def close(self) -> None:
         """End Spark, which ends by itself at the end of its input."""
@@ -78,6 +73,19 @@ class Workers:
         if not answer:
             raise BenchmarkError("Spark ended without an answer")
         return Timing(**orjson.loads(answer))
+
+
+def _run(kind: str, mounted: Mounted) -> Timing:
+    process = start_work(mounted, kind, mounted.view.as_argument())
+    try:
+        output, errors = process.communicate(timeout=PATIENCE_PER_WORK_S)
+    except BaseException:
+        end_group(process)
+        raise
+    if process.returncode:
+        last = errors.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise BenchmarkError(" ".join(last) or f"exit code {process.returncode}")
+    return Timing(**orjson.loads(output))
 
 
 def start_work(mounted: Mounted | None, *words: str, errors: int = subprocess.PIPE) -> subprocess.Popen[bytes]:

@@ -17,7 +17,10 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One kind of work. `agains` is how often it is repeated after the first time, of which the median counts."""
+    """One kind of work. `agains` is how often it is repeated after the first time, of which the median counts.
+
+    `before` is the kind of work that is done on the same mount before, and not measured.
+    """
 
     key: str
     title: str
@@ -25,6 +28,7 @@ class Work:
     site: str
     agains: int = 1
     cold: bool = False
+    before: str = ""
 
     @property
     def kind(self) -> str:
@@ -45,6 +49,7 @@ WORKS: Final = (
     Work("find", "find -printf %s", "names", "small"),
     Work("du", "du -a", "names", "small"),
     Work("small", "read every file", "small", "small"),
+    Work("listed", "read what was listed", "small", "small", agains=0, before="list-to-read"),
     Work("small-parallel", "the same, 8 readers", "small", "small"),
     Work("large", "read the large file", "large", "large", agains=5),
     Work("large-cold", "read the large file", "large", "large", agains=0, cold=True),
@@ -52,7 +57,7 @@ WORKS: Final = (
     Work("large-mmap", "the large file by mmap", "large", "large", agains=5),
     Work("large-parallel", "8 readers, a file each", "large", "large", agains=5),
     Work("duckdb", "DuckDB, every record", "queries", "small"),
-    Work("spark", "Spark, some hundred partitions", "queries", "small", agains=3),
+    Work("spark", "Spark, some hundred partitions", "queries", "small", agains=5),
 )
 
 REFRESH: Final = "refresh"

@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
+import readyfs
 from benchmarks.daemons import unmount
 from benchmarks.measure import say
 from readyfs.fuse.mount_table import read_mount_table
+
+_PATIENCE_S: Final = 60.0
 
 
 @contextmanager
@@ -67,3 +72,18 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def other_build(text: str) -> str:
+    """Return an interpreter that has another readyfs than ours, for a parser of arguments."""
+    command = [text, "-c", "import readyfs; print(readyfs.__file__)"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:]
+        raise argparse.ArgumentTypeError(f"{text} has no readyfs: {' '.join(reason)}")
+    if done.stdout.strip() == readyfs.__file__:
+        raise argparse.ArgumentTypeError(f"{text} has the same readyfs as this one")
+    return text

@@ -20,7 +20,6 @@ from typing import Final
 
 import psycopg
 
-from benchmarks.compare import other_build
 from benchmarks.daemons import BenchmarkError
 from benchmarks.machine import describe_machine
 from benchmarks.measure import say
@@ -33,7 +32,7 @@ from benchmarks.state.report import StateReport
 from benchmarks.state.results import StateResults
 from benchmarks.state.shape import DATES, QUERIES, UNREADY_PERCENT, Shape, usual_shape
 from benchmarks.state.stores import SQLITE, TITLES, Stores
-from benchmarks.workspace import positive, stoppable, words_of, workspace
+from benchmarks.workspace import other_build, positive, stoppable, words_of, workspace
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "performance-state.md"
 SIZES: Final = (10_000, 100_000, 1_000_000)

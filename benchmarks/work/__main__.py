@@ -23,6 +23,8 @@ WORK: Final[dict[str, Callable[[View], Timing]]] = {
     "list-long": names.list_top_long,
     "small": reading.small,
     "files": reading.files,
+    "list-to-read": reading.list_to_read,
+    "listed": reading.listed,
     "small-parallel": reading.small_parallel,
     "large": reading.large,
     "large-random": reading.large_random,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarks.work.timing import Timing, timed
 from benchmarks.work.view import View
@@ -13,7 +14,7 @@ from benchmarks.work.view import View
 
 def walk(view: View) -> Timing:
     """List every directory and stat every entry by its path; count the files."""
-    return timed(lambda: _walk(view.top))
+    return timed(lambda: walk_tree(view.top))
 
 
 def ls(view: View) -> Timing:
@@ -47,7 +48,8 @@ def list_top_long(view: View) -> Timing:
     return _tool(["ls", "-l", view.top], b"d", b"")
 
 
-def _walk(top: str) -> int:
+def walk_tree(top: str) -> int:
+    """List every directory of a tree and stat every entry by its path; return how many files there are."""
     files = 0
     stack = [top]
     while stack:
@@ -72,4 +74,4 @@ def _tool(command: Sequence[str], prefix: bytes, suffix: bytes) -> Timing:
         timing = timed(run)
         output.seek(0)
         lines = output.read().splitlines()
-    return Timing(timing.seconds, sum(line.startswith(prefix) and line.endswith(suffix) for line in lines))
+    return replace(timing, count=sum(line.startswith(prefix) and line.endswith(suffix) for line in lines))

@@ -8,10 +8,13 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from benchmarks.work.names import walk_tree
 from benchmarks.work.timing import Timing, timed, timed_in_parallel
 from benchmarks.work.view import View
 
 READERS: Final = 8
+TAUGHT: Final = 5
+"""One query in so many is read, so that a mount knows that reads follow listings here."""
 RANDOM_READS: Final = 20_000
 RANDOM_SIZE: Final = 4096
 _CHUNK: Final = 1 << 20
@@ -20,6 +23,19 @@ _CHUNK: Final = 1 << 20
 def small(view: View) -> Timing:
     """List the tree and read every file; count bytes."""
     return timed(lambda: _read_tree(view.top))
+
+
+def list_to_read(view: View) -> Timing:
+    """List and read the first queries, then list the others: what comes before `listed`."""
+    queries = view.queries()
+    few = -(-len(queries) // TAUGHT)
+    return timed(lambda: sum(map(_read_tree, queries[:few])) + sum(map(walk_tree, queries[few:])))
+
+
+def listed(view: View) -> Timing:
+    """Read every file of the queries that `list_to_read` has listed only."""
+    queries = view.queries()
+    return timed(lambda: sum(map(_read_tree, queries[-(-len(queries) // TAUGHT) :])))
 
 
 def files(view: View) -> Timing:

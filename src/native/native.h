@@ -14,6 +14,7 @@
 /* Each adds its types and functions to the module; -1 with an exception set if that fails. */
 int add_rows(PyObject *module);
 int add_look(PyObject *module);
+int add_pack(PyObject *module);
 int add_loop(PyObject *module);
 
 /* ---- look.c: beneath the raw root, without the interpreter ---- */

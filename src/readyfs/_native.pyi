@@ -1,5 +1,8 @@
 # The compiled module of src/native.
 
+from collections.abc import Iterable
+from typing import Any
+
 INTERFACE: int
 
 # look.c
@@ -25,3 +28,9 @@ class Rows:  # readyfs.vfs.packed_rows.Rows
     def update(self, key: int, integers: tuple[int, ...], references: tuple[object, ...], /) -> bool: ...
     def lower(self, key: int, count: int, /) -> tuple[object, ...] | None: ...
     def scan(self, shard: int, column: int, /) -> list[tuple[int, object]]: ...
+
+# pack.c
+def pack_entry(entry: tuple[object, ...], /) -> bytes: ...
+def pack_listing(
+    found: Iterable[tuple[object, ...]], position: int, room: int, /
+) -> tuple[bytes, list[Any], int, int, bool]: ...

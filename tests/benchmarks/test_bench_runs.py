@@ -19,7 +19,7 @@ from benchmarks.report import Report, record
 from benchmarks.results import RAW
 from readyfs.fuse.mount_table import read_mount_table
 
-BUILDERS = {"farm", "bind", "bindfs"}
+BUILDERS = {"control", "farm", "bind", "bindfs"}
 """Contenders that hold no state, so that no refresh is measured of them."""
 
 
@@ -35,7 +35,7 @@ def present() -> set[str]:
     "works",
     [
         pytest.param(("walk", "ls", "find", "du"), marks=pytest.mark.long),
-        pytest.param(("small", "small-parallel", "duckdb"), marks=pytest.mark.long),
+        pytest.param(("small", "listed", "small-parallel", "duckdb"), marks=pytest.mark.long),
         pytest.param(("large", "large-cold", "large-random", "large-mmap", "large-parallel"), marks=pytest.mark.long),
     ],
     ids=lambda works: works[0],

@@ -16,7 +16,7 @@ from benchmarks.sites import Site, make_large, make_small
 from benchmarks.work.view import View
 from benchmarks.works import WORKS, Phase
 
-WALK, SMALL = (next(work for work in WORKS if work.key == key) for key in ("walk", "small"))
+WALK, SMALL, LISTED = (next(work for work in WORKS if work.key == key) for key in ("walk", "small", "listed"))
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,19 @@ def test_contender_that_does_not_mount_is_named_once(site: Site) -> None:
     measurement.measure(site, [WALK, SMALL])
     assert measurement.results.failures == ["other: did not mount: on strike"]
     assert measurement.results.times.keys() == {"walk", "small"}
+
+
+def test_what_was_listed_is_read_after_other_queries_were_listed_and_read(tmp_path: Path) -> None:
+    site = make_small(tmp_path / "small", 10)
+    measurement = Measurement([RawTree()], rounds=1)
+    measurement.measure(site, [LISTED])
+    (measured,) = (row["raw"] for row in measurement.results.times["listed"].values())
+    by_query = [
+        sum(path.stat().st_size for path in query.rglob("*.*")) for query in sorted(site.raw_root.glob("*/*/*"))
+    ]
+    assert len(by_query) == 10
+    assert measured.count == sum(by_query[2:]), "a fifth was read before"
+    assert len(measured.client_cpu_seconds) == 1 and measured.client_cpu_seconds[0] > 0
 
 
 def test_cooled_files_are_not_in_memory_until_warmed(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from benchmarks.report import Report
 from benchmarks.results import Latency, RefreshResult, Results
 from benchmarks.works import Phase
 
+MEMORY = "memory of the daemon: 5 MB more"
 TITLES = {"raw": "raw tree", "bindfs": "bindfs -r", "passthrough": "direct, passthrough", "cached": "direct, cached"}
 
 
@@ -71,6 +72,41 @@ def test_faster_than_bindfs_is_judged_by_bindfs() -> None:
     assert finding.figure == "8.0 times faster than bindfs"
 
 
+def test_processor_time_and_memory_are_judged_by_the_other_build() -> None:
+    found = Results()
+    bars = [bar for bar in BARS if bar.wanted in ("walk and stat first: a third of the daemon's CPU", MEMORY)]
+    assert len(bars) == 2
+    for key, seconds, size in (("opened", 0.8, 56 << 20), ("other", 2.0, 50 << 20)):
+        assert [bar.judge(found, "opened") for bar in bars] == [None, None], "nothing to compare with"
+        measured = found.measured("walk", Phase.FIRST, key)
+        measured.cpu_seconds.append(seconds)
+        measured.memory = {"rss": size}
+    cpu, memory = (bar.judge(found, "opened") for bar in bars)
+    assert cpu is not None and memory is not None
+    assert (cpu.figure, cpu.verdict) == ("0.40 of the other build's", "**not met**, 1.20 times worse than asked")
+    assert (memory.figure, memory.verdict) == ("+6.0 MB", "**not met**, 1.20 times worse than asked")
+
+
+def test_less_memory_than_the_other_build_is_met() -> None:
+    found = Results()
+    for key, size in (("opened", 40 << 20), ("other", 50 << 20)):
+        found.measured("walk", Phase.FIRST, key).memory = {"rss": size}
+    (bar,) = (bar for bar in BARS if bar.wanted == MEMORY)
+    finding = bar.judge(found, "opened")
+    assert finding is not None and finding.is_met
+
+
+def test_costs_of_the_client_are_shown_beside_the_daemons() -> None:
+    found = results(raw=1.0, passthrough=1.0)
+    found.measured("large", Phase.FIRST, "raw").client_cpu_seconds.append(0.25)
+    ours = found.measured("large", Phase.FIRST, "passthrough")
+    ours.cpu_seconds.append(0.5)
+    ours.client_cpu_seconds.append(0.75)
+    text = report(found)
+    assert "| read the large file, first | raw tree |  |  | 0.25 | +0 MB |" in text
+    assert "| read the large file, first | direct, passthrough | none | 0.50 | 0.75 | +0 MB |" in text
+
+
 def test_one_slow_answer_breaks_the_bar_of_latency() -> None:
     (bar,) = (bar for bar in BARS if bar.wanted.startswith("open while"))
     for longest, is_met in ((0.04, True), (0.06, False)):
@@ -93,8 +129,9 @@ def test_what_is_missing_and_what_failed_is_told() -> None:
 def test_choice_of_auto_is_compared_with_the_other_way() -> None:
     found = results(raw=1.0, cached=2.0, passthrough=1.0)
     found.choices["large"] = {"engine": "direct", "reads": "cached", "reads_reason": "small files"}
+    found.choices["large"]["engine_loop"] = "native"
     text = report(found)
-    assert "- one file: direct, cached (small files)." in text
+    assert "- one file: direct, cached, native loop (small files)." in text
     assert "passthrough, is faster at: read the large file, first (2.0 times)." in text
 
 

@@ -19,6 +19,7 @@ from readyfs.daemon.status import StatusReporter
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.partition import WithheldReason
 from readyfs.refresh.retraction_guard import RetractionLimit
 from readyfs.refresh.schedule import Schedule
@@ -40,6 +41,7 @@ class FakeEngine:
     errors_by_operation: Counter[tuple[str, str]] = field(default_factory=Counter)
     durations: dict[str, Durations] = field(default_factory=dict)
     fallbacks: Counter[str] = field(default_factory=Counter)
+    pushed: PushCounts = field(default_factory=lambda: PushCounts(2, 300, Counter(ENOMEM=1)))
     waits_s: list[float] = field(default_factory=list)
 
     def raw_waits_s(self) -> list[float]:
@@ -122,6 +124,9 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "reads": "by hand",
         "reads_reason": "there is no other",
         "fallbacks": {},
+        "pushed_files": 2,
+        "pushed_bytes": 300,
+        "pushes_refused": {"ENOMEM": 1},
         "phase": "serving",
         "draining_seconds_left": None,
         "holders": [],

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from contextlib import closing
+from functools import cache
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 from typing import Final
@@ -353,8 +356,17 @@ def as_nobody(daemon: Daemon, *words: str) -> subprocess.CompletedProcess[str]:
     return run_as_nobody(words[0], str(daemon.path), *words[1:])
 
 
+@cache
+def import_all() -> None:
+    """Import the whole program, whose commands are imported when they are called for otherwise."""
+    for module in pkgutil.walk_packages(readyfs.__path__, "readyfs."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
 def run_as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as that user: in a fork, as it could not read what it would import."""
+    import_all()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         child = os.fork()
         if not child:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from readyfs.errors import BrokenRunError, StaleHandleError, WouldBlockError
 from readyfs.partition import RunKey
 from readyfs.vfs.attributes import FOREVER_S, Entry, NegativeEntry
+from readyfs.vfs.descriptors import Descriptors
 from readyfs.vfs.inode_number import LIVE, NodeKind, above_inode, date_inode
 from readyfs.vfs.listing import position_after
 from readyfs.vfs.trees import MOST_ASKED, USED_FOR_S
@@ -141,16 +142,18 @@ def test_view_that_is_lost_while_a_refresh_asks_for_it_is_taken_to_show_nothing(
     assert place.fs.in_force.catalog.partitions == 1
 
 
-def test_run_is_remembered_until_no_tree_shows_it_and_its_files_are_let_go_of_at_once(place: Place) -> None:
+def test_run_is_remembered_until_no_tree_shows_it_and_its_files_are_let_go_of_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place.serve(ROW)
     view = place.keep()
     let_go: list[object] = []
 
-    def note(runs: frozenset[RunKey]) -> bool:
+    def note(descriptors: Descriptors, runs: Collection[RunKey]) -> bool:
         let_go.extend(runs)
         return False
 
-    place.fs.on_let_go = note
+    monkeypatch.setattr(Descriptors, "let_go", note)
     entries = [place.entry(*DAY[:depth]) for depth in (1, 2, 3)]
     place.read(*DAY, PAYLOAD)
     run = (ROW.partition.key, b"r1")

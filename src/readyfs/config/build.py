@@ -80,6 +80,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         drain_s=get(table.DRAIN),
         engine=get(table.ENGINE),
         reads=get(table.READS),
+        push=get(table.PUSH),
         xattrs=get(table.XATTRS),
         uid=get(table.UID),
         gid=get(table.GID),

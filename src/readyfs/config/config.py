@@ -54,6 +54,7 @@ class Config:
     drain_s: float
     engine: EngineWord
     reads: ReadsWord
+    push: bool
     xattrs: bool
     uid: int
     gid: int

@@ -290,6 +290,13 @@ READS = choice(
     "each file's size. With cached the kernel opens alone, and a broken run fails at the first read, not at open.",
     ReadsWord.AUTO,
 )
+PUSH = switch(
+    "push",
+    Group.MOUNT,
+    "Put the bytes of a small file into the kernel's page cache when it is first opened, so that no read is asked for.",
+    lambda _: True,
+    "on",
+)
 XATTRS = switch(
     "xattrs", Group.MOUNT, "Offer the lineage of files and directories as extended attributes.", lambda _: True, "on"
 )

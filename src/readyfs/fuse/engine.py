@@ -10,6 +10,7 @@ import trio
 
 from readyfs.errors import FuseError
 from readyfs.metrics.durations import Durations
+from readyfs.metrics.push_counts import PushCounts
 
 
 class KernelLacksError(FuseError):
@@ -63,6 +64,11 @@ class EngineCounters(Protocol):
     @property
     def fallbacks(self) -> Counter[str]:
         """How often the kernel refused to read a raw file itself, by errno name."""
+        ...
+
+    @property
+    def pushed(self) -> PushCounts:
+        """What was pushed into the page cache with opens."""
         ...
 
     def raw_waits_s(self) -> Sequence[float]:

@@ -24,7 +24,7 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, RunKey, render_time, run_of
+from readyfs.partition import Partition, RunKey, render_time
 from readyfs.raw.store import RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
@@ -102,8 +102,6 @@ class Filesystem:
         self._raw_files = RawFiles(raw, runs, trees, self.inodes, self._descriptors, on_damage)
         self._runs = runs
         self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
-        self.on_let_go: Callable[[frozenset[RunKey]], bool] = lambda runs: False
-        """Has the next `expire_idle` close what an engine keeps open of these runs; returns whether it keeps any."""
         self.has_let_go = False
         """Whether `expire_idle` is due at once."""
         self.presentation = presentation
@@ -153,8 +151,7 @@ class Filesystem:
         return self._turnover.known_series()
 
     def _let_go(self, runs: frozenset[RunKey]) -> None:
-        kept = self._descriptors.let_go(runs)
-        self.has_let_go = self.on_let_go(runs) or kept or self.has_let_go
+        self.has_let_go = self._descriptors.let_go(runs) or self.has_let_go
 
     def open_files(self) -> int:
         """Return how many files are open: for readers, or where the kernel opens by itself, kept between its reads."""
@@ -298,14 +295,25 @@ class Filesystem:
         self._trees.on_seen = on_seen
         on_seen(len(self._trees.seen) == 1)
 
-    def raw_descriptor(self, number: HandleNumber) -> tuple[int, RunKey]:
-        """Return the descriptor of an open raw file, and its run; valid until it is closed or handed to the kernel."""
-        handle = self.handles.get(number, RawFileHandle)
-        return handle.file.fileno(), run_of(handle.node.partition)
+    def raw_descriptor(self, number: HandleNumber) -> int:
+        """Return the descriptor of an open raw file; valid until it is closed or handed to the kernel."""
+        return self.handles.get(number, RawFileHandle).file.fileno()
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
         self.inodes.amend(inode, RawNode, _supersede)
+
+    def read_to_push(self, number: HandleNumber) -> bytes | None:
+        """Return all bytes of an open raw file, None if the kernel was given them before; may block.
+
+        Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
+        """
+        handle = self.handles.get(number, RawFileHandle)
+        return None if handle.node.pushed else self._raw_files.read_whole(handle)
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a raw file, for as long as it knows that."""
+        self.inodes.note_pushed(inode)
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.

@@ -91,6 +91,15 @@ class InodeTable:
             return node.stat.size
         return size
 
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file below a run, for as long as it holds that."""
+        with self._lock:
+            node = self._nodes.get(inode)
+            if isinstance(node, RawNode):
+                node.pushed = True
+            else:
+                self._raw.note_pushed(inode)
+
     def raw_nodes_of(self, runs: Collection[RunKey]) -> list[RawNode]:
         """Return every file and directory below some runs that the kernel holds, in whatever tree."""
         if not runs:

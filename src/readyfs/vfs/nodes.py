@@ -94,9 +94,10 @@ class RawNode(Node):
     """A directory of a sealed run in one tree, or a regular file of it in every tree that shows the run.
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
-    says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
-    is what all its times show, `NOT_SET` where they are the raw file's. `sealing` numbers the look at the run that it
-    comes from. `place` is the path of the run's directory from the raw root on, empty if it is not known.
+    says that it was replaced, though by its equal, `pushed` that the kernel was given its bytes. `above` leads to the
+    directory that holds the date. `published_ns` is what all its times show, `NOT_SET` where they are the raw file's.
+    `sealing` numbers the look at the run that it comes from. `place` is the path of the run's directory from the raw
+    root on, empty if it is not known.
     """
 
     partition: Partition
@@ -105,6 +106,7 @@ class RawNode(Node):
     stat: RawStat
     generation: int
     superseded: bool = False
+    pushed: bool = False
     published_ns: int = NOT_SET
     sealing: int = 0
     tree: TreeName = LIVE

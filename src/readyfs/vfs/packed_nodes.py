@@ -11,11 +11,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 from readyfs.raw.store import RawStat
-from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, NodeKind, TreeName
+from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode
 from readyfs.vfs.packed_rows import SHARDS, Integers, MakeRows, References
 
@@ -28,9 +28,14 @@ SERVABLE: Final = 4
 """Bits of a raw node's state: a regular file; one that was replaced; one that the request loop may serve."""
 PUBLISHED: Final = 8
 """All its times show what was published."""
+PUSHED: Final = 16
+"""The kernel was given its bytes."""
 GENERATION_SHIFT: Final = 16
 _DATE_BITS: Final = 22
 """Enough for 9999-12-31; the sealing is behind them."""
+_DATE_MASK: Final = (1 << _DATE_BITS) - 1
+_IDENTITY_BITS: Final = REGULAR | PUBLISHED | -1 << GENERATION_SHIFT
+"""Those of a state that tell nodes of one place apart; whether a directory's time was published does not."""
 
 
 class _Identity(NamedTuple):
@@ -193,6 +198,13 @@ class RawNodes(PackedNodes[RawNode]):
         row = self.rows.get(inode)
         return row[0][0] if row is not None and row[0][4] & REGULAR else None
 
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file, if that is there."""
+        row = self.rows.get(inode)
+        if row is not None:
+            (*before, state, dated, updated_at_ns, record_count), references = row
+            self.rows.update(inode, (*before, state | PUSHED, dated, updated_at_ns, record_count), references)
+
     def nodes_in(self, shard: int, run_ids: Collection[bytes]) -> list[RawNode]:
         """Return the nodes of a shard whose run has one of some ids, whatever its partition."""
         found = [self.get(InodeNumber(key)) for key, run_id in self.rows.scan(shard, 3) if run_id in run_ids]
@@ -206,6 +218,8 @@ class RawNodes(PackedNodes[RawNode]):
             state |= REGULAR | SERVABLE if node.place else REGULAR
         if node.superseded:
             state |= SUPERSEDED
+        if node.pushed:
+            state |= PUSHED
         if node.published_ns != NOT_SET:
             state, shown_ns = state | PUBLISHED, node.published_ns
         path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
@@ -220,7 +234,7 @@ class RawNodes(PackedNodes[RawNode]):
         size, mtime_ns, file, shown_ns, state, date, updated_at_ns, record_count = integers
         place, relpath, (series, path, schema_version), run_id = references
         above, tree = _unpack_path(path)
-        key = PartitionKey(series, date & (1 << _DATE_BITS) - 1)
+        key = PartitionKey(series, date & _DATE_MASK)
         return RawNode(
             inode=inode,
             kind=NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
@@ -230,6 +244,7 @@ class RawNodes(PackedNodes[RawNode]):
             stat=RawStat(size, mtime_ns, file),
             generation=state >> GENERATION_SHIFT,
             superseded=state & SUPERSEDED != 0,
+            pushed=state & PUSHED != 0,
             published_ns=shown_ns if state & PUBLISHED else NOT_SET,
             sealing=date >> _DATE_BITS,
             tree=tree,
@@ -237,8 +252,17 @@ class RawNodes(PackedNodes[RawNode]):
         )
 
     def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
-        one, other = (self._unpack(ROOT_INODE, *row) for row in ((integers, references), (known, names)))
-        return one.identity == other.identity
+        _, _, _, shown_ns, state, dated, *_ = integers
+        _, _, _, known_shown_ns, known_state, known_dated, *_ = known
+        if (state ^ known_state) & _IDENTITY_BITS or (dated ^ known_dated) & _DATE_MASK:
+            return False
+        _, relpath, (series, path, _), run_id = cast(_RawReferences, references)
+        _, known_relpath, (known_series, known_path, _), known_run_id = cast(_RawReferences, names)
+        if relpath != known_relpath or run_id != known_run_id or series != known_series:
+            return False
+        if state & REGULAR:
+            return not state & PUBLISHED or shown_ns == known_shown_ns
+        return _unpack_path(path)[1] == _unpack_path(known_path)[1]
 
 
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
@@ -270,6 +294,7 @@ class _Home(NamedTuple):
     schema_version: bytes | None
 
 
+_RawReferences: TypeAlias = tuple[bytes, bytes, _Home, bytes]
 _home = lru_cache(maxsize=1024)(_Home)
 _joined = lru_cache(maxsize=1024)(b"/".join)
 """Makes one object for equal places below runs: many have the same few."""

@@ -103,7 +103,7 @@ class Dispatch:
         return request
 
     def finish(self, request: Request, tally: RequestTally) -> bool:
-        """Answer a request that `serve` or `adopt` returned, waiting for the raw store; return False if it was postponed."""
+        """Answer a request that `serve` or `adopt` returned, waiting for the raw store; False if it was postponed."""
         if not self._in_flight.waits(request) and request.operation != RELEASE:
             return True  # answered late while it was parked
         _, handler = self._handlers[request.opcode]

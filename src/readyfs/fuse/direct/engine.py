@@ -21,11 +21,13 @@ from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.listings import EndTable
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Operations
+from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
 from readyfs.fuse.engine_words import ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.inode_number import InodeNumber
@@ -53,6 +55,7 @@ class DirectEngine:
         stack_depth: int,
         raw_root: bytes,
         *,
+        pushes: bool,
         privileged: bool,
     ) -> None:
         self.reads = ""
@@ -68,7 +71,7 @@ class DirectEngine:
         self._opens_below: int | None = 0
         self._loop: NativeLoop | None = None
         self._backing = BackingFiles(channel)
-        filesystem.on_let_go = self._backing.let_go
+        self._pages = PageCache(channel) if pushes else None
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
@@ -103,6 +106,11 @@ class DirectEngine:
         """How often the kernel refused to read a raw file itself, by errno name."""
         return self._backing.refused
 
+    @property
+    def pushed(self) -> PushCounts:
+        """What was pushed into the page cache with opens."""
+        return self._pages.counts if self._pages is not None else PushCounts()
+
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
         try:
@@ -117,7 +125,7 @@ class DirectEngine:
         if choice.word is ReadsWord.CACHED:
             self._reads = CachedReads(self._fs)
         else:
-            self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from)
+            self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from, self._pages)
             self._opens_below = choice.passthrough_from
         self.reads, self.reads_reason = choice.word.value, choice.reason
 

@@ -36,7 +36,7 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop; `passthrough_from` is the size from which the kernel reads by itself, None if it never does.
+    """One connection's loop; `passthrough_from` is the size from which the kernel reads by itself, None for never.
 
     Used by workers and by the watch, on any thread.
     """
