@@ -28,12 +28,9 @@ from typing import Final
 import structlog
 
 from tests.native.fuzz import sanitized
-from tests.native.fuzz.target import Journal, Target
+from tests.native.fuzz.target import BEGAN, COUNTS, JOURNAL, Journal, Target
 
 TARGETS: Final = ("requests", "rows", "look")
-JOURNAL: Final = "journal"
-BEGAN: Final = "began"
-COUNTS: Final = "counts.json"
 
 
 def main() -> int:
@@ -45,6 +42,7 @@ def main() -> int:
     parser.add_argument("--episode", type=int, default=None, help="only this one")
     parser.add_argument("--directory", type=Path, default=None, help="where to leave the journal and counts")
     parser.add_argument("--stop", type=Path, default=None, help="end early once this file is there")
+    parser.add_argument("--while", dest="watched", type=int, default=None, help="end early once this process is gone")
     parser.add_argument("--module", type=Path, default=None, help="the module, built already: be the child")
     words = parser.parse_args()
     words.seed = SystemRandom().randrange(1 << 32) if words.seed is None else words.seed
@@ -67,7 +65,7 @@ def _fuzz(words: argparse.Namespace) -> int:
     journal = Journal(words.directory / JOURNAL)
     counts: Counter[str] = Counter()
     episodes = itertools.count() if words.episode is None else (words.episode,)
-    (words.directory / BEGAN).touch()
+    _write(words.directory / BEGAN, str(os.getpid()))
     until_s = time.process_time() + words.seconds
     for episode in episodes:
         for name in words.target or TARGETS:
@@ -76,23 +74,32 @@ def _fuzz(words: argparse.Namespace) -> int:
                 try:
                     for _ in targets[name](module, Random(f"{words.seed} {name} {episode}"), Path(base), journal):
                         counts[name] += 1
-                        if _is_over(words, until_s):
+                        if counts[name] % 64 == 0 and _is_over(words, until_s):
                             break
                 except Exception:  # noqa: BLE001  # whatever it was is what we look for
                     traceback.print_exc()
                     print(f"tried last: {Journal.read(words.directory / JOURNAL)[:3000]}")
                     print(f"again: python -m tests.native.fuzz {again}", flush=True)
                     return 1
-            (words.directory / COUNTS).write_text(json.dumps(counts), encoding="utf-8")
+            _write(words.directory / COUNTS, json.dumps(counts))
             if _is_over(words, until_s):
                 print(f"seed {words.seed}: {dict(counts)}")
                 return 0
     return 0
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a file whole, whoever reads it meanwhile."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(path)
+
+
 def _is_over(words: argparse.Namespace, until_s: float) -> bool:
     if words.episode is not None:
         return False
+    if words.watched is not None and not Path(f"/proc/{words.watched}").exists():
+        return True
     return time.process_time() > until_s or (words.stop is not None and words.stop.exists())
 
 

@@ -165,15 +165,14 @@ def requests(module: ModuleType, random: Random, base: Path, journal: Journal) -
         _try(world, random, request, handles)
         yield
     for handle, other in handles.items():
-        for one in (handle, other):
-            world.ask_python(_request(Opcode.RELEASE, 0, RELEASE_IN.pack(one, 0, 0, 0), 2))
+        _release(world, handle, other)
     if world.loop.open_files() or len(world.place.fs.handles):
         raise Difference("a file stays open")
     world.close()
 
 
 def _try(world: World, random: Random, request: bytes, handles: dict[int, int]) -> None:
-    over_the_connection = len(request) < 8192 and random.random() < 0.5
+    over_the_connection = 0 < len(request) < 8192 and random.random() < 0.5
     native = world.ask_loop(request) if over_the_connection else world.answer(request)
     if len(request) < IN_HEADER.size:
         if native is not None:
@@ -187,17 +186,23 @@ def _try(world: World, random: Random, request: bytes, handles: dict[int, int]) 
         _compare_open(world, native, python, handles)
     elif native is not None and native != python:
         raise Difference(f"the loop answers {native[:200].hex()}, Python {(python or b'').hex()[:400]}")
-    if opcode == Opcode.RELEASE and other is not None and python is not None and not any(python[4:8]):
-        if native is None:  # Python's, which closes what the loop had opened
-            world.ask_python(request)
-        del handles[handle]
+    if opcode == Opcode.RELEASE and python is not None and not any(python[4:8]):
+        for ours, theirs in list(handles.items()):
+            if handle in (ours, theirs):
+                _release(world, ours, theirs)
+                del handles[ours]
+
+
+def _release(world: World, *handles: int) -> None:
+    for handle in handles:
+        world.ask_python(_request(Opcode.RELEASE, 0, RELEASE_IN.pack(handle, 0, 0, 0), 2))
 
 
 def _compare_open(world: World, native: bytes | None, python: bytes, handles: dict[int, int]) -> None:
     """Remember both handles of a file that was opened; all else of the answers must be the same."""
     theirs = int.from_bytes(python[16:24], "little")
     if native is None:
-        world.ask_python(_request(Opcode.RELEASE, 0, RELEASE_IN.pack(theirs, 0, 0, 0), 2))
+        _release(world, theirs)
         return
     if native[:16] + native[24:] != python[:16] + python[24:]:
         raise Difference(f"the loop opens {native.hex()}, Python {python.hex()}")

@@ -93,7 +93,23 @@ def _compare(compiled: Any, reference: Any, name: str, arguments: tuple[object, 
 def _strange_call(compiled: Any, random: Random, keys: list[int]) -> None:
     """Call with what no program of ours would give: any exception will do, if the table stays as it was."""
     before = len(compiled), [compiled.get(key) for key in keys[:20]]
-    junk = (None, "", b"", (), (1,), (1, 2), (1, 2, 3), [1, 2], 1.5, 1 << 64, -(1 << 64), object(), True, {}, compiled)
+    junk: tuple[Any, ...] = (
+        None,
+        "",
+        b"",
+        (),
+        (1,),
+        (1, 2),
+        (1, 2, 3),
+        [1, 2],
+        1.5,
+        1 << 64,
+        -(1 << 64),
+        object(),
+        True,
+        {},
+        compiled,
+    )
     name = random.choice(("add", "update", "scan", "get", "lookups", "count", "__contains__", "lower"))
     arguments = [random.choice(junk) for _ in range(random.randrange(5))]
     if name in ("add", "update", "count", "lower") and len(arguments) and isinstance(arguments[0], int):

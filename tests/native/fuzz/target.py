@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from types import ModuleType
-from typing import Protocol
+from typing import Final, Protocol
+
+JOURNAL: Final = "journal"
+BEGAN: Final = "began"
+COUNTS: Final = "counts.json"
+"""Files in which a fuzzer says what it tries, that it began and as which process, and how far it came."""
 
 
 class Difference(Exception):
