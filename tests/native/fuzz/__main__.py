@@ -30,7 +30,7 @@ import structlog
 from tests.native.fuzz import sanitized
 from tests.native.fuzz.target import BEGAN, COUNTS, JOURNAL, Journal, Target
 
-TARGETS: Final = ("requests", "rows", "look")
+TARGETS: Final = ("requests", "rows", "look", "pack")
 
 
 def main() -> int:
@@ -115,10 +115,11 @@ def _load(path: Path) -> ModuleType:
 
 def _targets() -> dict[str, Target]:
     from tests.native.fuzz.look_target import look
+    from tests.native.fuzz.pack_target import pack
     from tests.native.fuzz.requests_target import requests
     from tests.native.fuzz.rows_target import rows
 
-    return {"requests": requests, "rows": rows, "look": look}
+    return {"requests": requests, "rows": rows, "look": look, "pack": pack}
 
 
 if __name__ == "__main__":

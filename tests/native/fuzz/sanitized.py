@@ -43,7 +43,7 @@ def environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(PROJECT)]),
         "PYTHONMALLOC": "malloc",
         "LD_PRELOAD": found.stdout.strip(),
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:quarantine_size_mb=16:allocator_may_return_null=1",
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:quarantine_size_mb=16:allocator_may_return_null=1:max_allocation_size_mb=64",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     }
 
