@@ -97,6 +97,7 @@ enum {
     REQUEST_ROOM = 8192, /* FUSE_MIN_READ_BUFFER: no request of a mount that nobody writes to is longer */
     READ_ROOM = 128 * 1024,
     ANSWER_ROOM = 16 + READ_ROOM, /* with its header */
+    PUSH_ROOM = READ_ROOM - 24,   /* and with that of a pushed file */
     ENDS = 4096,
     MAX_BOUNDS = 16,
 };
@@ -127,6 +128,8 @@ struct loop {
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
     _Atomic int64_t opened_below; /* files of so many bytes and more are not opened here; 0: none is */
+    int64_t pushed_below; /* smaller files are pushed with their first open */
+    _Atomic int64_t pushed_files, pushed_bytes;
     struct handles handles;
     struct slot slot;
     struct ends ends;

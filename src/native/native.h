@@ -52,6 +52,7 @@ enum {
     STATE_REGULAR = 1,
     STATE_SUPERSEDED = 2,
     STATE_SERVABLE = 4, /* the loop may open and read it */
+    STATE_PUSHED = 16,  /* the kernel was given its bytes */
 };
 
 /* What a row of a raw node says, which begins with these columns: five integers, and as references the path of the
@@ -67,5 +68,9 @@ RowsObject *rows_from(PyObject *module, PyObject *object);
 /* Copy a row; false if it is not there, or its path is not known or too long. Needs no interpreter, only that somebody
    keeps the table alive. */
 bool rows_copy_file(RowsObject *rows, uint64_t inode, struct file_row *out);
+
+/* Set bits of a row's state, if it is there. Needs no interpreter either; what Python writes back at the same time may
+   undo it. */
+void rows_mark_file(RowsObject *rows, uint64_t inode, int64_t bits);
 
 #endif

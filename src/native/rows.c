@@ -478,6 +478,18 @@ rows_copy_file(RowsObject *self, uint64_t inode, struct file_row *out)
     return found && strlen(out->path) == length;
 }
 
+void
+rows_mark_file(RowsObject *self, uint64_t inode, int64_t bits)
+{
+    if (self->integers < FILE_INTEGERS || inode > INT64_MAX)
+        return;
+    pthread_mutex_lock(&self->mutex);
+    cell *row = find_row(self, (int64_t)inode);
+    if (row != NULL)
+        row[FIRST + 4].number |= bits;
+    pthread_mutex_unlock(&self->mutex);
+}
+
 /* ---- the type ------------------------------------------------------------------------------------------------- */
 
 static PyObject *

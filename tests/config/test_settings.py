@@ -27,6 +27,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "retract-after": ("1m", "2m", "3m"),
     "accept": ("0" * 32, "1" * 32, "a" * 32),
     "engine": ("direct", "pyfuse3", "direct"),
+    "engine-loop": ("native", "python", "shadow"),
     "reads": ("cached", "passthrough", "cached"),
     "xattrs": ("false", "true", "false"),
     "show-error-messages": ("true", "false", "true"),

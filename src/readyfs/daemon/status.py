@@ -101,6 +101,8 @@ class StatusReporter:
             "version": __version__,
             "engine": self.engine.name,
             "engine_reason": self.engine_reason,
+            "engine_loop": self.engine.engine_loop,
+            "engine_loop_reason": self.engine.engine_loop_reason,
             "reads": self.engine.reads,
             "reads_reason": self.engine.reads_reason,
             "fallbacks": dict(self.engine.fallbacks),

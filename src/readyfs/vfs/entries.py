@@ -170,13 +170,12 @@ class Entries:
     ) -> Entry:
         """Return the entry of what a sealed run holds in the directory `parent`."""
         entry = self._make_raw_entry(date, parent, view, found, 0, published_ns)
-        known = self._inodes.peek(entry.node.inode)
-        if known is None:
+        if self._inodes.agrees(entry.node):
             return entry
         if found.kind is EntryKind.DIRECTORY:
-            self._inodes.amend(known.inode, RawNode, partial(_look_anew, entry.node))
+            self._inodes.amend(entry.node.inode, RawNode, partial(_look_anew, entry.node))
             return entry
-        generation = 0
+        generation, known = 0, self._inodes.peek(entry.node.inode)
         while (
             isinstance(known, RawNode)
             and (known.superseded or known.stat != found.stat)

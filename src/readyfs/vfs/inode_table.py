@@ -73,6 +73,14 @@ class InodeTable:
         """Whether the kernel holds the date directory of any run of a series."""
         return self._dates.holds_run_of(series)
 
+    def agrees(self, node: Node) -> bool:
+        """Whether a node would be new, or what the kernel holds by its number is the same in all that is kept."""
+        packed = self._packed.get(type(node))
+        if packed is None or node.inode in self._nodes:
+            return False
+        with self._lock:
+            return packed.holds(node) is not False
+
     def is_raw(self, inode: InodeNumber) -> bool:
         """Whether the kernel holds a file or directory below a run by a number."""
         with self._lock:

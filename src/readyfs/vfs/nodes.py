@@ -89,7 +89,7 @@ class DateNode(Node):
         return (self.kind.value, self.tree, *run_identity(self.partition))
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False)
 class RawNode(Node):
     """A directory of a sealed run in one tree, or a regular file of it in every tree that shows the run.
 
@@ -222,19 +222,8 @@ def raw_node(
         number = directory_inode(partition, relpath, tree)
     else:
         number = file_inode(partition, relpath, generation, published_ns)
-    return RawNode(
-        inode=number,
-        kind=kind,
-        partition=partition,
-        above=above,
-        relpath=relpath,
-        stat=stat,
-        generation=generation,
-        published_ns=published_ns,
-        sealing=sealing,
-        tree=tree,
-        place=place,
-    )
+    seen = (False, False)  # neither superseded nor pushed
+    return RawNode(number, kind, partition, above, relpath, stat, generation, *seen, published_ns, sealing, tree, place)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:

@@ -62,13 +62,18 @@ class PackedNodes(Generic[N]):
         row = self.rows.get(inode)
         return None if row is None else self._unpack(inode, *row)
 
+    def holds(self, node: N) -> bool | None:
+        """Return whether a node is held as it is; None if none of this type is held by its number."""
+        row = self.rows.get(node.inode)
+        return None if row is None else row == self._pack(node)
+
     def count(self, node: N, is_free: Callable[[InodeNumber, PackedNodes[Any]], bool]) -> bool:
         """Count one lookup of a node; return False if its number belongs to another.
 
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        integers, references = self._pack(node)
+        integers, references = row = self._pack(node)
         known = self.rows.get(inode)
         if known is None:
             if not is_free(inode, self):
@@ -76,7 +81,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        return self._is_same(integers, references, *known) and self.rows.count(inode)
+        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode)
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
@@ -231,24 +236,23 @@ class RawNodes(PackedNodes[RawNode]):
         )
 
     def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> RawNode:
-        size, mtime_ns, file, shown_ns, state, date, updated_at_ns, record_count = integers
+        size, mtime_ns, file, shown_ns, state, dated, updated_at_ns, record_count = integers
         place, relpath, (series, path, schema_version), run_id = references
         above, tree = _unpack_path(path)
-        key = PartitionKey(series, date & _DATE_MASK)
         return RawNode(
-            inode=inode,
-            kind=NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
-            partition=Partition(key, run_id, updated_at_ns, record_count, schema_version),
-            above=above,
-            relpath=(*relpath.split(b"/"),),
-            stat=RawStat(size, mtime_ns, file),
-            generation=state >> GENERATION_SHIFT,
-            superseded=state & SUPERSEDED != 0,
-            pushed=state & PUSHED != 0,
-            published_ns=shown_ns if state & PUBLISHED else NOT_SET,
-            sealing=date >> _DATE_BITS,
-            tree=tree,
-            place=place,
+            inode,
+            NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
+            Partition(PartitionKey(series, dated & _DATE_MASK), run_id, updated_at_ns, record_count, schema_version),
+            above,
+            (*relpath.split(b"/"),),
+            RawStat(size, mtime_ns, file),
+            state >> GENERATION_SHIFT,
+            state & SUPERSEDED != 0,
+            state & PUSHED != 0,
+            shown_ns if state & PUBLISHED else NOT_SET,
+            dated >> _DATE_BITS,
+            tree,
+            place,
         )
 
     def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:

@@ -49,7 +49,7 @@ class Looped:
         self.rows: Any = native.module.Rows(5, 2)
         self.kernel, self._device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.loop: Any = native.module.Loop(
-            self._device.fileno(), self.rows, os.fsencode(root), bytes(ATTR_OUT.size), max_files, REQUEST_BOUNDS_NS
+            self._device.fileno(), self.rows, os.fsencode(root), bytes(ATTR_OUT.size), max_files, REQUEST_BOUNDS_NS, 0
         )
         self.loop.open_below(ALL_SIZES)
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -90,7 +90,10 @@ class Looped:
 
     def send(self, *answer: Buffer) -> bool:
         """Send an answer as `Channel.send` does."""
-        self._device.send(b"".join(answer))
+        try:
+            self._device.send(b"".join(answer))
+        except (BrokenPipeError, ConnectionResetError):  # the kernel's end was closed
+            return False
         return True
 
     # ---- the kernel's side --------------------------------------------------------------------------------------

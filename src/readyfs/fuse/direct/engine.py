@@ -14,6 +14,7 @@ import trio
 from readyfs import native
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.choose_loop import choose_loop
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
@@ -24,7 +25,7 @@ from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
-from readyfs.fuse.engine_words import ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.push_counts import PushCounts
@@ -54,12 +55,15 @@ class DirectEngine:
         reads: ReadsWord,
         stack_depth: int,
         raw_root: bytes,
+        loop_word: EngineLoopWord,
         *,
         pushes: bool,
         privileged: bool,
     ) -> None:
         self.reads = ""
         self.reads_reason = ""
+        self.engine_loop = ""
+        self.engine_loop_reason = ""
         self._channel = channel
         self._fs = filesystem
         self._raw_threads = raw_threads
@@ -68,6 +72,7 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._raw_root = raw_root
         self._privileged = privileged
+        self._loop_word = loop_word
         self._opens_below: int | None = 0
         self._loop: NativeLoop | None = None
         self._backing = BackingFiles(channel)
@@ -109,10 +114,15 @@ class DirectEngine:
     @property
     def pushed(self) -> PushCounts:
         """What was pushed into the page cache with opens."""
-        return self._pages.counts if self._pages is not None else PushCounts()
+        if self._pages is None:
+            return PushCounts()
+        counts = self._pages.counts
+        files, data_bytes = self._loop.pushed() if self._loop is not None else (0, 0)
+        return PushCounts(counts.files + files, counts.data_bytes + data_bytes, counts.refused)
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
+        loop = choose_loop(self._loop_word)
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
             obstacle = negotiate(self._channel, offer, self._word, self._stack_depth, privileged=self._privileged)
@@ -128,6 +138,7 @@ class DirectEngine:
             self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from, self._pages)
             self._opens_below = choice.passthrough_from
         self.reads, self.reads_reason = choice.word.value, choice.reason
+        self.engine_loop, self.engine_loop_reason = loop.word.value, loop.reason
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
@@ -169,9 +180,12 @@ class DirectEngine:
             self._loop.close_dropped()
 
     def _make_loop(self) -> NativeLoop | None:
-        if native.module is None:
+        if self.engine_loop == EngineLoopWord.PYTHON:
             return None
-        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below)
+        return NativeLoop(
+            *(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below),
+            pushes=self._pages is not None,
+        )
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:

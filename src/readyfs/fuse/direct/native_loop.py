@@ -10,6 +10,7 @@ import errno
 import os
 from typing import Any, Final
 
+from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES
 from readyfs.fuse.direct.protocol import Opcode
 from readyfs.fuse.direct.replies import attr_out
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
@@ -36,16 +37,21 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop; `passthrough_from` is the size from which the kernel reads by itself, None for never.
+    """One connection's loop; `opens_below` is the size from which on Python opens files, None if it opens none.
 
     Used by workers and by the watch, on any thread.
     """
 
-    def __init__(self, native: Any, fd: int, filesystem: Filesystem, root: bytes, opens_below: int | None) -> None:
+    def __init__(
+        self, native: Any, fd: int, filesystem: Filesystem, root: bytes, opens_below: int | None, *, pushes: bool
+    ) -> None:
         self._fs = filesystem
         template = attr_out(filesystem.presentation.file(InodeNumber(0), 0, 0), FOREVER_S)
         handles = filesystem.handles
-        self._loop = native.Loop(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS)
+        self._loop = native.Loop(
+            *(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS),
+            PUSHED_BELOW_BYTES if pushes else 0,
+        )
         self.receive = self._loop.receive
         self.watch = self._loop.watch
         self.end_watch = self._loop.end_watch
@@ -53,6 +59,7 @@ class NativeLoop:
         self.allow_calls = self._loop.allow_calls
         self.note_end = self._loop.note_end
         self.close_dropped = self._loop.close_dropped
+        self.pushed = self._loop.pushed
         self.open_files = self._loop.open_files
         self.set_other_files = self._loop.set_other_files
         handles.share(self)
