@@ -70,7 +70,7 @@ def _strange_call(module: ModuleType, random: Random, listed: list[ListedEntry],
     junk: tuple[Any, ...] = (None, (), 1, -1, b"", "", 1 << 70, 1.5, [], object(), listed, (None,) * 4, listed[:1])
     entries: list[Any] = list(listed)
     for _ in range(random.randrange(1, 3)):
-        if entries and random.random() < 0.5:
+        if listed and random.random() < 0.5:
             parts: list[Any] = list(random.choice(listed))
             parts[random.randrange(4)] = random.choice(junk)
             entries[random.randrange(len(entries))] = tuple(parts)

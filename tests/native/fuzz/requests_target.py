@@ -40,6 +40,9 @@ STEPS: Final = 1500
 SIZES: Final = (0, 1, 511, 4096, 70_000, 131_072, 131_073, 300_000)
 SENTINEL: Final = IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, (1 << 64) - 2, ROOT_INODE, 0, 0, 0, 0, 0)
 WITH_HANDLE: Final = {Opcode.READ, Opcode.RELEASE}
+NOTIFY_STORE: Final = 4
+_STORE: Final = struct.Struct("=IiQQQII")
+"""struct fuse_notify_store_out behind its header."""
 FIRST_HANDLE: Final = slice(IN_HEADER.size, IN_HEADER.size + 8)
 """Where a READ and a RELEASE have their handle, and an OPEN's answer behind its own header."""
 
@@ -87,11 +90,12 @@ class World:
         self.answers, ends = Answers(), BothEnds()
         channel = cast(Channel, self.answers)
         # Before the loop shares its handles: those of Python are numbered as ever.
-        self.loop = ends.loop = NativeLoop(module, ours.fileno(), fs, os.fsencode(self.place.base), None)
+        self.loop = ends.loop = NativeLoop(module, ours.fileno(), fs, os.fsencode(self.place.base), None, pushes=True)
         self.answer = vars(self.loop)["_loop"].answer
         operations = Operations(fs, OpenedReads(fs, BackingFiles(channel), None), lambda inode: None, ends)
         self._dispatch = Dispatch(channel, operations, InFlight(60.0))
         self._tally = RequestTally()
+        self.pushed: bytes | None = None
         self.inodes: list[int] = [ROOT_INODE]
         self.walk()
 
@@ -117,13 +121,28 @@ class World:
             for_python.append(self.loop.receive())
             if for_python[0] != request[:8192]:
                 raise Difference("the loop changed a request")
-        try:
-            answer = self.kernel.recv(1 << 20)
-        except BlockingIOError:
-            answer = None
+        answer = self._received()
+        if answer is not None and answer[8:16] == bytes(8):
+            self.pushed, answer = answer, self._received()
         if (answer is None) != (len(for_python) == 2):
             raise Difference("a request was answered and handed on, or neither")
         return answer
+
+    def _received(self) -> bytes | None:
+        try:
+            return self.kernel.recv(1 << 20)
+        except BlockingIOError:
+            return None
+
+    def take_pushed(self) -> tuple[int, bytes] | None:
+        """Return what came unasked before the last answer: a whole file's inode number and bytes."""
+        pushed, self.pushed = self.pushed, None
+        if pushed is None:
+            return None
+        length, code, _, inode, offset, size, _ = _STORE.unpack_from(pushed)
+        if (length, code, offset, size) != (len(pushed), NOTIFY_STORE, 0, len(pushed) - _STORE.size):
+            raise Difference(f"pushed {pushed[: _STORE.size].hex()}")
+        return inode, pushed[_STORE.size :]
 
     def walk(self) -> None:
         """Look everything up and list it, as a kernel does that has forgotten."""
@@ -203,9 +222,17 @@ def _compare_open(world: World, native: bytes | None, python: bytes, handles: di
     theirs = int.from_bytes(python[16:24], "little")
     if native is None:
         _release(world, theirs)
+        world.pushed = None
         return
     if native[:16] + native[24:] != python[:16] + python[24:]:
         raise Difference(f"the loop opens {native.hex()}, Python {python.hex()}")
+    pushed = world.take_pushed()
+    if pushed is not None:
+        inode, content = pushed
+        body = READ_IN.pack(theirs, 0, 1 << 20, 0, 0, 0, 0)
+        read = world.ask_python(_request(Opcode.READ, inode, body, 2)) or b""
+        if content != read[OUT_HEADER.size :]:
+            raise Difference(f"pushed {content[:99]!r}, which reads as {read[:99]!r}")
     ours = int.from_bytes(native[16:24], "little")
     if ours in handles:
         raise Difference(f"handle {ours} was given twice")
