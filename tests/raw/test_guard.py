@@ -11,7 +11,7 @@ import pytest
 from readyfs.errors import PostponedError
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.raw.guard import HANG_S, GuardedRawStore
-from readyfs.raw.store import RawEntry, RawFile
+from readyfs.raw.store import RawEntry, RawFile, RawStat
 
 LIMIT = 2
 PATIENCE_S = 20.0
@@ -45,6 +45,12 @@ class Hanging:
 
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> RawFile:
         raise AssertionError
+
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        raise AssertionError
+
+    def place_of(self, partition: Partition) -> bytes:
+        return b"somewhere"
 
     def describe(self, partition: Partition) -> str:
         return "somewhere"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from readyfs import native
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout, UnusableNameError
 from readyfs.partition import Partition
@@ -26,15 +27,31 @@ from tests.fuse.live_mount import readyfs_mount
 NOBODY = 65534
 
 
-@pytest.fixture(params=[open_by_openat2, open_part_by_part])
-def opener(request: pytest.FixtureRequest) -> Opener:
-    chosen: Opener = request.param
+def in_python(root: Path, layout: RawLayout, opener: Opener = open_by_openat2) -> RawStore:
+    return LocalRawStore(root, layout, opener=opener, compiled=None)
+
+
+def part_by_part(root: Path, layout: RawLayout) -> RawStore:
+    return in_python(root, layout, open_part_by_part)
+
+
+def in_c(root: Path, layout: RawLayout) -> RawStore:
+    assert native.module is not None, native.obstacle
+    return LocalRawStore(root, layout)
+
+
+MakeStore = Callable[[Path, RawLayout], RawStore]
+
+
+@pytest.fixture(params=[in_python, part_by_part, in_c])
+def make_store(request: pytest.FixtureRequest) -> MakeStore:
+    chosen: MakeStore = request.param
     return chosen
 
 
 @pytest.fixture
-def store(root: Path, layout: RawLayout, opener: Opener) -> RawStore:
-    return LocalRawStore(root, layout, opener=opener)
+def store(root: Path, layout: RawLayout, make_store: MakeStore) -> RawStore:
+    return make_store(root, layout)
 
 
 @contextmanager
@@ -119,17 +136,19 @@ def test_symbolic_links_are_not_listed(store: RawStore, run: Path, partition: Pa
 
 
 def test_an_entry_that_vanishes_while_listing_is_left_out(
-    store: RawStore, run: Path, partition: Partition, monkeypatch: pytest.MonkeyPatch
+    root: Path, layout: RawLayout, run: Path, partition: Partition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store = in_python(root, layout)
     meanwhile(monkeypatch, (run / "metadata.json").unlink)
     assert names(store.list_directory(partition)) == [b"payload.jsonl"]
 
 
 @pytest.mark.parametrize("target", ["payload.jsonl", "/etc/passwd"])
 def test_a_required_file_that_becomes_a_symbolic_link_while_listing_is_unreadable(
-    store: RawStore, run: Path, partition: Partition, target: str, monkeypatch: pytest.MonkeyPatch
+    root: Path, layout: RawLayout, run: Path, partition: Partition, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """V12: the link is not followed, wherever it leads."""
+    store = in_python(root, layout)
     file = run / "metadata.json"
 
     def replace_by_link() -> None:
@@ -395,10 +414,10 @@ def test_many_threads_share_one_store(store: RawStore, run: Path, partition: Par
 
 
 def test_a_root_that_is_unmounted_and_mounted_again_heals(
-    root: Path, layout: RawLayout, opener: Opener, partition: Partition
+    root: Path, layout: RawLayout, make_store: MakeStore, partition: Partition
 ) -> None:
     """V10: the store holds nothing of the old mount."""
-    store = LocalRawStore(root, layout, opener=opener)
+    store = make_store(root, layout)
     relative = Path(*map(os.fsdecode, layout.directory_of(partition)))
     for content in (b"first", b"second"):
         with pytest.raises(FileNotFoundError):

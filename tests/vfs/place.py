@@ -13,7 +13,7 @@ from readyfs.catalog.delta import compare
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition
 from readyfs.raw.local import LocalRawStore
-from readyfs.raw.store import RawEntry, RawFile, RawStore, UnreadableFileError
+from readyfs.raw.store import RawEntry, RawFile, RawStat, RawStore, UnreadableFileError
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.damage_cause import Cause, DamageKind
 from readyfs.vfs.file_filter import FileFilter
@@ -64,6 +64,12 @@ class WatchedStore:
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> RawFile:
         self._note("open")
         return self._real.open_file(partition, relpath)
+
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        return self._real.hold_file(partition, fd, stat)
+
+    def place_of(self, partition: Partition) -> bytes:
+        return self._real.place_of(partition)
 
     def describe(self, partition: Partition) -> str:
         return self._real.describe(partition)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -28,10 +27,17 @@ from readyfs.vfs.nodes import (
     date_node,
 )
 from readyfs.vfs.packed_nodes import DateNodes
-from readyfs.vfs.packed_rows import SHARDS, PackedShard
+from readyfs.vfs.packed_rows import SHARDS, MakeRows, PackedRows, Rows, compiled_rows
 from tests.catalog.rows import Row
+from tests.vfs.both_rows import IMPLEMENTATIONS, needs_compiled
 
 ABOVE = (b"c", b"q")
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def make_rows(request: pytest.FixtureRequest) -> MakeRows:
+    make: MakeRows = request.param
+    return make
 
 
 def partition(day: int = 738_000, run: bytes = b"r1", record_count: int = 5) -> Partition:
@@ -92,36 +98,39 @@ def content_of_date(node: DateNode) -> tuple[object, ...]:
     ],
     ids=lambda node: node.kind.value.decode(),
 )
-def test_node_comes_back_as_it_was(node: Node) -> None:
-    table = InodeTable()
+def test_node_comes_back_as_it_was(node: Node, make_rows: MakeRows) -> None:
+    table = InodeTable(make_rows)
     table.remember(node)
     back = table.get(node.inode)
     assert back is not node
     assert (type(back), content(back)) == (type(node), content(node))
 
 
-def test_what_became_of_a_node_is_kept_with_its_count() -> None:
-    table = InodeTable()
+def set_row(node: DateNode) -> None:
+    node.partition = partition(record_count=6)
+
+
+def test_what_became_of_a_node_is_kept_with_its_count(make_rows: MakeRows) -> None:
+    table = InodeTable(make_rows)
     node = date_node(ABOVE, partition(record_count=5))
     table.remember_all([node, node])
-    node.partition = partition(record_count=6)
-    table.update(node)
+    table.amend(node.inode, DateNode, set_row)
     back = table.get(node.inode)
     assert isinstance(back, DateNode)
     assert back.partition == partition(record_count=6)
     assert table.lookups(node.inode) == 2
 
 
-def test_what_became_of_an_unknown_node_is_not_kept() -> None:
-    table = InodeTable()
-    table.update(date_node(ABOVE, partition()))
+def test_what_became_of_an_unknown_node_is_not_kept(make_rows: MakeRows) -> None:
+    table = InodeTable(make_rows)
+    table.amend(date_node(ABOVE, partition()).inode, DateNode, set_row)
     assert len(table) == 1
 
 
 @pytest.mark.parametrize("first", ["above", "date", "ambiguous", "broken", "control"])
 @pytest.mark.parametrize("second", ["above", "date", "ambiguous", "broken", "control"])
-def test_number_belongs_to_the_first_of_any_two_kinds(first: str, second: str) -> None:
-    table, number = InodeTable(), InodeNumber(42)
+def test_number_belongs_to_the_first_of_any_two_kinds(first: str, second: str, make_rows: MakeRows) -> None:
+    table, number = InodeTable(make_rows), InodeNumber(42)
     holder = make(first, number, 1)
     table.remember(holder)
     with pytest.raises(InodeCollisionError):
@@ -135,9 +144,12 @@ class TableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.table = InodeTable()
+        self.table = InodeTable(self.make_rows)
         self.nodes: dict[InodeNumber, Node] = {}
         self.counts: Counter[InodeNumber] = Counter()
+
+    def make_rows(self, integers: int, references: int) -> Rows:
+        return PackedRows(integers, references)
 
     @rule(batch=st.lists(st.tuples(KINDS, NUMBERS, st.integers(0, 1)), min_size=1, max_size=40))
     def remember(self, batch: list[tuple[str, InodeNumber, int]]) -> None:
@@ -178,59 +190,23 @@ class TableMachine(RuleBasedStateMachine):
         assert self.table.holds_run_of(partition().key.series) == held
 
 
+class CompiledTableMachine(TableMachine):
+    """The same with rows of the compiled module."""
+
+    def make_rows(self, integers: int, references: int) -> Rows:
+        assert compiled_rows is not None
+        return compiled_rows(integers, references)
+
+
 TestTable = TableMachine.TestCase
 TestTable.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestCompiledTable = needs_compiled(CompiledTableMachine.TestCase)
+TestCompiledTable.settings = settings(TestTable.settings, max_examples=15)
 
 
-@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=600))
-@settings(max_examples=60, deadline=None)
-def test_shard_finds_what_was_added_and_not_removed(steps: list[tuple[int, bool]]) -> None:
-    """Keys with the same hash follow each other, over the end of the slots too."""
-    shard, model = PackedShard(2, 1), dict[int, object]()
-    for number, adds in steps:
-        key = number // 7 * SHARDS * 8 + number % 7  # seven keys want each slot
-        slot = shard.find(key)
-        assert (slot >= 0) == (key in model)
-        if adds and slot < 0:
-            model[key] = object()
-            shard.add(slot, (key, number), (model[key],))
-        elif not adds and slot >= 0:
-            shard.remove(slot)
-            del model[key]
-    assert len(shard) == len(model)
-    for key, reference in model.items():
-        row = shard.slots[shard.find(key)] - 1
-        assert shard.integers[row * 2] == key
-        assert shard.references[row] is reference
-
-
-def test_shard_shrinks_with_its_rows() -> None:
-    shard, keys = PackedShard(5, 4), random.Random(1).sample(range(2**60), 10_000)
-    for key in keys:
-        shard.add(shard.find(key), (key, 1, 2, 3, 4), (b"a", b"b", None, None))
-    full = weight(shard)
-    for key in keys[10:]:
-        shard.remove(shard.find(key))
-    assert weight(shard) < full / 100
-    assert all(shard.find(key) >= 0 for key in keys[:10])
-
-
-def test_no_row_keeps_alive_what_was_removed() -> None:
-    shard, kept = PackedShard(1, 1), object()
-    before = sys.getrefcount(kept)
-    shard.add(shard.find(0), (0,), (kept,))
-    shard.add(shard.find(SHARDS), (SHARDS,), (None,))
-    shard.remove(shard.find(0))
-    assert sys.getrefcount(kept) == before
-
-
-def weight(shard: PackedShard) -> int:
-    return sys.getsizeof(shard.integers) + sys.getsizeof(shard.references) + sys.getsizeof(shard.slots)
-
-
-def test_directories_take_no_object_each() -> None:
+def test_directories_take_no_object_each(make_rows: MakeRows) -> None:
     """Decision 0023: a date directory that the kernel knows costs no object."""
-    table = InodeTable()
+    table = InodeTable(make_rows)
     nodes = [date_node(ABOVE, partition(700_000 + number)) for number in range(20_000)]
     before = sys.getallocatedblocks()
     table.remember_all(nodes)
@@ -243,8 +219,8 @@ def test_directories_take_no_object_each() -> None:
 class WatchedDates(DateNodes):
     """Looks after each step whether a run of the series is held, as a refresh may on its own thread."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, make_rows: MakeRows) -> None:
+        super().__init__(make_rows)
         self.seen: list[bool] = []
 
     def _note(self, references: Sequence[Any], change: int) -> None:
@@ -252,9 +228,9 @@ class WatchedDates(DateNodes):
         self.seen.append(self.holds_run_of(references[0]))
 
 
-def test_series_of_a_node_is_held_while_its_row_is_replaced() -> None:
+def test_series_of_a_node_is_held_while_its_row_is_replaced(make_rows: MakeRows) -> None:
     """V10: a refresh that asks just then must not miss a run that was written again."""
-    nodes = WatchedDates()
+    nodes = WatchedDates(make_rows)
     nodes.count(date_node(ABOVE, partition()), lambda inode, held_by: True)
     nodes.update(date_node(ABOVE, partition(record_count=6)))
     assert all(nodes.seen)

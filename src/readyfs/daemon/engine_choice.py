@@ -119,7 +119,14 @@ def _join(
         privileged = has_capability(Capability.SYS_ADMIN)
         depth = stack_depth(Path(config.raw), read_mount_table())
         engine = DirectEngine(
-            channel, filesystem, in_flight, config.raw_threads, config.reads, depth, privileged=privileged
+            channel,
+            filesystem,
+            in_flight,
+            config.raw_threads,
+            config.reads,
+            depth,
+            os.fsencode(Path(config.raw).absolute()),
+            privileged=privileged,
         )
     else:
         from readyfs.fuse.pyfuse3.engine import Pyfuse3Engine

@@ -63,16 +63,16 @@ def open_beneath(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
 
 def open_by_openat2(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
     """Do what `open_beneath` says in one system call."""
-    path = _join(parts)
+    path = join_path(parts)
     if len(path) >= _PATH_MAX:
         return open_part_by_part(root_fd, parts, flags)
     # RESOLVE_NO_SYMLINKS refuses a final link too, and with ELOOP always; O_NOFOLLOW would let ENOTDIR come first.
-    return _until_not_again(lambda: _openat2(root_fd, path, flags & ~os.O_NOFOLLOW | os.O_CLOEXEC))
+    return until_not_again(lambda: _openat2(root_fd, path, flags & ~os.O_NOFOLLOW | os.O_CLOEXEC))
 
 
 def open_part_by_part(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
     """Do what `open_beneath` says with one `openat(2)` a part, holding no more than two descriptors at a time."""
-    path = _join(parts)
+    path = join_path(parts)
     steps = list(parts) or [b"."]
     here = root_fd
     try:
@@ -81,7 +81,7 @@ def open_part_by_part(root_fd: int, parts: Sequence[bytes], flags: int) -> int:
             if here != root_fd:
                 os.close(here)
             here = step
-        return _until_not_again(lambda: _open_part(here, steps[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, path))
+        return until_not_again(lambda: _open_part(here, steps[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, path))
     finally:
         if here != root_fd:
             os.close(here)
@@ -102,11 +102,22 @@ def has_openat2() -> bool:
     return True
 
 
-def _join(parts: Sequence[bytes]) -> bytes:
+def join_path(parts: Sequence[bytes]) -> bytes:
+    """Return the parts as one path; raise `OSError` (EINVAL) if one of them is not a single name."""
     path = b"/".join(parts)
     if not _NO_NAMES.isdisjoint(parts) or b"\0" in path or path.count(b"/") >= max(len(parts), 1):
         raise OSError(errno.EINVAL, "not a single path component", os.fsdecode(path))
     return path or b"."
+
+
+def until_not_again(attempt: Callable[[], int]) -> int:
+    """Repeat an open that answers EAGAIN: a rename raced with openat2, or a lease on the file is being broken."""
+    for pause_s in _AGAIN_PAUSES_S:
+        try:
+            return attempt()
+        except BlockingIOError:
+            time.sleep(pause_s)
+    return attempt()
 
 
 def _openat2(dir_fd: int, path: bytes, flags: int) -> int:
@@ -142,13 +153,3 @@ def _is_symlink(dir_fd: int, name: bytes) -> bool:
         return stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
     except OSError:
         return False  # gone or changed meanwhile: the first error stands
-
-
-def _until_not_again(attempt: Callable[[], int]) -> int:
-    """Repeat an open that answers EAGAIN: a rename raced with openat2, or a lease on the file is being broken."""
-    for pause_s in _AGAIN_PAUSES_S:
-        try:
-            return attempt()
-        except BlockingIOError:
-            time.sleep(pause_s)
-    return attempt()

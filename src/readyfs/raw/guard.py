@@ -86,6 +86,14 @@ class GuardedRawStore:
         finally:
             self._leave(call)
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        """Return a file that was opened elsewhere, guarded from now on; see `RawStore.hold_file`."""
+        return _GuardedFile(self, partition, self._raw.hold_file(partition, fd, stat))
+
+    def place_of(self, partition: Partition) -> bytes:
+        """Return where a run lies below the root; see `RawStore.place_of`."""
+        return self._raw.place_of(partition)
+
     def describe(self, partition: Partition) -> str:
         """Return where a run is looked for; see `RawStore.describe`."""
         return self._raw.describe(partition)

@@ -8,12 +8,15 @@ import stat
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
+from readyfs import native
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition
-from readyfs.raw.beneath import Opener, open_beneath
+from readyfs.raw.beneath import Opener, has_openat2, join_path, open_beneath, until_not_again
+from readyfs.raw.native_look import NativeLook
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, UnreadableFileError
 from readyfs.text import escape_text
 
@@ -22,20 +25,33 @@ _ROOT_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _LIST_FLAGS: Final = _FILE_FLAGS | os.O_DIRECTORY
 
+_ODD: Final = 0x9E3779B97F4A7C15
+_WORD: Final = (1 << 64) - 1
+_SIGN: Final = 1 << 63
+
 
 class LocalRawStore:
     """Opens runs beneath `root`, which is opened afresh by its path each time.
 
     So a raw root that was unmounted and mounted again heals by itself. Safe to call from several threads: nothing
-    changes after construction. Nothing below the root is ever opened for writing.
+    changes after construction. Nothing below the root is ever opened for writing. With the `compiled` module, a look or
+    an open is one call of that (which knows openat2(2) alone).
     """
 
-    __slots__ = ("_layout", "_open", "_root", "label")
+    __slots__ = ("_layout", "_native", "_open", "_root", "label")
 
-    def __init__(self, root: Path, layout: RawLayout, *, opener: Opener = open_beneath) -> None:
+    def __init__(
+        self,
+        root: Path,
+        layout: RawLayout,
+        *,
+        opener: Opener = open_beneath,
+        compiled: ModuleType | None = native.module,
+    ) -> None:
         self._root = root.absolute()
         self._layout = layout
         self._open = opener
+        self._native = NativeLook(compiled, os.fsencode(self._root)) if compiled is not None and has_openat2() else None
         self.label = escape_text(os.fsencode(self._root))
 
     def list_directory(
@@ -45,7 +61,12 @@ class LocalRawStore:
 
         An entry that vanishes while the directory is read is left out; any other failure to look at one is raised.
         """
-        fd = self._open_beneath_root((*self._layout.directory_of(partition), *relpath), _LIST_FLAGS)
+        parts = (*self._layout.directory_of(partition), *relpath)
+        if self._native is not None:
+            listed = self._native.list_directory(join_path(parts), tuple(readable))
+            if listed is not None:
+                return listed
+        fd = self._open_beneath_root(parts, _LIST_FLAGS)
         try:
             with os.scandir(fd) as found:
                 entries = [entry for item in found if (entry := _describe(fd, item, readable)) is not None]
@@ -57,6 +78,10 @@ class LocalRawStore:
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> LocalRawFile:
         """Open a regular file of the partition's run; see `RawStore.open_file`."""
         parts = (*self._layout.directory_of(partition), *relpath)
+        if self._native is not None:
+            opened = self._native.open_file(join_path(parts))
+            if opened is not None:
+                return LocalRawFile(*opened)
         fd = self._open_beneath_root(parts, _FILE_FLAGS)
         try:
             seen = os.fstat(fd)
@@ -67,9 +92,17 @@ class LocalRawStore:
             os.close(fd)
             raise
 
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> LocalRawFile:
+        """Return a file that was opened elsewhere; see `RawStore.hold_file`."""
+        return LocalRawFile(fd, stat)
+
+    def place_of(self, partition: Partition) -> bytes:
+        """Return the path of the partition's run directory from the root on; see `RawStore.place_of`."""
+        return b"/".join(self._layout.directory_of(partition))
+
     def describe(self, partition: Partition) -> str:
         """Return the path of the partition's run directory; see `RawStore.describe`."""
-        return escape_text(os.fsencode(self._root) + b"/" + b"/".join(self._layout.directory_of(partition)))
+        return escape_text(os.fsencode(self._root) + b"/" + self.place_of(partition))
 
     def check(self) -> None:
         """Raise `RawRootError` if the root is missing, is not a directory, may not be entered or does not answer.
@@ -158,8 +191,17 @@ class LocalRawFile:
         self.close()
 
 
+def file_number(device: int, inode: int) -> int:
+    """Return what tells a file from others, in 64 bits with a sign; `file_number` of src/native/look.c is the same.
+
+    No two files of one device share it. Those of two devices do by accident alone.
+    """
+    number = (inode + device * _ODD) & _WORD
+    return number - ((number & _SIGN) << 1)
+
+
 def _stat_of(seen: os.stat_result) -> RawStat:
-    return RawStat(seen.st_size, seen.st_mtime_ns, hash((seen.st_dev, seen.st_ino)))
+    return RawStat(seen.st_size, seen.st_mtime_ns, file_number(seen.st_dev, seen.st_ino))
 
 
 def _describe(directory_fd: int, item: os.DirEntry[str], readable: Collection[bytes]) -> RawEntry | None:
@@ -181,7 +223,7 @@ def _describe(directory_fd: int, item: os.DirEntry[str], readable: Collection[by
 def _try(directory_fd: int, name: bytes) -> RawStat:
     """Open a listed file and return it as it was then; a single name with O_NOFOLLOW cannot lead anywhere else."""
     try:
-        fd = os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=directory_fd)
+        fd = until_not_again(lambda: os.open(name, _FILE_FLAGS | os.O_NOFOLLOW, dir_fd=directory_fd))
     except OSError as error:
         raise UnreadableFileError(name, error) from None
     try:

@@ -24,7 +24,8 @@ class EntryKind(Enum):
 class RawStat(NamedTuple):
     """Size in bytes, modification time in nanoseconds since the epoch, and `file`, which tells files apart.
 
-    `file` is a number made of what the file system calls the file; two files that are there at once never share it.
+    `file` is a number of 64 bits with a sign, made of what the file system calls the file. Two files that are there at
+    once do not share it, unless they lie on two devices and the hash of one device meets a number of the other.
     """
 
     size: int
@@ -111,6 +112,17 @@ class RawStore(Protocol):
 
         Raises `OSError`, `NotRegularError` if it is anything but a regular file, and `UnusableNameError` if the
         partition has no raw path.
+        """
+        ...
+
+    def hold_file(self, partition: Partition, fd: int, stat: RawStat) -> RawFile:
+        """Return an open regular file of the partition's run as `open_file` does; the descriptor is its own then."""
+        ...
+
+    def place_of(self, partition: Partition) -> bytes:
+        """Return the path of the partition's run directory from the root on; touches nothing.
+
+        Raises `UnusableNameError` if the partition has no raw path.
         """
         ...
 

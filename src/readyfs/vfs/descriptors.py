@@ -43,13 +43,10 @@ class Descriptors:
         return len(self._files) + len(self._doomed)
 
     def get(self, node: RawNode) -> RawFileHandle | None:
-        """Return the open file of a node.
-
-        A number that the kernel forgot may come back for another file, so the node itself is compared.
-        """
+        """Return the open file of a node."""
         with self._lock:
             kept = self._files.get(node.inode)
-            if kept is None or kept.handle.node is not node:
+            if kept is None or not kept.handle.node.is_same_file(node):
                 return None
             kept.used_s = self._monotonic()
             self._files.move_to_end(node.inode)

@@ -7,11 +7,12 @@ Never does I/O: above a run they come from the catalog in force, below it from w
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Final
 
 from readyfs.catalog.tree import AMBIGUOUS, PartitionEntry
-from readyfs.partition import NOT_SET, Partition
+from readyfs.partition import NOT_SET, Partition, run_of
 from readyfs.raw.store import EntryKind, RawEntry
 from readyfs.vfs.attributes import (
     BROKEN_FILE_BYTES,
@@ -131,14 +132,14 @@ class Entries:
             before = node.date_node.partition
             partition = self.current_row(node.date_node)
             if partition is not before:
-                self._inodes.update(node)
+                self._inodes.amend(node.inode, BrokenNode, lambda held: _learn_row(held.date_node, partition))
             return partition
         if node.partition is not None and not (isinstance(node, RawNode) and self._is_past(node)):
             now = self._catalogs.in_force.catalog.meaning(node.above, node.partition.key)
             known = (node.partition.key, node.partition.run_id)
             if isinstance(now, Partition) and (now.key, now.run_id) == known and now != node.partition:
                 node.partition = now
-                self._inodes.update(node)
+                self._inodes.amend(node.inode, type(node), lambda held: _learn_row(held, now))
         return node.partition
 
     def above_entry(self, path: tuple[bytes, ...], time_ns: int, timeout_s: float, tree: TreeName = LIVE) -> Entry:
@@ -168,16 +169,12 @@ class Entries:
         self, date: DateNode, parent: tuple[bytes, ...], view: RunView, found: RawEntry, published_ns: int
     ) -> Entry:
         """Return the entry of what a sealed run holds in the directory `parent`."""
-        # A file's answer is the same in every tree; of the trees, the live one is asked for directories the most.
-        is_kept = published_ns == NOT_SET and (date.tree == LIVE or found.kind is EntryKind.FILE)
-        entry = view.answers.get(found.name) if is_kept else None
-        if entry is None:
-            entry = self._make_raw_entry(date, parent, view, found, 0, published_ns)
-            if is_kept:
-                entry = view.answers.setdefault(found.name, entry)
+        entry = self._make_raw_entry(date, parent, view, found, 0, published_ns)
         known = self._inodes.peek(entry.node.inode)
-        if isinstance(known, RawNode) and found.kind is EntryKind.DIRECTORY and known.identity == entry.node.identity:
-            known.stat, known.published_ns, known.sealing = found.stat, published_ns, view.sealing
+        if known is None:
+            return entry
+        if found.kind is EntryKind.DIRECTORY:
+            self._inodes.amend(known.inode, RawNode, partial(_look_anew, entry.node))
             return entry
         generation = 0
         while (
@@ -189,8 +186,8 @@ class Entries:
             generation += 1
             entry = self._make_raw_entry(date, parent, view, found, generation, published_ns)
             known = self._inodes.peek(entry.node.inode)
-        if isinstance(known, RawNode) and known.sealing < view.sealing and known.identity == entry.node.identity:
-            known.sealing = view.sealing
+        if isinstance(known, RawNode) and known.sealing < view.sealing:
+            self._inodes.amend(known.inode, RawNode, partial(_seal_anew, entry.node))
         return entry
 
     def broken_entry(self, date: DateNode, relpath: tuple[bytes, ...], kind: EntryKind) -> Entry:
@@ -249,7 +246,16 @@ class Entries:
         relpath = (*parent, found.name)
         tree = LIVE if kind is NodeKind.RAW_FILE else date.tree
         node = raw_node(
-            kind, date.partition, date.above, relpath, found.stat, generation, published_ns, view.sealing, tree
+            kind,
+            date.partition,
+            date.above,
+            relpath,
+            found.stat,
+            generation,
+            published_ns,
+            view.sealing,
+            tree,
+            view.place,
         )
         return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
 
@@ -258,3 +264,22 @@ class Entries:
         if node.kind is NodeKind.RAW_DIRECTORY:
             return self._presentation.directory(node.inode, time_ns)
         return self._presentation.file(node.inode, node.stat.size, time_ns)
+
+
+# ---- what becomes of a node that the kernel holds (see `InodeTable.amend`) --------------------------------------
+
+
+def _learn_row(held: DateNode | RawNode, row: Partition | None) -> None:
+    if held.partition is not None and row is not None and run_of(held.partition) == run_of(row):
+        held.partition = row
+
+
+def _look_anew(directory: Node, held: RawNode) -> None:
+    """A directory is what it is for whoever holds it, whatever comes to lie in it."""
+    if isinstance(directory, RawNode) and directory.identity == held.identity:
+        held.stat, held.published_ns, held.sealing = directory.stat, directory.published_ns, directory.sealing
+
+
+def _seal_anew(file: Node, held: RawNode) -> None:
+    if isinstance(file, RawNode) and file.is_same_file(held):
+        held.sealing = max(held.sealing, file.sealing)

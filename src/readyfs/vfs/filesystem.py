@@ -25,7 +25,7 @@ from readyfs.errors import (
 )
 from readyfs.layout import MAX_NAME_BYTES
 from readyfs.partition import Partition, RunKey, render_time
-from readyfs.raw.store import RawStore
+from readyfs.raw.store import RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
 from readyfs.vfs.control_directory import ControlDirectory
@@ -99,12 +99,12 @@ class Filesystem:
         self._listings = DirectoryListings(
             self._catalogs, trees, runs, tree_runs, control, entries, presentation.name_timeout_s, look_ahead
         )
-        self._raw_files = RawFiles(raw, runs, trees, self._descriptors, on_damage)
+        self._raw_files = RawFiles(raw, runs, trees, self.inodes, self._descriptors, on_damage)
         self._runs = runs
         self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
         self.has_let_go = False
         """Whether `expire_idle` is due at once."""
-        self._xattrs_enabled = presentation.xattrs
+        self.presentation = presentation
         self._freshness = freshness
 
     # ---- what the refresh and the daemon do -----------------------------------------------------------------
@@ -262,12 +262,11 @@ class Filesystem:
 
     def is_in_memory(self, inode: InodeNumber) -> bool:
         """Whether opening the file needs no raw I/O."""
-        return not isinstance(self.inodes.peek(inode), RawNode)
+        return not self.inodes.is_raw(inode)
 
     def sealed_size(self, inode: InodeNumber) -> int | None:
         """Return the size in bytes that a file of a sealed run has as long as it has this inode; None for all else."""
-        node = self.inodes.peek(inode)
-        return node.stat.size if isinstance(node, RawNode) and not node.is_directory else None
+        return self.inodes.sealed_size(inode)
 
     def open_file(self, inode: InodeNumber) -> OpenedFile:
         """Open a file for reading; asks the raw store, so it may block.
@@ -286,15 +285,23 @@ class Filesystem:
             file.close()
             raise
 
+    def hold_file(self, inode: InodeNumber, fd: int, stat: RawStat) -> RawFileHandle | None:
+        """Return the handle of a raw file that an engine opened by itself; None if the kernel holds no such inode."""
+        node = self.inodes.peek(inode)
+        return self._raw_files.hold(node, fd, stat) if isinstance(node, RawNode) else None
+
+    def watch_trees(self, on_seen: Callable[[bool], None]) -> None:
+        """Have it said whether the live tree is alone, now and whenever that changes: see `Trees.on_seen`."""
+        self._trees.on_seen = on_seen
+        on_seen(len(self._trees.seen) == 1)
+
     def raw_descriptor(self, number: HandleNumber) -> int:
         """Return the descriptor of an open raw file; valid until it is closed or handed to the kernel."""
         return self.handles.get(number, RawFileHandle).file.fileno()
 
     def supersede(self, inode: InodeNumber) -> None:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
-        node = self.inodes.peek(inode)
-        if isinstance(node, RawNode):
-            node.superseded = True
+        self.inodes.amend(inode, RawNode, _supersede)
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
@@ -334,11 +341,11 @@ class Filesystem:
 
     def getxattr(self, inode: InodeNumber, name: bytes, *, may_block: bool = True) -> bytes:
         """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors, and `getattr`."""
-        return get_attribute(self._xattrs_enabled, lambda: self._xattrs(inode, may_block), name)
+        return get_attribute(self.presentation.xattrs, lambda: self._xattrs(inode, may_block), name)
 
     def listxattr(self, inode: InodeNumber, *, may_block: bool = True) -> list[bytes]:
         """Return the names of a node's extended attributes; see `getattr` for the errors."""
-        return list_attributes(self._xattrs_enabled, lambda: self._xattrs(inode, may_block))
+        return list_attributes(self.presentation.xattrs, lambda: self._xattrs(inode, may_block))
 
     def _xattrs(self, inode: InodeNumber, may_block: bool) -> dict[bytes, bytes]:
         node = self.inodes.get(inode)
@@ -384,3 +391,7 @@ def _raw_file(node: Node) -> RawNode:
     if not isinstance(node, RawNode):
         raise BrokenRunError("the run is broken")
     return node
+
+
+def _supersede(node: RawNode) -> None:
+    node.superseded = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from itertools import count
-from typing import NewType, TypeAlias, TypeVar
+from typing import NewType, Protocol, TypeAlias, TypeVar
 
 from readyfs.errors import StaleHandleError, TooManyHandlesError
 from readyfs.raw.store import RawFile
@@ -43,33 +43,58 @@ Handle: TypeAlias = RawFileHandle | MemoryFileHandle | KernelFileHandle
 H = TypeVar("H", bound=Handle)
 
 
+class Elsewhere(Protocol):
+    """Where an engine keeps open raw files that it reads without us; it may be asked on any thread."""
+
+    def open_files(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def set_other_files(self, files: int) -> None:
+        """Take notice of how many are open here: both share one limit."""
+        ...
+
+    def take(self, number: HandleNumber) -> RawFileHandle | None:
+        """Hand over a file; None if there is none of this number."""
+        ...
+
+
 class HandleTable:
-    """Handles by number; raw files are limited so that the daemon keeps descriptors for itself."""
+    """Handles by number; raw files are limited so that the daemon keeps descriptors for itself.
+
+    One that an engine keeps `elsewhere` moves here, under its number, when anybody asks for it.
+    """
 
     def __init__(self, max_files: int) -> None:
         self._lock = threading.Lock()
         self._numbers = count(1)
         self._handles: dict[HandleNumber, Handle] = {}
         self._files = 0
-        self._max_files = max_files
+        self.max_files = max_files
+        self._elsewhere: Elsewhere | None = None
 
     def __len__(self) -> int:
-        return len(self._handles)
+        return len(self._handles) + self._files_elsewhere()
+
+    def share(self, elsewhere: Elsewhere) -> None:
+        """Share numbers and limit with an engine that opens files, too; before the first is opened."""
+        self._elsewhere = elsewhere
 
     def add(self, handle: Handle) -> HandleNumber:
         """Register an open handle; raise `TooManyHandlesError` if too many raw files are open."""
         with self._lock:
             if isinstance(handle, RawFileHandle):
-                if self._files >= self._max_files:
-                    raise TooManyHandlesError(f"{self._files} files are open, as many as the descriptor limit allows")
-                self._files += 1
+                files = self._files + self._files_elsewhere()
+                if files >= self.max_files:
+                    raise TooManyHandlesError(f"{files} files are open, as many as the descriptor limit allows")
+                self._count_files(1)
             number = HandleNumber(next(self._numbers))
             self._handles[number] = handle
         return number
 
     def get(self, number: HandleNumber, kind: type[H]) -> H:
         """Return a handle; raise `StaleHandleError` if there is none of this kind."""
-        handle = self._handles.get(number)
+        handle = self.peek(number)
         if not isinstance(handle, kind):
             raise StaleHandleError(f"handle {number} is not open")
         return handle
@@ -81,18 +106,35 @@ class HandleTable:
             if not isinstance(handle, RawFileHandle):
                 return  # released meanwhile
             self._handles[number] = KernelFileHandle()
-            self._files -= 1
+            self._count_files(-1)
         handle.file.close()
 
     def peek(self, number: HandleNumber) -> Handle | None:
         """Return a handle of any kind if it is open."""
-        return self._handles.get(number)
+        handle = self._handles.get(number)
+        if handle is not None or self._elsewhere is None:
+            return handle
+        with self._lock:
+            handle = self._handles.get(number)
+            if handle is None and (moved := self._elsewhere.take(number)) is not None:
+                handle = self._handles[number] = moved
+                self._count_files(1)
+        return handle
 
     def remove(self, number: HandleNumber) -> None:
         """Release a handle and close its file; releasing the unknown is harmless."""
+        self.peek(number)
         with self._lock:
             handle = self._handles.pop(number, None)
             if isinstance(handle, RawFileHandle):
-                self._files -= 1
+                self._count_files(-1)
         if isinstance(handle, RawFileHandle):
             handle.file.close()
+
+    def _files_elsewhere(self) -> int:
+        return self._elsewhere.open_files() if self._elsewhere is not None else 0
+
+    def _count_files(self, change: int) -> None:
+        self._files += change
+        if self._elsewhere is not None:
+            self._elsewhere.set_other_files(self._files)

@@ -3,23 +3,24 @@
 The kernel counts: every entry that we hand out raises a node's lookup count, FORGET lowers it, and at zero the node
 is gone. Used by request handlers on any thread, under one lock; the root is always there. The kinds of which there are
 millions are kept as rows (`packed_nodes`) and made anew when they are asked for, so a node is known by its identity
-and not by its object; raw and control nodes are kept as they are.
+and not by its object, and what becomes of it is told to `amend`; control nodes and links are kept as they are.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 import structlog
 
 from readyfs.errors import BrokenRunError, StaleHandleError
-from readyfs.partition import SeriesKey
+from readyfs.partition import RunKey, SeriesKey, run_of
 from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
-from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes
+from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes, RawNodes
+from readyfs.vfs.packed_rows import SHARDS, MakeRows, PackedRows, compiled_rows
 
 log = structlog.get_logger("readyfs.inodes")
 
@@ -33,15 +34,17 @@ class InodeCollisionError(BrokenRunError):
 class InodeTable:
     """Nodes by inode number, with lookup counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_rows: MakeRows = compiled_rows or PackedRows) -> None:
         self._lock = threading.Lock()
-        self._dates = DateNodes()
-        self._above = AboveNodes()
+        self._dates = DateNodes(make_rows)
+        self._above = AboveNodes(make_rows)
+        self._raw = RawNodes(make_rows)
         # Those of which there are the most come first.
         self._packed: dict[type[Node], PackedNodes[Any]] = {
+            RawNode: self._raw,
             DateNode: self._dates,
             AboveNode: self._above,
-            BrokenNode: BrokenNodes(),
+            BrokenNode: BrokenNodes(make_rows),
         }
         self._by_number = tuple(self._packed.values())
         self._nodes: dict[InodeNumber, Node] = {ROOT_INODE: root_node()}
@@ -49,7 +52,7 @@ class InodeTable:
         self._further: dict[InodeNumber, int] = {}
 
     def __len__(self) -> int:
-        return len(self._nodes) + sum(packed.length for packed in self._by_number)
+        return len(self._nodes) + sum(len(packed.rows) for packed in self._by_number)
 
     def get(self, inode: InodeNumber) -> Node:
         """Return a node that the kernel holds; raise `StaleHandleError` if it should not hold it."""
@@ -70,26 +73,50 @@ class InodeTable:
         """Whether the kernel holds the date directory of any run of a series."""
         return self._dates.holds_run_of(series)
 
-    def raw_nodes(self) -> list[RawNode]:
-        """Return every file and directory below runs that the kernel holds."""
+    def is_raw(self, inode: InodeNumber) -> bool:
+        """Whether the kernel holds a file or directory below a run by a number."""
         with self._lock:
-            nodes = list(self._nodes.values())
-        return [node for node in nodes if isinstance(node, RawNode)]
+            return inode in self._raw.rows or isinstance(self._nodes.get(inode), RawNode)
+
+    @property
+    def raw_rows(self) -> object:
+        """The table in which the rows of files below runs are: see `RawNodes`."""
+        return self._raw.rows
+
+    def sealed_size(self, inode: InodeNumber) -> int | None:
+        """Return the size in bytes of a file below a run that the kernel holds, None for all else."""
+        with self._lock:
+            size = self._raw.sealed_size(inode)
+        if size is None and isinstance(node := self._nodes.get(inode), RawNode) and not node.is_directory:
+            return node.stat.size
+        return size
+
+    def raw_nodes_of(self, runs: Collection[RunKey]) -> list[RawNode]:
+        """Return every file and directory below some runs that the kernel holds, in whatever tree."""
+        if not runs:
+            return []
+        run_ids = {run_id for _, run_id in runs}
+        with self._lock:
+            nodes = [node for node in self._nodes.values() if isinstance(node, RawNode)]
+        for shard in range(SHARDS):
+            with self._lock:  # anew for each, so that requests go on meanwhile
+                nodes.extend(self._raw.nodes_in(shard, run_ids))
+        return [node for node in nodes if run_of(node.partition) in runs]
 
     def nodes_of(self, tree: TreeName) -> list[AboveNode | DateNode | RawNode]:
         """Return every directory of a view that the kernel holds, those for broken ones left out."""
         with self._lock:
             nodes = list(self._nodes.values())
-            above, dates = self._above.nodes_of(tree), self._dates.nodes_of(tree)
-        raw = (node for node in nodes if isinstance(node, RawNode) and node.is_directory and node.tree == tree)
-        return [*above, *dates, *raw]
+            above, dates, raw = (packed.nodes_of(tree) for packed in (self._above, self._dates, self._raw))
+        unpacked = (one for one in nodes if isinstance(one, RawNode) and one.is_directory and one.tree == tree)
+        return [*above, *dates, *raw, *unpacked]
 
     def lookups(self, inode: InodeNumber) -> int:
         """Return how often the kernel looked a node up and did not forget it; the root counts once."""
         with self._lock:
             if inode in self._nodes:
                 return 1 + self._further.get(inode, 0)
-            return max(packed.lookups(inode) for packed in self._by_number)
+            return max(packed.rows.lookups(inode) for packed in self._by_number)
 
     def remember(self, node: N) -> N:
         """Count one lookup; return the node that stands for this identity.
@@ -114,12 +141,21 @@ class InodeTable:
             raise
         return held
 
-    def update(self, node: Node) -> None:
-        """Keep what became of a node beside its identity, if the kernel holds it."""
-        packed = self._packed.get(type(node))
-        if packed is not None:
-            with self._lock:
-                packed.update(node)
+    def amend(self, inode: InodeNumber, kind: type[N], change: Callable[[N], None]) -> None:
+        """Change a node beside its identity, in one step, if the kernel holds one of this type.
+
+        `change` runs under the lock.
+        """
+        with self._lock:
+            node = self._find(inode)
+            if not isinstance(node, kind):
+                return
+            change(node)
+            if inode not in self._nodes:
+                try:
+                    self._packed[kind].update(node)
+                except OverflowError:
+                    self._unpack(node)
 
     def forget(self, counts: Iterable[tuple[InodeNumber, int]]) -> int:
         """Lower lookup counts as the kernel asks; forgetting the unknown is harmless. Returns how many were named."""
@@ -136,26 +172,39 @@ class InodeTable:
         node = self._nodes.get(inode)
         if node is None:
             for packed in self._by_number:
-                if packed.length and (node := packed.get(inode)) is not None:
-                    break
+                if inode in packed.rows:
+                    return packed.get(inode)
         return node
 
     def _count(self, node: N) -> N:
         packed = self._packed.get(type(node))
         if packed is not None:
-            if packed.count(node, self._is_free):
+            try:
+                if packed.count(node, self._is_free):
+                    return node
+            except OverflowError:  # a raw file whose time no row can hold
+                self._nodes[node.inode] = node
                 return node
         elif self._is_free(node.inode):
             self._nodes[node.inode] = node
             return node
         return self._count_known(node)
 
+    def _unpack(self, node: Node) -> None:
+        """Keep a node as it is from now on."""
+        packed = self._packed[type(node)]
+        lookups = packed.rows.lookups(node.inode)
+        packed.lower(node.inode, lookups)
+        self._nodes[node.inode] = node
+        if lookups > 1:
+            self._further[node.inode] = lookups - 1
+
     def _is_free(self, inode: InodeNumber, own: PackedNodes[Any] | None = None) -> bool:
         if inode in self._nodes:
             return False
         # A loop, which costs half of what a generator would for each of a million entries.
         for packed in self._by_number:  # noqa: SIM110
-            if packed is not own and packed.length and inode in packed:
+            if packed is not own and inode in packed.rows:
                 return False
         return True
 
@@ -171,7 +220,7 @@ class InodeTable:
     def _lower(self, inode: InodeNumber, count: int) -> None:
         if inode not in self._nodes:
             for packed in self._by_number:
-                if packed.length and packed.lower(inode, count):
+                if packed.lower(inode, count):
                     return
         elif inode != ROOT_INODE:
             left = self._further.pop(inode, 0) - count

@@ -71,8 +71,8 @@ def plan_expiry(tree: TreeName, inodes: InodeTable, layout: MountLayout) -> Iter
                 yield Invalidation(parent_inode(node), (name,))
             case RawNode():
                 yield Invalidation(parent_inode(node), (node.relpath[-1],))
-    for file in inodes.raw_nodes():
-        if not file.is_directory and run_of(file.partition) in runs:
+    for file in inodes.raw_nodes_of(runs):
+        if not file.is_directory:
             yield Invalidation(directory_inode(file.partition, file.relpath[:-1], tree), (file.relpath[-1],))
 
 

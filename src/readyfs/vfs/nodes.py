@@ -96,7 +96,7 @@ class RawNode(Node):
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
     says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
     is what all its times show, `NOT_SET` where they are the raw file's. `sealing` numbers the look at the run that it
-    comes from.
+    comes from. `place` is the path of the run's directory from the raw root on, empty if it is not known.
     """
 
     partition: Partition
@@ -108,6 +108,7 @@ class RawNode(Node):
     published_ns: int = NOT_SET
     sealing: int = 0
     tree: TreeName = LIVE
+    place: bytes = b""
 
     @property
     def identity(self) -> Identity:
@@ -115,6 +116,10 @@ class RawNode(Node):
         if self.kind is NodeKind.RAW_DIRECTORY:
             return directory_identity(self.partition, self.relpath, self.tree)
         return file_identity(self.partition, self.relpath, self.generation, self.published_ns)
+
+    def is_same_file(self, other: RawNode) -> bool:
+        """Whether another record is of the same file: a number that the kernel forgot may come back for another."""
+        return self.inode == other.inode and self.stat == other.stat and self.identity == other.identity
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -208,6 +213,7 @@ def raw_node(
     published_ns: int = NOT_SET,
     sealing: int = 0,
     tree: TreeName = LIVE,
+    place: bytes = b"",
 ) -> RawNode:
     """Return a node for what lies at `relpath` within a sealed run; the tree is a directory's."""
     if kind is NodeKind.RAW_DIRECTORY:
@@ -225,6 +231,7 @@ def raw_node(
         published_ns=published_ns,
         sealing=sealing,
         tree=tree,
+        place=place,
     )
 
 

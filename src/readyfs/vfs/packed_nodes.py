@@ -1,25 +1,36 @@
 """Nodes as rows: the columns that are needed to make a node anew, of which the first ones are its identity.
 
-Used by `inode_table`. The kernel may know millions of directories, so those are not kept as objects: a row holds what
-cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of its run
-itself, not the catalog's series: a node means its run for as long as the kernel holds it (V5, V6), and must not keep
-alive what was replaced around it.
+Used by `inode_table`. The kernel may know millions of directories and files, so those are not kept as objects: a row
+holds what cannot be derived, and refers to names that the catalog or another row holds anyway. It holds the lineage of
+its run itself, not the catalog's series: a node means its run for as long as the kernel holds it (V5, V6), and must not
+keep alive what was replaced around it.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
-from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
-from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node
-from readyfs.vfs.packed_rows import SHARD_MASK, SHARDS, PackedShard
+from readyfs.raw.store import RawStat
+from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, NodeKind, TreeName
+from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode
+from readyfs.vfs.packed_rows import SHARDS, Integers, MakeRows, References
 
 N = TypeVar("N", bound=Node)
+
+
+REGULAR: Final = 1
+SUPERSEDED: Final = 2
+SERVABLE: Final = 4
+"""Bits of a raw node's state: a regular file; one that was replaced; one that the request loop may serve."""
+PUBLISHED: Final = 8
+"""All its times show what was published."""
+GENERATION_SHIFT: Final = 16
+_DATE_BITS: Final = 22
+"""Enough for 9999-12-31; the sealing is behind them."""
 
 
 class _Identity(NamedTuple):
@@ -30,43 +41,21 @@ class _Identity(NamedTuple):
 
 
 class PackedNodes(Generic[N]):
-    """The nodes of one type, `length` of them, with lookup counts; abstract. The caller holds a lock.
-
-    The integers of a row are its key, its count, and then `integers` further ones.
-    """
+    """The nodes of one type, with lookup counts, in rows; abstract. The caller holds a lock."""
 
     integers: int
     references: int
     identity: _Identity
     path: int
-    """Which of the references is the path above, with its tree."""
+    """Which of the references is the path above or holds it, with its tree."""
 
-    def __init__(self) -> None:
-        self._shards: list[PackedShard | None] = [None] * SHARDS
-        self.length = 0
-
-    def __contains__(self, inode: InodeNumber) -> bool:
-        shard = self._shards[inode & SHARD_MASK]
-        return shard is not None and shard.find(inode) >= 0
+    def __init__(self, make_rows: MakeRows) -> None:
+        self.rows = make_rows(self.integers, self.references)
 
     def get(self, inode: InodeNumber) -> N | None:
         """Return a node, made anew, or None."""
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return None
-        row, width, span = shard.slots[slot], shard.width, shard.span
-        return self._unpack(
-            inode,
-            shard.integers[row * width - self.integers : row * width],
-            shard.references[row * span - span : row * span],
-        )
-
-    def lookups(self, inode: InodeNumber) -> int:
-        """Return a node's lookup count, 0 if it is not there."""
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return 0
-        return shard.integers[shard.slots[slot] * shard.width - shard.width + 1]
+        row = self.rows.get(inode)
+        return None if row is None else self._unpack(inode, *row)
 
     def count(self, node: N, is_free: Callable[[InodeNumber, PackedNodes[Any]], bool]) -> bool:
         """Count one lookup of a node; return False if its number belongs to another.
@@ -74,74 +63,49 @@ class PackedNodes(Generic[N]):
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        shard = self._shards[inode & SHARD_MASK]
-        if shard is None:
-            shard = self._shards[inode & SHARD_MASK] = PackedShard(2 + self.integers, self.references)
-        slot = shard.find(inode)
         integers, references = self._pack(node)
-        if slot < 0:
+        known = self.rows.get(inode)
+        if known is None:
             if not is_free(inode, self):
                 return False
-            shard.add(slot, (inode, 1, *integers), references)
-            self.length += 1
+            self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        row = shard.slots[slot] - 1
-        first, base = row * shard.width + 1, row * shard.span
-        numbers, names = self.identity
-        if numbers and shard.integers[first + 1] != integers[0]:
-            return False
-        if shard.references[base : base + names] != [*references[:names]]:
-            return False
-        shard.integers[first] += 1
-        return True
+        return self._is_same(integers, references, *known) and self.rows.count(inode)
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
-        shard = self._shards[node.inode & SHARD_MASK]
-        if shard is None or (slot := shard.find(node.inode)) < 0:
-            return
-        integers, references = self._pack(node)
-        row, width, span = shard.slots[slot], shard.width, shard.span
-        shard.integers[row * width - self.integers : row * width] = array("q", integers)
-        former = shard.references[row * span - span : row * span]
-        self._note(references, 1)  # first, lest its series be missed by whoever asks without the lock
-        shard.references[row * span - span : row * span] = references
-        self._note(former, -1)
+        known = self.rows.get(node.inode)
+        if known is not None:
+            integers, references = self._pack(node)
+            self._note(references, 1)  # first, lest its series be missed by whoever asks without the lock
+            self.rows.update(node.inode, integers, references)
+            self._note(known[1], -1)
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
-        at = inode & SHARD_MASK
-        shard = self._shards[at]
-        if shard is None or (slot := shard.find(inode)) < 0:
-            return False
-        counted = (shard.slots[slot] - 1) * shard.width + 1
-        left = shard.integers[counted] - count
-        if left > 0:
-            shard.integers[counted] = left
-            return True
-        self.length -= 1
-        first = (shard.slots[slot] - 1) * shard.span
-        self._note(shard.references[first : first + shard.span], -1)
-        if len(shard) == 1:
-            self._shards[at] = None
-        else:
-            shard.remove(slot)
-        return True
+        gone = self.rows.lower(inode, count)
+        if gone:
+            self._note(gone, -1)
+        return gone is not None
 
     def nodes_of(self, tree: TreeName) -> list[N]:
         """Return the nodes of a view."""
-        at = self.path
         found: list[N] = []
-        for shard in filter(None, self._shards):
-            width, span = shard.width, shard.span
-            paths: list[Any] = shard.references[at::span]
-            for row, path in enumerate(paths):
+        for shard in range(SHARDS):
+            for key, path in self.rows.scan(shard, self.path):
+                if path.__class__ is _Home:
+                    path = path.path
                 if path.__class__ is _InView and path.tree == tree:
-                    node = self.get(InodeNumber(shard.integers[row * width]))
+                    node = self.get(InodeNumber(key))
                     assert node is not None
                     found.append(node)
         return found
+
+    def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
+        """Whether the row of a node and a known one are of the same identity."""
+        numbers, objects = self.identity
+        return known[:numbers] == integers[:numbers] and names[:objects] == references[:objects]
 
     def _note(self, references: Sequence[Any], change: int) -> None:
         """Take notice of a row that came (1) or went (-1)."""
@@ -172,8 +136,8 @@ class DateNodes(PackedNodes[DateNode]):
 
     integers, references, identity, path = 3, 4, _Identity(1, 3), 2
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, make_rows: MakeRows) -> None:
+        super().__init__(make_rows)
         self._by_series: dict[SeriesKey, int] = {}
 
     def holds_run_of(self, series: SeriesKey) -> bool:
@@ -213,6 +177,70 @@ class BrokenNodes(PackedNodes[BrokenNode]):
         return BrokenNode(inode=inode, kind=kind, date_node=date, relpath=relpath)
 
 
+class RawNodes(PackedNodes[RawNode]):
+    """First what the request loop reads of a file (src/native/native.h), then the rest; see `RawNode`.
+
+    The integers: size, time and number of the raw file, the time that is shown, `state`, the date with the sealing,
+    and the row's two. The references: the paths of the run's directory and of the node in it, what nodes of one
+    series share, and the run id. The bits of `state` say of which kind the node is and what became of it; behind them
+    is the generation.
+    """
+
+    integers, references, path = 8, 4, 2
+
+    def sealed_size(self, inode: InodeNumber) -> int | None:
+        """Return the size in bytes of a regular file, None for all else."""
+        row = self.rows.get(inode)
+        return row[0][0] if row is not None and row[0][4] & REGULAR else None
+
+    def nodes_in(self, shard: int, run_ids: Collection[bytes]) -> list[RawNode]:
+        """Return the nodes of a shard whose run has one of some ids, whatever its partition."""
+        found = [self.get(InodeNumber(key)) for key, run_id in self.rows.scan(shard, 3) if run_id in run_ids]
+        return [node for node in found if node is not None]
+
+    def _pack(self, node: RawNode) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+        (series, date), run_id, updated_at_ns, record_count, schema_version = node.partition
+        size, mtime_ns, file = node.stat
+        state, shown_ns = node.generation << GENERATION_SHIFT, mtime_ns
+        if node.kind is NodeKind.RAW_FILE:
+            state |= REGULAR | SERVABLE if node.place else REGULAR
+        if node.superseded:
+            state |= SUPERSEDED
+        if node.published_ns != NOT_SET:
+            state, shown_ns = state | PUBLISHED, node.published_ns
+        path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
+        shown_ns = shown_ns if shown_ns > 0 else 0
+        dated = date | node.sealing << _DATE_BITS
+        return (
+            (size, mtime_ns, file, shown_ns, state, dated, updated_at_ns, record_count),
+            (node.place, _joined(node.relpath), _home(series, path, schema_version), run_id),
+        )
+
+    def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> RawNode:
+        size, mtime_ns, file, shown_ns, state, date, updated_at_ns, record_count = integers
+        place, relpath, (series, path, schema_version), run_id = references
+        above, tree = _unpack_path(path)
+        key = PartitionKey(series, date & (1 << _DATE_BITS) - 1)
+        return RawNode(
+            inode=inode,
+            kind=NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
+            partition=Partition(key, run_id, updated_at_ns, record_count, schema_version),
+            above=above,
+            relpath=(*relpath.split(b"/"),),
+            stat=RawStat(size, mtime_ns, file),
+            generation=state >> GENERATION_SHIFT,
+            superseded=state & SUPERSEDED != 0,
+            published_ns=shown_ns if state & PUBLISHED else NOT_SET,
+            sealing=date >> _DATE_BITS,
+            tree=tree,
+            place=place,
+        )
+
+    def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
+        one, other = (self._unpack(ROOT_INODE, *row) for row in ((integers, references), (known, names)))
+        return one.identity == other.identity
+
+
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
     partition = node.partition
     path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
@@ -232,6 +260,19 @@ def _unpack_date(inode: InodeNumber, integers: Any, references: Any) -> DateNode
         return DateNode(inode, NodeKind.BROKEN_DATE, above, date, None, tree, series)
     partition = Partition(PartitionKey(series, date), run_id, updated_at_ns, record_count, schema_version)
     return DateNode(inode, NodeKind.DATE, above, date, partition, tree)
+
+
+class _Home(NamedTuple):
+    """What the nodes of a series have in common: where its dates are is packed with the tree."""
+
+    series: SeriesKey
+    path: Any
+    schema_version: bytes | None
+
+
+_home = lru_cache(maxsize=1024)(_Home)
+_joined = lru_cache(maxsize=1024)(b"/".join)
+"""Makes one object for equal places below runs: many have the same few."""
 
 
 class _InView(NamedTuple):

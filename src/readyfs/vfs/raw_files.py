@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 from readyfs.errors import BrokenRunError, TooManyHandlesError
 from readyfs.partition import Partition
-from readyfs.raw.store import EntryKind, RawFile, RawStore
+from readyfs.raw.store import EntryKind, RawFile, RawStat, RawStore
 from readyfs.vfs.damage import Failure, Sealed
 from readyfs.vfs.damage_cause import Cause, DamageError, ended_early, modified, other_size, raw_store_failed
 from readyfs.vfs.descriptors import Descriptors, are_exhausted
 from readyfs.vfs.former_runs import mark_stat
 from readyfs.vfs.handles import RawFileHandle
+from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation
 from readyfs.vfs.nodes import RawNode
 from readyfs.vfs.relpath import RelPath
@@ -35,11 +36,13 @@ class RawFiles:
         raw: RawStore,
         runs: Runs,
         trees: Trees,
+        inodes: InodeTable,
         descriptors: Descriptors,
         on_damage: Callable[[Invalidation], None],
     ) -> None:
         self._raw = raw
         self._trees = trees
+        self._inodes = inodes
         self._runs = runs
         self._descriptors = descriptors
         self._on_damage = on_damage
@@ -58,6 +61,10 @@ class RawFiles:
         if file.stat.size != node.stat.size:
             raise self._damaged(node, other_size(node.relpath, file.stat.size, node.stat.size))
         raise self._damaged(node, modified(node.relpath))
+
+    def hold(self, node: RawNode, fd: int, stat: RawStat) -> RawFileHandle:
+        """Return the handle of a file that was opened elsewhere, and found there to be what was sealed."""
+        return RawFileHandle(node, self._raw.hold_file(node.partition, fd, stat))
 
     def read(self, handle: RawFileHandle, offset: int, size: int) -> bytes:
         """Return up to `size` bytes from `offset`, fewer only at the end of the file as it was sealed."""
@@ -104,6 +111,9 @@ class RawFiles:
 
         It is no damage if the run was sealed anew since: then the node is of the past, and only its name is asked for.
         """
+        held = self._inodes.peek(node.inode)
+        if isinstance(held, RawNode) and held.is_same_file(node):
+            node = held  # a later look may have found the file to be the same
         if self._runs.is_past(node) or self._runs.is_sealed_otherwise(node):
             self._ask_again(node.partition, node.relpath[:-1], (node.relpath[-1],))
             return DamageError(cause)

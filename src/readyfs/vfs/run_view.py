@@ -8,7 +8,6 @@ from typing import Final
 
 from readyfs.catalog.stamp import stamp_of
 from readyfs.raw.store import EntryKind, RawEntry
-from readyfs.vfs.attributes import Entry
 
 ABSENT_KEPT: Final = 64
 """Names per directory of which the kernel may remember that they are not there."""
@@ -20,17 +19,17 @@ NAME_BYTES: Final = 900
 class RunView:
     """The entries of one directory of a sealed run, sorted by name; `stamp` stands for the names.
 
-    `answers` keeps what was answered for them, which never changes either, for as long as the view is kept. `sealing`
-    numbers the look that it comes from (see `Runs`).
+    `sealing` numbers the look that it comes from (see `Runs`), `place` is the path of the run's directory (see
+    `RawStore.place_of`).
     """
 
-    __slots__ = ("_absent", "_is_retired", "answers", "entries", "sealing", "stamp")
+    __slots__ = ("_absent", "_is_retired", "entries", "place", "sealing", "stamp")
 
-    def __init__(self, entries: Mapping[bytes, RawEntry], sealing: int = 0) -> None:
+    def __init__(self, entries: Mapping[bytes, RawEntry], sealing: int = 0, place: bytes = b"") -> None:
         self.entries = entries
         self.sealing = sealing
+        self.place = place
         self.stamp = _stamp_of(entries)
-        self.answers: dict[bytes, Entry] = {}
         self._absent: tuple[bytes, ...] = ()
         self._is_retired = False
 

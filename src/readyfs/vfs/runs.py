@@ -255,15 +255,17 @@ class Runs:
             for run in [run for run in self._damage if not is_current(*run)]:
                 del self._damage[run]
 
-    def _keep(self, run: RunKey, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
+    def _keep(self, partition: Partition, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
         """Remember a directory of a sealed run; the caller holds the lock."""
+        run = run_of(partition)
         if not self._shown.shows_all:
             found = {
                 name: entry
                 for name, entry in found.items()
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
-        view = RunView(found, self._events)
+        whole = self._sealed.views_of(run).get(())  # all nodes of a run share one path
+        view = RunView(found, self._events, self._raw.place_of(partition) if whole is None else whole.place)
         self._sealed.keep(run, relpath, view)
         return view
 
@@ -297,7 +299,7 @@ class Runs:
                 # In one step with the register: damage reported from now on must find what it has to drop.
                 healed = fault is None and now is not None and now.heal()
                 if fault is None:
-                    view = self._keep(run, (), found[()])
+                    view = self._keep(partition, (), found[()])
         if fault is not None:
             return self._broken(partition, (), fault)
         if view is None:
@@ -328,7 +330,7 @@ class Runs:
             if damage is not None:
                 fault = damage.cause if damage.broken else damage.fault(relpath, found)
             if fault is None and not is_late:
-                return self._keep(run, relpath, found)
+                return self._keep(partition, relpath, found)
         if is_late:
             return self._read_subdirectory(partition, relpath)
         assert fault is not None

@@ -72,7 +72,7 @@ class TreeRuns:
             return BrokenView(directory.kinds(), WRITTEN_AGAIN)
         if not directory.is_complete or len(directory.names) == len(found.entries):
             return found
-        return RunView({name: found.entries[name] for name in directory.names}, found.sealing)
+        return RunView({name: found.entries[name] for name in directory.names}, found.sealing, found.place)
 
     def _is_as_before(self, date: DateNode, former: FormerRun, may_block: bool) -> bool:
         """Whether all that is known of a run is as it was, where the directory that is asked for was never seen."""

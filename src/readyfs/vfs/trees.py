@@ -46,6 +46,8 @@ class Trees:
         self.views = views
         self.seen: tuple[TreeName, ...] = (LIVE,)
         """The live tree, and every view of which the kernel may hold something."""
+        self.on_seen: Callable[[bool], None] = lambda alone: None
+        """Is told whether the live tree is alone, before the kernel learns of another: then opens are to be noted."""
         self.expiries = 0
         """How often the kernel was told that a view has expired."""
 
@@ -96,7 +98,7 @@ class Trees:
                 self.views.used(tree.decode())
             elif (asked := asked + 1) >= MOST_ASKED:
                 with self._lock:  # of very many views, others come first the next time
-                    self.seen = (LIVE, *self.seen[MOST_ASKED:], *self.seen[1:MOST_ASKED])
+                    self._see((LIVE, *self.seen[MOST_ASKED:], *self.seen[1:MOST_ASKED]))
                 break
 
     def _may_be_live(self, partition: Partition) -> bool:
@@ -112,7 +114,7 @@ class Trees:
         if tree not in self.seen:
             with self._lock:
                 if tree not in self.seen:
-                    self.seen = (*self.seen, tree)
+                    self._see((*self.seen, tree))
 
     def begin_expiry(self) -> None:
         """Note that the kernel is about to be told of a view that has expired, before its nodes are gone through.
@@ -127,12 +129,18 @@ class Trees:
         """Let go of views that are gone and of which the kernel holds nothing: not their root, so nothing below it."""
         held = {fingerprint.encode() for fingerprint in self.views.held()}
         with self._lock:
-            self.seen = tuple(
-                tree
-                for tree in self.seen
-                if tree == LIVE or tree in held or self._inodes.peek(above_inode((), tree)) is not None
+            self._see(
+                tuple(
+                    tree
+                    for tree in self.seen
+                    if tree == LIVE or tree in held or self._inodes.peek(above_inode((), tree)) is not None
+                )
             )
             self._used_s = {tree: used_s for tree, used_s in self._used_s.items() if tree in self.seen}
+
+    def _see(self, seen: tuple[TreeName, ...]) -> None:
+        self.seen = seen
+        self.on_seen(len(seen) == 1)
 
     def date_inodes(self, partition: Partition) -> Iterator[InodeNumber]:
         """Yield the number of a run's directory in each tree in which the kernel holds it."""

@@ -110,15 +110,13 @@ class Turnover:
     def _below_unlisted(
         self, runs: dict[RunKey, Partition], keep: Callable[[RunKey, FormerRun], None]
     ) -> Iterator[Invalidation]:
-        """Yield the names of runs of which nothing is kept here any more: so all its nodes are gone through."""
+        """Yield the names of runs of which nothing is kept here any more: so the nodes of all runs are gone through."""
         sealed: defaultdict[RunKey, defaultdict[RelPath, dict[bytes, int | None]]]
         sealed = defaultdict(lambda: defaultdict(dict))
-        for node in self._inodes.raw_nodes():
-            run = run_of(node.partition)
-            if run in runs:
-                *directory, name = node.relpath
-                sealed[run][*directory,][name] = None if node.is_directory else mark_stat(node.stat)
-                yield Invalidation(directory_inode(node.partition, (*directory,)), (name,), listing=False)
+        for node in self._inodes.raw_nodes_of(runs):
+            *directory, name = node.relpath
+            sealed[run_of(node.partition)][*directory,][name] = None if node.is_directory else mark_stat(node.stat)
+            yield Invalidation(directory_inode(node.partition, (*directory,)), (name,), listing=False)
         for run, directories in sealed.items():
             keep(run, {relpath: FormerDirectory(names, False) for relpath, names in directories.items()})
         for partition in runs.values():

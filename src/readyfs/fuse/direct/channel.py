@@ -114,6 +114,11 @@ class Channel:
         """Let go of a registered file; opens that use it go on."""
         fcntl.ioctl(self._fd, IOC_BACKING_CLOSE, BACKING_ID.pack(backing_id))
 
+    def lend(self) -> int:
+        """Return the device's descriptor, whose reads block from now on, to one who receives in place of `receive`."""
+        os.set_blocking(self._fd, True)
+        return self._fd
+
     @property
     def is_open(self) -> bool:
         """Whether there is a mount, or was until `close`."""

@@ -92,8 +92,18 @@ class Dispatch:
         durations[-1] += elapsed_ns
         return None
 
+    def adopt(self, data: bytes, since: float) -> Request:
+        """Take a request over that has waited for the raw store in the compiled loop; `finish` answers it."""
+        _, opcode, unique, inode, _, _, _, _, _ = IN_HEADER.unpack_from(data)
+        operation, _ = self._handlers[opcode]
+        self.late_tally.durations[operation][BEGUN] += 1
+        request = Request(unique, opcode, operation, inode, data[IN_HEADER.size :])
+        if not self._in_flight.enter(request, since):
+            self._send(request, errno_of(RawStoreUnresponsiveError()), self.late_tally)
+        return request
+
     def finish(self, request: Request, tally: RequestTally) -> bool:
-        """Answer a request that `serve` returned, waiting for the raw store; return False if it was postponed."""
+        """Answer a request that `serve` or `adopt` returned, waiting for the raw store; return False if it was postponed."""
         if not self._in_flight.waits(request) and request.operation != RELEASE:
             return True  # answered late while it was parked
         _, handler = self._handlers[request.opcode]

@@ -11,12 +11,15 @@ from typing import Final
 import structlog
 import trio
 
+from readyfs import native
 from readyfs.fuse.direct.backing import BackingFiles
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
+from readyfs.fuse.direct.listings import EndTable
+from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.workers import Workers
@@ -48,6 +51,7 @@ class DirectEngine:
         raw_threads: int,
         reads: ReadsWord,
         stack_depth: int,
+        raw_root: bytes,
         *,
         privileged: bool,
     ) -> None:
@@ -59,7 +63,10 @@ class DirectEngine:
         self._in_flight = in_flight
         self._word = reads
         self._stack_depth = stack_depth
+        self._raw_root = raw_root
         self._privileged = privileged
+        self._opens_below: int | None = 0
+        self._loop: NativeLoop | None = None
         self._backing = BackingFiles(channel)
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
@@ -110,6 +117,7 @@ class DirectEngine:
             self._reads = CachedReads(self._fs)
         else:
             self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from)
+            self._opens_below = choice.passthrough_from
         self.reads, self.reads_reason = choice.word.value, choice.reason
 
     async def serve(self) -> None:
@@ -122,9 +130,10 @@ class DirectEngine:
             except trio.RunFinishedError:
                 log.debug("the mount ended after the daemon")
 
-        operations = Operations(self._fs, self._reads, self._drop_listing)
+        loop = self._loop = self._make_loop()
+        operations = Operations(self._fs, self._reads, self._drop_listing, loop or EndTable())
         self._dispatch = Dispatch(self._channel, operations, self._in_flight)
-        self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end)
+        self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end, loop)
         self._workers.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._expire_idle)
@@ -143,7 +152,17 @@ class DirectEngine:
             with trio.move_on_after(EXPIRE_S):
                 await self._let_go.wait()
             self._let_go = trio.Event()
-            await trio.to_thread.run_sync(self._reads.expire_idle, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._close_idle, abandon_on_cancel=True)
+
+    def _close_idle(self) -> None:
+        self._reads.expire_idle()
+        if self._loop is not None:
+            self._loop.close_dropped()
+
+    def _make_loop(self) -> NativeLoop | None:
+        if native.module is None:
+            return None
+        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below)
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:
@@ -165,6 +184,8 @@ class DirectEngine:
 
     def stop_serving(self) -> None:
         """Make `serve` return although the mount is still in use; requests that wait for the raw store get EIO."""
+        if self._workers is not None:
+            self._workers.give_up()
         late = self._in_flight.give_up()
         if self._dispatch is not None:
             self._dispatch.answer_late(late)

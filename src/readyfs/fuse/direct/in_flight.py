@@ -58,9 +58,12 @@ class InFlight:
         self._requests: dict[int, Request] = {}
         self._given_up = False
 
-    def enter(self, request: Request) -> bool:
-        """Let a request wait, now or parked; return False if it must not, because everything was given up."""
-        request.since = self._monotonic()
+    def enter(self, request: Request, since: float | None = None) -> bool:
+        """Let a request wait, now or parked; return False if it must not, because everything was given up.
+
+        One that was adopted from the loop has waited since then already.
+        """
+        request.since = self._monotonic() if since is None else since
         request.deadline = request.since + self._timeout_s
         self._requests[request.unique] = request
         # Asked after it was entered: `give_up` takes it out, or is seen here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from readyfs.fuse.direct.replies import CACHE_PAGE, PageFill, cached_bytes, direntplus, dot_direntplus
 from readyfs.vfs.filesystem import Filesystem
@@ -11,7 +11,36 @@ from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
 from readyfs.vfs.nodes import Node
 
-MAX_ENDED: Final = 4096
+MAX_ENDS: Final = 4096
+
+
+class Ends(Protocol):
+    """Where the last pass over a directory ended: the kernel asks once more behind the last entry."""
+
+    def note_end(self, inode: InodeNumber, position: int) -> None:
+        """Note that a listing ended so."""
+        ...
+
+    def take_end(self, inode: InodeNumber, position: int) -> bool:
+        """Forget where a directory's listing ended; return whether it was there."""
+        ...
+
+
+class EndTable:
+    """Ends by directory."""
+
+    def __init__(self) -> None:
+        self._ends: dict[InodeNumber, int] = {}
+
+    def note_end(self, inode: InodeNumber, position: int) -> None:
+        """See `Ends`."""
+        if len(self._ends) >= MAX_ENDS:
+            self._ends.clear()  # left behind by readers who closed their directory before its end
+        self._ends[inode] = position
+
+    def take_end(self, inode: InodeNumber, position: int) -> bool:
+        """See `Ends`."""
+        return self._ends.pop(inode, None) == position != 0
 
 
 class Listings:
@@ -20,16 +49,14 @@ class Listings:
     `drop_listing` makes the kernel drop what it has cached of a directory's listing.
     """
 
-    def __init__(self, filesystem: Filesystem, drop_listing: Callable[[InodeNumber], None]) -> None:
+    def __init__(self, filesystem: Filesystem, drop_listing: Callable[[InodeNumber], None], ends: Ends) -> None:
         self._fs = filesystem
         self._drop_listing = drop_listing
-        # Where the last pass over a directory ended: the kernel asks once more behind the last entry.
-        self._ended: dict[InodeNumber, int] = {}
+        self._ends = ends
 
     def read(self, inode: InodeNumber, position: int, size: int, may_block: bool) -> tuple[bytes, list[Node]]:
         """Return the entries behind a position, `size` bytes at most, and the nodes of which each counts a lookup."""
-        ended = self._ended.pop(inode, None)
-        if position and ended == position:
+        if self._ends.take_end(inode, position):
             return b"", []
         while True:
             found = self._fs.read_directory(inode, position, may_block=may_block)
@@ -59,16 +86,11 @@ class Listings:
             if further and len(further) <= room:
                 records.append(further)
             elif not further and records and found.cacheable:
-                self._note_end(inode, reached)
+                self._ends.note_end(inode, reached)
             elif not further and not records and not found.cacheable:
                 # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
                 self._drop_listing(inode)
         return b"".join(records), nodes
-
-    def _note_end(self, inode: InodeNumber, position: int) -> None:
-        if len(self._ended) >= MAX_ENDED:
-            self._ended.clear()  # left behind by readers who closed their directory before its end
-        self._ended[inode] = position
 
     def _further_dot(self, inode: InodeNumber, found: DirectoryPass, position: int) -> bytes:
         """Return one more `.` for a listing that fills its last page of the kernel's cache to the byte.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
 from readyfs.fuse.direct.in_flight import Request
-from readyfs.fuse.direct.listings import Listings
+from readyfs.fuse.direct.listings import Ends, Listings
 from readyfs.fuse.direct.protocol import (
     BATCH_FORGET_IN,
     FORGET_IN,
@@ -47,10 +47,12 @@ class Operations:
     and may not, a `FilesystemError` or an `OSError` for an errno.
     """
 
-    def __init__(self, filesystem: Filesystem, reads: Reads, drop_listing: Callable[[InodeNumber], None]) -> None:
+    def __init__(
+        self, filesystem: Filesystem, reads: Reads, drop_listing: Callable[[InodeNumber], None], ends: Ends
+    ) -> None:
         self._fs = filesystem
         self._reads = reads
-        self._listings = Listings(filesystem, drop_listing)
+        self._listings = Listings(filesystem, drop_listing, ends)
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),

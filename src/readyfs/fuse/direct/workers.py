@@ -24,12 +24,14 @@ from readyfs.errors import FuseError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.in_flight import Request
+from readyfs.fuse.direct.native_loop import ADOPTED, ANY_CALL, NativeLoop
 from readyfs.metrics.request_tally import RequestTally, sum_tallies
 from readyfs.raw.guard import HANG_S, MAX_HUNG
 
 log = structlog.get_logger("readyfs.fuse")
 
 MOMENT_S: Final = 0.002
+MOMENT_NS: Final = int(MOMENT_S * 1e9)
 """How long the reader may wait for the raw store before it is relieved; it is found out within twice that."""
 SLOW_RELIEFS: Final = 4
 SLOW_WITHIN_S: Final = 0.1
@@ -51,8 +53,10 @@ class Workers:
         dispatch: Dispatch,
         raw_threads: int,
         on_end: Callable[[], None],
+        loop: NativeLoop | None = None,
     ) -> None:
-        self._channel = channel
+        self._loop = loop
+        self._receive_request = channel.receive if loop is None else loop.receive
         self._dispatch = dispatch
         self._free = raw_threads
         self._on_end = on_end
@@ -73,6 +77,9 @@ class Workers:
         self._threads = 0
         self._gone = False
         self._short_of_threads = False
+        # What the loop waited for when it was relieved, by who had the seat; and from when on it may ask again.
+        self._adopted: dict[object, Request] = {}
+        self._calls_closed_until_s = -math.inf
         self._relieved_s: deque[float] = deque(maxlen=SLOW_RELIEFS)
         self._slow_until_s = -math.inf
         self._watch_wanted = threading.Event()
@@ -83,6 +90,9 @@ class Workers:
             if not self._start_one():
                 raise FuseError("no thread can be started", "raise the limit of processes (ulimit -u, pids.max)")
         threading.Thread(target=self._watch, name="readyfs-watch", daemon=True).start()
+        if self._loop is not None:
+            watch = threading.Thread(target=self._watch_loop, args=(self._loop,), name="readyfs-watch", daemon=True)
+            watch.start()
 
     @property
     def has_ended(self) -> bool:
@@ -91,7 +101,10 @@ class Workers:
 
     def tally(self) -> RequestTally:
         """Return what all threads have counted so far."""
-        return sum_tallies(self._tallies)
+        total = sum_tallies(self._tallies)
+        if self._loop is not None:
+            total.add(self._loop.tally())
+        return total
 
     def make_room(self) -> None:
         """Have threads for as many more requests as there are that hang; to be called now and then."""
@@ -104,6 +117,15 @@ class Workers:
                 self._parked.append(self._postponed.popleft())
             while self._parked and self._free > 0 and self._start_helper(self._parked[0]):
                 self._parked.popleft()
+            self._reopen_calls()
+
+    def give_up(self) -> None:
+        """Let the loop ask the raw store no more, and have what it waits for just now in flight like all the rest."""
+        with self._lock:
+            if self._loop is not None:
+                self._close_calls(math.inf)
+                if self._adopt(ANY_CALL):
+                    self._give_up_seat()
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
 
@@ -132,6 +154,9 @@ class Workers:
                 if received is None:
                     self._end()
                     break
+                if received == ADOPTED and self._loop is not None:
+                    self._finish_adopted(me, tally)
+                    continue
                 try:
                     waiting = serve(received, tally)
                     if waiting is not None:
@@ -153,7 +178,7 @@ class Workers:
 
     def _receive(self) -> bytes | None:
         try:
-            return self._channel.receive()
+            return self._receive_request()
         except OSError as error:
             log.error("the FUSE device cannot be read", error=error.strerror)
             return None
@@ -165,6 +190,8 @@ class Workers:
             # Everybody comes to see it: those who sleep now, and those who come back from the raw store later.
             self._turn.release(self._threads)
         self._watch_wanted.set()
+        if self._loop is not None:
+            self._loop.end_watch()
         self._on_end()
 
     def _give_up_seat(self) -> None:
@@ -197,7 +224,63 @@ class Workers:
         self._relieved_s.append(now_s)
         if len(self._relieved_s) == SLOW_RELIEFS and now_s - self._relieved_s[0] < SLOW_WITHIN_S:
             self._slow_until_s = now_s + SLOW_FOR_S
+            self._close_calls(self._slow_until_s)
         self._give_up_seat()
+
+    # ---- calls that the compiled loop makes; the caller holds the lock, unless it says otherwise ---------------------
+
+    def _watch_loop(self, loop: NativeLoop) -> None:
+        """Relieve the loop that waits for the raw store for longer than a moment; takes the lock."""
+        while (found := loop.watch(MOMENT_NS)) is not None:
+            call, thread_id = found
+            if _is_running(thread_id):
+                continue
+            with self._lock:
+                if self._adopt(call):
+                    self._relieve()
+
+    def _adopt(self, call: int) -> bool:
+        """Make a call's request one of those that wait here; return False if the loop has it no more.
+
+        It has its place already, so that there may be one less than none. Until it is over and for a while longer the
+        loop asks no more: whatever hangs, only one thread of its own hangs there.
+        """
+        assert self._loop is not None
+        found = self._loop.adopt(call)
+        if found is None:
+            return False
+        self._close_calls(time.monotonic() + SLOW_FOR_S)
+        data, since_s = found
+        request = self._dispatch.adopt(data, since_s)
+        self._adopted[self._reader] = request
+        self._waiting[request] = since_s
+        self._free -= 1
+        return True
+
+    def _finish_adopted(self, me: object, tally: RequestTally) -> None:
+        """Go on with what was adopted from this thread's loop, now that its call came back; takes the lock."""
+        with self._lock:
+            request = self._adopted.pop(me)
+            if self._reader is me:
+                self._held = request
+        if not self._watch_wanted.is_set():
+            self._watch_wanted.set()
+        self._serve_parked(me, request, tally)
+
+    def _close_calls(self, until_s: float) -> None:
+        """Have the loop ask the raw store no more until a moment of `time.monotonic`, and not before all is well."""
+        if self._loop is not None:
+            self._loop.allow_calls(False)
+            self._calls_closed_until_s = max(self._calls_closed_until_s, until_s)
+
+    def _reopen_calls(self) -> None:
+        """Have the loop ask the raw store again once nothing has waited for long for a while."""
+        now_s = time.monotonic()
+        slow = any(since_s <= now_s - SLOW_WITHIN_S for since_s in self._waiting.values())
+        if slow or self._adopted or self._parked or self._postponed:
+            self._close_calls(now_s + SLOW_FOR_S)
+        elif self._loop is not None and self._calls_closed_until_s <= now_s:
+            self._loop.allow_calls(True)
 
     # ---- requests that wait for the raw store ---------------------------------------------------------------------
 
