@@ -43,15 +43,21 @@ PATIENCE_S: Final = 10.0
 class Looped:
     """A loop, the kernel's end of its connection, and what it returned to Python; files by inode in `rows`."""
 
-    def __init__(self, root: Path, max_files: int = 100) -> None:
+    def __init__(self, root: Path, max_files: int = 100, passed_from: int = ALL_SIZES) -> None:
         assert native.module is not None
         self.root = root
         self.rows: Any = native.module.Rows(5, 2)
         self.kernel, self._device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.loop: Any = native.module.Loop(
-            self._device.fileno(), self.rows, os.fsencode(root), bytes(ATTR_OUT.size), max_files, REQUEST_BOUNDS_NS
+            self._device.fileno(),
+            self.rows,
+            os.fsencode(root),
+            bytes(ATTR_OUT.size),
+            max_files,
+            REQUEST_BOUNDS_NS,
+            passed_from,
         )
-        self.loop.open_below(ALL_SIZES)
+        self.loop.allow_opens(True)
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.thread_id = 0
         self._uniques = count(2, 2)

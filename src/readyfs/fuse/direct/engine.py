@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from readyfs import native
-from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
@@ -65,9 +65,10 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._raw_root = raw_root
         self._privileged = privileged
-        self._opens_below: int | None = 0
+        self._passthrough_from: int | None = None
+        self._opens = False
         self._loop: NativeLoop | None = None
-        self._backing = BackingFiles(channel)
+        self._backing = BackingFiles(OwnRegistrations(channel))
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
         self._workers: Workers | None = None
@@ -117,7 +118,8 @@ class DirectEngine:
             self._reads = CachedReads(self._fs)
         else:
             self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from)
-            self._opens_below = choice.passthrough_from
+            self._passthrough_from = choice.passthrough_from
+            self._opens = True
         self.reads, self.reads_reason = choice.word.value, choice.reason
 
     async def serve(self) -> None:
@@ -162,7 +164,11 @@ class DirectEngine:
     def _make_loop(self) -> NativeLoop | None:
         if native.module is None:
             return None
-        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below)
+        loop = NativeLoop(
+            native.module, self._channel.lend(), self._fs, self._raw_root, self._passthrough_from, opens=self._opens
+        )
+        self._backing.share(loop)
+        return loop
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:
