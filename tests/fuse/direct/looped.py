@@ -162,9 +162,9 @@ class Looped:
 
 
 @contextmanager
-def looped(root: Path, max_files: int = 100) -> Iterator[Looped]:
+def looped(root: Path, max_files: int = 100, passed_from: int = ALL_SIZES) -> Iterator[Looped]:
     """Run a loop for the body."""
-    one = Looped(root, max_files)
+    one = Looped(root, max_files, passed_from)
     one.start()
     try:
         yield one
