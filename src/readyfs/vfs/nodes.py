@@ -222,7 +222,8 @@ def raw_node(
         number = directory_inode(partition, relpath, tree)
     else:
         number = file_inode(partition, relpath, generation, published_ns)
-    return RawNode(number, kind, partition, above, relpath, stat, generation, False, published_ns, sealing, tree, place)
+    told = number, kind, partition, above, relpath, stat, generation
+    return RawNode(*told, False, False, published_ns, sealing, tree, place)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:
