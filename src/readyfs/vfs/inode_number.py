@@ -51,7 +51,6 @@ def inode_number(identity: Identity) -> InodeNumber:
     return _number(_text(identity))
 
 
-@lru_cache(maxsize=1024)
 def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at a path of names."""
     return inode_number((NodeKind.ABOVE.value, tree, *path)) if path or tree != LIVE else ROOT_INODE
