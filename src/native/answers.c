@@ -89,7 +89,7 @@ answer_getattr(struct loop *loop, struct desk *desk)
 
 /* Open the file of a row if it is exactly what the row says; returns a handle or 0. */
 static uint64_t
-open_as_sealed(struct loop *loop, const struct desk *desk)
+open_as_sealed(struct loop *loop, struct desk *desk)
 {
     const struct file_row *row = &desk->row;
     struct open_file file = {.inode = header(desk)->nodeid};
@@ -98,44 +98,10 @@ open_as_sealed(struct loop *loop, const struct desk *desk)
         return 0;
     bool as_sealed = stat_regular(file.fd, &file.facts) == 0 && file.facts.size == row->size &&
                      file.facts.mtime_ns == row->mtime_ns && file.facts.file == row->file;
-    uint64_t number = as_sealed ? handles_add(&loop->handles, &file) : 0;
+    uint64_t number = as_sealed && push_once(loop, desk, &file) ? handles_add(&loop->handles, &file) : 0;
     if (number == 0)
         close(file.fd);
     return number;
-}
-
-static bool
-is_as_before(int fd, const struct file_facts *facts)
-{
-    struct file_facts now;
-    return stat_regular(fd, &now) == 0 && now.size == facts->size && now.mtime_ns == facts->mtime_ns &&
-           now.file == facts->file;
-}
-
-/* Give the kernel a small file's bytes with its first open, see fuse/direct/page_cache.py; false if they cannot be read
-   or are not what was sealed. What the kernel refuses it asks for when somebody reads. */
-static bool
-push(struct loop *loop, struct desk *desk, uint64_t number)
-{
-    struct open_file file;
-    size_t size = (size_t)desk->row.size;
-    if (desk->is_trial || (desk->row.state & STATE_PUSHED) || desk->row.size <= 0 ||
-        desk->row.size >= loop->pushed_below || !handles_get(&loop->handles, number, &file))
-        return true;
-    struct fuse_out_header out = {.error = FUSE_NOTIFY_STORE};
-    const struct fuse_notify_store_out store = {.nodeid = header(desk)->nodeid, .size = (uint32_t)size};
-    char *bytes = desk->answer + sizeof out + sizeof store;
-    if (pread(file.fd, bytes, size, 0) != (ssize_t)size || !is_as_before(file.fd, &file.facts))
-        return false;
-    out.len = (uint32_t)(sizeof out + sizeof store + size);
-    memcpy(desk->answer, &out, sizeof out);
-    memcpy(desk->answer + sizeof out, &store, sizeof store);
-    if (write(loop->fd, desk->answer, out.len) == (ssize_t)out.len) {
-        rows_mark_file(loop->rows, header(desk)->nodeid, STATE_PUSHED);
-        atomic_fetch_add(&loop->pushed_files, 1);
-        atomic_fetch_add(&loop->pushed_bytes, (int64_t)size);
-    }
-    return true;
 }
 
 static enum outcome
@@ -153,16 +119,13 @@ answer_open(struct loop *loop, struct desk *desk)
     if (outcome != ANSWERED)
         return outcome;
     uint64_t number = open_as_sealed(loop, desk);
-    bool is_good = number != 0 && push(loop, desk, number);
     if (end_call(loop, desk, call) == ADOPTED) {
         struct open_file file;
         if (handles_take(&loop->handles, number, &file))
             close(file.fd);
         return ADOPTED;
     }
-    if (number != 0 && !is_good)
-        handles_drop(&loop->handles, number);
-    if (!is_good)
+    if (number == 0)
         return FOR_PYTHON;
     const struct fuse_open_out out = {.fh = desk->opened = number, .open_flags = FOPEN_KEEP_CACHE};
     memcpy(answer_body(desk), &out, sizeof out);

@@ -355,7 +355,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     struct loop *loop = &self->loop;
     loop->fd = fd;
-    loop->pushed_below = pushed_below < PUSH_ROOM ? pushed_below : PUSH_ROOM;
+    loop->pushed_below = pushed_below;
     loop->rows = table;
     self->rows = Py_NewRef(rows);
     /* Without a name a lock cannot fail to be made (pthread_mutex_init(3p)); a semaphore neither. */

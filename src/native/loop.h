@@ -97,7 +97,6 @@ enum {
     REQUEST_ROOM = 8192, /* FUSE_MIN_READ_BUFFER: no request of a mount that nobody writes to is longer */
     READ_ROOM = 128 * 1024,
     ANSWER_ROOM = 16 + READ_ROOM, /* with its header */
-    PUSH_ROOM = READ_ROOM - 24,   /* and with that of a pushed file */
     ENDS = 4096,
     MAX_BOUNDS = 16,
 };
@@ -128,7 +127,7 @@ struct loop {
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
     _Atomic int64_t opened_below; /* files of so many bytes and more are not opened here; 0: none is */
-    int64_t pushed_below; /* smaller files are pushed with their first open */
+    int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
     _Atomic int64_t pushed_files, pushed_bytes;
     struct handles handles;
     struct slot slot;
@@ -149,6 +148,12 @@ struct desk {
     _Alignas(8) char request[REQUEST_ROOM];
     _Alignas(8) char answer[ANSWER_ROOM];
 };
+
+/* ---- push.c: bytes that come with an open --------------------------------------------------------------------- */
+
+/* Give the kernel the bytes of a small file that is being opened, if it was not given them before. Returns false if
+   they are not what the row says, or it does not take them: then the request is Python's. */
+bool push_once(struct loop *loop, struct desk *desk, const struct open_file *file);
 
 int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);
