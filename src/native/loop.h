@@ -158,6 +158,7 @@ bool push_once(struct loop *loop, struct desk *desk, const struct open_file *fil
 int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);
 void ends_note(struct ends *ends, uint64_t inode, uint64_t position);
-void count_answer(struct counts *counts, enum operation operation, int64_t elapsed_ns);
+void count_begun(struct counts *counts, enum operation operation, int change);
+void count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns);
 
 #endif
