@@ -71,7 +71,10 @@ class Looped:
     def _receive(self) -> None:
         self.thread_id = threading.get_native_id()
         while True:
-            received = self.loop.receive()
+            try:
+                received = self.loop.receive()
+            except ConnectionResetError:  # the kernel's end was closed before it took every answer
+                received = None
             self.received.put(received)
             if received is None:
                 return
