@@ -18,6 +18,8 @@ EXTRAS ?=
 # Further arguments of demo, the tests and whatever measures.
 ARGS ?=
 
+# Sources of the compiled module, which the checkout has in its package.
+NATIVE := $(wildcard src/native/*)
 LIBDIR := $(PREFIX)/lib/readyfs
 SHAREDIR := $(PREFIX)/share/readyfs
 UNITS := readyfs@.service readyfs-unprivileged@.service
@@ -27,6 +29,18 @@ SYSUSERS := readyfs.sysusers.conf
 EXAMPLE := readyfs.example.toml
 
 export PYTHON
+
+# An installation without its compiled part is whole, and slower; pip shows nothing of what a build says.
+define say_obstacle
+from readyfs import native
+if native.module is None:
+    print("readyfs: installed without its compiled part:", native.obstacle)
+endef
+define read_obstacle
+import sys, zipfile
+print(zipfile.ZipFile(sys.argv[1]).read("readyfs/_native_obstacle.txt").decode().strip())
+endef
+export say_obstacle read_obstacle
 
 .PHONY: help
 help: ## list the targets
@@ -53,10 +67,11 @@ test-clients: $(VENV)/.dev ## run the tests with larger programs that read files
 	$(bytecode) $(VENV)/bin/python -m pytest tests/clients -m clients --timeout=900 --numprocesses=0 $(ARGS)
 
 .PHONY: check
-check: $(VENV)/.dev ## check format, lint and types
+check: $(VENV)/.dev ## check format, lint and types, and compile with warnings as errors
 	@$(VENV)/bin/ruff format --quiet --check . || { $(VENV)/bin/ruff format --check .; exit 1; }
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python src/native/compiler.py --check
 
 .PHONY: bench
 bench: $(VENV)/.dev ## measure beside the raw tree, links, a bind mount and bindfs
@@ -103,8 +118,13 @@ findings: ## check what decisions assume of other programs (downloads these)
 ifneq ($(shell cat $(VENV)/.checkout 2>/dev/null),$(CURDIR))
 $(VENV)/.demo $(VENV)/.dev: FORCE
 endif
-$(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup $(wildcard src/native/*)
-	@.ci/setup $(@:$(VENV)/.%=%)
+$(VENV)/.demo $(VENV)/.dev: pyproject.toml .ci/setup $(NATIVE)
+	@if [[ -n "$(filter-out $(NATIVE),$?)" ]]; then
+	    .ci/setup $(@:$(VENV)/.%=%)
+	else
+	    $(VENV)/bin/python src/native/compiler.py
+	    touch $@
+	fi
 
 .PHONY: FORCE
 FORCE:
@@ -129,6 +149,7 @@ install: check-paths ## install below PREFIX (/usr/local): program, man pages, c
 	python=$$(.ci/setup install)
 	"$$python" -m venv --clear "$(DESTDIR)$(LIBDIR)"
 	"$(DESTDIR)$(LIBDIR)/bin/python" -m pip install --quiet --disable-pip-version-check --use-pep517 --no-compile ".$(if $(EXTRAS),[$(EXTRAS)])"
+	"$(DESTDIR)$(LIBDIR)/bin/python" -B -c "$$say_obstacle" >&2
 	# Whoever runs the program needs no library that writes man pages.
 	tools=$$(mktemp -d)
 	trap 'rm -rf "$$tools"' EXIT
@@ -152,6 +173,23 @@ install: check-paths ## install below PREFIX (/usr/local): program, man pages, c
 	echo "installed $(DESTDIR)$(PREFIX)/bin/readyfs, and in $(DESTDIR)$(UNITDIR): $(UNITS)"
 	[[ -n "$(DESTDIR)" ]] || getent passwd readyfs >/dev/null ||
 	    echo "the units run as the user readyfs, which is made by: systemd-sysusers $(SYSUSERSDIR)/readyfs.conf"
+
+# For this distribution or a newer one, by its C library; for any Python from 3.11 on.
+.PHONY: wheel
+wheel: ## build a wheel for this distribution, its compiled part included, in dist/
+	@python=$$(.ci/setup install)
+	tools=$$(mktemp -d)
+	trap 'rm -rf "$$tools"' EXIT
+	"$$python" -m venv "$$tools"
+	"$$tools/bin/python" -m pip wheel --quiet --disable-pip-version-check --use-pep517 --no-deps --wheel-dir "$$tools/wheel" .
+	for wheel in "$$tools"/wheel/*.whl; do
+	    if [[ $$wheel == *-none-any.whl && $${READYFS_NATIVE:-} != no ]]; then
+	        echo "readyfs: the compiled part of a wheel cannot be built: $$("$$python" -c "$$read_obstacle" "$$wheel")" >&2
+	        exit 1
+	    fi
+	    install -D -m 644 -t dist "$$wheel"
+	    echo "built dist/$${wheel##*/}"
+	done
 
 .PHONY: uninstall
 uninstall: check-paths ## remove exactly what install put there; configuration and state stay

@@ -35,6 +35,7 @@ TOGETHER: Final = {
 """Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
+    "tests/native/test_fuzz.py::test_fuzzing_begins",
     "tests/differential/test_differential.py",
     "tests/model/",
     "tests/fuse/direct/test_bursts.py",
@@ -52,9 +53,13 @@ LONG_FIRST: Final = (
 """How the names of tests begin that take from five seconds to a minute: at the end all would wait for one of them."""
 
 
+LAST: Final = ("tests/native/test_fuzz.py::test_fuzzing_finds",)
+"""How the names of tests begin that ask for what went on beside all others."""
+
+
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return tests in the order in which they are to begin."""
-    return sorted(items, key=lambda item: not item.nodeid.startswith(LONG_FIRST))
+    return sorted(items, key=lambda item: (item.nodeid.startswith(LAST), not item.nodeid.startswith(LONG_FIRST)))
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types

@@ -100,11 +100,13 @@ pass_through(struct loop *loop, const struct open_file *file, int32_t *backing_i
     return PASSED_HANDLE;
 }
 
-static void
+static bool
 close_passed(struct loop *loop, uint64_t inode)
 {
-    backings_close(&loop->backings, inode);
-    atomic_fetch_sub(&loop->passed, 1);
+    bool was_open = backings_close(&loop->backings, inode);
+    if (was_open)
+        atomic_fetch_sub(&loop->passed, 1);
+    return was_open;
 }
 
 /* Take back an open whose handle nobody learnt; a close can wait, and is left to Python where that may not be. */
@@ -122,7 +124,7 @@ open_undo(struct loop *loop, const struct desk *desk, bool may_wait)
 
 /* Open the file of a row if it is exactly what the row says; returns a handle or 0. */
 static uint64_t
-open_as_sealed(struct loop *loop, const struct desk *desk, int32_t *backing_id)
+open_as_sealed(struct loop *loop, struct desk *desk, int32_t *backing_id)
 {
     const struct file_row *row = &desk->row;
     struct open_file file = {.inode = header(desk)->nodeid};
@@ -133,8 +135,10 @@ open_as_sealed(struct loop *loop, const struct desk *desk, int32_t *backing_id)
                      file.facts.mtime_ns == row->mtime_ns && file.facts.file == row->file;
     bool is_passed = row->size >= loop->passed_from;
     uint64_t number = 0;
-    if (as_sealed)
-        number = is_passed ? pass_through(loop, &file, backing_id) : handles_add(&loop->handles, &file);
+    if (as_sealed && is_passed)
+        number = pass_through(loop, &file, backing_id);
+    else if (as_sealed && push_once(loop, desk, &file))
+        number = handles_add(&loop->handles, &file);
     if (number == 0 || is_passed)
         close(file.fd);
     return number;
@@ -200,10 +204,8 @@ answer_release(struct loop *loop, struct desk *desk)
 {
     const struct fuse_release_in *in = body(desk, sizeof *in);
     struct open_file file;
-    if (in != NULL && in->fh == PASSED_HANDLE) {
-        close_passed(loop, header(desk)->nodeid);
-        return finish(desk, 0, 0);
-    }
+    if (in != NULL && in->fh == PASSED_HANDLE)
+        return close_passed(loop, header(desk)->nodeid) ? finish(desk, 0, 0) : FOR_PYTHON;
     if (in == NULL || !handles_get(&loop->handles, in->fh, &file))
         return FOR_PYTHON;
     uint64_t call = 0;

@@ -312,6 +312,14 @@ loop_close_dropped(LoopObject *self, PyObject *nothing)
 }
 
 static PyObject *
+loop_pushed(LoopObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    return Py_BuildValue("LL", (long long)atomic_load(&self->loop.pushed_files),
+                         (long long)atomic_load(&self->loop.pushed_bytes));
+}
+
+static PyObject *
 loop_counts(LoopObject *self, PyObject *nothing)
 {
     (void)nothing;
@@ -350,6 +358,7 @@ static PyMethodDef methods[] = {
     {"open_files", (PyCFunction)loop_open_files, METH_NOARGS, "Return how many files are open here."},
     {"passed_files", (PyCFunction)loop_passed_files, METH_NOARGS, "Return how many the kernel reads by itself."},
     {"close_dropped", (PyCFunction)loop_close_dropped, METH_NOARGS, "Close what nobody learnt of; may block."},
+    {"pushed", (PyCFunction)loop_pushed, METH_NOARGS, "Return how many files and bytes were pushed."},
     {"counts", (PyCFunction)loop_counts, METH_NOARGS, "Return counts and durations by opcode."},
     {NULL, NULL, 0, NULL},
 };
@@ -373,15 +382,17 @@ set_bounds(struct counts *counts, PyObject *bounds)
 static PyObject *
 loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", "passed_from", NULL};
+    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", "pushed_below", "passed_from",
+                            NULL};
     int fd;
+    long long pushed_below;
     unsigned int max_files;
     PyObject *rows, *bounds;
     const char *root, *attributes;
     Py_ssize_t length;
     long long passed_from;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!L", names, &fd, &rows, &root, &attributes, &length,
-                                     &max_files, &PyTuple_Type, &bounds, &passed_from))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!LL", names, &fd, &rows, &root, &attributes, &length,
+                                     &max_files, &PyTuple_Type, &bounds, &pushed_below, &passed_from))
         return NULL;
     PyObject *module = PyType_GetModule(type);
     RowsObject *table = module != NULL ? rows_from(module, rows) : NULL;
@@ -393,6 +404,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
         return NULL;
     struct loop *loop = &self->loop;
     loop->fd = fd;
+    loop->pushed_below = pushed_below;
     loop->rows = table;
     self->rows = Py_NewRef(rows);
     /* Without a name a lock cannot fail to be made (pthread_mutex_init(3p)); a semaphore neither. */

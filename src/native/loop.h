@@ -66,7 +66,7 @@ void backings_end(struct backings *backings);
 /* Count an open of an inode and return its id; 0 if the kernel has refused the file, and Python reads it. Returns why
    it does so now, or EEXIST, uncounted, if another raw file is open. What is refused is counted if it is kept. */
 int backings_open(struct backings *backings, const struct open_file *file, bool keep_refused, int32_t *id);
-void backings_close(struct backings *backings, uint64_t inode);
+bool backings_close(struct backings *backings, uint64_t inode);
 
 /* Let go of what is no longer open; can wait. Returns why the kernel kept one. */
 int backings_let_go(struct backings *backings);
@@ -150,8 +150,10 @@ struct loop {
     char *root;
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
-    _Atomic bool opens; /* whether files are opened here */
-    int64_t passed_from; /* files of so many bytes and more the kernel reads by itself */
+    _Atomic bool opens;   /* whether files are opened here */
+    int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
+    _Atomic int64_t pushed_files, pushed_bytes;
+    int64_t passed_from;    /* files of so many bytes and more the kernel reads by itself */
     _Atomic int64_t passed; /* how many such are open */
     struct backings backings;
     struct handles handles;
@@ -173,6 +175,12 @@ struct desk {
     _Alignas(8) char request[REQUEST_ROOM];
     _Alignas(8) char answer[ANSWER_ROOM];
 };
+
+/* ---- push.c: bytes that come with an open --------------------------------------------------------------------- */
+
+/* Give the kernel the bytes of a small file that is being opened, if it was not given them before. Returns false if
+   they are not what the row says, or it does not take them: then the request is Python's. */
+bool push_once(struct loop *loop, struct desk *desk, const struct open_file *file);
 
 int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);

@@ -10,7 +10,8 @@ execute(PyObject *module)
 {
     if (PyModule_AddIntConstant(module, "INTERFACE", INTERFACE) < 0)
         return -1;
-    if (add_rows(module) < 0 || add_look(module) < 0 || add_loop(module) < 0)
+    if (add_rows(module) < 0 || add_look(module) < 0 || add_pack(module) < 0
+        || add_loop(module) < 0)
         return -1;
     return 0;
 }

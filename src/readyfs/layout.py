@@ -46,6 +46,9 @@ _WHOLE_NAME_ESCAPES: Final = frozenset({b".", b"..", CONTROL_NAME})
 
 _Components: TypeAlias = tuple[Component | DateComponent, ...]
 
+Frame: TypeAlias = tuple[bytes | Component | DateComponent, ...]
+"""The names of a raw path, with components in place of those that differ between runs of a series."""
+
 
 class UnusableNameError(Exception):
     """A value cannot be a path component; the text says why."""
@@ -290,19 +293,33 @@ class RawLayout:
 
         Raises `UnusableNameError` where a value is not a single path component (V12).
         """
-        names: list[bytes] = []
+        series, date = partition.key
+        return self.fill(self.frame_of(series), date, partition.run_id)
+
+    def frame_of(self, series: SeriesKey) -> Frame:
+        """Return what the paths of a series' runs have in common; raise as `directory_of` does."""
+        frame: list[bytes | Component | DateComponent] = []
         for component in self.components:
-            if isinstance(component, DateComponent):
-                names.append(component.name_of(partition.key.date))
-                continue
-            match component.field:
-                case None:
-                    names.append(component.prefix)
-                case "run_id":
-                    names.append(self._name(component, partition.run_id))
-                case field:
-                    names.append(self._name(component, getattr(partition.key.series, field)))
-        return tuple(names)
+            if isinstance(component, DateComponent) or component.field == "run_id":
+                frame.append(component)
+            elif component.field is None:
+                frame.append(component.prefix)
+            else:
+                frame.append(self._name(component, getattr(series, component.field)))
+        return tuple(frame)
+
+    def fill(self, frame: Frame, date: int, run_id: bytes) -> tuple[bytes, ...]:
+        """Return what `directory_of` does for a run of the frame's series."""
+        return tuple(
+            [
+                part
+                if isinstance(part, bytes)
+                else part.name_of(date)
+                if isinstance(part, DateComponent)
+                else self._name(part, run_id)
+                for part in frame
+            ]
+        )
 
     def check_series(self, series: SeriesKey) -> None:
         """Raise `UnusableNameError` if no run of the series can have a path."""

@@ -19,6 +19,7 @@ from readyfs.daemon.status import StatusReporter
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
 from readyfs.metrics.durations import REFRESH_BOUNDS_NS, REQUEST_BOUNDS_NS, Durations, describe_bounds
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.partition import WithheldReason
 from readyfs.refresh.retraction_guard import RetractionLimit
 from readyfs.refresh.schedule import Schedule
@@ -35,11 +36,15 @@ class FakeEngine:
     name: str = "fake"
     reads: str = "by hand"
     reads_reason: str = "there is no other"
+    engine_loop: str = "by foot"
+    engine_loop_reason: str = "for the exercise"
+    loop_mismatches: Counter[str] = field(default_factory=lambda: Counter(open=2))
     requests: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     errors_by_operation: Counter[tuple[str, str]] = field(default_factory=Counter)
     durations: dict[str, Durations] = field(default_factory=dict)
     fallbacks: Counter[str] = field(default_factory=Counter)
+    pushed: PushCounts = field(default_factory=lambda: PushCounts(2, 300, Counter(ENOMEM=1)))
     waits_s: list[float] = field(default_factory=list)
 
     def raw_waits_s(self) -> list[float]:
@@ -119,9 +124,15 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "version": __version__,
         "engine": "fake",
         "engine_reason": "as asked for",
+        "engine_loop": "by foot",
+        "engine_loop_reason": "for the exercise",
+        "engine_loop_mismatches": {"open": 2},
         "reads": "by hand",
         "reads_reason": "there is no other",
         "fallbacks": {},
+        "pushed_files": 2,
+        "pushed_bytes": 300,
+        "pushes_refused": {"ENOMEM": 1},
         "phase": "serving",
         "draining_seconds_left": None,
         "holders": [],

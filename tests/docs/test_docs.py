@@ -12,6 +12,7 @@ from typing import Final
 import click
 import pytest
 
+from native import compiler
 from readyfs.cli.main import INTERRUPTED, cli
 from readyfs.config import iter_settings, resolve_settings
 from readyfs.config.resolve import CONFIG_VARIABLE
@@ -25,7 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "src" / "readyfs"
 DOCS: Final = ROOT / "docs"
 PAGES: Final = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md")))
-PROMISES: Final = tuple(f"V{number}" for number in range(1, 23))
+PROMISES: Final = tuple(f"V{number}" for number in range(1, 24))
 
 SETTING_NAMES: Final = frozenset(setting.name for setting in SETTINGS)
 _FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
@@ -346,7 +347,7 @@ def test_every_flag_that_stands_alone_in_a_page_exists(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_that_a_page_names_exists(page: Path) -> None:
-    known = {CONFIG_VARIABLE, *(setting.variable for setting in SETTINGS)}
+    known = {CONFIG_VARIABLE, compiler.WISH, compiler.MORE_FLAGS, *(setting.variable for setting in SETTINGS)}
     assert set(_VARIABLE.findall(page.read_text(encoding="utf-8"))) <= known
 
 

@@ -1,4 +1,4 @@
-"""`make install` and `make uninstall`: a program that runs, units that name it, and nothing left afterwards.
+"""`make install`, `make uninstall` and `make wheel`: programs that run, units that name them, and nothing left behind.
 
 Installs from the package index, so it belongs to the long tests.
 """
@@ -6,6 +6,7 @@ Installs from the package index, so it belongs to the long tests.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,18 +14,21 @@ from pathlib import Path
 import pytest
 
 import readyfs
+from tests.mount.daemon import Place, mounted, partition
 
 PROJECT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.long
 
 
-def make(target: str, *variables: str) -> None:
-    subprocess.run(
+def make(target: str, *variables: str, at: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["make", "--silent", target, f"PYTHON={sys.executable}", *variables],
-        cwd=PROJECT,
+        cwd=at,
         check=True,
         timeout=600,
+        capture_output=True,
+        text=True,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
     )
 
@@ -65,3 +69,32 @@ def test_uninstall_leaves_configuration_and_foreign_files_alone(tmp_path: Path) 
     (tmp_path / "share/readyfs/mine.toml").touch()
     make("uninstall", f"PREFIX={tmp_path}")
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.toml"]
+
+
+def test_an_installation_without_a_compiler_says_so_in_one_line(tmp_path: Path) -> None:
+    done = make("install", f"PREFIX={tmp_path}", "CC=/nonexistent/cc")
+    (line,) = [line for line in done.stderr.splitlines() if "compiled part" in line]
+    assert line.startswith("readyfs: installed without its compiled part: ")
+    assert line.endswith("/nonexistent/cc: No such file or directory")
+
+
+def test_wheel_of_this_machine_installs_elsewhere_and_mounts(tmp_path: Path, place: Place) -> None:
+    checkout = tmp_path / "checkout"
+    ignored = shutil.ignore_patterns(".*cache", ".venv", ".git", "__pycache__", "dist")
+    shutil.copytree(PROJECT, checkout, ignore=ignored)
+    make("wheel", at=checkout)
+    (wheel,) = (checkout / "dist").iterdir()
+    shutil.rmtree(checkout / "src")
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True, timeout=120)
+    python = environment / "bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True, timeout=600)
+    found = subprocess.run(
+        [environment / "bin/readyfs", "doctor", "--only", "compiled-part"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "readyfs has its compiled part" in found.stdout
+    place.producer.write_and_publish(partition(), "r1", b"served\n")
+    in_its_place = ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
+    with mounted(place, engine="opened", wrapper=in_its_place) as daemon:
+        assert daemon.of(partition()).read_bytes() == b"served\n"

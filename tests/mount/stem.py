@@ -24,15 +24,37 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 PROGRAM: Final = (
+    "encodings.ascii",
+    "readyfs.check.run",
     "readyfs.cli.check",
     "readyfs.cli.main",
     "readyfs.cli.mount",
-    "readyfs.check.run",
+    "readyfs.cli.pin",
+    "readyfs.cli.replay_source",
+    "readyfs.cli.replay_text",
+    "readyfs.cli.streams",
+    "readyfs.cli.wait_mount",
+    "readyfs.cli.wait_state",
+    "readyfs.config.own_files",
     "readyfs.daemon.run",
     "readyfs.fuse.pyfuse3.engine",
     "readyfs.fuse.pyfuse3.notifier",
+    "readyfs.state.sqlite.inspector",
+    "readyfs.state.sqlite.reader",
+    "readyfs.state.sqlite.store",
 )
-"""What daemons and checks import. None of it starts a thread, opens a file or keeps anything of the environment."""
+"""What daemons, checks and questions import. None of it starts a thread, opens a file or keeps anything of the
+environment."""
+
+DATABASES: Final = (
+    "psycopg",
+    "pymysql",
+    "readyfs.state.database.store",
+    "readyfs.state.postgres.store",
+    "sqlalchemy.dialects.mysql.pymysql",
+    "sqlalchemy.dialects.postgresql.psycopg",
+)
+"""The same for those whose state is in a database: as much again, so that it is imported for the first that asks."""
 
 
 def serve(connection: socket.socket) -> list[str] | None:
@@ -45,6 +67,9 @@ def serve(connection: socket.socket) -> list[str] | None:
         if not message:
             return None
         outputs = array.array("i", rights[0][2])
+        request = json.loads(message)
+        if any(is_database(argument) for argument in request["arguments"]):
+            prepare(DATABASES)
         ours, theirs = os.pipe()
         middle = os.fork()
         if middle == 0:
@@ -54,12 +79,25 @@ def serve(connection: socket.socket) -> list[str] | None:
                 os._exit(0)
             for descriptor in (ours, theirs, connection.detach()):
                 os.close(descriptor)
-            return become(json.loads(message), outputs)
+            return become(request, outputs)
         os.close(theirs)
         os.waitpid(middle, 0)  # only then has the daemon the parent that it is to have
         connection.send(os.read(ours, 64) or b"no process could be forked")
         for descriptor in (ours, *outputs):
             os.close(descriptor)
+
+
+def is_database(argument: str) -> bool:
+    """Tell whether an argument is the URL of a state in a database."""
+    return argument.startswith(("mysql", "mariadb", "postgresql"))
+
+
+def prepare(modules: Sequence[str]) -> None:
+    """Import what is to be there in all that is forked from now on, and keep it out of their garbage collections."""
+    if any(module not in sys.modules for module in modules):
+        for module in modules:
+            __import__(module)
+        gc.freeze()
 
 
 def become(request: dict[str, object], outputs: Sequence[int]) -> list[str]:
@@ -82,9 +120,7 @@ def main() -> None:
     """Be a stem, and in each of its descendants the program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all, and our parent ends us
     del sys.path[0]  # the directory of this script, whose modules are the tests'
-    for module in PROGRAM:
-        __import__(module)
-    gc.freeze()
+    prepare(PROGRAM)
     arguments = serve(socket.socket(fileno=int(sys.argv[1])))
     if arguments is not None:
         sys.argv = ["readyfs", *arguments]

@@ -303,6 +303,18 @@ def test_node_of_a_file_that_was_touched_does_not_break_the_run_again(place: Pla
     assert [damage.names for damage in place.damage] == [(PAYLOAD,)] * 3  # the kernel may still have it by this name
 
 
+def test_read_of_a_file_that_a_later_look_found_the_same_is_damage(place: Place) -> None:
+    """V10: whoever had it open before the row was touched reads what the run is sealed with now."""
+    directory = place.serve(ROW, b"1234")
+    handle = place.fs.open_file(place.inode(*DAY, PAYLOAD)).handle
+    place.publish(Row(updated_at_ns=7_000))
+    place.inode(*DAY, PAYLOAD)
+    os.truncate(directory / "payload.jsonl", 1)
+    with pytest.raises(BrokenRunError, match="has 1 bytes and was sealed with 4"):
+        place.fs.read(handle, 0, 4)
+    assert place.fs.broken_by_kind().total() == 1
+
+
 def test_damage_that_comes_back_after_healing_is_told_again(place: Place) -> None:
     directory = serve_and_read(place)
     for _ in range(2):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -274,3 +275,18 @@ def test_file_that_does_not_close_holds_up_no_other(place: Place) -> None:
     finally:
         go_on.set()
         closing.join(10)
+
+
+def test_kept_file_is_of_the_node_that_asks() -> None:
+    """A number that the kernel forgot may come back for another file, or as another that hashes to it."""
+    node = raw_node(NodeKind.RAW_FILE, Row().partition, (), (PAYLOAD,), RawStat(5, 7, 1))
+    handle = RawFileHandle(node, cast(RawFile, object()))
+    descriptors = Descriptors()
+    descriptors.keep(handle)
+    assert descriptors.get(replace(node, sealing=3)) is handle
+    for other in (
+        replace(node, stat=RawStat(5, 7, 2)),
+        replace(node, relpath=(METADATA,)),
+        replace(node, partition=Row(run=b"r2").partition),
+    ):
+        assert descriptors.get(other) is None

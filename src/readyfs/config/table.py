@@ -29,7 +29,7 @@ from readyfs.config.kinds import (
 )
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
-from readyfs.fuse.engine_words import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.store import StateTable
@@ -283,12 +283,26 @@ ENGINE = choice(
     "what it needs.",
     EngineWord.AUTO,
 )
+ENGINE_LOOP = choice(
+    "engine-loop",
+    Group.MOUNT,
+    "Which loop of the direct engine answers requests: native, compiled code and Python for the rest, or python alone; "
+    "auto takes native where it was compiled. With shadow Python answers, and the other's answers are compared.",
+    EngineLoopWord.AUTO,
+)
 READS = choice(
     "reads",
     Group.MOUNT,
     "How the direct engine has files read: passthrough by the kernel from the raw file, opened by the daemon; auto by "
     "each file's size. With cached the kernel opens alone, and a broken run fails at the first read, not at open.",
     ReadsWord.AUTO,
+)
+PUSH = switch(
+    "push",
+    Group.MOUNT,
+    "Put the bytes of a small file into the kernel's page cache when it is first opened, so that no read is asked for.",
+    lambda _: True,
+    "on",
 )
 XATTRS = switch(
     "xattrs", Group.MOUNT, "Offer the lineage of files and directories as extended attributes.", lambda _: True, "on"

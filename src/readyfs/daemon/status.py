@@ -93,6 +93,7 @@ class StatusReporter:
         interruption, held, tally = self.refresher.interruption, self.refresher.held_back, self.refresher.tally
         guard, moments = self.refresher.guard, self.history.moments()
         broken, raw_waits_s = self.filesystem.broken_by_kind(), self.engine.raw_waits_s()
+        pushed = self.engine.pushed
         return {
             # ---- the daemon ----
             "mountpoint": str(self.mountpoint),
@@ -100,9 +101,15 @@ class StatusReporter:
             "version": __version__,
             "engine": self.engine.name,
             "engine_reason": self.engine_reason,
+            "engine_loop": self.engine.engine_loop,
+            "engine_loop_reason": self.engine.engine_loop_reason,
+            "engine_loop_mismatches": dict(self.engine.loop_mismatches),
             "reads": self.engine.reads,
             "reads_reason": self.engine.reads_reason,
             "fallbacks": dict(self.engine.fallbacks),
+            "pushed_files": pushed.files,
+            "pushed_bytes": pushed.data_bytes,
+            "pushes_refused": dict(pushed.refused),
             "phase": self.life.phase.value,
             "draining_seconds_left": _round(self.life.draining_seconds_left()),
             "holders": list(self.life.holders),

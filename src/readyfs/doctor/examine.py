@@ -14,6 +14,7 @@ from readyfs.fuse.mount_point import Reserved
 
 NAMES = (
     "user",
+    "compiled-part",
     "fuse-device",
     "fusermount3",
     "allow-other",
@@ -40,6 +41,7 @@ def choose_checks(subject: Subject, only: tuple[str, ...] = ()) -> list[Check]:
 def _checks(subject: Subject, wanted: tuple[str, ...]) -> Iterator[Check]:
     places = subject.places
     yield Check(Group.MACHINE, "user", partial(machine.look_at_user, subject))
+    yield Check(Group.MACHINE, "compiled-part", machine.look_at_compiled_part)
     yield Check(Group.MACHINE, "fuse-device", partial(machine.look_at_device, places))
     yield Check(Group.MACHINE, "fusermount3", partial(machine.look_at_helper, subject))
     yield Check(Group.MACHINE, "allow-other", partial(machine.look_at_other_users, subject))

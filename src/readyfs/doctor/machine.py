@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from readyfs import native
 from readyfs.doctor.finding import Finding, good, note, problem, quote, show, warning
 from readyfs.doctor.subject import Places, Subject
 from readyfs.fuse.availability import permits_allow_other
@@ -46,6 +47,18 @@ def look_at_user(subject: Subject) -> Iterator[Finding]:
             "user",
             f"examined as {name} without CAP_SYS_ADMIN: fusermount3 does the mounting, and passthrough cannot be had",
         )
+
+
+def look_at_compiled_part() -> Iterator[Finding]:
+    """Say whether the compiled module is there, without which a mount costs more."""
+    if native.module is not None:
+        yield good("compiled-part", "readyfs has its compiled part")
+        return
+    yield note(
+        "compiled-part",
+        f"readyfs works without its compiled part, and slower: {escape_text(native.obstacle)}",
+        "install gcc and the headers of this Python, and readyfs again",
+    )
 
 
 def look_at_device(places: Places) -> Iterator[Finding]:

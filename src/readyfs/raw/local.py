@@ -15,8 +15,9 @@ from readyfs import native
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
 from readyfs.partition import Partition
-from readyfs.raw.beneath import Opener, has_openat2, join_path, open_beneath, until_not_again
+from readyfs.raw.beneath import Opener, has_openat2, open_beneath, until_not_again
 from readyfs.raw.native_look import NativeLook
+from readyfs.raw.places import Places
 from readyfs.raw.store import EntryKind, NotRegularError, RawEntry, RawStat, UnreadableFileError
 from readyfs.text import escape_text
 
@@ -38,7 +39,7 @@ class LocalRawStore:
     an open is one call of that (which knows openat2(2) alone).
     """
 
-    __slots__ = ("_layout", "_native", "_open", "_root", "label")
+    __slots__ = ("_native", "_open", "_places", "_root", "label")
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class LocalRawStore:
         compiled: ModuleType | None = native.module,
     ) -> None:
         self._root = root.absolute()
-        self._layout = layout
+        self._places = Places(layout)
         self._open = opener
         self._native = NativeLook(compiled, os.fsencode(self._root)) if compiled is not None and has_openat2() else None
         self.label = escape_text(os.fsencode(self._root))
@@ -61,12 +62,12 @@ class LocalRawStore:
 
         An entry that vanishes while the directory is read is left out; any other failure to look at one is raised.
         """
-        parts = (*self._layout.directory_of(partition), *relpath)
+        path = self._places.of_path(partition, relpath)
         if self._native is not None:
-            listed = self._native.list_directory(join_path(parts), tuple(readable))
+            listed = self._native.list_directory(path, tuple(readable))
             if listed is not None:
                 return listed
-        fd = self._open_beneath_root(parts, _LIST_FLAGS)
+        fd = self._open_beneath_root(path, _LIST_FLAGS)
         try:
             with os.scandir(fd) as found:
                 entries = [entry for item in found if (entry := _describe(fd, item, readable)) is not None]
@@ -77,16 +78,16 @@ class LocalRawStore:
 
     def open_file(self, partition: Partition, relpath: tuple[bytes, ...]) -> LocalRawFile:
         """Open a regular file of the partition's run; see `RawStore.open_file`."""
-        parts = (*self._layout.directory_of(partition), *relpath)
+        path = self._places.of_path(partition, relpath)
         if self._native is not None:
-            opened = self._native.open_file(join_path(parts))
+            opened = self._native.open_file(path)
             if opened is not None:
                 return LocalRawFile(*opened)
-        fd = self._open_beneath_root(parts, _FILE_FLAGS)
+        fd = self._open_beneath_root(path, _FILE_FLAGS)
         try:
             seen = os.fstat(fd)
             if not stat.S_ISREG(seen.st_mode):
-                raise NotRegularError("not a regular file", os.fsdecode(b"/".join(parts)))
+                raise NotRegularError("not a regular file", os.fsdecode(path))
             return LocalRawFile(fd, _stat_of(seen))
         except BaseException:
             os.close(fd)
@@ -98,7 +99,7 @@ class LocalRawStore:
 
     def place_of(self, partition: Partition) -> bytes:
         """Return the path of the partition's run directory from the root on; see `RawStore.place_of`."""
-        return b"/".join(self._layout.directory_of(partition))
+        return self._places.of_run(partition)
 
     def describe(self, partition: Partition) -> str:
         """Return the path of the partition's run directory; see `RawStore.describe`."""
@@ -137,15 +138,15 @@ class LocalRawStore:
         finally:
             os.close(fd)
 
-    def _open_beneath_root(self, parts: tuple[bytes, ...], flags: int) -> int:
+    def _open_beneath_root(self, path: bytes, flags: int) -> int:
         with self._root_fd() as root_fd:
             try:
-                return self._open(root_fd, parts, flags)
+                return self._open(root_fd, path.split(b"/"), flags)
             except OSError as error:
                 if error.errno == errno.ENXIO:  # open(2): a socket, or a device that has no driver
-                    raise NotRegularError("not a regular file", os.fsdecode(b"/".join(parts))) from None
+                    raise NotRegularError("not a regular file", os.fsdecode(path)) from None
                 if error.errno == errno.ENOTDIR and flags & os.O_DIRECTORY:
-                    raise NotRegularError("not a directory", os.fsdecode(b"/".join(parts))) from None
+                    raise NotRegularError("not a directory", os.fsdecode(path)) from None
                 raise
 
 

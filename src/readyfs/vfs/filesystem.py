@@ -303,6 +303,18 @@ class Filesystem:
         """Have the next lookup of a raw file give another inode: who has this one open reads what was replaced."""
         self.inodes.amend(inode, RawNode, _supersede)
 
+    def read_to_push(self, number: HandleNumber) -> bytes | None:
+        """Return all bytes of an open raw file, None if the kernel was given them before; may block.
+
+        Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
+        """
+        handle = self.handles.get(number, RawFileHandle)
+        return None if handle.node.pushed else self._raw_files.read_whole(handle)
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a raw file, for as long as it knows that."""
+        self.inodes.note_pushed(inode)
+
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
         """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
 

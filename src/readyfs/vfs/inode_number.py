@@ -51,6 +51,7 @@ def inode_number(identity: Identity) -> InodeNumber:
     return _number(_text(identity))
 
 
+@lru_cache(maxsize=1024)
 def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at a path of names."""
     return inode_number((NodeKind.ABOVE.value, tree, *path)) if path or tree != LIVE else ROOT_INODE
@@ -76,8 +77,11 @@ def file_inode(
     `published_ns` is `NOT_SET` where the times are the raw file's. It and the generation tell files apart, whose bytes
     and attributes the kernel keeps; a directory is what it is for whoever holds it, whatever comes to lie in it.
     """
-    distinctions = _text(_distinctions(generation, published_ns))
-    return _number(_RAW_FILE_TEXT + _run_text(partition) + _text(relpath) + distinctions)
+    (series, date), run_id, *_ = partition
+    text = _place_text(relpath)
+    if generation or published_ns != NOT_SET:
+        text += _text(_distinctions(generation, published_ns))
+    return _number(text, _files_of(series, date, run_id))
 
 
 def run_identity(partition: Partition) -> Identity:
@@ -108,8 +112,9 @@ def _distinctions(generation: int, published_ns: int) -> Identity:
     return changed if published_ns == NOT_SET else (*changed, b"/" + published_ns.to_bytes(8, "little"))
 
 
-def _number(text: bytes) -> InodeNumber:
-    digest = _HASH.copy()
+def _number(text: bytes, begun: blake2b = _HASH) -> InodeNumber:
+    """Return the number that a text makes, behind what was begun with."""
+    digest = begun.copy()
     digest.update(text)
     number = int.from_bytes(digest.digest(), "little") >> 1
     return InodeNumber(number if number > ROOT_INODE else number + 2)
@@ -128,6 +133,18 @@ def _run_text(partition: Partition) -> bytes:
 @lru_cache(maxsize=4096)
 def _series_text(series: SeriesKey) -> bytes:
     return _text(series)
+
+
+_place_text = lru_cache(maxsize=1024)(_text)
+"""Of places below runs: many runs have the same few."""
+
+
+@lru_cache(maxsize=256)
+def _files_of(series: SeriesKey, date: int, run_id: bytes) -> blake2b:
+    """Return the hash of what the files of a run have in common: they are asked for one after the other."""
+    digest = _HASH.copy()
+    digest.update(_RAW_FILE_TEXT + _series_text(series) + _text((render_date(date), run_id)))
+    return digest
 
 
 _DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))

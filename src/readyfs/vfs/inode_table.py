@@ -73,6 +73,14 @@ class InodeTable:
         """Whether the kernel holds the date directory of any run of a series."""
         return self._dates.holds_run_of(series)
 
+    def agrees(self, node: Node) -> bool:
+        """Whether a node would be new, or what the kernel holds by its number is the same in all that is kept."""
+        packed = self._packed.get(type(node))
+        if packed is None or node.inode in self._nodes:
+            return False
+        with self._lock:
+            return packed.holds(node) is not False
+
     def is_raw(self, inode: InodeNumber) -> bool:
         """Whether the kernel holds a file or directory below a run by a number."""
         with self._lock:
@@ -90,6 +98,15 @@ class InodeTable:
         if size is None and isinstance(node := self._nodes.get(inode), RawNode) and not node.is_directory:
             return node.stat.size
         return size
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file below a run, for as long as it holds that."""
+        with self._lock:
+            node = self._nodes.get(inode)
+            if isinstance(node, RawNode):
+                node.pushed = True
+            else:
+                self._raw.note_pushed(inode)
 
     def raw_nodes_of(self, runs: Collection[RunKey]) -> list[RawNode]:
         """Return every file and directory below some runs that the kernel holds, in whatever tree."""

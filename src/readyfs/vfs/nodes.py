@@ -89,14 +89,15 @@ class DateNode(Node):
         return (self.kind.value, self.tree, *run_identity(self.partition))
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False)
 class RawNode(Node):
     """A directory of a sealed run in one tree, or a regular file of it in every tree that shows the run.
 
     `generation` is 0 unless the raw file was seen to change under a number that the kernel still holds. `superseded`
-    says that it was replaced, though by its equal. `above` leads to the directory that holds the date. `published_ns`
-    is what all its times show, `NOT_SET` where they are the raw file's. `sealing` numbers the look at the run that it
-    comes from. `place` is the path of the run's directory from the raw root on, empty if it is not known.
+    says that it was replaced, though by its equal, `pushed` that the kernel was given its bytes. `above` leads to the
+    directory that holds the date. `published_ns` is what all its times show, `NOT_SET` where they are the raw file's.
+    `sealing` numbers the look at the run that it comes from. `place` is the path of the run's directory from the raw
+    root on, empty if it is not known.
     """
 
     partition: Partition
@@ -105,6 +106,7 @@ class RawNode(Node):
     stat: RawStat
     generation: int
     superseded: bool = False
+    pushed: bool = False
     published_ns: int = NOT_SET
     sealing: int = 0
     tree: TreeName = LIVE
@@ -220,19 +222,8 @@ def raw_node(
         number = directory_inode(partition, relpath, tree)
     else:
         number = file_inode(partition, relpath, generation, published_ns)
-    return RawNode(
-        inode=number,
-        kind=kind,
-        partition=partition,
-        above=above,
-        relpath=relpath,
-        stat=stat,
-        generation=generation,
-        published_ns=published_ns,
-        sealing=sealing,
-        tree=tree,
-        place=place,
-    )
+    seen = (False, False)  # neither superseded nor pushed
+    return RawNode(number, kind, partition, above, relpath, stat, generation, *seen, published_ns, sealing, tree, place)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
 from readyfs.raw.store import RawStat
-from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, NodeKind, TreeName
+from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode
 from readyfs.vfs.packed_rows import SHARDS, Integers, MakeRows, References
 
@@ -28,9 +29,18 @@ SERVABLE: Final = 4
 """Bits of a raw node's state: a regular file; one that was replaced; one that the request loop may serve."""
 PUBLISHED: Final = 8
 """All its times show what was published."""
+PUSHED: Final = 16
+"""The kernel was given its bytes."""
 GENERATION_SHIFT: Final = 16
 _DATE_BITS: Final = 22
 """Enough for 9999-12-31; the sealing is behind them."""
+_DATE_MASK: Final = (1 << _DATE_BITS) - 1
+_IDENTITY_BITS: Final = REGULAR | PUBLISHED | -1 << GENERATION_SHIFT
+"""Those of a state that tell nodes of one place apart; whether a directory's time was published does not."""
+
+
+_MOST_LOOKUPS: Final = 1 << 62
+"""More than any node has; a request may name 64 bits without a sign."""
 
 
 class _Identity(NamedTuple):
@@ -57,13 +67,18 @@ class PackedNodes(Generic[N]):
         row = self.rows.get(inode)
         return None if row is None else self._unpack(inode, *row)
 
+    def holds(self, node: N) -> bool | None:
+        """Return whether a node is held as it is; None if none of this type is held by its number."""
+        row = self.rows.get(node.inode)
+        return None if row is None else row == self._pack(node)
+
     def count(self, node: N, is_free: Callable[[InodeNumber, PackedNodes[Any]], bool]) -> bool:
         """Count one lookup of a node; return False if its number belongs to another.
 
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        integers, references = self._pack(node)
+        integers, references = row = self._pack(node)
         known = self.rows.get(inode)
         if known is None:
             if not is_free(inode, self):
@@ -71,7 +86,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        return self._is_same(integers, references, *known) and self.rows.count(inode)
+        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode, 1) is not None
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
@@ -84,7 +99,7 @@ class PackedNodes(Generic[N]):
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
-        gone = self.rows.lower(inode, count)
+        gone = self.rows.count(inode, -min(count, _MOST_LOOKUPS))
         if gone:
             self._note(gone, -1)
         return gone is not None
@@ -193,6 +208,20 @@ class RawNodes(PackedNodes[RawNode]):
         row = self.rows.get(inode)
         return row[0][0] if row is not None and row[0][4] & REGULAR else None
 
+    def holds(self, node: RawNode) -> bool | None:
+        """See `PackedNodes.holds`; who makes a node of a name does not know whether its bytes were given away."""
+        row = self.rows.get(node.inode)
+        if row is None or not row[0][4] & PUSHED:
+            return None if row is None else row == self._pack(node)
+        return row == self._pack(replace(node, pushed=True))
+
+    def note_pushed(self, inode: InodeNumber) -> None:
+        """Note that the kernel was given the bytes of a file, if that is there."""
+        row = self.rows.get(inode)
+        if row is not None:
+            (*before, state, dated, updated_at_ns, record_count), references = row
+            self.rows.update(inode, (*before, state | PUSHED, dated, updated_at_ns, record_count), references)
+
     def nodes_in(self, shard: int, run_ids: Collection[bytes]) -> list[RawNode]:
         """Return the nodes of a shard whose run has one of some ids, whatever its partition."""
         found = [self.get(InodeNumber(key)) for key, run_id in self.rows.scan(shard, 3) if run_id in run_ids]
@@ -206,6 +235,8 @@ class RawNodes(PackedNodes[RawNode]):
             state |= REGULAR | SERVABLE if node.place else REGULAR
         if node.superseded:
             state |= SUPERSEDED
+        if node.pushed:
+            state |= PUSHED
         if node.published_ns != NOT_SET:
             state, shown_ns = state | PUBLISHED, node.published_ns
         path = node.above if node.tree is LIVE else _pack_path(node.above, node.tree)
@@ -217,28 +248,37 @@ class RawNodes(PackedNodes[RawNode]):
         )
 
     def _unpack(self, inode: InodeNumber, integers: Any, references: Any) -> RawNode:
-        size, mtime_ns, file, shown_ns, state, date, updated_at_ns, record_count = integers
+        size, mtime_ns, file, shown_ns, state, dated, updated_at_ns, record_count = integers
         place, relpath, (series, path, schema_version), run_id = references
         above, tree = _unpack_path(path)
-        key = PartitionKey(series, date & (1 << _DATE_BITS) - 1)
         return RawNode(
-            inode=inode,
-            kind=NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
-            partition=Partition(key, run_id, updated_at_ns, record_count, schema_version),
-            above=above,
-            relpath=(*relpath.split(b"/"),),
-            stat=RawStat(size, mtime_ns, file),
-            generation=state >> GENERATION_SHIFT,
-            superseded=state & SUPERSEDED != 0,
-            published_ns=shown_ns if state & PUBLISHED else NOT_SET,
-            sealing=date >> _DATE_BITS,
-            tree=tree,
-            place=place,
+            inode,
+            NodeKind.RAW_FILE if state & REGULAR else NodeKind.RAW_DIRECTORY,
+            Partition(PartitionKey(series, dated & _DATE_MASK), run_id, updated_at_ns, record_count, schema_version),
+            above,
+            (*relpath.split(b"/"),),
+            RawStat(size, mtime_ns, file),
+            state >> GENERATION_SHIFT,
+            state & SUPERSEDED != 0,
+            state & PUSHED != 0,
+            shown_ns if state & PUBLISHED else NOT_SET,
+            dated >> _DATE_BITS,
+            tree,
+            place,
         )
 
     def _is_same(self, integers: Integers, references: References, known: Integers, names: References) -> bool:
-        one, other = (self._unpack(ROOT_INODE, *row) for row in ((integers, references), (known, names)))
-        return one.identity == other.identity
+        _, _, _, shown_ns, state, dated, *_ = integers
+        _, _, _, known_shown_ns, known_state, known_dated, *_ = known
+        if (state ^ known_state) & _IDENTITY_BITS or (dated ^ known_dated) & _DATE_MASK:
+            return False
+        _, relpath, (series, path, _), run_id = cast(_RawReferences, references)
+        _, known_relpath, (known_series, known_path, _), known_run_id = cast(_RawReferences, names)
+        if relpath != known_relpath or run_id != known_run_id or series != known_series:
+            return False
+        if state & REGULAR:
+            return not state & PUBLISHED or shown_ns == known_shown_ns
+        return _unpack_path(path)[1] == _unpack_path(known_path)[1]
 
 
 def _pack_date(node: DateNode) -> tuple[tuple[int, int, int], tuple[Any, ...]]:
@@ -270,6 +310,7 @@ class _Home(NamedTuple):
     schema_version: bytes | None
 
 
+_RawReferences: TypeAlias = tuple[bytes, bytes, _Home, bytes]
 _home = lru_cache(maxsize=1024)(_Home)
 _joined = lru_cache(maxsize=1024)(b"/".join)
 """Makes one object for equal places below runs: many have the same few."""

@@ -81,6 +81,17 @@ class RawFiles:
         cause = other_size(relpath, there, sealed) if there < sealed else ended_early(relpath)
         raise self._unreadable(handle, cause, offset)
 
+    def read_whole(self, handle: RawFileHandle) -> bytes:
+        """Return all bytes of a file, which are those that were sealed: it was compared before, and is once more."""
+        data = self.read(handle, 0, handle.node.stat.size)
+        try:
+            there = handle.file.current_stat()
+        except OSError as error:
+            raise self._unreadable(handle, raw_store_failed(handle.node.relpath, error), 0) from error
+        if not there.matches(handle.node.stat):
+            raise self._damaged(handle.node, modified(handle.node.relpath))
+        return data
+
     def read_unopened(self, node: RawNode, offset: int, size: int) -> bytes:
         """Return bytes as `read` does, of a file that nobody opened here; it is kept open for the next read."""
         handle = self._descriptors.get(node)

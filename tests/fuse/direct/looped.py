@@ -55,6 +55,7 @@ class Looped:
             bytes(ATTR_OUT.size),
             max_files,
             REQUEST_BOUNDS_NS,
+            0,
             passed_from,
         )
         self.loop.allow_opens(True)
@@ -74,6 +75,10 @@ class Looped:
             self.received.put(received)
             if received is None:
                 return
+
+    def break_answers(self) -> None:
+        """Have every answer refused from now on."""
+        self._device.shutdown(socket.SHUT_WR)
 
     def end_connection(self) -> None:
         """Hang up, as the kernel does after an unmount."""
@@ -96,7 +101,10 @@ class Looped:
 
     def send(self, *answer: Buffer) -> bool:
         """Send an answer as `Channel.send` does."""
-        self._device.send(b"".join(answer))
+        try:
+            self._device.send(b"".join(answer))
+        except (BrokenPipeError, ConnectionResetError):  # the kernel's end was closed
+            return False
         return True
 
     # ---- the kernel's side --------------------------------------------------------------------------------------

@@ -74,9 +74,7 @@ def test_call_that_hangs_is_adopted_once_and_undone(one: Looped, store: BoundSto
     handle = 0 if operation == "open" else one.opened()
     before = time.monotonic()
     store.stop()
-    unique = {"open": one.open, "read": lambda: one.read(handle, 4), "release": lambda: one.release(handle)}[
-        operation
-    ]()
+    unique = one.open() if operation == "open" else one.read(handle, 4) if operation == "read" else one.release(handle)
     call = held_call(one)
     request, since_s = one.loop.adopt(call)
     assert unique_of(request) == unique

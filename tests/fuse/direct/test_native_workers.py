@@ -18,7 +18,7 @@ from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Answer, Operations
 from readyfs.fuse.direct.protocol import INTERRUPT_IN, OPEN_IN, Opcode
-from readyfs.fuse.direct.workers import SLOW_FOR_S, Workers
+from readyfs.fuse.direct.workers import MOMENT_S, SLOW_FOR_S, Workers
 from readyfs.metrics.request_tally import RequestTally
 from tests.fuse.direct.looped import Looped, needs_module
 from tests.fuse.direct.served import FakeOperations
@@ -44,7 +44,8 @@ class Joined:
             operations.handlers[opcode] = (name, self._handle)
         channel = cast(Channel, self.one)
         self.dispatch = Dispatch(channel, cast(Operations, operations), self.in_flight)
-        loop = cast(NativeLoop, Ported(self.one))
+        self.loop = Ported(self.one)
+        loop = cast(NativeLoop, self.loop)
         self.workers = Workers(channel, self.dispatch, raw_threads, self.ended.set, loop)
 
     def _handle(self, request: Request, may_block: bool) -> Answer:
@@ -76,7 +77,14 @@ class Ported:
     def __init__(self, one: Looped) -> None:
         loop = one.loop
         self.receive, self.watch, self.end_watch = loop.receive, loop.watch, loop.end_watch
-        self.adopt, self.allow_calls = loop.adopt, loop.allow_calls
+        self.allow_calls = loop.allow_calls
+        self._adopt = loop.adopt
+        self.adopted_s = 0.0
+
+    def adopt(self, call: int) -> tuple[bytes, float] | None:
+        self.adopted_s = time.monotonic()
+        found: tuple[bytes, float] | None = self._adopt(call)
+        return found
 
     def tally(self) -> RequestTally:
         return RequestTally()
@@ -133,11 +141,13 @@ def test_deadline_counts_from_when_the_call_began(joined: Joined) -> None:
     one = joined.one
     joined.store.stop()
     before = time.monotonic()
-    joined.hang(one.open())
+    unique = one.open()
+    joined.hang(unique)
     (request,) = joined.in_flight.waiting_longer_than(0.0)
-    taken = cast(Request, request)
-    assert before <= taken.since <= time.monotonic()
-    assert taken.deadline == taken.since + TIMEOUT_S
+    assert before <= request.since <= joined.loop.adopted_s - MOMENT_S
+    assert request.deadline == request.since + TIMEOUT_S
+    joined.store.go_on()
+    assert one.answer()[0] == unique
 
 
 def test_release_that_hangs_is_done_by_python_although_answered_late(joined: Joined) -> None:
@@ -155,6 +165,7 @@ def test_release_that_hangs_is_done_by_python_although_answered_late(joined: Joi
     joined.store.go_on()
     wait_until(lambda: joined.handled == [unique], "it is done")
     assert one.loop.open_files() == 0
+    one.assert_answers()
 
 
 def test_end_of_the_daemon_answers_what_the_loop_waits_for(joined: Joined) -> None:

@@ -53,18 +53,18 @@ def test_file_that_the_kernel_refuses_is_read_by_the_daemon_and_others_are_not(p
     """ELOOP on a stack of filesystems: decided for each file, counted, and logged once."""
     passed, refused = partition(), [partition("c2", date=f"2024-06-0{day}", source="s2") for day in (1, 2)]
     for part in (passed, *refused):
-        place.producer.write_and_publish(part, "r1", part.path.encode() * 1000)
+        place.producer.write_and_publish(part, "r1", part.path.encode() * 5000)
     with behind_two_overlays(place.raw / "s2", place.base), mounted(place, engine="passthrough") as daemon:
-        assert daemon.of(passed).read_bytes() == passed.path.encode() * 1000
+        assert daemon.of(passed).read_bytes() == passed.path.encode() * 5000
         assert daemon.requests("read") == 0
         assert daemon.status()["fallbacks"] == {}
         for part in refused:
-            assert daemon.of(part).read_bytes() == part.path.encode() * 1000
+            assert daemon.of(part).read_bytes() == part.path.encode() * 5000
         reads = daemon.requests("read")
         assert reads > 0
         assert daemon.status()["fallbacks"] == {"ELOOP": 2}
         for part in refused:
-            assert daemon.of(part).read_bytes() == part.path.encode() * 1000
+            assert daemon.of(part).read_bytes() == part.path.encode() * 5000
         assert daemon.requests("read") == reads, "pages are kept over opens"
         assert len(daemon.events("the kernel refuses passthrough for a raw file, reading it ourselves")) == 1
 

@@ -46,7 +46,9 @@ def registrations(channel: Channel, tmp_path: Path, request: pytest.FixtureReque
     if native.module is None:
         pytest.skip(f"no compiled module: {native.obstacle}")
     rows, bounds = native.module.Rows(5, 2), REQUEST_BOUNDS_NS
-    made: Registrations = native.module.Loop(channel.lend(), rows, bytes(tmp_path), bytes(ATTR_OUT.size), 1, bounds, 0)
+    made: Registrations = native.module.Loop(
+        channel.lend(), rows, bytes(tmp_path), bytes(ATTR_OUT.size), 1, bounds, 0, 0
+    )
     return made
 
 

@@ -24,6 +24,7 @@ from readyfs.fuse.direct.protocol import (
     MINOR_WITH_EPOCH,
     NOTIFY_INVAL_ENTRY_OUT,
     NOTIFY_INVAL_INODE_OUT,
+    NOTIFY_STORE_OUT,
     Buffer,
     Notify,
     notification,
@@ -95,6 +96,11 @@ class Channel:
         """FUSE_NOTIFY_INVAL_INODE."""
         body = NOTIFY_INVAL_INODE_OUT.pack(inode, -1 if attributes_only else 0, 0)
         os.write(self._fd, notification(Notify.INVAL_INODE, body))
+
+    def push(self, inode: InodeNumber, data: bytes) -> None:
+        """FUSE_NOTIFY_STORE of a whole file; waits while somebody reads a page of it."""
+        body = NOTIFY_STORE_OUT.pack(inode, 0, len(data), 0)
+        os.writev(self._fd, (notification(Notify.STORE, body, len(data)), data))
 
     def expire_names(self) -> bool:
         """FUSE_NOTIFY_INC_EPOCH, where the kernel has it; return whether it was sent."""

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from readyfs.fuse.direct.replies import CACHE_PAGE, PageFill, cached_bytes, direntplus, dot_direntplus
+from readyfs.fuse.direct.replies import (
+    CACHE_PAGE,
+    PackListing,
+    PageFill,
+    compiled_listing,
+    dot_direntplus,
+    pack_listing,
+)
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.inode_number import InodeNumber
 from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
@@ -49,8 +56,15 @@ class Listings:
     `drop_listing` makes the kernel drop what it has cached of a directory's listing.
     """
 
-    def __init__(self, filesystem: Filesystem, drop_listing: Callable[[InodeNumber], None], ends: Ends) -> None:
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        drop_listing: Callable[[InodeNumber], None],
+        ends: Ends,
+        pack: PackListing = compiled_listing or pack_listing,
+    ) -> None:
         self._fs = filesystem
+        self._pack = pack
         self._drop_listing = drop_listing
         self._ends = ends
 
@@ -65,32 +79,17 @@ class Listings:
                 return body, nodes
 
     def _fill(self, inode: InodeNumber, found: DirectoryPass, position: int, size: int) -> tuple[bytes, list[Node]]:
-        records: list[bytes] = []
-        nodes: list[Node] = []
-        room, reached, cached = size, position, 0
-        for name, entry, next_position, counted in found:
-            if counted:
-                record = direntplus(name, entry, next_position)
-            else:
-                record = dot_direntplus(name, entry.attributes.inode, next_position)
-            room -= len(record)
-            if room < 0:
-                break
-            records.append(record)
-            reached = next_position
-            cached += cached_bytes(name)
-            if counted:
-                nodes.append(entry.node)
-        else:
+        body, nodes, reached, cached, is_whole = self._pack(found, position, size)
+        if is_whole:
             further = self._further_dot(inode, found, reached) if position or cached >= CACHE_PAGE else b""
-            if further and len(further) <= room:
-                records.append(further)
-            elif not further and records and found.cacheable:
+            if further and len(further) <= size - len(body):
+                body += further
+            elif not further and body and found.cacheable:
                 self._ends.note_end(inode, reached)
-            elif not further and not records and not found.cacheable:
+            elif not further and not body and not found.cacheable:
                 # All its entries are in the kernel's cache by now: this pass must be the last that is made from them.
                 self._drop_listing(inode)
-        return b"".join(records), nodes
+        return body, nodes
 
     def _further_dot(self, inode: InodeNumber, found: DirectoryPass, position: int) -> bytes:
         """Return one more `.` for a listing that fills its last page of the kernel's cache to the byte.

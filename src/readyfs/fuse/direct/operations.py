@@ -22,7 +22,7 @@ from readyfs.fuse.direct.protocol import (
     Opcode,
 )
 from readyfs.fuse.direct.reads import Reads
-from readyfs.fuse.direct.replies import attr_out, entry_out, negative_out
+from readyfs.fuse.direct.replies import PackEntry, attr_out, compiled_entry, entry_out, negative_out
 from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
 from readyfs.vfs.attributes import NegativeEntry
 from readyfs.vfs.capacity import CAPACITY
@@ -48,9 +48,15 @@ class Operations:
     """
 
     def __init__(
-        self, filesystem: Filesystem, reads: Reads, drop_listing: Callable[[InodeNumber], None], ends: Ends
+        self,
+        filesystem: Filesystem,
+        reads: Reads,
+        drop_listing: Callable[[InodeNumber], None],
+        ends: Ends,
+        pack_entry: PackEntry = compiled_entry or entry_out,
     ) -> None:
         self._fs = filesystem
+        self._pack_entry = pack_entry
         self._reads = reads
         self._listings = Listings(filesystem, drop_listing, ends)
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
@@ -77,7 +83,7 @@ class Operations:
                 raise OSError(ABSENT, "no such name")
             return Answer(negative_out(entry))
         inode = entry.node.inode
-        return Answer(entry_out(entry), lambda: self._fs.forget([(inode, 1)]))
+        return Answer(self._pack_entry(entry), lambda: self._fs.forget([(inode, 1)]))
 
     def forget(self, inode: int, body: bytes) -> None:
         """FORGET, which has no answer."""

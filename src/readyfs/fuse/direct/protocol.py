@@ -66,6 +66,7 @@ class Notify(IntEnum):
 
     INVAL_INODE = 2
     INVAL_ENTRY = 3
+    STORE = 4
     INC_EPOCH = 8
 
 
@@ -88,6 +89,7 @@ ENTRY_OUT: Final = struct.Struct("=QQQQIIQQQQQQIIIIIIIIII")  # fuse_entry_out wi
 DIRENT: Final = struct.Struct("=QQII")  # a name follows, padded to 8 bytes; in READDIRPLUS a fuse_entry_out precedes
 OPEN_IN: Final = struct.Struct("=II")  # the flags of open(2), open_flags
 OPEN_OUT: Final = struct.Struct("=QIi")
+HANDLE: Final = struct.Struct("=Q")  # with which fuse_read_in, fuse_release_in and fuse_open_out begin
 READ_IN: Final = struct.Struct("=QQIIQII")  # fh, offset, size, read_flags, lock_owner, flags, padding
 RELEASE_IN: Final = struct.Struct("=QIIQ")
 STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")
@@ -99,6 +101,7 @@ FORGET_ONE: Final = struct.Struct("=QQ")
 INTERRUPT_IN: Final = struct.Struct("=Q")
 NOTIFY_INVAL_INODE_OUT: Final = struct.Struct("=Qqq")
 NOTIFY_INVAL_ENTRY_OUT: Final = struct.Struct("=QII")
+NOTIFY_STORE_OUT: Final = struct.Struct("=QQII")
 BACKING_MAP: Final = struct.Struct("=iIQ")
 BACKING_ID: Final = struct.Struct("=I")
 
@@ -151,6 +154,9 @@ def reply_error(unique: int, number: int) -> bytes:
     return OUT_HEADER.pack(OUT_HEADER.size, -number, unique)
 
 
-def notification(code: Notify, body: bytes = b"") -> bytes:
-    """Return a message that answers no request: the code stands where an answer has its error."""
-    return OUT_HEADER.pack(OUT_HEADER.size + len(body), code, 0) + body
+def notification(code: Notify, body: bytes = b"", data_bytes: int = 0) -> bytes:
+    """Return a message that answers no request: the code stands where an answer has its error.
+
+    So many bytes of data are sent beside it.
+    """
+    return OUT_HEADER.pack(OUT_HEADER.size + len(body) + data_bytes, code, 0) + body

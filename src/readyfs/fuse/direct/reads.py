@@ -12,6 +12,7 @@ from typing import Protocol
 
 from readyfs.errors import StaleHandleError, WouldBlockError
 from readyfs.fuse.direct.backing import BackingFiles, ReplacedFileError
+from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES, PageCache
 from readyfs.fuse.direct.protocol import OPEN_OUT, OpenFlag
 from readyfs.fuse.errno_table import UNSUPPORTED
 from readyfs.vfs.filesystem import Filesystem
@@ -72,11 +73,19 @@ class OpenedReads:
     """We answer each open, after the raw file was compared with what was sealed, and it fails there if it must (V10).
 
     Files of `passthrough_from` bytes or more the kernel then reads by itself; None means none. Of the others, and of
-    those that it refuses, the raw file stays open here until RELEASE, and the kernel keeps the pages that it read.
+    those that it refuses, the raw file stays open here until RELEASE, and the kernel keeps the pages that it read. With
+    `pages` small ones are pushed with their first open.
     """
 
-    def __init__(self, filesystem: Filesystem, backing: BackingFiles, passthrough_from: int | None) -> None:
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        backing: BackingFiles,
+        passthrough_from: int | None,
+        pages: PageCache | None = None,
+    ) -> None:
         self._fs = filesystem
+        self._pages = pages
         self._backing = backing
         self._passthrough_from = math.inf if passthrough_from is None else passthrough_from
 
@@ -95,6 +104,8 @@ class OpenedReads:
                 self._fs.close_file(handle)
                 raise
         if backing_id is None:
+            if self._pages is not None and size is not None and 0 < size < PUSHED_BELOW_BYTES:
+                self._push(self._pages, inode, handle)
             flags = OpenFlag.KEEP_CACHE if opened.keep_pages else OpenFlag(0)
             return OPEN_OUT.pack(handle, flags, 0), lambda: self.release(inode, handle, may_block=True)
         self._fs.handles.hand_to_kernel(handle)
@@ -110,6 +121,17 @@ class OpenedReads:
             # With this answer the kernel looks the path up once more, and finds another inode for the other file.
             self._fs.supersede(inode)
             raise StaleHandleError("the raw file was replaced by its equal while it is open") from None
+
+    def _push(self, pages: PageCache, inode: InodeNumber, handle: HandleNumber) -> None:
+        """Give the kernel the bytes of an open file with its first open; one that cannot be read fails there."""
+        try:
+            data = self._fs.read_to_push(handle)
+            if data is not None:
+                pages.push(inode, data)
+                self._fs.note_pushed(inode)
+        except BaseException:
+            self._fs.close_file(handle)
+            raise
 
     def read(self, inode: InodeNumber, handle: int, offset: int, size: int, may_block: bool) -> bytes:
         """Return the bytes of a file that the kernel does not read itself."""

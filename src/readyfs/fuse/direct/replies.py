@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
+from readyfs import native
 from readyfs.fuse.direct.protocol import ATTR_OUT, DIRENT, ENTRY_OUT
 from readyfs.vfs.attributes import BLOCK_BYTES, IO_BYTES, Attributes, Entry, NegativeEntry
+from readyfs.vfs.listing import ListedEntry
+from readyfs.vfs.nodes import Node
 
 _NS: Final = 1_000_000_000
 CACHE_PAGE: Final = 4096
@@ -72,6 +76,51 @@ def dot_direntplus(name: bytes, inode: int, position: int) -> bytes:
 def cached_bytes(name: bytes) -> int:
     """Return how many bytes a name takes in the kernel's cached listing: a plain record, without an entry."""
     return DIRENT.size + len(name) + 7 & ~7
+
+
+class PackedListing(NamedTuple):
+    """What there was room for: the records, the nodes of which each counts a lookup, and the position behind them.
+
+    `cached` is how many bytes they take in the kernel's cached listing; `is_whole` says that nothing was left out.
+    """
+
+    body: bytes
+    nodes: list[Node]
+    reached: int
+    cached: int
+    is_whole: bool
+
+
+PackEntry: TypeAlias = Callable[[Entry], bytes]
+PackListing: TypeAlias = Callable[
+    [Iterable[ListedEntry], int, int], PackedListing | tuple[bytes, list[Node], int, int, bool]
+]
+
+
+def pack_listing(found: Iterable[ListedEntry], position: int, room: int) -> PackedListing:
+    """Pack entries behind a position, `room` bytes at most; src/native/pack.c does the same."""
+    records: list[bytes] = []
+    nodes: list[Node] = []
+    reached, cached = position, 0
+    for name, entry, next_position, counted in found:
+        if counted:
+            record = direntplus(name, entry, next_position)
+        else:
+            record = dot_direntplus(name, entry.attributes.inode, next_position)
+        room -= len(record)
+        if room < 0:
+            return PackedListing(b"".join(records), nodes, reached, cached, False)
+        records.append(record)
+        reached = next_position
+        cached += cached_bytes(name)
+        if counted:
+            nodes.append(entry.node)
+    return PackedListing(b"".join(records), nodes, reached, cached, True)
+
+
+compiled_entry: Final[PackEntry | None] = native.module.pack_entry if native.module is not None else None
+compiled_listing: Final[PackListing | None] = native.module.pack_listing if native.module is not None else None
+"""The same of the compiled module, if there is that."""
 
 
 class PageFill:

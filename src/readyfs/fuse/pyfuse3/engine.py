@@ -20,6 +20,7 @@ from readyfs.fuse.mount_table import mounts_at
 from readyfs.fuse.pyfuse3.operations import Operations
 from readyfs.fuse.pyfuse3.raw_calls import RawCall, RawCalls
 from readyfs.metrics.durations import Durations
+from readyfs.metrics.push_counts import PushCounts
 from readyfs.text import escape_text
 from readyfs.vfs.filesystem import Filesystem
 
@@ -37,6 +38,8 @@ class Pyfuse3Engine:
     name = "pyfuse3"
     reads = "opened"
     reads_reason = "this engine opens and reads every file itself"
+    engine_loop = "python"
+    engine_loop_reason = "this engine has no other"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
@@ -67,6 +70,16 @@ class Pyfuse3Engine:
     def fallbacks(self) -> Counter[str]:
         """Nothing: the kernel is never asked to read a raw file itself."""
         return Counter()
+
+    @property
+    def loop_mismatches(self) -> Counter[str]:
+        """None: there is no other loop."""
+        return Counter()
+
+    @property
+    def pushed(self) -> PushCounts:
+        """Nothing: the kernel asks for what is read."""
+        return PushCounts()
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount; raise `FuseError` if the kernel or the mount helper refuses."""

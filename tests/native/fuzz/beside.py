@@ -1,0 +1,77 @@
+"""A fuzzer that runs beside the tests: begun by an early test, asked for by the last one, fed with idle time alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from tests.mount.daemon import wait_until
+from tests.native.fuzz import sanitized
+from tests.native.fuzz.target import BEGAN, COUNTS
+
+SECONDS: Final = 30
+"""Of processor time, if the tests leave so much idle."""
+LEAST_STEPS: Final = 20_000
+"""Are done in any case, some seconds long."""
+PATIENCE_S: Final = 90.0
+
+ENDED: Final = "ended"
+_IN_THE_BACKGROUND: Final = 'd=$1; shift; { "$@"; echo $? >"$d/code"; mv "$d/code" "$d/ended"; } >"$d/output" 2>&1 &'
+
+
+class BesideTests:
+    """One fuzzer for all processes of one run, which `run_id` names; any of them may call any of this."""
+
+    def __init__(self, run_id: str) -> None:
+        own = Path(tempfile.gettempdir())
+        is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+        self._watched = os.getppid() if is_one_of_several else os.getpid()
+        self._directory = (own.parent if is_one_of_several else own) / f"readyfs-fuzz-{run_id}"
+
+    def begin(self) -> None:
+        """Build the module and start the fuzzer, unless that was done."""
+        try:
+            self._directory.mkdir()
+        except FileExistsError:
+            return
+        module = sanitized.build(self._directory)
+        command = sanitized.command(
+            module,
+            *("--seconds", str(SECONDS), "--directory", str(self._directory)),
+            *("--stop", str(self._directory / "stop"), "--while", str(self._watched)),
+        )
+        # It is nobody's child, and how it ended is a file: who asks for that may be another process than this one.
+        subprocess.run(
+            ["sh", "-c", _IN_THE_BACKGROUND, "sh", self._directory, "chrt", "--idle", "0", *command],
+            env=sanitized.environment(), cwd=sanitized.PROJECT, stdin=subprocess.DEVNULL, timeout=30, check=True,
+        )  # fmt: skip
+
+    def finish(self) -> str:
+        """Let it do its least, end it, and return how it ended: an exit code, a line, and what it wrote."""
+        ended = self._directory / ENDED
+        wait_until(lambda: ended.exists() or (self._directory / BEGAN).exists(), "the fuzzer begins", PATIENCE_S)
+        if not ended.exists():
+            self._give_time()
+        wait_until(lambda: ended.exists() or self._steps() >= LEAST_STEPS, "the fuzzer did its least", PATIENCE_S)
+        (self._directory / "stop").touch()
+        wait_until(ended.exists, "the fuzzer ends", PATIENCE_S)
+        found = ended.read_text() + (self._directory / "output").read_text("utf-8", "replace")
+        shutil.rmtree(self._directory)
+        return found
+
+    def _give_time(self) -> None:
+        """Let it have time as others do, now that somebody waits for it."""
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int((self._directory / BEGAN).read_text()), os.SCHED_OTHER, os.sched_param(0))
+
+    def _steps(self) -> int:
+        try:
+            return sum(json.loads((self._directory / COUNTS).read_text()).values())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return 0
