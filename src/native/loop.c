@@ -382,8 +382,8 @@ set_bounds(struct counts *counts, PyObject *bounds)
 static PyObject *
 loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", "pushed_below", "passed_from",
-                            NULL};
+    static char *names[] = {"fd",        "rows",        "root",         "attributes", "max_files",
+                            "bounds_ns", "passed_from", "pushed_below", NULL};
     int fd;
     long long pushed_below;
     unsigned int max_files;
@@ -392,7 +392,7 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     Py_ssize_t length;
     long long passed_from;
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!LL", names, &fd, &rows, &root, &attributes, &length,
-                                     &max_files, &PyTuple_Type, &bounds, &pushed_below, &passed_from))
+                                     &max_files, &PyTuple_Type, &bounds, &passed_from, &pushed_below))
         return NULL;
     PyObject *module = PyType_GetModule(type);
     RowsObject *table = module != NULL ? rows_from(module, rows) : NULL;

@@ -150,12 +150,12 @@ struct loop {
     char *root;
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
-    _Atomic bool opens;   /* whether files are opened here */
-    int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
-    _Atomic int64_t pushed_files, pushed_bytes;
-    int64_t passed_from;    /* files of so many bytes and more the kernel reads by itself */
+    _Atomic bool opens; /* whether files are opened here */
+    int64_t passed_from; /* files of so many bytes and more the kernel reads by itself */
     _Atomic int64_t passed; /* how many such are open */
     struct backings backings;
+    int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
+    _Atomic int64_t pushed_files, pushed_bytes;
     struct handles handles;
     struct slot slot;
     struct ends ends;

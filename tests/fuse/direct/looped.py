@@ -55,8 +55,8 @@ class Looped:
             bytes(ATTR_OUT.size),
             max_files,
             REQUEST_BOUNDS_NS,
-            0,
             passed_from,
+            0,
         )
         self.loop.allow_opens(True)
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()

@@ -91,7 +91,7 @@ class World:
         channel = cast(Channel, self.answers)
         # Before the loop shares its handles: those of Python are numbered as ever.
         self.loop = ends.loop = NativeLoop(
-            *(module, ours.fileno(), fs, os.fsencode(self.place.base)), passthrough_from=None, opens=True, pushes=True
+            module, ours.fileno(), fs, os.fsencode(self.place.base), None, opens=True, pushes=True
         )
         self.answer = vars(self.loop)["_loop"].answer
         operations = Operations(

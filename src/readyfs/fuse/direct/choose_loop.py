@@ -86,7 +86,7 @@ def find_fault(module: Any) -> str | None:
         row = (seen.st_size, seen.st_mtime_ns, file_number(seen.st_dev, seen.st_ino), shown_ns, _SERVED)
         rows.add(_INODE, row, (b".", os.fsencode(path.name)))
         template = attr_out(look.file(InodeNumber(0), 0, 0), FOREVER_S)
-        loop = module.Loop(-1, rows, os.fsencode(path.parent), template, 1, REQUEST_BOUNDS_NS, 0, seen.st_size + 1)
+        loop = module.Loop(-1, rows, os.fsencode(path.parent), template, 1, REQUEST_BOUNDS_NS, seen.st_size + 1, 0)
         loop.allow_opens(True)
         asked = loop.answer(_request(Opcode.OPEN, OPEN_IN.pack(os.O_RDONLY, 0)))
         handle, _, _ = OPEN_OUT.unpack_from(asked or bytes(99), OUT_HEADER.size)

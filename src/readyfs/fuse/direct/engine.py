@@ -195,7 +195,7 @@ class DirectEngine:
         is_shadow = self.engine_loop == EngineLoopWord.SHADOW
         loop = NativeLoop(
             *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root),
-            passthrough_from=self._passthrough_from,
+            self._passthrough_from,
             opens=self._opens,
             pushes=self._pages is not None,
         )

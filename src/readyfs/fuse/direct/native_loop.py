@@ -49,18 +49,19 @@ class NativeLoop:
         fd: int,
         filesystem: Filesystem,
         root: bytes,
-        *,
         passthrough_from: int | None,
+        *,
         opens: bool,
         pushes: bool,
     ) -> None:
         self._fs = filesystem
         template = attr_out(filesystem.presentation.file(InodeNumber(0), 0, 0), FOREVER_S)
         handles = filesystem.handles
+        passed_from = _ALL_SIZES if passthrough_from is None else passthrough_from
+        rows = filesystem.inodes.raw_rows
+        pushed_below = PUSHED_BELOW_BYTES if pushes else 0
         self._loop = native.Loop(
-            *(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS),
-            PUSHED_BELOW_BYTES if pushes else 0,
-            _ALL_SIZES if passthrough_from is None else passthrough_from,
+            *(fd, rows, root, template, handles.max_files, REQUEST_BOUNDS_NS), passed_from, pushed_below
         )
         self.receive = self._loop.receive
         self.watch = self._loop.watch
