@@ -123,14 +123,12 @@ def test_open_for_writing_is_pythons(one: Looped, flags: int) -> None:
     one.assert_python_gets(one.put(Opcode.OPEN, OPEN_IN.pack(flags, 0)))
 
 
-def test_open_of_what_the_kernel_reads_by_itself_is_pythons(one: Looped) -> None:
-    """From the size on that is given, and of any size while views are to be told of opens."""
-    one.loop.open_below(len(CONTENT))
-    one.assert_python_gets(one.open())
-    one.loop.open_below(len(CONTENT) + 1)
+def test_open_is_pythons_while_views_are_to_be_told_of_it(one: Looped) -> None:
     assert one.opened()
-    one.loop.open_below(0)
+    one.loop.allow_opens(False)
     one.assert_python_gets(one.open())
+    one.loop.allow_opens(True)
+    assert one.opened()
 
 
 def test_limit_of_open_files_is_shared(root: Path) -> None:
