@@ -13,16 +13,18 @@ from typing import Final
 
 from tests.mount.daemon import wait_until
 from tests.native.fuzz import sanitized
-from tests.native.fuzz.target import BEGAN, COUNTS
+from tests.native.fuzz.target import COUNTS
 
 SECONDS: Final = 30
 """Of processor time, if the tests leave so much idle."""
-LEAST_STEPS: Final = 20_000
-"""Are done in any case, some seconds long."""
+LEAST_STEPS: Final = 1_000
+"""Are done in any case: all that there is to fuzz once."""
 PATIENCE_S: Final = 90.0
 
 ENDED: Final = "ended"
+PROCESS: Final = "process"
 _IN_THE_BACKGROUND: Final = 'd=$1; shift; { "$@"; echo $? >"$d/code"; mv "$d/code" "$d/ended"; } >"$d/output" 2>&1 &'
+_IN_IDLE_TIME: Final = 'echo $$ >"$0/pid"; mv "$0/pid" "$0/process"; exec chrt --idle 0 "$@"'
 
 
 class BesideTests:
@@ -46,29 +48,26 @@ class BesideTests:
             *("--seconds", str(SECONDS), "--directory", str(self._directory)),
             *("--stop", str(self._directory / "stop"), "--while", str(self._watched)),
         )
+        in_idle_time = ("sh", "-c", _IN_IDLE_TIME, self._directory)
         # It is nobody's child, and how it ended is a file: who asks for that may be another process than this one.
         subprocess.run(
-            ["sh", "-c", _IN_THE_BACKGROUND, "sh", self._directory, "chrt", "--idle", "0", *command],
+            ["sh", "-c", _IN_THE_BACKGROUND, "sh", self._directory, *in_idle_time, *command],
             env=sanitized.environment(), cwd=sanitized.PROJECT, stdin=subprocess.DEVNULL, timeout=30, check=True,
         )  # fmt: skip
 
     def finish(self) -> str:
         """Let it do its least, end it, and return how it ended: an exit code, a line, and what it wrote."""
-        ended = self._directory / ENDED
-        wait_until(lambda: ended.exists() or (self._directory / BEGAN).exists(), "the fuzzer begins", PATIENCE_S)
-        if not ended.exists():
-            self._give_time()
+        ended, process = self._directory / ENDED, self._directory / PROCESS
+        wait_until(process.exists, "the fuzzer is started", PATIENCE_S)
+        # It has time as others do, now that somebody waits for it.
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(int(process.read_text()), os.SCHED_OTHER, os.sched_param(0))
         wait_until(lambda: ended.exists() or self._steps() >= LEAST_STEPS, "the fuzzer did its least", PATIENCE_S)
         (self._directory / "stop").touch()
         wait_until(ended.exists, "the fuzzer ends", PATIENCE_S)
         found = ended.read_text() + (self._directory / "output").read_text("utf-8", "replace")
         shutil.rmtree(self._directory)
         return found
-
-    def _give_time(self) -> None:
-        """Let it have time as others do, now that somebody waits for it."""
-        with suppress(ProcessLookupError):
-            os.sched_setscheduler(int((self._directory / BEGAN).read_text()), os.SCHED_OTHER, os.sched_param(0))
 
     def _steps(self) -> int:
         try:
