@@ -30,6 +30,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "engine-loop": ("native", "python", "shadow"),
     "reads": ("cached", "passthrough", "cached"),
     "xattrs": ("false", "true", "false"),
+    "push": ("false", "true", "false"),
     "show-error-messages": ("true", "false", "true"),
     "allow-other": ("false", "true", "false"),
     "uid": ("1001", "1002", "1003"),
@@ -141,7 +142,7 @@ def test_every_setting_is_listed_once_for_the_documents() -> None:
 
 def test_default_text_is_the_default() -> None:
     environ = {"HOME": "/home/me"}
-    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs"}
+    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs", "push"}
     for setting in SETTINGS:
         if setting.name not in computed:
             assert setting.render(setting.default(environ)) == setting.default_text, setting.name

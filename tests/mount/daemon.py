@@ -60,9 +60,13 @@ TRAITS: Final[dict[str, Traits]] = {
     "pyfuse3": Traits(("--engine", "pyfuse3")),
     "passthrough": Traits(("--engine", "direct", "--reads", "passthrough"), kernel_lists=True, kernel_reads=True),
     "opened": Traits(("--engine", "direct", "--reads", "opened"), kernel_lists=True),
+    "shadow": Traits(("--engine", "direct", "--reads", "opened", "--engine-loop", "shadow"), kernel_lists=True),
     "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
-"""Every engine and way of reading by name; each mount test runs on each."""
+"""Every engine and way of reading by name; each mount test runs on each.
+
+The direct engine answers in compiled code what it can, but in `shadow` Python does, and compares the other's answers.
+"""
 
 IN_LAYOUTS: Final[dict[str, Traits]] = {
     "hive": TRAITS["cached"].in_layout("hive"),
@@ -392,6 +396,7 @@ def mounted(
         assert daemon.stop() == 0, daemon.log_text()
         assert not mounts_at(daemon.path)
         assert 'unexpectedly"' not in daemon.log_text()  # libpq has the word in the middle of its own
+        assert not daemon.events("the native loop answers otherwise than Python")
 
 
 def files_below(top: Path) -> list[str]:

@@ -103,6 +103,7 @@ class StatusReporter:
             "engine_reason": self.engine_reason,
             "engine_loop": self.engine.engine_loop,
             "engine_loop_reason": self.engine.engine_loop_reason,
+            "engine_loop_mismatches": dict(self.engine.loop_mismatches),
             "reads": self.engine.reads,
             "reads_reason": self.engine.reads_reason,
             "fallbacks": dict(self.engine.fallbacks),

@@ -70,6 +70,11 @@ class EngineCounters(Protocol):
         ...
 
     @property
+    def loop_mismatches(self) -> Counter[str]:
+        """How often another loop in the shadow of this one would have answered otherwise, by operation."""
+        ...
+
+    @property
     def pushed(self) -> PushCounts:
         """What was pushed into the page cache with opens."""
         ...

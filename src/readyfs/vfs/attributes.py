@@ -75,7 +75,8 @@ class Presentation:
 
     def directory(self, inode: InodeNumber, time_ns: int) -> Attributes:
         """Return a directory's attributes."""
-        return Attributes(inode, stat.S_IFDIR | self.dir_mode, 0, time_ns if time_ns > 0 else 0, self.uid, self.gid)
+        mode = stat.S_IFDIR | self.dir_mode
+        return tuple.__new__(Attributes, (inode, mode, 0, time_ns if time_ns > 0 else 0, self.uid, self.gid))
 
     def link(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
         """Return a symbolic link's attributes; size in bytes of its target."""
@@ -83,7 +84,8 @@ class Presentation:
 
     def file(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
         """Return a regular file's attributes."""
-        return Attributes(inode, stat.S_IFREG | self.file_mode, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)
+        mode = stat.S_IFREG | self.file_mode
+        return tuple.__new__(Attributes, (inode, mode, size, time_ns if time_ns > 0 else 0, self.uid, self.gid))
 
 
 def date_time_ns(updated_at_ns: int, date: int) -> int:

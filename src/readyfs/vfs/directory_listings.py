@@ -23,7 +23,7 @@ from readyfs.vfs.inode_number import LIVE
 from readyfs.vfs.listing import Listing
 from readyfs.vfs.look_ahead import BUDGET_S, LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode, RunNode, place_in_run
-from readyfs.vfs.run_view import BrokenView
+from readyfs.vfs.run_view import BrokenView, RunView
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.tree_runs import TreeRuns
 from readyfs.vfs.trees import Trees, view_time_ns, view_timeout_s
@@ -129,14 +129,10 @@ class DirectoryListings:
 
     def _list_run(self, node: RunNode, may_block: bool) -> Listing:
         date, relpath = place_in_run(node)
-        try:
-            view = self._tree_runs.view(date, relpath, may_block=False)
-        except WouldBlockError:
-            if not may_block:
-                raise
-            view = self._tree_runs.view(date, relpath, may_block=True)
-            if not relpath and self._ahead is not None:
-                self._look_at_next(date, self._ahead)
+        if self._ahead is None or relpath:
+            view = self._tree_runs.view(date, relpath, may_block=may_block)
+        else:
+            view = self._view_and_look_ahead(date, self._ahead, may_block)
         if isinstance(view, BrokenView):
             return self._list_broken(date, relpath, view)
 
@@ -158,6 +154,16 @@ class DirectoryListings:
                 yield name, self._entries.broken_entry(date, (*relpath, name), kind)
 
         return Listing(view.stamp, lambda: names, entries_from, cacheable=False)
+
+    def _view_and_look_ahead(self, date: DateNode, look_ahead: LookAhead, may_block: bool) -> RunView | BrokenView:
+        try:
+            return self._tree_runs.view(date, (), may_block=False)
+        except WouldBlockError:
+            if not may_block:
+                raise
+        view = self._tree_runs.view(date, (), may_block=True)
+        self._look_at_next(date, look_ahead)
+        return view
 
     def _look_at_next(self, date: DateNode, look_ahead: LookAhead) -> None:
         """Look at the runs of the next dates too, if listings of unknown runs come one after the other."""

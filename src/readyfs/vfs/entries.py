@@ -1,7 +1,8 @@
 """Entries and attributes made of nodes: what the kernel is told of a directory or file, and how long that holds.
 
 Never does I/O: above a run they come from the catalog in force, below it from what was read of the run. Used by
-`resolver` and `directory_listings`, which say of what an entry is made, and by `filesystem` for getattr.
+`resolver` and `directory_listings`, which say of what an entry is made, and by `filesystem` for getattr. What is made
+for each name of a listing is made by `tuple.__new__`: a named tuple's own constructor costs a call of Python more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from readyfs.vfs.attributes import (
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName
+from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName, directory_inode, file_inode
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.nodes import (
     AboveNode,
@@ -44,7 +45,6 @@ from readyfs.vfs.nodes import (
     date_node,
     link_node,
     parent_inode,
-    raw_node,
 )
 from readyfs.vfs.run_view import RunView
 from readyfs.vfs.trees import Trees, view_time_ns, view_timeout_s
@@ -218,7 +218,7 @@ class Entries:
     def dot_entry(self, node: Node, index: int) -> Entry:
         """Return the entry of `.` (0) or `..` (1) in a directory; the kernel uses only its inode number."""
         inode = node.inode if index == 0 else parent_inode(node)
-        return Entry(node, self._presentation.directory(inode, 0), 0.0, 0.0)
+        return tuple.__new__(Entry, (node, self._presentation.directory(inode, 0), 0.0, 0.0))
 
     def _date_attributes(self, node: DateNode) -> Attributes:
         partition = self.current_row(node)
@@ -241,22 +241,31 @@ class Entries:
         published_ns: int,
     ) -> Entry:
         assert date.partition is not None
-        kind = NodeKind.RAW_FILE if found.kind is EntryKind.FILE else NodeKind.RAW_DIRECTORY
-        relpath = (*parent, found.name)
-        tree = LIVE if kind is NodeKind.RAW_FILE else date.tree
-        node = raw_node(
-            kind,
-            date.partition,
-            date.above,
-            relpath,
-            found.stat,
-            generation,
-            published_ns,
-            view.sealing,
-            tree,
-            view.place,
+        name, kind, stat = found
+        relpath = (*parent, name)
+        time_ns = stat.mtime_ns if published_ns == NOT_SET else published_ns
+        if kind is EntryKind.FILE:
+            inode = file_inode(date.partition, relpath, generation, published_ns)
+            attributes = self._presentation.file(inode, stat.size, time_ns)
+            node_kind, tree = NodeKind.RAW_FILE, LIVE
+        else:
+            inode = directory_inode(date.partition, relpath, date.tree)
+            attributes = self._presentation.directory(inode, time_ns)
+            node_kind, tree = NodeKind.RAW_DIRECTORY, date.tree
+        node = RawNode(
+            inode,
+            node_kind,
+            partition=date.partition,
+            above=date.above,
+            relpath=relpath,
+            stat=stat,
+            generation=generation,
+            published_ns=published_ns,
+            sealing=view.sealing,
+            tree=tree,
+            place=view.place,
         )
-        return Entry(node, self._raw_attributes(node), FOREVER_S, FOREVER_S)
+        return tuple.__new__(Entry, (node, attributes, FOREVER_S, FOREVER_S))
 
     def _raw_attributes(self, node: RawNode) -> Attributes:
         time_ns = node.stat.mtime_ns if node.published_ns == NOT_SET else node.published_ns

@@ -26,8 +26,7 @@ class ListedEntry(NamedTuple):
     counted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """The names of one directory in order, and what they stand for.
 
     `names` gives them all, `entries_from` name and answer from an index on; answers are made as they are asked for.
@@ -40,7 +39,7 @@ class Listing:
     cacheable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # not frozen: that makes it four times as dear, and there is one for each request
 class DirectoryPass:
     """A pass over a listing behind a position: iterating gives the entries from there on, dots first.
 
@@ -67,10 +66,10 @@ class DirectoryPass:
         position = (self.listing.stamp << _INDEX_BITS) + start
         for index in range(start, len(DOTS)):
             position += 1
-            yield ListedEntry(DOTS[index], self.dot_entry(index), position, False)
+            yield tuple.__new__(ListedEntry, (DOTS[index], self.dot_entry(index), position, False))
         for name, entry in self.listing.entries_from(max(start - len(DOTS), 0)):
             position += 1
-            yield ListedEntry(name, entry, position, True)
+            yield tuple.__new__(ListedEntry, (name, entry, position, True))
 
 
 def position_after(stamp: int, index: int) -> int:

@@ -23,13 +23,15 @@ class RunView:
     `RawStore.place_of`).
     """
 
-    __slots__ = ("_absent", "_is_retired", "entries", "place", "sealing", "stamp")
+    __slots__ = ("_absent", "_is_retired", "entries", "estimated_bytes", "place", "sealing", "stamp")
 
     def __init__(self, entries: Mapping[bytes, RawEntry], sealing: int = 0, place: bytes = b"") -> None:
         self.entries = entries
         self.sealing = sealing
         self.place = place
         self.stamp = _stamp_of(entries)
+        self.estimated_bytes = VIEW_BYTES + NAME_BYTES * len(entries) + 2 * sum(map(len, entries))
+        """How much memory the view takes."""
         self._absent: tuple[bytes, ...] = ()
         self._is_retired = False
 
@@ -51,11 +53,6 @@ class RunView:
         """
         self._is_retired = True
         return (*self.entries, *self._absent)
-
-    @property
-    def estimated_bytes(self) -> int:
-        """How much memory the view takes."""
-        return VIEW_BYTES + sum(NAME_BYTES + 2 * len(name) for name in self.entries)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
@@ -64,7 +63,7 @@ class Runs:
         # Runs that were to be looked at anew, with the number of the event that said so: what is of before is past.
         self._begun: dict[RunKey, int] = {}
         self._events = 0
-        self._looking: Counter[RunKey] = Counter()
+        self._looking: dict[RunKey, int] = {}
         self._damage: dict[RunKey, Damage] = {}
         self._log_budget = LogBudget()
 
@@ -278,16 +277,16 @@ class Runs:
             changes = damage.changes if damage is not None else 0
             directories = {(), *damage.sealed} if damage is not None else {()}
             suspects = dict(damage.suspects) if damage is not None else {}
-            self._looking[run] += 1
+            self._looking[run] = self._looking.get(run, 0) + 1
         try:
             found = self._look.look_at(partition, directories, suspects)
         except DamageError as error:
             return self._broken(partition, (), error.cause)
         finally:
             with self._lock:
-                self._looking[run] -= 1
-                if not self._looking[run]:
-                    del self._looking[run]
+                looking = self._looking.pop(run) - 1
+                if looking:
+                    self._looking[run] = looking
         fault, healed, view = None, False, None
         with self._lock:
             now = self._damage.get(run)

@@ -11,7 +11,7 @@ from random import Random
 from types import ModuleType
 from typing import Final, cast
 
-from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.in_flight import InFlight
@@ -90,9 +90,13 @@ class World:
         self.answers, ends = Answers(), BothEnds()
         channel = cast(Channel, self.answers)
         # Before the loop shares its handles: those of Python are numbered as ever.
-        self.loop = ends.loop = NativeLoop(module, ours.fileno(), fs, os.fsencode(self.place.base), None, pushes=True)
+        self.loop = ends.loop = NativeLoop(
+            module, ours.fileno(), fs, os.fsencode(self.place.base), None, opens=True, pushes=True
+        )
         self.answer = vars(self.loop)["_loop"].answer
-        operations = Operations(fs, OpenedReads(fs, BackingFiles(channel), None), lambda inode: None, ends)
+        operations = Operations(
+            fs, OpenedReads(fs, BackingFiles(OwnRegistrations(channel)), None), lambda inode: None, ends
+        )
         self._dispatch = Dispatch(channel, operations, InFlight(60.0))
         self._tally = RequestTally()
         self.pushed: bytes | None = None

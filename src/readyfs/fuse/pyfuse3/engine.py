@@ -72,6 +72,11 @@ class Pyfuse3Engine:
         return Counter()
 
     @property
+    def loop_mismatches(self) -> Counter[str]:
+        """None: there is no other loop."""
+        return Counter()
+
+    @property
     def pushed(self) -> PushCounts:
         """Nothing: the kernel asks for what is read."""
         return PushCounts()
