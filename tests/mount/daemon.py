@@ -60,7 +60,9 @@ TRAITS: Final[dict[str, Traits]] = {
     "pyfuse3": Traits(("--engine", "pyfuse3")),
     "passthrough": Traits(("--engine", "direct", "--reads", "passthrough"), kernel_lists=True, kernel_reads=True),
     "opened": Traits(("--engine", "direct", "--reads", "opened"), kernel_lists=True),
-    "shadow": Traits(("--engine", "direct", "--reads", "opened", "--engine-loop", "shadow"), kernel_lists=True),
+    "shadow": Traits(
+        ("--engine", "direct", "--reads", "opened", "--engine-loop", "shadow", "--no-push"), kernel_lists=True
+    ),
     "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
 """Every engine and way of reading by name; each mount test runs on each.
