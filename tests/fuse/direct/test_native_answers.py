@@ -314,7 +314,7 @@ def test_who_has_an_answer_finds_it_counted(one: Looped) -> None:
 def test_arguments_of_another_shape_are_refused(root: Path) -> None:
     assert native.module is not None
     make, rows = native.module.Loop, native.module.Rows(5, 2)
-    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0]
+    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0, 0]
     assert make(*good)
     for at, wrong in ((1, {}), (3, bytes(103)), (5, tuple(range(17))), (5, ("x",))):
         with pytest.raises((TypeError, ValueError)):

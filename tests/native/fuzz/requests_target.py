@@ -93,6 +93,7 @@ class World:
         self.loop = ends.loop = NativeLoop(
             module, ours.fileno(), fs, os.fsencode(self.place.base), None, opens=True, pushes=True
         )
+        self.loop.serve()
         self.answer = vars(self.loop)["_loop"].answer
         operations = Operations(
             fs, OpenedReads(fs, BackingFiles(OwnRegistrations(channel)), None), lambda inode: None, ends
