@@ -31,10 +31,13 @@ TOGETHER: Final = {
     "tests/mount/test_views.py": "views of a mount",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
+    "tests/state/database/test_mariadb_columns.py": "MariaDB",
+    "tests/state/database/test_reader.py": "MariaDB",
 }
 """Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
+    "tests/native/test_fuzz.py::test_fuzzing_begins",
     "tests/differential/test_differential.py",
     "tests/model/",
     "tests/fuse/direct/test_bursts.py",
@@ -44,17 +47,24 @@ LONG_FIRST: Final = (
     "tests/mount/test_outage_postgres.py",
     "tests/mount/test_resources.py",
     "tests/mount/test_interruptions.py",
+    "tests/state/postgres/test_changes.py::test_any_history_is_followed",
     "tests/state/postgres/test_listen.py",
+    "tests/state/postgres/test_reader.py",
     "tests/state/postgres/test_servers.py",
     "tests/demo/test_tour.py",
+    "tests/flows/",
     "tests/systemd/test_service.py",
 )
 """How the names of tests begin that take from five seconds to a minute: at the end all would wait for one of them."""
 
 
+LAST: Final = ("tests/native/test_fuzz.py::test_fuzzing_finds",)
+"""How the names of tests begin that ask for what went on beside all others."""
+
+
 def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     """Return tests in the order in which they are to begin."""
-    return sorted(items, key=lambda item: not item.nodeid.startswith(LONG_FIRST))
+    return sorted(items, key=lambda item: (item.nodeid.startswith(LAST), not item.nodeid.startswith(LONG_FIRST)))
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types

@@ -50,7 +50,7 @@ def compile_module(target: Path, *flags: str) -> str | None:
         return f"{sys.implementation.name} is not CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "this Python is free-threaded, which has no stable ABI"
-    compiler = _find_compiler()
+    compiler = find_compiler()
     if compiler is None:
         return "there is no C compiler (gcc or clang)"
     headers = sysconfig.get_path("include")
@@ -91,7 +91,7 @@ def compile_in_place() -> str | None:
     return obstacle
 
 
-def _find_compiler() -> list[str] | None:
+def find_compiler() -> list[str] | None:
     """Return the compiler that the environment names, else the one of this Python, else any."""
     named = os.environ.get("CC")
     if named:

@@ -68,14 +68,20 @@ make_room(struct handles *handles)
     return true;
 }
 
+static uint64_t
+number_of(uint32_t serial, uint32_t at)
+{
+    return NATIVE_HANDLE | (uint64_t)serial << 32 | at;
+}
+
 static struct place *
 find(struct handles *handles, uint64_t number)
 {
-    uint32_t at = (uint32_t)number, serial = (uint32_t)(number >> 32 & (SERIALS - 1));
-    if (!(number & NATIVE_HANDLE) || at >= handles->room || serial == 0)
+    uint32_t at = (uint32_t)number;
+    if (at >= handles->room)
         return NULL;
     struct place *place = &handles->places[at];
-    return place->serial == serial ? place : NULL;
+    return place->serial != 0 && number == number_of(place->serial, at) ? place : NULL;
 }
 
 /* Have a place used again; with the last file the memory goes, too. */
@@ -109,7 +115,7 @@ handles_add(struct handles *handles, const struct open_file *file)
         handles->serial = handles->serial % (SERIALS - 1) + 1;
         *place = (struct place){.file = *file, .serial = handles->serial};
         handles->used++;
-        number = NATIVE_HANDLE | (uint64_t)place->serial << 32 | at;
+        number = number_of(place->serial, at);
     }
     pthread_mutex_unlock(&handles->mutex);
     return number;

@@ -39,7 +39,7 @@ int open_beneath_root(const char *root, const char *path, int flags);
 /* Look at an open file; returns 0, NOT_REGULAR or an errno: EOVERFLOW for a time that 64 bits do not hold. */
 int stat_regular(int fd, struct file_facts *out);
 
-/* ---- rows.c: the inode table's rows -------------------------------------------------------------------------- */
+/* ---- rows.c: the inode table's rows ---- */
 
 typedef struct RowsObject RowsObject;
 
@@ -52,10 +52,11 @@ enum {
     STATE_REGULAR = 1,
     STATE_SUPERSEDED = 2,
     STATE_SERVABLE = 4, /* the loop may open and read it */
+    STATE_PUSHED = 16,  /* the kernel was given its bytes */
 };
 
-/* What a row of a raw node says, which begins with these columns: five integers, and as references the path of the
-   run's directory and that of the file in it, which are joined here. */
+/* What a row of a raw node says, which begins with these columns: five integers, and as references
+   the path of the run's directory and that of the file in it, which are joined here. */
 struct file_row {
     int64_t lookups, size, mtime_ns, file, shown_ns, state;
     char path[FILE_PATH_ROOM]; /* relative to the raw root */
@@ -64,8 +65,11 @@ struct file_row {
 /* Return an object that is `Rows` as such, borrowed; NULL with an exception set if it is not. */
 RowsObject *rows_from(PyObject *module, PyObject *object);
 
-/* Copy a row; false if it is not there, or its path is not known or too long. Needs no interpreter, only that somebody
-   keeps the table alive. */
+/* Copy a row; false if it is not there, or its path is not known or too long. Needs no interpreter,
+   only that somebody keeps the table alive. */
 bool rows_copy_file(RowsObject *rows, uint64_t inode, struct file_row *out);
+
+/* Set STATE_PUSHED in a row, if it is there. It may get lost to a change that Python makes at the same time. */
+void rows_note_pushed(RowsObject *rows, uint64_t inode);
 
 #endif

@@ -1,15 +1,17 @@
-/* Rows of integers and references by inode number: what `vfs/packed_rows.py` is, without an object for each step.
+/* Rows of integers and references by inode number: what `vfs/packed_rows.py` is, in less time.
 
-   A table is 1,024 shards, chosen by the low bits of the number, which is a hash. A shard keeps its rows close together
-   in one array of cells, and beside it slots: the number of a row plus one, 0 where there is none, at the first free
-   place from the one that the key hashes to. So no step moves more than one shard's rows, and what shrinks is given
-   back.
+   A table is 1,024 shards, chosen by the low bits of the number, which is a hash. A shard keeps its
+   rows close together in one array of cells, and beside it slots: the number of a row plus one, 0
+   where there is none, at the first free place from the one that the key hashes to. So no step
+   moves more than one shard's rows, and what shrinks is given back.
 
-   Whoever changes a table holds the interpreter, and the table's mutex while he does. So with the interpreter the shape
-   of a table can be read without the mutex; with the mutex alone a row can be copied (`rows_copy_file`). Nothing that
-   could run Python code, wait or allocate objects is done under the mutex; references are dropped after it.
+   Whoever changes a table holds the interpreter, and the table's mutex while he does. So with the
+   interpreter the shape of a table can be read without the mutex; with the mutex alone a row can be
+   copied (`rows_copy_file`). Nothing that could run Python code, wait or make objects is done under
+   the mutex; references are dropped after it.
 
-   The type takes no part in garbage collection: rows refer to names and kinds, which lead to no table. */
+   The type takes no part in garbage collection: rows refer to names and kinds, which lead to no
+   table. */
 
 #include "native.h"
 
@@ -22,6 +24,8 @@ enum {
     SHARDS = 1 << SHARD_BITS,
     FEWEST_SLOTS = 8,
     FEWEST_ROWS = 4,
+    MOST_ROWS = 1 << 28, /* of a shard */
+    NO_KEY = -1,
     KEY = 0,
     COUNT = 1,
     FIRST = 2, /* of a row's own integers */
@@ -36,20 +40,20 @@ typedef union {
 typedef struct {
     cell *rows;
     uint32_t *slots;
-    uint32_t length;   /* how many rows there are */
-    uint32_t room;     /* how many fit */
-    uint32_t mask;     /* how many slots there are, less one; without rows there are none */
+    uint32_t length, room; /* how many rows there are, and how many fit */
+    uint32_t mask;         /* how many slots there are, less one; without rows there are none */
 } shard;
 
 struct RowsObject {
     PyObject_HEAD
     pthread_mutex_t mutex;
     Py_ssize_t length;
-    uint32_t integers, references, width; /* a row is its key, its count, integers and then references */
+    uint32_t integers, references;
+    uint32_t names, width; /* a row is its key, its count, integers, and from `names` references */
     shard shards[SHARDS];
 };
 
-/* ---- shards: the caller holds the interpreter, and for what changes them the mutex ---------------------------- */
+/* ---- shards: the caller holds the interpreter, and for what changes them the mutex ----------- */
 
 static inline shard *
 shard_of(RowsObject *self, int64_t key)
@@ -69,7 +73,7 @@ wanted_slot(const shard *in, int64_t key)
     return (uint32_t)((uint64_t)key >> SHARD_BITS) & in->mask;
 }
 
-/* The slot of a key, or the free one that it would get. There must be slots, of which one at least is free. */
+/* The slot of a key, or the free one that it would get; there are slots, and one is free. */
 static uint32_t
 slot_of(const RowsObject *self, const shard *in, int64_t key)
 {
@@ -84,49 +88,47 @@ static cell *
 find_row(RowsObject *self, int64_t key)
 {
     shard *in = shard_of(self, key);
-    if (in->length == 0)
-        return NULL;
-    uint32_t row = in->slots[slot_of(self, in, key)];
+    uint32_t row = in->length == 0 ? 0 : in->slots[slot_of(self, in, key)];
     return row == 0 ? NULL : row_at(self, in, row - 1);
 }
 
-/* Give a shard so many slots, a power of two; false, with nothing changed, if there is no memory. */
+/* Have room for so many rows, of which a quarter of the slots stay free; false, with every row as
+   it was, if there is no memory. */
 static bool
-set_slots(const RowsObject *self, shard *in, uint32_t count)
+resize(const RowsObject *self, shard *in, uint32_t room)
 {
-    uint32_t *slots = calloc(count, sizeof *slots);
-    if (slots == NULL)
-        return false;
-    free(in->slots);
-    in->slots = slots;
-    in->mask = count - 1;
-    for (uint32_t row = 0; row < in->length; row++)
-        slots[slot_of(self, in, row_at(self, in, row)[KEY].number)] = row + 1;
-    return true;
-}
-
-static bool
-set_room(const RowsObject *self, shard *in, uint32_t room)
-{
+    uint32_t count = FEWEST_SLOTS;
+    while (count / 4 * 3 < room)
+        count *= 2;
+    if (in->slots == NULL || count != in->mask + 1) {
+        uint32_t *slots = calloc(count, sizeof *slots);
+        if (slots == NULL)
+            return false;
+        free(in->slots);
+        in->slots = slots;
+        in->mask = count - 1;
+        for (uint32_t row = 0; row < in->length; row++)
+            slots[slot_of(self, in, row_at(self, in, row)[KEY].number)] = row + 1;
+    }
     cell *rows = realloc(in->rows, (size_t)room * self->width * sizeof *rows);
-    if (rows == NULL)
+    if (rows == NULL && room > in->room)
         return false;
-    in->rows = rows;
+    in->rows = rows != NULL ? rows : in->rows;
     in->room = room;
     return true;
 }
 
-/* Have a free slot and place for one more row. */
 static bool
-make_room(const RowsObject *self, shard *in)
+add_row(RowsObject *self, const cell *row)
 {
-    uint32_t slots = in->slots == NULL ? 0 : in->mask + 1;
-    if (in->length >= UINT32_MAX / 8)
+    shard *in = shard_of(self, row[KEY].number);
+    if (in->length == in->room
+        && (in->room >= MOST_ROWS || !resize(self, in, in->room + in->room / 8 + FEWEST_ROWS)))
         return false;
-    if ((uint64_t)(in->length + 1) * 4 > (uint64_t)slots * 3
-        && !set_slots(self, in, slots == 0 ? FEWEST_SLOTS : slots * 2))
-        return false;
-    return in->length < in->room || set_room(self, in, in->room + in->room / 8 + FEWEST_ROWS);
+    in->slots[slot_of(self, in, row[KEY].number)] = in->length + 1;
+    memcpy(row_at(self, in, in->length++), row, self->width * sizeof *row);
+    self->length++;
+    return true;
 }
 
 /* Free a slot, moving up what stands behind it only because it was taken. */
@@ -144,7 +146,7 @@ free_slot(const RowsObject *self, shard *in, uint32_t slot)
     in->slots[slot] = 0;
 }
 
-/* Remove the row of a key that is there; the last one takes its place, and its references are the caller's. */
+/* Remove the row of a key that is there; the last one takes its place. */
 static void
 remove_row(RowsObject *self, int64_t key)
 {
@@ -162,103 +164,88 @@ remove_row(RowsObject *self, int64_t key)
         free(in->rows);
         free(in->slots);
         *in = (shard){0};
-    } else {
-        /* If there is no memory to become smaller, it stays as it is. */
-        if (in->room > last + last / 4 + 2 * FEWEST_ROWS)
-            set_room(self, in, last + FEWEST_ROWS);
-        if (in->mask >= FEWEST_SLOTS && last * 8 <= in->mask)
-            set_slots(self, in, (in->mask + 1) / 2);
+    } else if (in->room > last + last / 4 + 2 * FEWEST_ROWS) {
+        resize(self, in, last + FEWEST_ROWS); /* without memory for that it stays as it is */
     }
 }
 
-/* ---- arguments ------------------------------------------------------------------------------------------------ */
-
-static bool
-as_key(PyObject *value, int64_t *key)
-{
-    *key = PyLong_AsLongLong(value);
-    return *key != -1 || !PyErr_Occurred();
-}
-
-static bool
-takes(Py_ssize_t given, Py_ssize_t wanted)
-{
-    if (given != wanted)
-        PyErr_Format(PyExc_TypeError, "takes %zd arguments, not %zd", wanted, given);
-    return given == wanted;
-}
-
-/* Copy a row's own integers and references from two tuples; the references are not counted yet. */
-static bool
-as_row(const RowsObject *self, PyObject *integers, PyObject *references, cell *row)
-{
-    if (!PyTuple_Check(integers) || PyTuple_Size(integers) != self->integers || !PyTuple_Check(references)
-        || PyTuple_Size(references) != self->references) {
-        PyErr_Format(PyExc_ValueError, "a row is a tuple of %u integers and one of %u references",
-                     (unsigned)self->integers, (unsigned)self->references);
-        return false;
-    }
-    for (uint32_t at = 0; at < self->integers; at++)
-        if (!as_key(PyTuple_GetItem(integers, at), &row[FIRST + at].number))
-            return false;
-    for (uint32_t at = 0; at < self->references; at++)
-        row[FIRST + self->integers + at].object = PyTuple_GetItem(references, at);
-    return true;
-}
+/* ---- rows and tuples ------------------------------------------------------------------------- */
 
 static void
-hold(const RowsObject *self, cell *row)
+hold(const RowsObject *self, const cell *row)
 {
-    for (uint32_t at = FIRST + self->integers; at < self->width; at++)
+    for (uint32_t at = self->names; at < self->width; at++)
         Py_INCREF(row[at].object);
 }
 
 static void
-drop(const RowsObject *self, cell *row)
+drop(const RowsObject *self, const cell *row)
 {
-    for (uint32_t at = FIRST + self->integers; at < self->width; at++)
+    for (uint32_t at = self->names; at < self->width; at++)
         Py_DECREF(row[at].object);
 }
 
-static PyObject *
-tuple_of_references(const RowsObject *self, const cell *row)
+/* Read a key, and a row's own integers and references, which are not held yet. */
+static bool
+parse_row(const RowsObject *self, PyObject *arguments, cell *row)
 {
-    PyObject *found = PyTuple_New(self->references);
-    for (uint32_t at = 0; found != NULL && at < self->references; at++)
-        PyTuple_SetItem(found, at, Py_NewRef(row[FIRST + self->integers + at].object));
-    return found;
+    long long key;
+    PyObject *integers, *references;
+    if (!PyArg_ParseTuple(arguments, "LO!O!", &key, &PyTuple_Type, &integers, &PyTuple_Type,
+                          &references))
+        return false;
+    if (PyTuple_Size(integers) != self->integers || PyTuple_Size(references) != self->references) {
+        PyErr_Format(PyExc_ValueError, "a row has %u integers and %u references",
+                     (unsigned)self->integers, (unsigned)self->references);
+        return false;
+    }
+    if (key < 0) {
+        PyErr_SetString(PyExc_ValueError, "an inode number is not negative");
+        return false;
+    }
+    row[KEY].number = key;
+    row[COUNT].number = 1;
+    for (uint32_t at = 0; at < self->integers; at++) {
+        row[FIRST + at].number = PyLong_AsLongLong(PyTuple_GetItem(integers, at));
+        if (row[FIRST + at].number == -1 && PyErr_Occurred())
+            return false;
+    }
+    for (uint32_t at = 0; at < self->references; at++)
+        row[self->names + at].object = PyTuple_GetItem(references, at);
+    return true;
 }
 
 static PyObject *
-tuple_of_integers(const RowsObject *self, const cell *row)
+integers_of(const RowsObject *self, const cell *row)
 {
     PyObject *found = PyTuple_New(self->integers);
     for (uint32_t at = 0; found != NULL && at < self->integers; at++) {
         PyObject *number = PyLong_FromLongLong(row[FIRST + at].number);
-        if (number == NULL) {
-            Py_DECREF(found);
-            return NULL;
-        }
-        PyTuple_SetItem(found, at, number);
+        if (number == NULL || PyTuple_SetItem(found, at, number) < 0)
+            Py_CLEAR(found);
     }
     return found;
 }
 
-/* Copy the row of a key, with its references held; false if it is not there. */
-static bool
-copy_row(RowsObject *self, int64_t key, cell *out)
+static PyObject *
+references_of(const RowsObject *self, const cell *row)
 {
-    pthread_mutex_lock(&self->mutex);
-    cell *row = find_row(self, key);
-    if (row != NULL)
-        memcpy(out, row, self->width * sizeof *row);
-    pthread_mutex_unlock(&self->mutex);
-    if (row != NULL)
-        hold(self, out);
-    return row != NULL;
+    PyObject *found = PyTuple_New(self->references);
+    for (uint32_t at = 0; found != NULL && at < self->references; at++)
+        PyTuple_SetItem(found, at, Py_NewRef(row[self->names + at].object));
+    return found;
 }
 
-/* ---- methods: the names and meanings of `packed_rows.Rows` ---------------------------------------------------- */
+/* ---- methods: the names and meanings of `packed_rows.Rows` ----------------------------------- */
+
+/* A number that is too large is one that is not there: a request may name any. */
+static bool
+parse_key(PyObject *number, int64_t *key)
+{
+    int is_too_large;
+    *key = PyLong_AsLongLongAndOverflow(number, &is_too_large);
+    return *key != NO_KEY || is_too_large || !PyErr_Occurred();
+}
 
 static PyObject *
 rows_get(PyObject *object, PyObject *number)
@@ -266,12 +253,18 @@ rows_get(PyObject *object, PyObject *number)
     RowsObject *self = (RowsObject *)object;
     cell row[MOST_COLUMNS];
     int64_t key;
-    if (!as_key(number, &key))
+    if (!parse_key(number, &key))
         return NULL;
-    if (!copy_row(self, key, row))
+    pthread_mutex_lock(&self->mutex);
+    const cell *there = find_row(self, key);
+    if (there != NULL)
+        memcpy(row, there, self->width * sizeof *row);
+    pthread_mutex_unlock(&self->mutex);
+    if (there == NULL)
         Py_RETURN_NONE;
-    PyObject *integers = tuple_of_integers(self, row), *references = tuple_of_references(self, row);
-    PyObject *found = integers == NULL || references == NULL ? NULL : PyTuple_Pack(2, integers, references);
+    hold(self, row);
+    PyObject *integers = integers_of(self, row), *references = references_of(self, row);
+    PyObject *found = integers && references ? PyTuple_Pack(2, integers, references) : NULL;
     Py_XDECREF(integers);
     Py_XDECREF(references);
     drop(self, row);
@@ -281,122 +274,97 @@ rows_get(PyObject *object, PyObject *number)
 static PyObject *
 rows_lookups(PyObject *object, PyObject *number)
 {
-    RowsObject *self = (RowsObject *)object;
     int64_t key;
-    if (!as_key(number, &key))
+    if (!parse_key(number, &key))
         return NULL;
-    pthread_mutex_lock(&self->mutex);
-    cell *row = find_row(self, key);
-    int64_t count = row == NULL ? 0 : row[COUNT].number;
-    pthread_mutex_unlock(&self->mutex);
-    return PyLong_FromLongLong(count);
+    const cell *row = find_row((RowsObject *)object, key);
+    return PyLong_FromLongLong(row == NULL ? 0 : row[COUNT].number);
 }
 
 static PyObject *
-rows_add(PyObject *object, PyObject *const *arguments, Py_ssize_t given)
+rows_add(PyObject *object, PyObject *arguments)
 {
     RowsObject *self = (RowsObject *)object;
-    cell row[MOST_COLUMNS] = {{0}};
-    if (!takes(given, 3) || !as_key(arguments[0], &row[KEY].number) || !as_row(self, arguments[1], arguments[2], row))
+    cell row[MOST_COLUMNS];
+    if (!parse_row(self, arguments, row))
         return NULL;
-    row[COUNT].number = 1;
-    shard *in = shard_of(self, row[KEY].number);
+    if (find_row(self, row[KEY].number) != NULL)
+        Py_RETURN_FALSE;
     pthread_mutex_lock(&self->mutex);
-    bool is_new = find_row(self, row[KEY].number) == NULL;
-    bool fits = is_new && make_room(self, in);
-    if (fits) {
-        in->slots[slot_of(self, in, row[KEY].number)] = in->length + 1;
-        memcpy(row_at(self, in, in->length), row, self->width * sizeof *row);
-        in->length++;
-        self->length++;
+    bool is_added = add_row(self, row);
+    if (is_added)
         hold(self, row);
-    }
     pthread_mutex_unlock(&self->mutex);
-    if (is_new && !fits)
-        return PyErr_NoMemory();
-    return PyBool_FromLong(is_new);
+    return is_added ? PyBool_FromLong(1) : PyErr_NoMemory();
 }
 
 static PyObject *
-rows_count(PyObject *object, PyObject *number)
+rows_update(PyObject *object, PyObject *arguments)
 {
     RowsObject *self = (RowsObject *)object;
-    int64_t key;
-    if (!as_key(number, &key))
+    cell row[MOST_COLUMNS], former[MOST_COLUMNS];
+    if (!parse_row(self, arguments, row))
         return NULL;
-    pthread_mutex_lock(&self->mutex);
-    cell *row = find_row(self, key);
-    if (row != NULL)
-        row[COUNT].number++;
-    pthread_mutex_unlock(&self->mutex);
-    return PyBool_FromLong(row != NULL);
-}
-
-static PyObject *
-rows_update(PyObject *object, PyObject *const *arguments, Py_ssize_t given)
-{
-    RowsObject *self = (RowsObject *)object;
-    cell row[MOST_COLUMNS] = {{0}}, former[MOST_COLUMNS];
-    if (!takes(given, 3) || !as_key(arguments[0], &row[KEY].number) || !as_row(self, arguments[1], arguments[2], row))
-        return NULL;
-    pthread_mutex_lock(&self->mutex);
     cell *there = find_row(self, row[KEY].number);
-    if (there != NULL) {
-        row[COUNT].number = there[COUNT].number;
-        memcpy(former, there, self->width * sizeof *there);
-        memcpy(there, row, self->width * sizeof *there);
-        hold(self, row);
-    }
+    if (there == NULL)
+        Py_RETURN_FALSE;
+    hold(self, row);
+    pthread_mutex_lock(&self->mutex);
+    row[COUNT].number = there[COUNT].number;
+    memcpy(former, there, self->width * sizeof *row);
+    memcpy(there, row, self->width * sizeof *row);
     pthread_mutex_unlock(&self->mutex);
-    if (there != NULL)
-        drop(self, former);
-    return PyBool_FromLong(there != NULL);
+    drop(self, former);
+    Py_RETURN_TRUE;
 }
 
 static PyObject *
-rows_lower(PyObject *object, PyObject *const *arguments, Py_ssize_t given)
+rows_count(PyObject *object, PyObject *arguments)
 {
     RowsObject *self = (RowsObject *)object;
     cell gone[MOST_COLUMNS];
-    int64_t key, count;
-    if (!takes(given, 2) || !as_key(arguments[0], &key) || !as_key(arguments[1], &count))
+    PyObject *number;
+    int64_t key;
+    long long change;
+    if (!PyArg_ParseTuple(arguments, "OL", &number, &change) || !parse_key(number, &key))
         return NULL;
-    pthread_mutex_lock(&self->mutex);
     cell *row = find_row(self, key);
-    bool was_there = row != NULL, is_gone = was_there && row[COUNT].number <= count;
+    if (row == NULL)
+        Py_RETURN_NONE;
+    pthread_mutex_lock(&self->mutex);
+    int64_t count;
+    if (__builtin_add_overflow(row[COUNT].number, change, &count))
+        count = INT64_MAX; /* it was above zero, and so is the change */
+    bool is_gone = count <= 0;
     if (is_gone) {
         memcpy(gone, row, self->width * sizeof *row);
         remove_row(self, key);
-    } else if (was_there) {
-        row[COUNT].number -= count;
+    } else {
+        row[COUNT].number = count;
     }
     pthread_mutex_unlock(&self->mutex);
-    if (!was_there)
-        Py_RETURN_NONE;
     if (!is_gone)
         return PyTuple_New(0);
-    PyObject *references = tuple_of_references(self, gone);
+    PyObject *references = references_of(self, gone);
     drop(self, gone);
     return references;
 }
 
 static PyObject *
-rows_scan(PyObject *object, PyObject *const *arguments, Py_ssize_t given)
+rows_scan(PyObject *object, PyObject *arguments)
 {
     RowsObject *self = (RowsObject *)object;
-    int64_t number, column;
-    if (!takes(given, 2) || !as_key(arguments[0], &number) || !as_key(arguments[1], &column))
+    unsigned number, column;
+    if (!PyArg_ParseTuple(arguments, "II", &number, &column))
         return NULL;
-    if (number < 0 || number >= SHARDS || column < 0 || column >= self->references) {
-        PyErr_SetString(PyExc_IndexError, "there is no such shard or column");
-        return NULL;
-    }
+    if (number >= SHARDS || column >= self->references)
+        return PyErr_Format(PyExc_IndexError, "there is no such shard or column");
     const shard *in = &self->shards[number];
     PyObject *found = PyList_New(0);
-    /* What is made here could run a collection, and that anything: so the length is looked at each time. */
+    /* To make an object can run a collection, and that anything: so all is looked at each time. */
     for (uint32_t at = 0; found != NULL && at < in->length; at++) {
         const cell *row = row_at(self, in, at);
-        PyObject *reference = Py_NewRef(row[FIRST + self->integers + column].object);
+        PyObject *reference = Py_NewRef(row[self->names + column].object);
         PyObject *pair = Py_BuildValue("(LN)", (long long)row[KEY].number, reference);
         if (pair == NULL || PyList_Append(found, pair) < 0)
             Py_CLEAR(found);
@@ -415,12 +383,10 @@ static int
 rows_contains(PyObject *object, PyObject *number)
 {
     int64_t key;
-    if (!as_key(number, &key))
-        return -1;
-    return find_row((RowsObject *)object, key) != NULL;
+    return parse_key(number, &key) ? find_row((RowsObject *)object, key) != NULL : -1;
 }
 
-/* ---- for the loop --------------------------------------------------------------------------------------------- */
+/* ---- for the loop ---------------------------------------------------------------------------- */
 
 RowsObject *
 rows_from(PyObject *module, PyObject *object)
@@ -459,7 +425,7 @@ rows_copy_file(RowsObject *self, uint64_t inode, struct file_row *out)
     const cell *row = find_row(self, (int64_t)inode);
     bool found = row != NULL;
     if (found) {
-        const cell *references = row + FIRST + self->integers;
+        const cell *references = row + self->names;
         out->lookups = row[COUNT].number;
         out->size = row[FIRST].number;
         out->mtime_ns = row[FIRST + 1].number;
@@ -478,29 +444,35 @@ rows_copy_file(RowsObject *self, uint64_t inode, struct file_row *out)
     return found && strlen(out->path) == length;
 }
 
-/* ---- the type ------------------------------------------------------------------------------------------------- */
+void
+rows_note_pushed(RowsObject *self, uint64_t inode)
+{
+    pthread_mutex_lock(&self->mutex);
+    cell *row = find_row(self, (int64_t)inode);
+    if (row != NULL) /* atomic for those who read with the interpreter alone */
+        __atomic_fetch_or(&row[FIRST + 4].number, STATE_PUSHED, __ATOMIC_RELAXED);
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* ---- the type -------------------------------------------------------------------------------- */
 
 static PyObject *
 rows_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
+    (void)named;
     unsigned integers, references;
-    if (named != NULL && PyDict_Size(named) > 0) {
-        PyErr_SetString(PyExc_TypeError, "Rows takes two numbers");
-        return NULL;
-    }
     if (!PyArg_ParseTuple(arguments, "II", &integers, &references))
         return NULL;
-    if (integers > MOST_COLUMNS / 2 || references > MOST_COLUMNS / 2 - FIRST) {
-        PyErr_SetString(PyExc_ValueError, "a row has not so many columns");
-        return NULL;
-    }
+    if (integers > MOST_COLUMNS / 2 || references > MOST_COLUMNS / 2 - FIRST)
+        return PyErr_Format(PyExc_ValueError, "a row has not so many columns");
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
     RowsObject *self = (RowsObject *)allocate(type, 0); /* all of it is zero */
     if (self == NULL)
         return NULL;
     self->integers = integers;
     self->references = references;
-    self->width = FIRST + integers + references;
+    self->names = FIRST + integers;
+    self->width = self->names + references;
     pthread_mutex_init(&self->mutex, NULL);
     return (PyObject *)self;
 }
@@ -522,13 +494,12 @@ rows_dealloc(PyObject *object)
 }
 
 static PyMethodDef methods[] = {
-    {"get", rows_get, METH_O, "Return a row's integers and references, None if it is not there."},
-    {"lookups", rows_lookups, METH_O, "Return a row's count, 0 if it is not there."},
-    {"add", (PyCFunction)(void (*)(void))rows_add, METH_FASTCALL, "Add a row that is counted once, unless it is there."},
-    {"count", rows_count, METH_O, "Count a row once more, if it is there."},
-    {"update", (PyCFunction)(void (*)(void))rows_update, METH_FASTCALL, "Replace a row, if it is there, not its count."},
-    {"lower", (PyCFunction)(void (*)(void))rows_lower, METH_FASTCALL, "Lower a row's count, at zero remove it."},
-    {"scan", (PyCFunction)(void (*)(void))rows_scan, METH_FASTCALL, "Return keys and one reference of a shard's rows."},
+    {"get", rows_get, METH_O, NULL},
+    {"lookups", rows_lookups, METH_O, NULL},
+    {"add", rows_add, METH_VARARGS, NULL},
+    {"update", rows_update, METH_VARARGS, NULL},
+    {"count", rows_count, METH_VARARGS, NULL},
+    {"scan", rows_scan, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
@@ -553,9 +524,7 @@ int
 add_rows(PyObject *module)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, &spec, NULL);
-    if (type == NULL)
-        return -1;
-    int failed = PyModule_AddObjectRef(module, "Rows", type);
-    Py_DECREF(type);
+    int failed = type == NULL ? -1 : PyModule_AddObjectRef(module, "Rows", type);
+    Py_XDECREF(type);
     return failed;
 }

@@ -27,8 +27,10 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "retract-after": ("1m", "2m", "3m"),
     "accept": ("0" * 32, "1" * 32, "a" * 32),
     "engine": ("direct", "pyfuse3", "direct"),
+    "engine-loop": ("native", "python", "shadow"),
     "reads": ("cached", "passthrough", "cached"),
     "xattrs": ("false", "true", "false"),
+    "push": ("false", "true", "false"),
     "show-error-messages": ("true", "false", "true"),
     "allow-other": ("false", "true", "false"),
     "uid": ("1001", "1002", "1003"),
@@ -140,7 +142,7 @@ def test_every_setting_is_listed_once_for_the_documents() -> None:
 
 def test_default_text_is_the_default() -> None:
     environ = {"HOME": "/home/me"}
-    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs"}
+    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs", "push"}
     for setting in SETTINGS:
         if setting.name not in computed:
             assert setting.render(setting.default(environ)) == setting.default_text, setting.name

@@ -36,6 +36,9 @@ class FakeEngine:
     name: str = "fake"
     reads: str = "by hand"
     reads_reason: str = "there is no other"
+    engine_loop: str = "by foot"
+    engine_loop_reason: str = "for the exercise"
+    loop_mismatches: Counter[str] = field(default_factory=lambda: Counter(open=2))
     requests: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     errors_by_operation: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -121,6 +124,9 @@ async def test_document_of_a_healthy_mount(autojump_clock: MockClock, scene: Sce
         "version": __version__,
         "engine": "fake",
         "engine_reason": "as asked for",
+        "engine_loop": "by foot",
+        "engine_loop_reason": "for the exercise",
+        "engine_loop_mismatches": {"open": 2},
         "reads": "by hand",
         "reads_reason": "there is no other",
         "fallbacks": {},

@@ -6,6 +6,7 @@ import ctypes
 import os
 import select
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,14 @@ class HeldReads:
             os.close(event_fd)
 
         return answer
+
+    def deny_until(self, is_over: Callable[[], bool]) -> None:
+        """Fail every read until a condition holds."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not is_over():
+            assert time.monotonic() < deadline, "it goes on reading"
+            if select.select([self._fd], [], [], 0.01)[0]:
+                self.wait()(False)
 
     def close(self) -> None:
         """Let all reads go on; they are held no more."""

@@ -1,4 +1,4 @@
-"""V2, V4 to V7 under fire: writers that flip runs every 50 ms against readers of every kind, each its own process."""
+"""V2, V4 to V7, V23 under fire: writers that flip runs every 50 ms, readers of every kind, each its own process."""
 
 from __future__ import annotations
 

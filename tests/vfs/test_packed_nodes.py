@@ -213,6 +213,16 @@ def test_time_that_no_row_can_hold_is_kept(first: RawStat, second: RawStat, make
     assert table.remember(node) is node
 
 
+def test_request_may_name_any_number(make_rows: MakeRows) -> None:
+    table, node = InodeTable(make_rows), date_node(ABOVE, partition())
+    table.remember(node)
+    table.forget([(node.inode, 2**64 - 1), (InodeNumber(2**64 - 1), 2**64 - 1)])
+    assert len(table) == 1
+    assert table.peek(InodeNumber(2**64 - 1)) is None
+    assert table.sealed_size(InodeNumber(2**63)) is None
+    assert (table.lookups(InodeNumber(2**64 - 1)), table.is_raw(InodeNumber(2**64 - 1))) == (0, False)
+
+
 @pytest.mark.parametrize("stat", [STAT, TOO_LATE])
 def test_file_says_its_size_and_a_directory_none(stat: RawStat, make_rows: MakeRows) -> None:
     table = InodeTable(make_rows)

@@ -66,14 +66,14 @@ class RowsMachine(RuleBasedStateMachine):
     @rule(keys=st.lists(NUMBERS, max_size=20))
     def count(self, keys: list[int]) -> None:
         for key in keys:
-            assert self.rows.count(key) is (key in self.model)
+            assert self.rows.count(key, 1) == (() if key in self.model else None)
             if key in self.model:
                 self.counts[key] += 1
 
     @rule(keys=st.lists(NUMBERS, max_size=90), count=st.integers(1, 3))
     def lower(self, keys: list[int], count: int) -> None:
         for key in keys:
-            gone = self.rows.lower(key, count)
+            gone = self.rows.count(key, -count)
             if key not in self.model:
                 assert gone is None
             elif self.counts[key] > count:
@@ -139,7 +139,7 @@ def test_no_row_keeps_alive_what_was_removed(make_rows: MakeRows) -> None:
     before = sys.getrefcount(kept)
     rows.add(0, (1,), (kept,))
     rows.add(SHARDS, (1,), (None,))
-    assert rows.lower(0, 1) == (kept,)
+    assert rows.count(0, -1) == (kept,)
     rows.update(SHARDS, (1,), (kept,))
     rows.update(SHARDS, (1,), (None,))
     rows.add(0, (1,), (kept,))
@@ -157,7 +157,7 @@ def test_memory_comes_back(make_rows: MakeRows) -> None:
             rows.add(key, (1, 2, 3, 4, 5, 6, 7, 8), names)
         full.append(resident_bytes())
         for key in keys:
-            rows.lower(key, 1)
+            rows.count(key, -1)
         empty.append(resident_bytes())
     assert len(rows) == 0
     row_bytes = 20_000 * 8 * 14
@@ -193,7 +193,7 @@ def test_threads_count_what_they_count(make_rows: MakeRows) -> None:
             with lock:
                 assert rows.get(number) == ((number, -number), (b"%d" % number,))
             with lock:
-                assert rows.lower(number, 1) == (b"%d" % number,)
+                assert rows.count(number, -1) == (b"%d" % number,)
 
     def work_on(first: int) -> Callable[[], None]:
         return lambda: churn(first)
@@ -221,11 +221,14 @@ def test_table_of_too_many_columns_is_refused(wrong: tuple[int, int]) -> None:
 def test_wrong_row_is_refused() -> None:
     assert compiled_rows is not None
     rows = compiled_rows(2, 1)
-    for integers, references in (((1,), (None,)), ((1, 2), ()), ([1, 2], (None,)), ((1, 2), [None])):
-        with pytest.raises(ValueError, match="a row is a tuple of 2 integers and one of 1 references"):
-            rows.add(1, integers, references)  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        rows.add(1, ("one", 2), (None,))  # type: ignore[arg-type]
+    for integers, references in (((1,), (None,)), ((1, 2), ()), ((1, 2, 3), (None,)), ((1, 2), (None, None))):
+        with pytest.raises(ValueError, match="a row has 2 integers and 1 references"):
+            rows.add(1, integers, references)
+    for wrong, names in ((("one", 2), (None,)), ([1, 2], (None,)), ((1, 2), [None])):
+        with pytest.raises(TypeError):
+            rows.add(1, wrong, names)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="an inode number is not negative"):
+        rows.add(-1, (1, 2), (None,))
     with pytest.raises(IndexError):
         rows.scan(SHARDS, 0)
     with pytest.raises(IndexError):

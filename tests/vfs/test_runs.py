@@ -87,7 +87,7 @@ def test_sealed_runs_of_one_partition_are_kept_apart(place: Place) -> None:
 
 
 def test_least_recently_used_runs_are_dropped(tmp_path: Path) -> None:
-    place = Place(tmp_path / "raw", sealed_bytes=6000)
+    place = Place(tmp_path / "raw", sealed_bytes=4000)
     rows = [Row(date=JUNE_1 + day) for day in range(3)]
     for row in rows:
         place.write(row)

@@ -13,7 +13,7 @@ from readyfs.config import table
 from readyfs.config.location import make_absolute
 from readyfs.config.resolve import Origin, OriginKind, Resolution
 from readyfs.errors import UsageError
-from readyfs.fuse.engine_words import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.state.filters import Filters
 from readyfs.state.store import StateTable
@@ -47,6 +47,8 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
     files, required_files = find_files(resolution)
     if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.READS) not in (ReadsWord.AUTO, ReadsWord.OPENED):
         raise UsageError("--reads is a choice of the direct engine", "leave it out, or use --engine direct")
+    if get(table.ENGINE) is EngineWord.PYFUSE3 and get(table.ENGINE_LOOP) is not EngineLoopWord.AUTO:
+        raise UsageError("--engine-loop is a choice of the direct engine", "leave it out, or use --engine direct")
     config = Config(
         mountpoint=mountpoint,
         state=state,
@@ -79,6 +81,7 @@ def build_config(resolution: Resolution, mountpoint: Path) -> Config:
         raw_timeout_s=get(table.RAW_TIMEOUT),
         drain_s=get(table.DRAIN),
         engine=get(table.ENGINE),
+        engine_loop=get(table.ENGINE_LOOP),
         reads=get(table.READS),
         push=get(table.PUSH),
         xattrs=get(table.XATTRS),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-from readyfs.fuse.engine_words import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, EngineWord, ReadsWord
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.filters import Filters
@@ -53,6 +53,7 @@ class Config:
     raw_timeout_s: float
     drain_s: float
     engine: EngineWord
+    engine_loop: EngineLoopWord
     reads: ReadsWord
     push: bool
     xattrs: bool

@@ -29,7 +29,7 @@ from readyfs.config.kinds import (
 )
 from readyfs.config.setting import Group, Setting
 from readyfs.errors import UsageError
-from readyfs.fuse.engine_words import EngineWord, ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, EngineWord, ReadsWord
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, DEFAULT_RAW_LAYOUT, RawEncoding
 from readyfs.log_words import LogFormat, LogLevel
 from readyfs.state.store import StateTable
@@ -282,6 +282,13 @@ ENGINE = choice(
     "What speaks to the kernel: direct is fast, pyfuse3 goes through libfuse; auto is direct where the kernel offers "
     "what it needs.",
     EngineWord.AUTO,
+)
+ENGINE_LOOP = choice(
+    "engine-loop",
+    Group.MOUNT,
+    "Which loop of the direct engine answers requests: native, compiled code and Python for the rest, or python alone; "
+    "auto takes native where it was compiled. With shadow Python answers, and the other's answers are compared.",
+    EngineLoopWord.AUTO,
 )
 READS = choice(
     "reads",

@@ -126,6 +126,7 @@ def _join(
             config.reads,
             depth,
             os.fsencode(Path(config.raw).absolute()),
+            config.engine_loop,
             pushes=config.push,
             privileged=privileged,
         )

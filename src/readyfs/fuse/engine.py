@@ -34,12 +34,15 @@ class StuckCall(Protocol):
 class EngineCounters(Protocol):
     """What an engine says of itself.
 
-    `reads` says how file contents reach a reader and `reads_reason` why so; both are known once mounted.
+    `reads` says how file contents reach a reader and `reads_reason` why so, `engine_loop` and `engine_loop_reason` who
+    answers requests; all are known once mounted.
     """
 
     name: str
     reads: str
     reads_reason: str
+    engine_loop: str
+    engine_loop_reason: str
 
     @property
     def requests(self) -> Counter[str]:
@@ -64,6 +67,11 @@ class EngineCounters(Protocol):
     @property
     def fallbacks(self) -> Counter[str]:
         """How often the kernel refused to read a raw file itself, by errno name."""
+        ...
+
+    @property
+    def loop_mismatches(self) -> Counter[str]:
+        """How often another loop in the shadow of this one would have answered otherwise, by operation."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""The words of --engine and --reads, with which an engine and its way of reading are chosen."""
+"""The words of --engine, --engine-loop and --reads, with which an engine and its ways are chosen."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ class ReadsWord(StrEnum):
     PASSTHROUGH = "passthrough"
     OPENED = "opened"
     CACHED = "cached"
+
+
+class EngineLoopWord(StrEnum):
+    """--engine-loop."""
+
+    AUTO = "auto"
+    PYTHON = "python"
+    NATIVE = "native"
+    SHADOW = "shadow"
 
 
 def engines_to_try(word: EngineWord) -> tuple[EngineWord, ...]:

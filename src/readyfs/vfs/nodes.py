@@ -223,8 +223,8 @@ def raw_node(
         number = directory_inode(partition, relpath, tree)
     else:
         number = file_inode(partition, relpath, generation, published_ns)
-    told = number, kind, partition, above, relpath, stat, generation
-    return RawNode(*told, False, False, published_ns, sealing, tree, place)
+    seen = (False, False)  # neither superseded nor pushed
+    return RawNode(number, kind, partition, above, relpath, stat, generation, *seen, published_ns, sealing, tree, place)
 
 
 def broken_node(kind: NodeKind, date: DateNode, relpath: tuple[bytes, ...]) -> BrokenNode:

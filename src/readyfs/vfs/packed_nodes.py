@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
@@ -36,6 +37,10 @@ _DATE_BITS: Final = 22
 _DATE_MASK: Final = (1 << _DATE_BITS) - 1
 _IDENTITY_BITS: Final = REGULAR | PUBLISHED | -1 << GENERATION_SHIFT
 """Those of a state that tell nodes of one place apart; whether a directory's time was published does not."""
+
+
+_MOST_LOOKUPS: Final = 1 << 62
+"""More than any node has; a request may name 64 bits without a sign."""
 
 
 class _Identity(NamedTuple):
@@ -73,7 +78,7 @@ class PackedNodes(Generic[N]):
         `is_free` tells whether a number that is not known here is known to nobody else.
         """
         inode = node.inode
-        integers, references = self._pack(node)
+        integers, references = row = self._pack(node)
         known = self.rows.get(inode)
         if known is None:
             if not is_free(inode, self):
@@ -81,7 +86,7 @@ class PackedNodes(Generic[N]):
             self.rows.add(inode, integers, references)
             self._note(references, 1)
             return True
-        return self._is_same(integers, references, *known) and self.rows.count(inode)
+        return (known == row or self._is_same(integers, references, *known)) and self.rows.count(inode, 1) is not None
 
     def update(self, node: N) -> None:
         """Keep what became of a node beside its identity, if it is there."""
@@ -94,7 +99,7 @@ class PackedNodes(Generic[N]):
 
     def lower(self, inode: InodeNumber, count: int) -> bool:
         """Lower a lookup count; at zero the node is gone. Returns whether it was there."""
-        gone = self.rows.lower(inode, count)
+        gone = self.rows.count(inode, -min(count, _MOST_LOOKUPS))
         if gone:
             self._note(gone, -1)
         return gone is not None
@@ -210,6 +215,13 @@ class RawNodes(PackedNodes[RawNode]):
         """Return the size in bytes of a regular file, None for all else."""
         row = self.rows.get(inode)
         return row[0][0] if row is not None and row[0][4] & REGULAR else None
+
+    def holds(self, node: RawNode) -> bool | None:
+        """See `PackedNodes.holds`; who makes a node of a name does not know whether its bytes were given away."""
+        row = self.rows.get(node.inode)
+        if row is None or not row[0][4] & PUSHED:
+            return None if row is None else row == self._pack(node)
+        return row == self._pack(replace(node, pushed=True))
 
     def note_pushed(self, inode: InodeNumber) -> None:
         """Note that the kernel was given the bytes of a file, if that is there."""

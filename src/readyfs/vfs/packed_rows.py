@@ -31,8 +31,8 @@ References: TypeAlias = tuple[object, ...]
 class Rows(Protocol):
     """Rows by a number, each with a count, some integers (64 bits, signed) and some references.
 
-    All raise `OverflowError` for an integer that is too large, with nothing changed. References are names and kinds:
-    nothing that leads back to the table.
+    A number has 63 bits: one that is larger is not there. All raise `OverflowError` for an integer of a row that is too
+    large, with nothing changed. References are names and kinds: nothing that leads back to the table.
     """
 
     def __len__(self) -> int: ...
@@ -51,16 +51,15 @@ class Rows(Protocol):
         """Add a row that is counted once; return False, with nothing changed, if the key is there."""
         ...
 
-    def count(self, key: int, /) -> bool:
-        """Count a row once more; return whether it is there."""
-        ...
-
     def update(self, key: int, integers: Integers, references: References, /) -> bool:
         """Replace all of a row but its count; return whether it is there."""
         ...
 
-    def lower(self, key: int, count: int, /) -> References | None:
-        """Lower a row's count; at zero it is gone, and its references are returned. None if it was not there."""
+    def count(self, key: int, change: int, /) -> References | None:
+        """Change a row's count; at zero the row is gone, and its references are returned, else none.
+
+        Returns None if it was not there.
+        """
         ...
 
     def scan(self, shard: int, column: int, /) -> list[tuple[int, object]]:
@@ -118,14 +117,6 @@ class PackedRows:
         self._length += 1
         return True
 
-    def count(self, key: int) -> bool:
-        """See `Rows.count`."""
-        shard = self._shards[key & SHARD_MASK]
-        if shard is None or (slot := shard.find(key)) < 0:
-            return False
-        shard.integers[(shard.slots[slot] - 1) * shard.width + 1] += 1
-        return True
-
     def update(self, key: int, integers: Integers, references: References) -> bool:
         """See `Rows.update`."""
         shard = self._shards[key & SHARD_MASK]
@@ -136,14 +127,14 @@ class PackedRows:
         shard.references[row * span - span : row * span] = references
         return True
 
-    def lower(self, key: int, count: int) -> References | None:
-        """See `Rows.lower`."""
+    def count(self, key: int, change: int) -> References | None:
+        """See `Rows.count`."""
         at = key & SHARD_MASK
         shard = self._shards[at]
         if shard is None or (slot := shard.find(key)) < 0:
             return None
         counted = (shard.slots[slot] - 1) * shard.width + 1
-        left = shard.integers[counted] - count
+        left = shard.integers[counted] + change
         if left > 0:
             shard.integers[counted] = left
             return ()

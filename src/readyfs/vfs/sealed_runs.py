@@ -14,7 +14,7 @@ from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.run_view import RunView
 
 MAX_BYTES: Final = 128 << 20
-"""Some fifty thousand runs of two files. A run that is pushed out is looked at again when it is asked for."""
+"""Some seventy thousand runs of two files. A run that is pushed out is looked at again when it is asked for."""
 
 Views = dict[RelPath, RunView]
 

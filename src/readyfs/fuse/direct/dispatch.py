@@ -27,6 +27,7 @@ from readyfs.fuse.direct.protocol import (
     reply_error,
     reply_header,
 )
+from readyfs.fuse.direct.shadow import Shadow
 from readyfs.fuse.errno_table import MALFORMED, READ_ONLY, UNKNOWN_INTERRUPT, UNSUPPORTED, errno_of
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
 from readyfs.metrics.request_tally import RequestTally
@@ -49,8 +50,11 @@ _UNSUPPORTED: Final = ("unsupported", None)
 class Dispatch:
     """Serves requests by the handlers of `operations`; may be used by any thread."""
 
-    def __init__(self, channel: Channel, operations: Operations, in_flight: InFlight) -> None:
+    def __init__(
+        self, channel: Channel, operations: Operations, in_flight: InFlight, shadow: Shadow | None = None
+    ) -> None:
         self._channel = channel
+        self._shadow = shadow
         self._operations = operations
         self._handlers = operations.handlers
         self._in_flight = in_flight
@@ -76,7 +80,7 @@ class Dispatch:
                 answer = _call(handler, request, may_block=False)
             except WouldBlockError:
                 return request if self._may_wait(request, tally) else None
-            self._send(request, answer, tally)
+            self._answer(request, answer, tally)
         elif opcode == Opcode.BATCH_FORGET:
             self._operations.batch_forget(data[IN_HEADER.size :])
         elif opcode == Opcode.FORGET:
@@ -114,7 +118,7 @@ class Dispatch:
         except PostponedError:
             return False
         if self._in_flight.take(request):
-            self._send(request, answer, tally)
+            self._answer(request, answer, tally)
             tally.durations[request.operation].note(self._in_flight.waited_ns(request))
         elif isinstance(answer, Answer):
             _undo(request, answer)
@@ -140,6 +144,12 @@ class Dispatch:
             time.sleep(UNKNOWN_INTERRUPT_S)
             self._channel.send(reply_error(unique, UNKNOWN_INTERRUPT))
 
+    def _answer(self, request: Request, answer: Answer | int, tally: RequestTally) -> None:
+        """Send what a handler answered."""
+        if self._shadow is not None:
+            self._shadow.compare(request, answer)
+        self._send(request, answer, tally)
+
     def _send(self, request: Request, answer: Answer | int, tally: RequestTally) -> None:
         if isinstance(answer, int):
             tally.failed(request.operation, answer)
@@ -148,6 +158,8 @@ class Dispatch:
         sent = self._channel.send(reply_header(request.unique, len(answer.body)), answer.body)
         if not sent:
             _undo(request, answer)
+            if self._shadow is not None:
+                self._shadow.undo(request, answer)
 
 
 def _call(handler: Handler, request: Request, *, may_block: bool) -> Answer | int:

@@ -12,19 +12,21 @@ import structlog
 import trio
 
 from readyfs import native
-from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations
 from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.choose_loop import choose_loop
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
 from readyfs.fuse.direct.in_flight import InFlight, Request
-from readyfs.fuse.direct.listings import EndTable
+from readyfs.fuse.direct.listings import Ends, EndTable
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Operations
 from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
+from readyfs.fuse.direct.shadow import Shadow, ShadowEnds
 from readyfs.fuse.direct.workers import Workers
-from readyfs.fuse.engine_words import ReadsWord
+from readyfs.fuse.engine_words import EngineLoopWord, ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.push_counts import PushCounts
@@ -54,12 +56,15 @@ class DirectEngine:
         reads: ReadsWord,
         stack_depth: int,
         raw_root: bytes,
+        loop_word: EngineLoopWord,
         *,
         pushes: bool,
         privileged: bool,
     ) -> None:
         self.reads = ""
         self.reads_reason = ""
+        self.engine_loop = ""
+        self.engine_loop_reason = ""
         self._channel = channel
         self._fs = filesystem
         self._raw_threads = raw_threads
@@ -68,9 +73,12 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._raw_root = raw_root
         self._privileged = privileged
-        self._opens_below: int | None = 0
+        self._loop_word = loop_word
+        self._passthrough_from: int | None = None
+        self._opens = False
         self._loop: NativeLoop | None = None
-        self._backing = BackingFiles(channel)
+        self._shadow: Shadow | None = None
+        self._backing = BackingFiles(OwnRegistrations(channel))
         self._pages = PageCache(channel) if pushes else None
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
@@ -107,12 +115,22 @@ class DirectEngine:
         return self._backing.refused
 
     @property
+    def loop_mismatches(self) -> Counter[str]:
+        """How often the compiled loop would have answered otherwise, by operation; known in its shadow alone."""
+        return self._shadow.mismatches.copy() if self._shadow is not None else Counter()
+
+    @property
     def pushed(self) -> PushCounts:
         """What was pushed into the page cache with opens."""
-        return self._pages.counts if self._pages is not None else PushCounts()
+        if self._pages is None:
+            return PushCounts()
+        counts = self._pages.counts
+        files, data_bytes = self._loop.pushed() if self._loop is not None else (0, 0)
+        return PushCounts(counts.files + files, counts.data_bytes + data_bytes, counts.refused)
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
+        loop = choose_loop(self._loop_word)
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
             obstacle = negotiate(self._channel, offer, self._word, self._stack_depth, privileged=self._privileged)
@@ -126,8 +144,10 @@ class DirectEngine:
             self._reads = CachedReads(self._fs)
         else:
             self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from, self._pages)
-            self._opens_below = choice.passthrough_from
+            self._passthrough_from = choice.passthrough_from
+            self._opens = True
         self.reads, self.reads_reason = choice.word.value, choice.reason
+        self.engine_loop, self.engine_loop_reason = loop.word.value, loop.reason
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
@@ -139,9 +159,9 @@ class DirectEngine:
             except trio.RunFinishedError:
                 log.debug("the mount ended after the daemon")
 
-        loop = self._loop = self._make_loop()
-        operations = Operations(self._fs, self._reads, self._drop_listing, loop or EndTable())
-        self._dispatch = Dispatch(self._channel, operations, self._in_flight)
+        loop, ends = self._make_loop()
+        operations = Operations(self._fs, self._reads, self._drop_listing, ends)
+        self._dispatch = Dispatch(self._channel, operations, self._in_flight, self._shadow)
         self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end, loop)
         self._workers.start()
         async with trio.open_nursery() as nursery:
@@ -168,10 +188,24 @@ class DirectEngine:
         if self._loop is not None:
             self._loop.close_dropped()
 
-    def _make_loop(self) -> NativeLoop | None:
-        if native.module is None:
-            return None
-        return NativeLoop(native.module, self._channel.lend(), self._fs, self._raw_root, self._opens_below)
+    def _make_loop(self) -> tuple[NativeLoop | None, Ends]:
+        """Return the loop that receives requests, None if the channel does, and who knows where listings end."""
+        if self.engine_loop == EngineLoopWord.PYTHON:
+            return None, EndTable()
+        is_shadow = self.engine_loop == EngineLoopWord.SHADOW
+        loop = NativeLoop(
+            *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root),
+            self._passthrough_from,
+            opens=self._opens,
+            pushes=self._pages is not None,
+        )
+        if is_shadow:
+            self._shadow = Shadow(loop)
+            return None, ShadowEnds(loop)
+        self._loop = loop
+        self._backing.share(loop)
+        loop.serve()
+        return loop, loop
 
     def _drop_listing(self, inode: InodeNumber) -> None:
         try:

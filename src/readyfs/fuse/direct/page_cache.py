@@ -38,7 +38,13 @@ class PageCache:
     def __init__(self, port: PagesPort) -> None:
         self._port = port
         self._lock = threading.Lock()
-        self.counts = PushCounts()
+        self._counts = PushCounts()
+
+    @property
+    def counts(self) -> PushCounts:
+        """What was pushed here so far."""
+        with self._lock:
+            return PushCounts(self._counts.files, self._counts.data_bytes, self._counts.refused.copy())
 
     def push(self, inode: InodeNumber, data: bytes) -> None:
         """Have the kernel keep a whole file. What it refuses it asks for when somebody reads."""
@@ -49,13 +55,15 @@ class PageCache:
                 self._note_refused(error)
             return
         with self._lock:
-            self.counts.files += 1
-            self.counts.data_bytes += len(data)
+            self._counts.files += 1
+            self._counts.data_bytes += len(data)
 
     def _note_refused(self, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, str(error.errno))
         with self._lock:
-            is_new = name not in self.counts.refused
-            self.counts.refused[name] += 1
+            is_new = name not in self._counts.refused
+            self._counts.refused[name] += 1
         if is_new:
-            log.warning("the kernel refuses bytes before they are asked for", error=error.strerror)
+            log.warning(
+                "the kernel refuses the bytes of a file with its open, and will ask for them", error=error.strerror
+            )

@@ -89,6 +89,7 @@ ENTRY_OUT: Final = struct.Struct("=QQQQIIQQQQQQIIIIIIIIII")  # fuse_entry_out wi
 DIRENT: Final = struct.Struct("=QQII")  # a name follows, padded to 8 bytes; in READDIRPLUS a fuse_entry_out precedes
 OPEN_IN: Final = struct.Struct("=II")  # the flags of open(2), open_flags
 OPEN_OUT: Final = struct.Struct("=QIi")
+HANDLE: Final = struct.Struct("=Q")  # with which fuse_read_in, fuse_release_in and fuse_open_out begin
 READ_IN: Final = struct.Struct("=QQIIQII")  # fh, offset, size, read_flags, lock_owner, flags, padding
 RELEASE_IN: Final = struct.Struct("=QIIQ")
 STATFS_OUT: Final = struct.Struct("=QQQQQIIII24x")

@@ -124,7 +124,8 @@ class Workers:
         with self._lock:
             if self._loop is not None:
                 self._close_calls(math.inf)
-                self._adopt(ANY_CALL)
+                if self._adopt(ANY_CALL):
+                    self._give_up_seat()
 
     # ---- the reader's seat ----------------------------------------------------------------------------------------
 

@@ -38,6 +38,8 @@ class Pyfuse3Engine:
     name = "pyfuse3"
     reads = "opened"
     reads_reason = "this engine opens and reads every file itself"
+    engine_loop = "python"
+    engine_loop_reason = "this engine has no other"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
         self._raw_calls = raw_calls
@@ -67,6 +69,11 @@ class Pyfuse3Engine:
     @property
     def fallbacks(self) -> Counter[str]:
         """Nothing: the kernel is never asked to read a raw file itself."""
+        return Counter()
+
+    @property
+    def loop_mismatches(self) -> Counter[str]:
+        """None: there is no other loop."""
         return Counter()
 
     @property
