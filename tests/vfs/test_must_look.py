@@ -63,12 +63,16 @@ def test_a_run_that_is_to_be_looked_at_anew_must_be_looked_at(place: Place) -> N
 
 def test_of_all_else_it_is_not_known(place: Place) -> None:
     """Above runs memory answers; a view may have expired, which is to be found out before anything is waited for."""
-    place.serve(ROW, parts__0=b"x")
+    unseen = Row(query=b"unseen")
+    place.write(ROW, parts__0=b"x")
+    place.write(unseen)
+    place.publish(ROW, unseen)
     day = place.day()
     view = place.view(place.keep())
     parts = place.inode(b"parts", start=day)
     payload = place.inode(PAYLOAD, start=day)
-    in_view = place.inode(b"c", b"q", b"2024-06-01", start=view)
+    in_view = place.inode(b"c", b"unseen", b"2024-06-01", start=view)
+    assert place.fs.must_look(place.inode(b"c", b"unseen", b"2024-06-01"))
     for inode in (ROOT_INODE, place.inode(b"c"), parts, payload, view, in_view, InodeNumber(99)):
         assert not place.fs.must_look(inode)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from readyfs.errors import BrokenRunError
+from readyfs.fuse.direct.listings import MAX_BYTES, EndTable, Listings
 from readyfs.fuse.direct.replies import (
+    PackedListing,
     PackListing,
     compiled_entry,
     compiled_listing,
@@ -18,9 +21,10 @@ from readyfs.fuse.direct.replies import (
     pack_listing,
 )
 from readyfs.vfs.attributes import FOREVER_S, Attributes, Entry
-from readyfs.vfs.inode_number import InodeNumber
+from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.nodes import root_node
+from tests.vfs.place import Place as VfsPlace
 
 MODES = (0o100444, 0o040555, 0o120777)
 TIMES = st.integers(0, 2**63) | st.integers(0, 2**90).map(lambda time_ns: time_ns % (2**64 * 10**9))
@@ -84,6 +88,19 @@ def test_an_error_while_entries_are_made_comes_through(pack: PackListing) -> Non
 
     with pytest.raises(BrokenRunError):
         pack(found(), 0, 4096)
+
+
+def test_no_more_memory_is_taken_than_a_kernel_can_ask_for(tmp_path: Path) -> None:
+    rooms: list[int] = []
+
+    def pack(found: Iterable[ListedEntry], position: int, room: int) -> PackedListing:
+        rooms.append(room)
+        return pack_listing(found, position, room)
+
+    listings = Listings(VfsPlace(tmp_path / "raw").fs, lambda inode: None, EndTable(), pack)
+    for size in (0, 4096, 2**32 - 1):
+        listings.read(ROOT_INODE, 0, size, may_block=False)
+    assert rooms == [0, 4096, MAX_BYTES]
 
 
 @pytest.mark.parametrize("listed", [(), (b"a",), (b"a", (), 1, True), ("a", None, 1, True), None, (1, 2, 3, 4)])

@@ -19,6 +19,8 @@ from readyfs.vfs.listing import DOTS, DirectoryPass, position_after
 from readyfs.vfs.nodes import Node
 
 MAX_ENDS: Final = 4096
+MAX_BYTES: Final = 1 << 20
+"""No kernel has room for more at a time (FUSE_MAX_MAX_PAGES), and memory for it is taken beforehand."""
 
 
 class Ends(Protocol):
@@ -79,7 +81,7 @@ class Listings:
                 return body, nodes
 
     def _fill(self, inode: InodeNumber, found: DirectoryPass, position: int, size: int) -> tuple[bytes, list[Node]]:
-        body, nodes, reached, cached, is_whole = self._pack(found, position, size)
+        body, nodes, reached, cached, is_whole = self._pack(found, position, min(size, MAX_BYTES))
         if is_whole:
             further = self._further_dot(inode, found, reached) if position or cached >= CACHE_PAGE else b""
             if further and len(further) <= size - len(body):
