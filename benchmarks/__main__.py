@@ -30,6 +30,8 @@ DOCUMENT: Final = Path(__file__).parent.parent / "docs" / "performance.md"
 IDLE_S: Final = 1.0
 QUICK_IDLE_S: Final = 0.2
 _REAL: Final = 2000
+_PLACES: Final = {"--other": "PYTHON", "--json": "FILE", "--directory": "DIRECTORY"}
+"""The options that name a place, and what a report says instead of it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stoppable(), workspace(options.directory) as base:
         results, contenders, sites = _measure(options, base)
         machine = describe_machine(base)
-    words = [word for word in (argv if argv is not None else sys.argv[1:]) if word != "--record"]
+    words = shown_words(argv if argv is not None else sys.argv[1:])
     report = Report(
         command=f'make bench ARGS="{" ".join(words)}"' if words else "make bench",
         made_on=datetime.now(UTC).date(),
@@ -57,6 +59,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.record:
         record(report, DOCUMENT)
     return 1 if results.failures else 0
+
+
+def shown_words(argv: Sequence[str]) -> list[str]:
+    """Return the arguments as a report can tell them: without `--record`, and without the places of this machine."""
+    shown: list[str] = []
+    for word in argv:
+        option, has_value, _ = word.partition("=")
+        if shown and shown[-1] in _PLACES:
+            shown.append(_PLACES[shown[-1]])
+        elif has_value and option in _PLACES:
+            shown += [option, _PLACES[option]]
+        elif word != "--record":
+            shown.append(word)
+    return shown
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -24,6 +24,8 @@ _HEADER: Final = (
     *("this / other", "other again / other", "lowest to highest"),
 )
 
+_MB: Final = 1 << 20
+
 Item = TypeVar("Item")
 
 
@@ -77,6 +79,17 @@ def comparison_lines(results: Results, works: Sequence[Work], ways: Sequence[str
         for phase in results.times.get(work.key, {}):
             yield from ("", f"### {work.title}, {phase.value}", "")
             yield from markdown_table(_HEADER, [_cells(row) for row in rows_of(results, work, phase, ways)])
+
+
+def memory_lines(results: Results, sites: Sequence[str], ways: Sequence[str]) -> Iterator[str]:
+    """Yield a Markdown table of how large the daemons were, each after the work that made it largest."""
+    yield from ("", "### Memory of the daemon", "")
+    rows = []
+    for site in sites:
+        for way in ways:
+            sizes = [results.largest(site, f"{way}{build}") for build in (OTHER, AGAIN, THIS)]
+            rows.append((site, way, *("-" if size is None else f"{size[1]['rss'] / _MB:.1f}" for size in sizes)))
+    yield from markdown_table(("world", "way of reading", *(f"{build}, MB" for build in _HEADER[2:5])), rows)
 
 
 def comparison_document(results: Results, works: Sequence[Work], ways: Sequence[str]) -> dict[str, object]:

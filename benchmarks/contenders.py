@@ -298,7 +298,7 @@ def ways_of_reading(python: str, suffix: str) -> tuple[Readyfs, ...]:
     return tuple(
         replace(way, key=f"{way.key}{suffix}", title=f"{way.title}{suffix}", python=python)
         for way in (automatic(), *all_contenders())
-        if isinstance(way, Readyfs) and not way.as_plain_user
+        if isinstance(way, Readyfs) and not way.as_plain_user and "--engine-loop" not in way.options
     )
 
 

@@ -18,6 +18,9 @@ const uint32_t operation_opcodes[OPERATIONS] = {
 _Static_assert(sizeof(struct fuse_out_header) == ANSWER_ROOM - READ_ROOM, "the room of a header");
 _Static_assert(sizeof(struct fuse_attr_out) == sizeof(((struct loop *)0)->attributes), "the room of attributes");
 
+/* Of linux/fuse.h since Linux 6.9; older headers lack it. The registration stands where they have padding. */
+#define OPEN_PASSTHROUGH (1 << 7)
+
 static const struct fuse_in_header *
 header(const struct desk *desk)
 {
@@ -87,9 +90,41 @@ answer_getattr(struct loop *loop, struct desk *desk)
     return finish(desk, sizeof out, 0);
 }
 
+/* Have the kernel read an open file by itself; returns a handle or 0. */
+static uint64_t
+pass_through(struct loop *loop, const struct open_file *file, int32_t *backing_id)
+{
+    if (backings_open(&loop->backings, file, false, backing_id) != 0)
+        return 0;
+    atomic_fetch_add(&loop->passed, 1);
+    return PASSED_HANDLE;
+}
+
+static bool
+close_passed(struct loop *loop, uint64_t inode)
+{
+    bool was_open = backings_close(&loop->backings, inode);
+    if (was_open)
+        atomic_fetch_sub(&loop->passed, 1);
+    return was_open;
+}
+
+/* Take back an open whose handle nobody learnt; a close can wait, and is left to Python where that may not be. */
+void
+open_undo(struct loop *loop, const struct desk *desk, bool may_wait)
+{
+    struct open_file file;
+    if (desk->opened == PASSED_HANDLE)
+        close_passed(loop, header(desk)->nodeid);
+    else if (!may_wait)
+        handles_drop(&loop->handles, desk->opened);
+    else if (handles_take(&loop->handles, desk->opened, &file))
+        close(file.fd);
+}
+
 /* Open the file of a row if it is exactly what the row says; returns a handle or 0. */
 static uint64_t
-open_as_sealed(struct loop *loop, struct desk *desk)
+open_as_sealed(struct loop *loop, struct desk *desk, int32_t *backing_id)
 {
     const struct file_row *row = &desk->row;
     struct open_file file = {.inode = header(desk)->nodeid};
@@ -98,8 +133,13 @@ open_as_sealed(struct loop *loop, struct desk *desk)
         return 0;
     bool as_sealed = stat_regular(file.fd, &file.facts) == 0 && file.facts.size == row->size &&
                      file.facts.mtime_ns == row->mtime_ns && file.facts.file == row->file;
-    uint64_t number = as_sealed && push_once(loop, desk, &file) ? handles_add(&loop->handles, &file) : 0;
-    if (number == 0)
+    bool is_passed = row->size >= loop->passed_from;
+    uint64_t number = 0;
+    if (as_sealed && is_passed)
+        number = pass_through(loop, &file, backing_id);
+    else if (as_sealed && push_once(loop, desk, &file))
+        number = handles_add(&loop->handles, &file);
+    if (number == 0 || is_passed)
         close(file.fd);
     return number;
 }
@@ -112,22 +152,25 @@ answer_open(struct loop *loop, struct desk *desk)
         return FOR_PYTHON;
     const struct file_row *row = &desk->row;
     bool is_served = (row->state & STATE_SERVABLE) && !(row->state & STATE_SUPERSEDED);
-    if (!is_served || row->size >= atomic_load(&loop->opened_below))
+    if (!is_served || !atomic_load(&loop->opens))
         return FOR_PYTHON;
     uint64_t call = 0;
     enum outcome outcome = begin_call(loop, desk, &call);
     if (outcome != ANSWERED)
         return outcome;
-    uint64_t number = open_as_sealed(loop, desk);
+    int32_t backing_id = 0;
+    desk->opened = open_as_sealed(loop, desk, &backing_id);
     if (end_call(loop, desk, call) == ADOPTED) {
-        struct open_file file;
-        if (handles_take(&loop->handles, number, &file))
-            close(file.fd);
+        open_undo(loop, desk, true);
         return ADOPTED;
     }
-    if (number == 0)
+    if (desk->opened == 0)
         return FOR_PYTHON;
-    const struct fuse_open_out out = {.fh = desk->opened = number, .open_flags = FOPEN_KEEP_CACHE};
+    struct fuse_open_out out = {.fh = desk->opened, .open_flags = FOPEN_KEEP_CACHE};
+    if (desk->opened == PASSED_HANDLE) {
+        out.open_flags = OPEN_PASSTHROUGH;
+        memcpy(&out.padding, &backing_id, sizeof backing_id);
+    }
     memcpy(answer_body(desk), &out, sizeof out);
     return finish(desk, sizeof out, 0);
 }
@@ -161,6 +204,8 @@ answer_release(struct loop *loop, struct desk *desk)
 {
     const struct fuse_release_in *in = body(desk, sizeof *in);
     struct open_file file;
+    if (in != NULL && in->fh == PASSED_HANDLE)
+        return close_passed(loop, header(desk)->nodeid) ? finish(desk, 0, 0) : FOR_PYTHON;
     if (in == NULL || !handles_get(&loop->handles, in->fh, &file))
         return FOR_PYTHON;
     uint64_t call = 0;

@@ -83,7 +83,7 @@ send_answer(struct loop *loop, struct desk *desk)
     else
         count_begun(&loop->counts, desk->operation, -1);
     if (!is_sent && desk->opened)
-        handles_drop(&loop->handles, desk->opened);
+        open_undo(loop, desk, false);
     return is_sent || is_withdrawn ? ANSWERED : FOR_PYTHON;
 }
 
@@ -209,13 +209,49 @@ loop_allow_calls(LoopObject *self, PyObject *args)
 }
 
 static PyObject *
-loop_open_below(LoopObject *self, PyObject *args)
+loop_allow_opens(LoopObject *self, PyObject *args)
 {
-    long long size;
-    if (!PyArg_ParseTuple(args, "L", &size))
+    int allowed;
+    if (!PyArg_ParseTuple(args, "p", &allowed))
         return NULL;
-    atomic_store(&self->loop.opened_below, size);
+    atomic_store(&self->loop.opens, allowed);
     Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_open_backing(LoopObject *self, PyObject *args)
+{
+    unsigned long long inode;
+    struct open_file file;
+    if (!PyArg_ParseTuple(args, "Ki", &inode, &file.fd))
+        return NULL;
+    file.inode = inode;
+    int32_t id = 0;
+    int error = stat_regular(file.fd, &file.facts);
+    if (error == 0)
+        error = backings_open(&self->loop.backings, &file, true, &id);
+    return Py_BuildValue("ii", error, id);
+}
+
+static PyObject *
+loop_close_backing(LoopObject *self, PyObject *args)
+{
+    unsigned long long inode;
+    if (!PyArg_ParseTuple(args, "K", &inode))
+        return NULL;
+    backings_close(&self->loop.backings, inode);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+loop_let_go(LoopObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = backings_let_go(&self->loop.backings);
+    Py_END_ALLOW_THREADS
+    return PyLong_FromLong(error);
 }
 
 static PyObject *
@@ -256,6 +292,13 @@ loop_open_files(LoopObject *self, PyObject *nothing)
 {
     (void)nothing;
     return PyLong_FromUnsignedLong(handles_count(&self->loop.handles));
+}
+
+static PyObject *
+loop_passed_files(LoopObject *self, PyObject *nothing)
+{
+    (void)nothing;
+    return PyLong_FromLongLong(atomic_load(&self->loop.passed));
 }
 
 static PyObject *
@@ -308,11 +351,15 @@ static PyMethodDef methods[] = {
     {"end_watch", (PyCFunction)loop_end_watch, METH_NOARGS, "Make `watch` return None."},
     {"adopt", (PyCFunction)loop_adopt, METH_VARARGS, "Take the request of a call; None if it is over."},
     {"allow_calls", (PyCFunction)loop_allow_calls, METH_VARARGS, "Choose whether the raw store is asked here."},
-    {"open_below", (PyCFunction)loop_open_below, METH_VARARGS, "Choose the size from which Python opens files."},
+    {"allow_opens", (PyCFunction)loop_allow_opens, METH_VARARGS, "Choose whether files are opened here."},
+    {"open_backing", (PyCFunction)loop_open_backing, METH_VARARGS, "Count an open of a file the kernel reads."},
+    {"close_backing", (PyCFunction)loop_close_backing, METH_VARARGS, "Count a close of one."},
+    {"let_go", (PyCFunction)loop_let_go, METH_NOARGS, "Let go of what is no longer open; may block."},
     {"note_end", (PyCFunction)loop_note_end, METH_VARARGS, "Note where a directory's listing ended."},
     {"take_handle", (PyCFunction)loop_take_handle, METH_VARARGS, "Return an open file, which is Python's then."},
     {"set_other_files", (PyCFunction)loop_set_other_files, METH_VARARGS, "Tell how many files Python has open."},
     {"open_files", (PyCFunction)loop_open_files, METH_NOARGS, "Return how many files are open here."},
+    {"passed_files", (PyCFunction)loop_passed_files, METH_NOARGS, "Return how many the kernel reads by itself."},
     {"close_dropped", (PyCFunction)loop_close_dropped, METH_NOARGS, "Close what nobody learnt of; may block."},
     {"pushed", (PyCFunction)loop_pushed, METH_NOARGS, "Return how many files and bytes were pushed."},
     {"counts", (PyCFunction)loop_counts, METH_NOARGS, "Return counts and durations by opcode."},
@@ -338,15 +385,17 @@ set_bounds(struct counts *counts, PyObject *bounds)
 static PyObject *
 loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"fd", "rows", "root", "attributes", "max_files", "bounds_ns", "pushed_below", NULL};
+    static char *names[] = {"fd",        "rows",        "root",         "attributes", "max_files",
+                            "bounds_ns", "passed_from", "pushed_below", NULL};
     int fd;
     long long pushed_below;
     unsigned int max_files;
     PyObject *rows, *bounds;
     const char *root, *attributes;
     Py_ssize_t length;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!L", names, &fd, &rows, &root, &attributes, &length,
-                                     &max_files, &PyTuple_Type, &bounds, &pushed_below))
+    long long passed_from;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iOyy#IO!LL", names, &fd, &rows, &root, &attributes, &length,
+                                     &max_files, &PyTuple_Type, &bounds, &passed_from, &pushed_below))
         return NULL;
     PyObject *module = PyType_GetModule(type);
     RowsObject *table = module != NULL ? rows_from(module, rows) : NULL;
@@ -363,6 +412,8 @@ loop_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
     self->rows = Py_NewRef(rows);
     /* Without a name a lock cannot fail to be made (pthread_mutex_init(3p)); a semaphore neither. */
     handles_begin(&loop->handles, max_files);
+    backings_begin(&loop->backings, fd);
+    loop->passed_from = passed_from;
     slot_begin(&loop->slot);
     pthread_mutex_init(&loop->ends.mutex, NULL);
     pthread_mutex_init(&self->mutex, NULL);
@@ -391,6 +442,7 @@ loop_dealloc(LoopObject *self)
     }
     free(loop->root);
     handles_end(&loop->handles);
+    backings_end(&loop->backings);
     slot_end(&loop->slot);
     pthread_mutex_destroy(&loop->ends.mutex);
     pthread_mutex_destroy(&self->mutex);

@@ -47,6 +47,30 @@ bool handles_take(struct handles *handles, uint64_t number, struct open_file *ou
 void handles_drop(struct handles *handles, uint64_t number);
 int handles_take_dropped(struct handles *handles);
 
+/* ---- backing.c: raw files that the kernel reads by itself ------------------------------------------------------- */
+
+/* The number of every such file that was opened here: its inode says all that is to be known. */
+#define PASSED_HANDLE (UINT64_C(1) << 61)
+
+enum { BACKINGS = 1024 };
+
+struct backings {
+    pthread_mutex_t mutex;
+    int fd; /* the connection */
+    struct backing *of[BACKINGS], *closed;
+};
+
+void backings_begin(struct backings *backings, int fd);
+void backings_end(struct backings *backings);
+
+/* Count an open of an inode and return its id; 0 if the kernel has refused the file, and Python reads it. Returns why
+   it does so now, or EEXIST, uncounted, if another raw file is open. What is refused is counted if it is kept. */
+int backings_open(struct backings *backings, const struct open_file *file, bool keep_refused, int32_t *id);
+bool backings_close(struct backings *backings, uint64_t inode);
+
+/* Let go of what is no longer open; can wait. Returns why the kernel kept one. */
+int backings_let_go(struct backings *backings);
+
 /* ---- slot.c: the call to the raw store that is under way ------------------------------------------------------ */
 
 struct slot {
@@ -126,7 +150,10 @@ struct loop {
     char *root;
     RowsObject *rows;
     char attributes[104]; /* struct fuse_attr_out of any file: all but inode, size and times is the same */
-    _Atomic int64_t opened_below; /* files of so many bytes and more are not opened here; 0: none is */
+    _Atomic bool opens; /* whether files are opened here */
+    int64_t passed_from; /* files of so many bytes and more the kernel reads by itself */
+    _Atomic int64_t passed; /* how many such are open */
+    struct backings backings;
     int64_t pushed_below; /* files of fewer bytes are pushed with their first open; 0: none is */
     _Atomic int64_t pushed_files, pushed_bytes;
     struct handles handles;
@@ -157,6 +184,7 @@ bool push_once(struct loop *loop, struct desk *desk, const struct open_file *fil
 
 int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);
+void open_undo(struct loop *loop, const struct desk *desk, bool may_wait);
 void ends_note(struct ends *ends, uint64_t inode, uint64_t position);
 void count_begun(struct counts *counts, enum operation operation, int change);
 void count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns);

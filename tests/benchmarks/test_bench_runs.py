@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import main, shown_words
 from benchmarks.contenders import all_contenders
 from benchmarks.report import Report, record
 from benchmarks.results import RAW
@@ -97,6 +97,11 @@ def test_report_is_recorded_with_its_plots(tmp_path: Path, monkeypatch: pytest.M
         assert "![Names and attributes](performance/names.svg)" in text
     assert ElementTree.parse(tmp_path / "performance" / "names.svg").getroot().tag.endswith("svg")
     assert json.loads((tmp_path / "performance.json").read_text())["times"].keys() == {"walk"}
+
+
+def test_report_tells_the_command_without_the_places_of_this_machine() -> None:
+    words = ["--other", "/home/a/python", "--record", "--json=/tmp/b", "--only", "walk"]
+    assert shown_words(words) == ["--other", "PYTHON", "--json", "FILE", "--only", "walk"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

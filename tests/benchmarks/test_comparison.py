@@ -11,7 +11,7 @@ import pytest
 
 import readyfs
 from benchmarks.compare import main
-from benchmarks.comparison import AGAIN, OTHER, THIS, Row, Spread, comparison_lines, rows_of, turn
+from benchmarks.comparison import AGAIN, OTHER, THIS, Row, Spread, comparison_lines, memory_lines, rows_of, turn
 from benchmarks.results import Results
 from benchmarks.works import WORKS, Phase
 
@@ -60,6 +60,14 @@ def test_table_shows_milliseconds_ratios_and_the_controls_spread() -> None:
     assert "| opened | wall | 1,000.0 | 1,500.0 | 500.0 | 0.50 | 1.50 | 1.50 to 1.50 |" in lines
 
 
+def test_memory_is_shown_where_a_daemon_was_largest() -> None:
+    found = results(other=[1.0], this=[1.0])
+    found.measured("walk", Phase.FIRST, f"opened{OTHER}").memory = {"rss": 50 << 20}
+    found.measured("walk", Phase.AGAIN, f"opened{OTHER}").memory = {"rss": 51 << 20}
+    found.measured("walk", Phase.FIRST, f"opened{THIS}").memory = {"rss": 40 << 20}
+    assert "| small | opened | 51.0 | - | 40.0 |" in list(memory_lines(found, ["small"], ["opened"]))
+
+
 def test_each_begins_and_each_follows_each() -> None:
     assert [turn("abc", number) for number in range(4)] == [list("abc"), list("acb"), list("cab"), list("cba")]
 
@@ -75,12 +83,13 @@ def test_comparison_with_another_build_measures_all_and_leaves_nothing(
     worlds.mkdir()
     figures = tmp_path / "figures.json"
     words = ["--rounds", "1", "--partitions", "5", "--ways", "cached", "--json", str(figures)]
+    words += ["--only", "walk,small,large", "--large-mb", "1"]
     assert main(["--other", str(python), "--directory", str(worlds), *words]) == 0
     text = capsys.readouterr().out
-    for title in ("walk and stat", "read every file"):
+    for title in ("walk and stat", "read every file", "read the large file"):
         for phase in ("first", "again"):
             assert f"### {title}, {phase}\n" in text
-    assert text.count("| cached | wall | ") == text.count("| cached | CPU | ") == 4
+    assert text.count("| cached | wall | ") == text.count("| cached | CPU | ") == 6
     assert figures.stat().st_size
     assert os.listdir(worlds) == []
 

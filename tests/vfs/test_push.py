@@ -130,14 +130,12 @@ class Pages:
         self.taken.append((inode, data))
 
 
-def test_what_is_pushed_is_counted_with_what_somebody_else_pushed() -> None:
+def test_what_is_pushed_is_counted() -> None:
     pages = Pages()
     cache = PageCache(pages)
     cache.push(InodeNumber(7), b"seven")
     assert pages.taken == [(7, b"seven")]
     assert cache.counts == PushCounts(1, 5)
-    cache.share(lambda: (10, 100))
-    assert cache.counts == PushCounts(11, 105)
 
 
 def test_what_the_kernel_refuses_is_counted_by_error_and_no_failure() -> None:

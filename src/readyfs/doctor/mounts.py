@@ -78,8 +78,7 @@ def look_at_place(mountpoint: Path, reserved: Sequence[Reserved]) -> Iterator[Fi
     stack = mounts_at(place)
     try:
         if stack and stack[-1].is_readyfs:
-            for item in reserved:
-                check_overlap(place, item)
+            check_overlap(place, reserved)
             yield good("mount-point", f"{show(place)} holds a readyfs mount, apart from what it reads and writes")
         else:
             check_mount_point(place, reserved)

@@ -57,16 +57,21 @@ def check_mount_point(place: Path, reserved: Sequence[Reserved]) -> None:
     """Raise what `prepare_mount_point` raises, at a resolved mount point, and change nothing."""
     _refuse_mounted(place)
     _refuse_unfit(place)
-    for item in reserved:
-        check_overlap(place, item)
+    check_overlap(place, reserved)
     _refuse_not_empty(place)
 
 
-def check_overlap(place: Path, item: Reserved) -> None:
-    """Raise `MountPointError` if a resolved mount point is, holds or lies in a path of our own."""
-    real = Path(os.path.realpath(item.path))
+def check_overlap(place: Path, reserved: Sequence[Reserved]) -> None:
+    """Raise `MountPointError` if a resolved mount point is, holds or lies in one of the paths of our own."""
     table = read_mount_table()
-    for ours, theirs in ((place, real), (_location(table, place), _location(table, real))):
+    here = _location(table, place)
+    for item in reserved:
+        real = Path(os.path.realpath(item.path))
+        _refuse_overlap(place, item, ((place, real), (here, _location(table, real))))
+
+
+def _refuse_overlap(place: Path, item: Reserved, spellings: Sequence[tuple[Path, Path]]) -> None:
+    for ours, theirs in spellings:
         if ours == theirs:
             relation = "is"
         elif ours.is_relative_to(theirs):

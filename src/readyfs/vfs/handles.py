@@ -50,6 +50,10 @@ class Elsewhere(Protocol):
         """Return how many there are."""
         ...
 
+    def open_handles(self) -> int:
+        """The same with those that need no descriptor, because the kernel reads them by itself."""
+        ...
+
     def set_other_files(self, files: int) -> None:
         """Take notice of how many are open here: both share one limit."""
         ...
@@ -74,7 +78,7 @@ class HandleTable:
         self._elsewhere: Elsewhere | None = None
 
     def __len__(self) -> int:
-        return len(self._handles) + self._files_elsewhere()
+        return len(self._handles) + (self._elsewhere.open_handles() if self._elsewhere is not None else 0)
 
     def share(self, elsewhere: Elsewhere) -> None:
         """Share numbers and limit with an engine that opens files, too; before the first is opened."""

@@ -43,15 +43,22 @@ PATIENCE_S: Final = 10.0
 class Looped:
     """A loop, the kernel's end of its connection, and what it returned to Python; files by inode in `rows`."""
 
-    def __init__(self, root: Path, max_files: int = 100) -> None:
+    def __init__(self, root: Path, max_files: int = 100, passed_from: int = ALL_SIZES, pushed_below: int = 0) -> None:
         assert native.module is not None
         self.root = root
         self.rows: Any = native.module.Rows(5, 2)
         self.kernel, self._device = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.loop: Any = native.module.Loop(
-            self._device.fileno(), self.rows, os.fsencode(root), bytes(ATTR_OUT.size), max_files, REQUEST_BOUNDS_NS, 0
+            self._device.fileno(),
+            self.rows,
+            os.fsencode(root),
+            bytes(ATTR_OUT.size),
+            max_files,
+            REQUEST_BOUNDS_NS,
+            passed_from,
+            pushed_below,
         )
-        self.loop.open_below(ALL_SIZES)
+        self.loop.allow_opens(True)
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.thread_id = 0
         self._uniques = count(2, 2)
@@ -166,9 +173,9 @@ class Looped:
 
 
 @contextmanager
-def looped(root: Path, max_files: int = 100) -> Iterator[Looped]:
+def looped(root: Path, max_files: int = 100, passed_from: int = ALL_SIZES, pushed_below: int = 0) -> Iterator[Looped]:
     """Run a loop for the body."""
-    one = Looped(root, max_files)
+    one = Looped(root, max_files, passed_from, pushed_below)
     one.start()
     try:
         yield one

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from readyfs.fuse.direct.backing import BackingFiles, ReplacedFileError
+from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations, ReplacedFileError
 
 
 class FakeKernel:
@@ -49,14 +49,14 @@ def raw(tmp_path: Path) -> Iterator[Callable[[str], int]]:
 
 
 def test_all_opens_of_an_inode_share_one_registration(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     first = raw("a")
     assert files.open(7, first) == files.open(7, raw("a"))
     assert kernel.registered == {1: first}
 
 
 def test_a_registration_is_let_go_once_nobody_has_it_open(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     for inode in (1, 1, 2):
         files.open(inode, raw(str(inode)))
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_a_registration_is_let_go_once_nobody_has_it_open(kernel: FakeKernel, ra
 
 
 def test_a_registration_that_is_open_is_not_let_go(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     files.open(1, raw("1"))
     files.open(1, raw("1"))
     files.close(1)
@@ -82,7 +82,7 @@ def test_a_registration_that_is_open_is_not_let_go(kernel: FakeKernel, raw: Call
 
 def test_a_registration_of_an_earlier_open_is_not_used_again(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
     """V10: a file that was cut, opened and then restored under its name is not read from what was cut."""
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     files.open(1, raw("cut"))
     files.close(1)
     restored = raw("restored")
@@ -92,7 +92,7 @@ def test_a_registration_of_an_earlier_open_is_not_used_again(kernel: FakeKernel,
 
 
 def test_an_inode_that_is_open_takes_no_other_raw_file(kernel: FakeKernel, raw: Callable[[str], int]) -> None:
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     files.open(1, raw("old"))
     with pytest.raises(ReplacedFileError):
         files.open(1, raw("new"))
@@ -105,7 +105,7 @@ def test_an_inode_that_is_open_takes_no_other_raw_file(kernel: FakeKernel, raw: 
 def test_a_refused_file_stays_refused_while_it_is_open_and_is_tried_anew_afterwards(
     kernel: FakeKernel, raw: Callable[[str], int]
 ) -> None:
-    files = BackingFiles(kernel)
+    files = BackingFiles(OwnRegistrations(kernel))
     kernel.refusal = errno.ELOOP
     assert files.open(1, raw("a")) is None
     kernel.refusal = 0
@@ -118,4 +118,4 @@ def test_a_refused_file_stays_refused_while_it_is_open_and_is_tried_anew_afterwa
 
 
 def test_closing_what_was_never_opened_is_harmless(kernel: FakeKernel) -> None:
-    BackingFiles(kernel).close(1)
+    BackingFiles(OwnRegistrations(kernel)).close(1)

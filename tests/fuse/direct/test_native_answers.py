@@ -18,7 +18,7 @@ from tests.fuse.direct.looped import ALL_SIZES, INODE, SERVED, Looped, looped, n
 pytestmark = needs_module
 CONTENT = bytes(range(256)) * 1024
 SUPERSEDED = 2
-NEEDED = {Opcode.GETATTR: 0, Opcode.IOCTL: 0, Opcode.OPEN: OPEN_IN.size}
+NEEDED: dict[int, int] = {Opcode.GETATTR: 0, Opcode.IOCTL: 0, Opcode.OPEN: OPEN_IN.size}
 """Of how many bytes the body must be that is answered here, if it is one of zeros."""
 REGULAR = 1
 
@@ -128,14 +128,12 @@ def test_open_for_writing_is_pythons(one: Looped, flags: int) -> None:
     one.assert_python_gets(one.put(Opcode.OPEN, OPEN_IN.pack(flags, 0)))
 
 
-def test_open_of_what_the_kernel_reads_by_itself_is_pythons(one: Looped) -> None:
-    """From the size on that is given, and of any size while views are to be told of opens."""
-    one.loop.open_below(len(CONTENT))
-    one.assert_python_gets(one.open())
-    one.loop.open_below(len(CONTENT) + 1)
+def test_open_is_pythons_while_views_are_to_be_told_of_it(one: Looped) -> None:
     assert one.opened()
-    one.loop.open_below(0)
+    one.loop.allow_opens(False)
     one.assert_python_gets(one.open())
+    one.loop.allow_opens(True)
+    assert one.opened()
 
 
 def test_limit_of_open_files_is_shared(root: Path) -> None:
@@ -321,7 +319,7 @@ def test_who_has_an_answer_finds_it_counted(one: Looped) -> None:
 def test_arguments_of_another_shape_are_refused(root: Path) -> None:
     assert native.module is not None
     make, rows = native.module.Loop, native.module.Rows(5, 2)
-    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0]
+    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0, 0]
     assert make(*good)
     for at, wrong in ((1, {}), (3, bytes(103)), (5, tuple(range(17))), (5, ("x",))):
         with pytest.raises((TypeError, ValueError)):

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import random
 import struct
 import subprocess
 import threading
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.fuse.direct.raw_mounts import behind_two_overlays, on_tmpfs
-from tests.mount.daemon import Place, mounted, partition, wait_until
+from tests.mount.bindfs import bound
+from tests.mount.daemon import Place, fails_with, mounted, partition, wait_until
 
 PAGE = mmap.PAGESIZE
 _SYS_CACHESTAT = 451
@@ -146,6 +148,50 @@ def test_raw_file_that_is_replaced_by_its_equal_while_it_is_open_is_another_inod
             assert daemon.of(part).read_bytes() == b"payload\n"
         assert daemon.of(part).read_bytes() == b"payload\n"
         assert daemon.of(part).stat().st_size == 8
+
+
+def test_open_that_hangs_is_undone_and_opened_once_in_the_end(place: Place) -> None:
+    """V13: the reader is told after the deadline; what the store answers later is not kept open."""
+    part = partition()
+    place.producer.write_and_publish(part, "r1", b"payload\n")
+    with (
+        bound(place) as store,
+        mounted(place, "--raw", str(store.path), "--raw-timeout", "500ms", engine="passthrough") as daemon,
+    ):
+        assert daemon.of(part).read_bytes() == b"payload\n"
+        assert daemon.requests("read") == 0, "the kernel reads"
+        store.stop()
+        try:
+            with fails_with(errno.EIO):
+                daemon.of(part).read_bytes()
+        finally:
+            store.go_on()
+        wait_until(lambda: daemon.count("open_handles") == 0 and not daemon.held_raw_files(), "the late open is undone")
+        for _ in range(2):
+            with open(daemon.of(part), "rb") as file:
+                assert daemon.count("open_handles") == 1
+                assert file.read() == b"payload\n"
+        assert daemon.requests("read") == 0
+
+
+def test_registrations_of_many_opens_are_let_go(place: Place) -> None:
+    """Once, for each time that the inode was open; none is kept for an inode that the kernel forgot."""
+    parts = [partition(date=f"2024-06-{day:02}") for day in range(1, 21)]
+    volume = place.raw / "s1"
+    with on_tmpfs(volume):
+        for part in parts:
+            place.producer.write_and_publish(part, "r1", b"x\n")
+        with mounted(place, engine="passthrough") as daemon:
+            for _ in range(20):
+                with ExitStack() as opened:
+                    for part in random.choices(parts, k=30):
+                        assert opened.enter_context(open(daemon.of(part), "rb")).read() == b"x\n"
+            assert daemon.requests("read") == 0
+
+            def is_unmounted() -> bool:
+                return subprocess.run(["umount", volume], capture_output=True, timeout=10, check=False).returncode == 0
+
+            wait_until(is_unmounted, "the volume is free")
 
 
 @pytest.mark.parametrize("engine", ["passthrough", "cached"])

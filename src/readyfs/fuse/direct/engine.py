@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from readyfs import native
-from readyfs.fuse.direct.backing import BackingFiles
+from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.choose_loop import choose_loop
 from readyfs.fuse.direct.choose_reads import choose_reads
@@ -74,10 +74,11 @@ class DirectEngine:
         self._raw_root = raw_root
         self._privileged = privileged
         self._loop_word = loop_word
-        self._opens_below: int | None = 0
+        self._passthrough_from: int | None = None
+        self._opens = False
         self._loop: NativeLoop | None = None
         self._shadow: Shadow | None = None
-        self._backing = BackingFiles(channel)
+        self._backing = BackingFiles(OwnRegistrations(channel))
         self._pages = PageCache(channel) if pushes else None
         self._reads: Reads = OpenedReads(filesystem, self._backing, None)
         self._dispatch: Dispatch | None = None
@@ -143,7 +144,8 @@ class DirectEngine:
             self._reads = CachedReads(self._fs)
         else:
             self._reads = OpenedReads(self._fs, self._backing, choice.passthrough_from, self._pages)
-            self._opens_below = choice.passthrough_from
+            self._passthrough_from = choice.passthrough_from
+            self._opens = True
         self.reads, self.reads_reason = choice.word.value, choice.reason
         self.engine_loop, self.engine_loop_reason = loop.word.value, loop.reason
 
@@ -192,13 +194,16 @@ class DirectEngine:
             return None, EndTable()
         is_shadow = self.engine_loop == EngineLoopWord.SHADOW
         loop = NativeLoop(
-            *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root, self._opens_below),
+            *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root),
+            self._passthrough_from,
+            opens=self._opens,
             pushes=self._pages is not None,
         )
         if is_shadow:
             self._shadow = Shadow(loop)
             return None, ShadowEnds(loop)
         self._loop = loop
+        self._backing.share(loop)
         loop.serve()
         return loop, loop
 

@@ -37,20 +37,31 @@ _ALL_SIZES: Final = 2**63 - 1
 
 
 class NativeLoop:
-    """One connection's loop; `opens_below` is the size from which on Python opens files, None if it opens none.
+    """One connection's loop. Used by workers and by the watch, on any thread.
 
-    Used by workers and by the watch, on any thread.
+    `passthrough_from` is the size from which the kernel reads files by itself, None if it never does. `opens` says
+    whether opens come to us at all.
     """
 
     def __init__(
-        self, native: Any, fd: int, filesystem: Filesystem, root: bytes, opens_below: int | None, *, pushes: bool
+        self,
+        native: Any,
+        fd: int,
+        filesystem: Filesystem,
+        root: bytes,
+        passthrough_from: int | None,
+        *,
+        opens: bool,
+        pushes: bool,
     ) -> None:
         self._fs = filesystem
         template = attr_out(filesystem.presentation.file(InodeNumber(0), 0, 0), FOREVER_S)
         handles = filesystem.handles
+        passed_from = _ALL_SIZES if passthrough_from is None else passthrough_from
+        rows = filesystem.inodes.raw_rows
+        pushed_below = PUSHED_BELOW_BYTES if pushes else 0
         self._loop = native.Loop(
-            *(fd, filesystem.inodes.raw_rows, root, template, handles.max_files, REQUEST_BOUNDS_NS),
-            PUSHED_BELOW_BYTES if pushes else 0,
+            *(fd, rows, root, template, handles.max_files, REQUEST_BOUNDS_NS), passed_from, pushed_below
         )
         self.receive = self._loop.receive
         self.watch = self._loop.watch
@@ -63,9 +74,15 @@ class NativeLoop:
         self.pushed = self._loop.pushed
         self.open_files = self._loop.open_files
         self.set_other_files = self._loop.set_other_files
-        below = _ALL_SIZES if opens_below is None else opens_below
+        self.open_backing = self._loop.open_backing
+        self.close_backing = self._loop.close_backing
+        self.let_go = self._loop.let_go
         # While the kernel may hold views, each open is to be noted for them: see `Trees.note_open`.
-        filesystem.watch_trees(lambda alone: self._loop.open_below(below if alone else 0))
+        filesystem.watch_trees(lambda alone: self._loop.allow_opens(alone and opens))
+
+    def open_handles(self) -> int:
+        """Return how many files are open here, those that the kernel reads by itself included."""
+        return int(self._loop.open_files() + self._loop.passed_files())
 
     def serve(self) -> None:
         """Receive from now on in place of `Channel.receive`: what is opened is one with what Python opens."""
