@@ -20,7 +20,7 @@ from typing import Final
 
 from readyfs.demo.producer import LogicalPartition, Producer
 from tests.differential.reference_tree import ReferenceTree
-from tests.mount.daemon import ENGINES, Daemon, Place, start, take_down
+from tests.mount.daemon import ENGINES, SHADOW, Daemon, Place, start, take_down
 from tests.mount.forgetting import drop_names
 
 RAW: Final = "raw"
@@ -83,7 +83,7 @@ class World:
     base: Path
     arguments: tuple[str, ...] = ()
     wrapper: tuple[str, ...] = ()
-    engines: tuple[str, ...] = tuple(ENGINES)
+    engines: tuple[str, ...] = (*ENGINES, SHADOW)
     examples: int = 0
     changes: int = 0
     tree: ReferenceTree = field(init=False)

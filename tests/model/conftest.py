@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import ENGINES, Place
+from tests.mount.daemon import ENGINES, SHADOW, Place
 
 
 @pytest.fixture
@@ -18,6 +18,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
         yield found
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=[*ENGINES, SHADOW])
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)

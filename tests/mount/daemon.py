@@ -65,9 +65,9 @@ TRAITS: Final[dict[str, Traits]] = {
     ),
     "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
-"""Every engine and way of reading by name; each mount test runs on each.
+"""Every engine and way of reading by name.
 
-The direct engine answers in compiled code what it can, but in `shadow` Python does, and compares the other's answers.
+The direct engine answers in compiled code what it can. In `shadow` Python does, and compares the other's answers.
 """
 
 IN_LAYOUTS: Final[dict[str, Traits]] = {
@@ -76,10 +76,14 @@ IN_LAYOUTS: Final[dict[str, Traits]] = {
     "date in parts": TRAITS["pyfuse3"].in_layout("{year}/{customer_id}/{query_name}/{month}-{day}"),
 }
 """Layouts of every kind: dates last, first, and in parts around the rest; each on another way of serving."""
-in_each_layout: Final = pytest.mark.parametrize("engine", [*TRAITS, *IN_LAYOUTS])
-"""For a test of a promise that asks its daemon for paths: on every engine, and in every kind of layout."""
+SHADOW: Final = "shadow"
+ENGINES: Final[dict[str, tuple[str, ...]]] = {
+    name: traits.arguments for name, traits in TRAITS.items() if name != SHADOW
+}
+"""Each way of reading once: every mount test runs on these, and in the shadow, too, where it matters who answers."""
 
-ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
+in_each_layout: Final = pytest.mark.parametrize("engine", [*ENGINES, *IN_LAYOUTS])
+"""For a test of a promise that asks its daemon for paths: on every engine, and in every kind of layout."""
 EACH_ENGINE_ONCE: Final = [
     name if name in ("pyfuse3", "opened") else pytest.param(name, marks=pytest.mark.long) for name in ENGINES
 ]

@@ -32,7 +32,7 @@ class Lying:
         loop = native.module.Loop(*arguments)
 
         class Other:
-            open_below = loop.open_below
+            allow_opens = loop.allow_opens
 
             @staticmethod
             def answer(request: bytes) -> bytes | None:
