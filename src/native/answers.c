@@ -100,11 +100,13 @@ pass_through(struct loop *loop, const struct open_file *file, int32_t *backing_i
     return PASSED_HANDLE;
 }
 
-static void
+static bool
 close_passed(struct loop *loop, uint64_t inode)
 {
-    backings_close(&loop->backings, inode);
-    atomic_fetch_sub(&loop->passed, 1);
+    bool was_open = backings_close(&loop->backings, inode);
+    if (was_open)
+        atomic_fetch_sub(&loop->passed, 1);
+    return was_open;
 }
 
 /* Take back an open whose handle nobody learnt; a close can wait, and is left to Python where that may not be. */
@@ -202,10 +204,8 @@ answer_release(struct loop *loop, struct desk *desk)
 {
     const struct fuse_release_in *in = body(desk, sizeof *in);
     struct open_file file;
-    if (in != NULL && in->fh == PASSED_HANDLE) {
-        close_passed(loop, header(desk)->nodeid);
-        return finish(desk, 0, 0);
-    }
+    if (in != NULL && in->fh == PASSED_HANDLE)
+        return close_passed(loop, header(desk)->nodeid) ? finish(desk, 0, 0) : FOR_PYTHON;
     if (in == NULL || !handles_get(&loop->handles, in->fh, &file))
         return FOR_PYTHON;
     uint64_t call = 0;
@@ -278,13 +278,18 @@ answer(struct loop *loop, struct desk *desk)
 }
 
 void
-count_answer(struct counts *counts, enum operation operation, int64_t elapsed_ns)
+count_begun(struct counts *counts, enum operation operation, int change)
+{
+    atomic_fetch_add_explicit(&counts->counts[operation][counts->bounds + 1], change, memory_order_relaxed);
+}
+
+void
+count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns)
 {
     _Atomic int64_t *of = counts->counts[operation];
     int bucket = 0;
     while (bucket < counts->bounds && counts->bounds_ns[bucket] < elapsed_ns)
         bucket++;
     atomic_fetch_add_explicit(&of[bucket], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&of[counts->bounds + 1], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&of[counts->bounds + 2], elapsed_ns, memory_order_relaxed);
 }

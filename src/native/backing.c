@@ -100,12 +100,13 @@ backings_open(struct backings *backings, const struct open_file *file, bool keep
     return error;
 }
 
-void
+bool
 backings_close(struct backings *backings, uint64_t inode)
 {
     pthread_mutex_lock(&backings->mutex);
     struct backing **at = find(backings, inode), *found = *at;
-    if (found != NULL && --found->opens == 0) {
+    bool was_open = found != NULL;
+    if (was_open && --found->opens == 0) {
         *at = found->next;
         found->next = found->id ? backings->closed : NULL;
         if (found->id)
@@ -114,6 +115,7 @@ backings_close(struct backings *backings, uint64_t inode)
             free(found);
     }
     pthread_mutex_unlock(&backings->mutex);
+    return was_open;
 }
 
 int

@@ -66,7 +66,7 @@ void backings_end(struct backings *backings);
 /* Count an open of an inode and return its id; 0 if the kernel has refused the file, and Python reads it. Returns why
    it does so now, or EEXIST, uncounted, if another raw file is open. What is refused is counted if it is kept. */
 int backings_open(struct backings *backings, const struct open_file *file, bool keep_refused, int32_t *id);
-void backings_close(struct backings *backings, uint64_t inode);
+bool backings_close(struct backings *backings, uint64_t inode);
 
 /* Let go of what is no longer open; can wait. Returns why the kernel kept one. */
 int backings_let_go(struct backings *backings);
@@ -186,6 +186,7 @@ int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);
 void open_undo(struct loop *loop, const struct desk *desk, bool may_wait);
 void ends_note(struct ends *ends, uint64_t inode, uint64_t position);
-void count_answer(struct counts *counts, enum operation operation, int64_t elapsed_ns);
+void count_begun(struct counts *counts, enum operation operation, int change);
+void count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns);
 
 #endif

@@ -80,6 +80,10 @@ in_each_layout: Final = pytest.mark.parametrize("engine", [*TRAITS, *IN_LAYOUTS]
 """For a test of a promise that asks its daemon for paths: on every engine, and in every kind of layout."""
 
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
+EACH_ENGINE_ONCE: Final = [
+    name if name in ("pyfuse3", "opened") else pytest.param(name, marks=pytest.mark.long) for name in ENGINES
+]
+"""For tests of what lies behind the answers, such as the state: ways of reading differ in what the kernel is let do."""
 
 PATIENCE_S: Final = 20.0
 WITHOUT_DAC: Final = StemWrapper(("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"))

@@ -123,14 +123,12 @@ def test_open_for_writing_is_pythons(one: Looped, flags: int) -> None:
     one.assert_python_gets(one.put(Opcode.OPEN, OPEN_IN.pack(flags, 0)))
 
 
-def test_open_of_what_the_kernel_reads_by_itself_is_pythons(one: Looped) -> None:
-    """From the size on that is given, and of any size while views are to be told of opens."""
-    one.loop.open_below(len(CONTENT))
-    one.assert_python_gets(one.open())
-    one.loop.open_below(len(CONTENT) + 1)
+def test_open_is_pythons_while_views_are_to_be_told_of_it(one: Looped) -> None:
     assert one.opened()
-    one.loop.open_below(0)
+    one.loop.allow_opens(False)
     one.assert_python_gets(one.open())
+    one.loop.allow_opens(True)
+    assert one.opened()
 
 
 def test_limit_of_open_files_is_shared(root: Path) -> None:
@@ -151,7 +149,9 @@ def test_limit_of_open_files_is_shared(root: Path) -> None:
 def test_want_of_descriptors_is_pythons(one: Looped) -> None:
     one.assert_answers()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(open_descriptors()) - 1, hard))
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
         one.assert_python_gets(one.open())
     finally:
@@ -305,10 +305,16 @@ def test_counts_are_those_of_pythons_requests(one: Looped) -> None:
     assert counts[Opcode.RELEASE][-2] == 0
 
 
+def test_who_has_an_answer_finds_it_counted(one: Looped) -> None:
+    for number in range(1, 301):
+        one.assert_answers()
+        assert one.loop.counts()[Opcode.IOCTL][-2] == number
+
+
 def test_arguments_of_another_shape_are_refused(root: Path) -> None:
     assert native.module is not None
     make, rows = native.module.Loop, native.module.Rows(5, 2)
-    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0]
+    good: list[object] = [-1, rows, os.fsencode(root), bytes(104), 3, (1, 2), 0, 0]
     assert make(*good)
     for at, wrong in ((1, {}), (3, bytes(103)), (5, tuple(range(17))), (5, ("x",))):
         with pytest.raises((TypeError, ValueError)):
