@@ -81,7 +81,7 @@ def test_settings_at_odds_are_a_finding(place: Place, capfd: pytest.CaptureFixtu
 def test_an_unknown_check_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     code, _, err = run(capfd, "--only", "fuse")
     assert code == 2
-    assert err.startswith("readyfs: no check is called fuse; choose from user, fuse-device, ")
+    assert err.startswith("readyfs: no check is called fuse; choose from user, compiled-part, ")
 
 
 def test_colours_are_for_terminals(place: Place, capfd: pytest.CaptureFixture[str]) -> None:

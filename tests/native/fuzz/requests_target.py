@@ -73,7 +73,7 @@ class BothEnds(EndTable):
 class World:
     """A filesystem that both serve: Python's dispatch, and the loop over the same inode table."""
 
-    def __init__(self, module: ModuleType, base: Path) -> None:
+    def __init__(self, module: ModuleType, random: Random, base: Path) -> None:
         self.place = Place(base / "raw", max_open_files=60)
         rows = [Row(query=b"q%d" % number, date=JUNE_1 + number % 3) for number in range(len(SIZES))]
         self.directories = [
@@ -89,15 +89,15 @@ class World:
         self._ours = ours
         self.answers, ends = Answers(), BothEnds()
         channel = cast(Channel, self.answers)
-        # Before the loop shares its handles: those of Python are numbered as ever.
+        # A socket takes no registrations, so that files from this size on are refused, and served all the same.
+        passed_from = random.choice((None, 100_000))
         self.loop = ends.loop = NativeLoop(
-            module, ours.fileno(), fs, os.fsencode(self.place.base), None, opens=True, pushes=True
+            module, ours.fileno(), fs, os.fsencode(self.place.base), passed_from, opens=True, pushes=True
         )
         self.loop.serve()
-        self.answer = vars(self.loop)["_loop"].answer
-        operations = Operations(
-            fs, OpenedReads(fs, BackingFiles(OwnRegistrations(channel)), None), lambda inode: None, ends
-        )
+        backing = BackingFiles(OwnRegistrations(channel))
+        backing.share(self.loop)
+        operations = Operations(fs, OpenedReads(fs, backing, passed_from), lambda inode: None, ends)
         self._dispatch = Dispatch(channel, operations, InFlight(60.0))
         self._tally = RequestTally()
         self.pushed: bytes | None = None
@@ -127,7 +127,7 @@ class World:
             if for_python[0] != request[:8192]:
                 raise Difference("the loop changed a request")
         answer = self._received()
-        if answer is not None and answer[8:16] == bytes(8):
+        if answer is not None and int.from_bytes(answer[4:8], "little") == NOTIFY_STORE:
             self.pushed, answer = answer, self._received()
         if (answer is None) != (len(for_python) == 2):
             raise Difference("a request was answered and handed on, or neither")
@@ -175,7 +175,7 @@ class World:
 
 def requests(module: ModuleType, random: Random, base: Path, journal: Journal) -> Iterator[None]:
     """Run an episode; see `Target`."""
-    world = World(module, base)
+    world = World(module, random, base)
     handles: dict[int, int] = {}
     """Handles of the loop, each with Python's own for the same file."""
     for number in range(STEPS):
@@ -190,6 +190,7 @@ def requests(module: ModuleType, random: Random, base: Path, journal: Journal) -
         yield
     for handle, other in handles.items():
         _release(world, handle, other)
+    world.loop.close_dropped()
     if world.loop.open_files() or len(world.place.fs.handles):
         raise Difference("a file stays open")
     world.close()
@@ -197,7 +198,7 @@ def requests(module: ModuleType, random: Random, base: Path, journal: Journal) -
 
 def _try(world: World, random: Random, request: bytes, handles: dict[int, int]) -> None:
     over_the_connection = 0 < len(request) < 8192 and random.random() < 0.5
-    native = world.ask_loop(request) if over_the_connection else world.answer(request)
+    native = world.ask_loop(request) if over_the_connection else world.loop.answer(request)
     if len(request) < IN_HEADER.size:
         if native is not None:
             raise Difference("what is no request was answered")
@@ -212,7 +213,7 @@ def _try(world: World, random: Random, request: bytes, handles: dict[int, int]) 
         raise Difference(f"the loop answers {native[:200].hex()}, Python {(python or b'').hex()[:400]}")
     if opcode == Opcode.RELEASE and native is not None:
         again = _request(Opcode.READ, 0, READ_IN.pack(handle, 0, 1, 0, 0, 0, 0), 2)
-        if world.answer(again) is not None:
+        if world.loop.answer(again) is not None:
             raise Difference("what was released is read")
     if opcode == Opcode.RELEASE and python is not None and not any(python[4:8]):
         for ours, theirs in list(handles.items()):
