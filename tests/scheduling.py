@@ -31,6 +31,8 @@ TOGETHER: Final = {
     "tests/mount/test_views.py": "views of a mount",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
+    "tests/state/database/test_mariadb_columns.py": "MariaDB",
+    "tests/state/database/test_reader.py": "MariaDB",
 }
 """Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
 
@@ -45,9 +47,12 @@ LONG_FIRST: Final = (
     "tests/mount/test_outage_postgres.py",
     "tests/mount/test_resources.py",
     "tests/mount/test_interruptions.py",
+    "tests/state/postgres/test_changes.py::test_any_history_is_followed",
     "tests/state/postgres/test_listen.py",
+    "tests/state/postgres/test_reader.py",
     "tests/state/postgres/test_servers.py",
     "tests/demo/test_tour.py",
+    "tests/flows/",
     "tests/systemd/test_service.py",
 )
 """How the names of tests begin that take from five seconds to a minute: at the end all would wait for one of them."""

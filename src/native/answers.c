@@ -278,13 +278,18 @@ answer(struct loop *loop, struct desk *desk)
 }
 
 void
-count_answer(struct counts *counts, enum operation operation, int64_t elapsed_ns)
+count_begun(struct counts *counts, enum operation operation, int change)
+{
+    atomic_fetch_add_explicit(&counts->counts[operation][counts->bounds + 1], change, memory_order_relaxed);
+}
+
+void
+count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns)
 {
     _Atomic int64_t *of = counts->counts[operation];
     int bucket = 0;
     while (bucket < counts->bounds && counts->bounds_ns[bucket] < elapsed_ns)
         bucket++;
     atomic_fetch_add_explicit(&of[bucket], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&of[counts->bounds + 1], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&of[counts->bounds + 2], elapsed_ns, memory_order_relaxed);
 }

@@ -74,14 +74,17 @@ read_request(struct loop *loop, struct desk *desk)
 static enum outcome
 send_answer(struct loop *loop, struct desk *desk)
 {
-    if (write(loop->fd, desk->answer, desk->answer_length) == (ssize_t)desk->answer_length) {
-        count_answer(&loop->counts, desk->operation, now_ns() - desk->began_ns);
-        return ANSWERED;
-    }
-    int error = errno;
-    if (desk->opened)
+    /* Counted first: who has the answer may ask at once how many requests there were. */
+    count_begun(&loop->counts, desk->operation, 1);
+    bool is_sent = write(loop->fd, desk->answer, desk->answer_length) == (ssize_t)desk->answer_length;
+    bool is_withdrawn = !is_sent && errno == ENOENT;
+    if (is_sent || is_withdrawn)
+        count_elapsed(&loop->counts, desk->operation, now_ns() - desk->began_ns);
+    else
+        count_begun(&loop->counts, desk->operation, -1);
+    if (!is_sent && desk->opened)
         open_undo(loop, desk, false);
-    return error == ENOENT ? ANSWERED : FOR_PYTHON;
+    return is_sent || is_withdrawn ? ANSWERED : FOR_PYTHON;
 }
 
 /* Serve until there is something for Python: a request at the desk, the news that one was adopted, or an errno. */

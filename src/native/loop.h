@@ -186,6 +186,7 @@ int64_t now_ns(void);
 enum outcome answer(struct loop *loop, struct desk *desk);
 void open_undo(struct loop *loop, const struct desk *desk, bool may_wait);
 void ends_note(struct ends *ends, uint64_t inode, uint64_t position);
-void count_answer(struct counts *counts, enum operation operation, int64_t elapsed_ns);
+void count_begun(struct counts *counts, enum operation operation, int change);
+void count_elapsed(struct counts *counts, enum operation operation, int64_t elapsed_ns);
 
 #endif

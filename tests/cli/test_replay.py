@@ -320,7 +320,7 @@ def test_backlog_replaces_nothing_but_files(replays: Replays) -> None:
 def test_signal_leaves_no_half_of_a_backlog(replays: Replays, number: signal.Signals) -> None:
     replays.place.insert("s1", "c2", "q1", DAYS[0], "r1")  # so many dates without a row that it is long in writing
     backlog = replays.place.base / "backlog"
-    words = ("--backlog", str(backlog), "--since", "0001-01-01", "--", "sh", "-c", LOG)
+    words = ("--backlog", str(backlog), "--since", "1600-01-01", "--", "sh", "-c", LOG)
     with replays.start(*words) as process:
         wait_until(lambda: any(replays.place.base.glob(".backlog.*")), "the backlog is being written")
         process.send_signal(number)

@@ -74,7 +74,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         SparkContext._gateway = SparkContext._jvm = None
 
 
-@pytest.fixture(params=ENGINES)
+FEWER_WAYS = ["opened", "passthrough"]
+"""Bytes from the daemon and from the kernel. What a way of reading promises is shown to hold in `tests/mount`."""
+
+
+@pytest.fixture(params=[one if one in FEWER_WAYS else pytest.param(one, marks=pytest.mark.clients) for one in ENGINES])
 def engine(request: pytest.FixtureRequest) -> str:
     """Not the session's, by which tests are sorted over all files: then Spark would start once for each engine."""
     return str(request.param)

@@ -60,7 +60,9 @@ TRAITS: Final[dict[str, Traits]] = {
     "pyfuse3": Traits(("--engine", "pyfuse3")),
     "passthrough": Traits(("--engine", "direct", "--reads", "passthrough"), kernel_lists=True, kernel_reads=True),
     "opened": Traits(("--engine", "direct", "--reads", "opened"), kernel_lists=True),
-    "shadow": Traits(("--engine", "direct", "--reads", "opened", "--engine-loop", "shadow"), kernel_lists=True),
+    "shadow": Traits(
+        ("--engine", "direct", "--reads", "opened", "--engine-loop", "shadow", "--no-push"), kernel_lists=True
+    ),
     "cached": Traits(("--engine", "direct", "--reads", "cached"), kernel_lists=True, kernel_opens=True),
 }
 """Every engine and way of reading by name; each mount test runs on each.
@@ -78,6 +80,10 @@ in_each_layout: Final = pytest.mark.parametrize("engine", [*TRAITS, *IN_LAYOUTS]
 """For a test of a promise that asks its daemon for paths: on every engine, and in every kind of layout."""
 
 ENGINES: Final[dict[str, tuple[str, ...]]] = {name: traits.arguments for name, traits in TRAITS.items()}
+EACH_ENGINE_ONCE: Final = [
+    name if name in ("pyfuse3", "opened") else pytest.param(name, marks=pytest.mark.long) for name in ENGINES
+]
+"""For tests of what lies behind the answers, such as the state: ways of reading differ in what the kernel is let do."""
 
 PATIENCE_S: Final = 20.0
 WITHOUT_DAC: Final = StemWrapper(("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"))

@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Place, mounted, partition, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, Place, mounted, partition, wait_until
 
 HOUR = 3600
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture

@@ -9,15 +9,22 @@ import resource
 import time
 from pathlib import Path
 
+import pytest
+
 from readyfs.catalog.build import CatalogShape
 from readyfs.control.pin_requests import PinRequest
 from readyfs.history.directory import HistoryDirectory
 from readyfs.history.history import History
 from readyfs.history.moments import Bounds
 from readyfs.layout import MountLayout, RawLayout
-from tests.mount.daemon import Daemon, Place, files_below, mounted, partition, running, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, Daemon, Place, files_below, mounted, partition, running, wait_until
 
 SHAPE = CatalogShape(MountLayout.parse(), RawLayout.parse(), (), ("payload.jsonl", "metadata.json"))
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def segments(place: Place) -> list[Path]:

@@ -12,11 +12,16 @@ from readyfs.doctor.finding import Verdict
 from readyfs.doctor.mounts import look_at_daemons
 from readyfs.errors import ExitCode
 from tests.doctor.subjects import make_subject
-from tests.mount.daemon import Place, mounted, partition, try_to_mount, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, Place, mounted, partition, try_to_mount, wait_until
 from tests.postgres.database import StateDatabase
 from tests.postgres.pooler import TransactionPooler
 
 OPERATIONS: Final = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def make_trigger(postgres: StateDatabase) -> None:

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from readyfs.errors import RefreshFailedError
-from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, Daemon, Place, fails_with, mounted, partition, wait_until
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def remove(state: Path) -> None:

@@ -13,7 +13,17 @@ import pytest
 
 from readyfs.errors import RefreshFailedError
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import Daemon, Place, fails_with, held_descriptors, mounted, partition, running, wait_until
+from tests.mount.daemon import (
+    EACH_ENGINE_ONCE,
+    Daemon,
+    Place,
+    fails_with,
+    held_descriptors,
+    mounted,
+    partition,
+    running,
+    wait_until,
+)
 from tests.postgres.database import READER, READER_PASSWORD, StateDatabase
 from tests.postgres.proxy import Proxy
 
@@ -21,6 +31,11 @@ ENTERED = "state cannot be read, serving the last good catalog"
 LEFT = "state can be read again"
 ROWS = 3000
 """Beside those that a test looks at: enough for an answer of many packets."""
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,16 @@ import pytest
 
 from readyfs.demo.producer import Producer
 from readyfs.errors import RefreshFailedError
-from tests.mount.daemon import Daemon, Place, fails_with, held_descriptors, mounted, partition, wait_until
+from tests.mount.daemon import (
+    EACH_ENGINE_ONCE,
+    Daemon,
+    Place,
+    fails_with,
+    held_descriptors,
+    mounted,
+    partition,
+    wait_until,
+)
 
 ENTERED: Final = "state cannot be read, serving the last good catalog"
 LEFT: Final = "state can be read again"
@@ -23,6 +32,11 @@ OPTIONS: Final = ("--interval", "50ms", "--state-timeout", "100ms")
 ROWS: Final = 600
 """Enough for a table of many pages."""
 PAGE: Final = 4096
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def fill(place: Place, *, wal: bool = False) -> None:

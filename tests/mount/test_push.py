@@ -45,6 +45,12 @@ def drop_pages(file: int) -> None:
     assert cached_pages(file) == 0
 
 
+@pytest.fixture(params=["native", "python"])
+def loop(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """The setting of a loop: both push, each in its own code."""
+    return "--engine-loop", str(request.param)
+
+
 def publish(place: Place, count: int = 1, payload: bytes = OLD) -> list[LogicalPartition]:
     parts = [partition(date=f"2024-06-{day:02}") for day in range(1, count + 1)]
     for part in parts:
@@ -76,11 +82,11 @@ def open_on_a_thread(path: Path) -> Future[bytes]:
 SIZES: Final = (1, PAGE - 1, PAGE, PAGE + 1, PUSHED_BELOW_BYTES - 1)
 
 
-def test_small_file_is_whole_in_the_page_cache_once_it_is_opened(place: Place) -> None:
+def test_small_file_is_whole_in_the_page_cache_once_it_is_opened(place: Place, loop: tuple[str, str]) -> None:
     payloads = {partition(query=f"q{size}"): os.urandom(size - 1) + b"\n" for size in SIZES}
     for part, payload in payloads.items():
         place.producer.write_and_publish(part, "r1", payload)
-    with mounted(place, engine="opened") as daemon:
+    with mounted(place, *loop, engine="opened") as daemon:
         for part, payload in payloads.items():
             size = len(payload)
             with open(daemon.of(part), "rb", buffering=0) as file:
@@ -107,9 +113,9 @@ def test_nothing_is_pushed_of_what_is_empty_or_large_or_read_in_another_way(plac
         assert daemon.status()["pushes_refused"] == {}
 
 
-def test_without_push_the_kernel_asks_for_what_is_read(place: Place) -> None:
+def test_without_push_the_kernel_asks_for_what_is_read(place: Place, loop: tuple[str, str]) -> None:
     (part,) = publish(place)
-    with mounted(place, "--no-push", engine="opened") as daemon:
+    with mounted(place, "--no-push", *loop, engine="opened") as daemon:
         with open(daemon.of(part), "rb", buffering=0) as file:
             assert cached_pages(file.fileno()) == 0
             assert file.read() == OLD
@@ -117,9 +123,9 @@ def test_without_push_the_kernel_asks_for_what_is_read(place: Place) -> None:
         assert pushed(daemon) == (0, 0)
 
 
-def test_what_the_kernel_dropped_it_asks_for(place: Place) -> None:
+def test_what_the_kernel_dropped_it_asks_for(place: Place, loop: tuple[str, str]) -> None:
     (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
+    with mounted(place, *loop, engine="opened") as daemon:
         with open(daemon.of(part), "rb", buffering=0) as file:
             drop_pages(file.fileno())
             assert file.read() == OLD
@@ -150,10 +156,10 @@ def test_file_that_the_kernel_forgot_is_pushed_again(place: Place) -> None:
 # ---- while it is pushed -----------------------------------------------------------------------------------------
 
 
-def test_files_that_many_open_at_once_are_right_for_all(place: Place) -> None:
+def test_files_that_many_open_at_once_are_right_for_all(place: Place, loop: tuple[str, str]) -> None:
     """Two that open the same file at once both push it, and neither waits for a read that nobody can answer."""
     parts = publish(place, 24)
-    with mounted(place, engine="opened") as daemon:
+    with mounted(place, *loop, engine="opened") as daemon:
         paths = [daemon.of(part) for part in parts]
         together = threading.Barrier(8)
 
@@ -172,10 +178,10 @@ def test_files_that_many_open_at_once_are_right_for_all(place: Place) -> None:
         assert daemon.status()["pushes_refused"] == {}
 
 
-def test_file_that_cannot_be_read_fails_at_open_and_its_run_is_broken(place: Place) -> None:
+def test_file_that_cannot_be_read_fails_at_open_and_its_run_is_broken(place: Place, loop: tuple[str, str]) -> None:
     """V10: where an open fails nearly every program fails; a failed read many take for the end of the file."""
     (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
+    with mounted(place, *loop, engine="opened") as daemon:
         assert daemon.of(part).stat().st_size == len(OLD)
         with held_reads(raw_payload(place, part)) as reads:
             opened = open_on_a_thread(daemon.of(part))
@@ -188,61 +194,54 @@ def test_file_that_cannot_be_read_fails_at_open_and_its_run_is_broken(place: Pla
         assert daemon.count("broken") == 0
 
 
-@pytest.mark.parametrize("size", [len(OLD), len(OLD) + 9, 9], ids=["other bytes", "longer", "shorter"])
-def test_file_that_is_written_while_it_is_read_is_damage_and_not_pushed(place: Place, size: int) -> None:
+def test_file_that_is_written_while_it_is_read_is_damage_and_not_pushed(place: Place, loop: tuple[str, str]) -> None:
     """It is compared with what was sealed before it is read, and once more afterwards."""
-    (part,) = publish(place)
-    raw = raw_payload(place, part)
-    with mounted(place, engine="opened") as daemon:
-        assert daemon.of(part).stat().st_size == len(OLD)
-        with held_reads(raw) as reads:
-            opened = open_on_a_thread(daemon.of(part))
-            answer = reads.wait()
-            raw.write_bytes(b"!" * size)
-            answer(True)
-        with fails_with(errno.EIO):
-            opened.result(20)
+    parts = dict(zip(publish(place, 3), (len(OLD), len(OLD) + 9, 9), strict=True))
+    with mounted(place, *loop, engine="opened") as daemon:
+        for part, size in parts.items():
+            raw = raw_payload(place, part)
+            assert daemon.of(part).stat().st_size == len(OLD)
+            with held_reads(raw) as reads:
+                opened = open_on_a_thread(daemon.of(part))
+                answer = reads.wait()
+                raw.write_bytes(b"!" * size)
+                answer(True)
+            with fails_with(errno.EIO):
+                opened.result(20)
         assert pushed(daemon) == (0, 0)
 
 
-def read_beside(place: Place, daemon: Daemon, part: LogicalPartition, change: str) -> None:
-    """Hold the read of a file that is being opened, change what the state says, and let it go on."""
-    with held_reads(raw_payload(place, part)) as reads:
-        opened = open_on_a_thread(daemon.of(part))
-        answer = reads.wait()
-        if change == "switch":
-            place.producer.write_and_publish(part, "r2", b"new\n")
-        elif change == "retract":
-            place.producer.delete_row(part)
-        else:
-            place.producer.set_ready(part, "r1")  # a touch: the run may have been written again
-        daemon.refresh()
-        answer(True)
-        assert opened.result(20) == OLD, "whoever opened it before reads the run of before"
+def switch(place: Place, part: LogicalPartition) -> None:
+    place.producer.write_and_publish(part, "r2", b"new\n")
 
 
-def test_switch_while_a_file_is_pushed_shows_each_path_its_own_run(place: Place) -> None:
-    (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
-        assert daemon.of(part).stat().st_size == len(OLD)
-        read_beside(place, daemon, part, "switch")
-        assert daemon.of(part).read_bytes() == b"new\n"
+def retract(place: Place, part: LogicalPartition) -> None:
+    place.producer.delete_row(part)
 
 
-def test_retraction_while_a_file_is_pushed(place: Place) -> None:
-    (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
-        assert daemon.of(part).stat().st_size == len(OLD)
-        read_beside(place, daemon, part, "retract")
-        assert not daemon.of(part).exists()
+def touch(place: Place, part: LogicalPartition) -> None:
+    place.producer.set_ready(part, "r1")  # the run may have been written again
 
 
-def test_touch_while_a_file_is_pushed(place: Place) -> None:
-    (part,) = publish(place)
-    with mounted(place, engine="opened") as daemon:
-        assert daemon.of(part).stat().st_size == len(OLD)
-        read_beside(place, daemon, part, "touch")
-        assert daemon.of(part).read_bytes() == OLD
+def test_whoever_opened_a_file_before_the_state_changed_reads_the_run_of_before(
+    place: Place, loop: tuple[str, str]
+) -> None:
+    """V5: also if the bytes are pushed only afterwards. Each path shows what the state says."""
+    changes = dict(zip(publish(place, 3), (switch, retract, touch), strict=True))
+    with mounted(place, *loop, engine="opened") as daemon:
+        for part, change in changes.items():
+            assert daemon.of(part).stat().st_size == len(OLD)
+            with held_reads(raw_payload(place, part)) as reads:
+                opened = open_on_a_thread(daemon.of(part))
+                answer = reads.wait()
+                change(place, part)
+                daemon.refresh()
+                answer(True)
+                assert opened.result(20) == OLD
+        switched, retracted, touched = changes
+        assert daemon.of(switched).read_bytes() == b"new\n"
+        assert not daemon.of(retracted).exists()
+        assert daemon.of(touched).read_bytes() == OLD
 
 
 def test_run_that_is_written_again_shows_the_new_bytes_under_the_new_row(place: Place) -> None:
@@ -285,9 +284,11 @@ def hung_open(daemon: Daemon, part: LogicalPartition, reads: HeldReads) -> Futur
     return opened
 
 
-def test_raw_store_that_hangs_in_a_push_fails_its_opener_in_time_and_nobody_else(place: Place) -> None:
+def test_raw_store_that_hangs_in_a_push_fails_its_opener_in_time_and_nobody_else(
+    place: Place, loop: tuple[str, str]
+) -> None:
     stuck, other = publish(place, 2)
-    with mounted(place, "--raw-timeout", "1s", engine="opened") as daemon:
+    with mounted(place, "--raw-timeout", "1s", *loop, engine="opened") as daemon:
         assert daemon.of(stuck).stat().st_size == len(OLD)
         with held_reads(raw_payload(place, stuck)) as reads:
             opened = hung_open(daemon, stuck, reads)

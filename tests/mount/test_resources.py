@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Place, files_below, held_descriptors, mounted, partition, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, Place, files_below, held_descriptors, mounted, partition, wait_until
 from tests.mount.forgetting import drop_names
 
 MEBIBYTE = 1024 * 1024
@@ -87,6 +87,7 @@ def private_bytes(pid: int) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
 
 
+@pytest.mark.parametrize("engine", EACH_ENGINE_ONCE)
 @pytest.mark.parametrize(
     "series", [400, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])], ids=["40k", "1m"]
 )
@@ -153,6 +154,7 @@ def test_forgotten_nodes_are_found_again_with_the_same_numbers(place: Place, eng
         assert daemon.of(part).read_bytes() == b"new\n"
 
 
+@pytest.mark.parametrize("engine", EACH_ENGINE_ONCE)
 def test_memory_does_not_grow_over_many_refreshes(place: Place, engine: str) -> None:
     """V4: old catalogs go when nobody holds them: 200 switches of a large table cost no lasting memory."""
     with place.producer.one_transaction():

@@ -15,6 +15,7 @@ import pytest
 from readyfs.demo.producer import LogicalPartition
 from readyfs.errors import ExitCode
 from tests.mount.daemon import (
+    EACH_ENGINE_ONCE,
     PATIENCE_S,
     Daemon,
     Place,
@@ -33,6 +34,11 @@ GUARDED: Final = ("--max-retract", "50%", "--retract-floor", "3")
 EMPTY: Final = "UPDATE partition_state SET status = 'pending'"
 REFILL: Final = "UPDATE partition_state SET status = 'success'"
 DAYS: Final = range(1, 9)
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def day(number: int) -> LogicalPartition:

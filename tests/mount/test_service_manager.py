@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from readyfs.fuse.mount_table import mounts_at
-from tests.mount.daemon import PATIENCE_S, Place, mounted, partition, start, take_down, wait_until
+from tests.mount.daemon import EACH_ENGINE_ONCE, PATIENCE_S, Place, mounted, partition, start, take_down, wait_until
+
+
+@pytest.fixture(params=EACH_ENGINE_ONCE)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 class Manager:

@@ -154,7 +154,19 @@ def _engine(status: Mapping[str, object]) -> str:
     reads = f"{status['reads']} reads: {status.get('reads_reason')}" if "reads" in status else ""
     fallbacks = status.get("fallbacks")
     refused = sum(fallbacks.values()) if isinstance(fallbacks, Mapping) else 0
-    return _join(str(status.get("engine", "")), reads, f"{refused:,} refused by the kernel" if refused else "")
+    engine = str(status.get("engine", ""))
+    return _join(engine, _loop(status), reads, f"{refused:,} refused by the kernel" if refused else "")
+
+
+def _loop(status: Mapping[str, object]) -> str:
+    """Return which loop serves, and why Python does where it is a choice."""
+    word = status.get("engine_loop")
+    if word is None or status.get("engine") != "direct":
+        return ""
+    mismatches = status.get("engine_loop_mismatches")
+    differ = sum(mismatches.values()) if isinstance(mismatches, Mapping) else 0
+    why = str(status.get("engine_loop_reason")) if word == "python" else f"{differ:,} answers differ" if differ else ""
+    return f"{word} loop: {why}" if why else f"{word} loop"
 
 
 def _uptime(status: Mapping[str, object]) -> str:

@@ -26,7 +26,7 @@ from readyfs.vfs.attributes import (
 from readyfs.vfs.catalogs import Catalogs
 from readyfs.vfs.file_times import FileTimes
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName, directory_inode, file_inode
+from readyfs.vfs.inode_number import LIVE, Identity, NodeKind, TreeName
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.nodes import (
     AboveNode,
@@ -45,6 +45,7 @@ from readyfs.vfs.nodes import (
     date_node,
     link_node,
     parent_inode,
+    raw_node,
 )
 from readyfs.vfs.run_view import RunView
 from readyfs.vfs.trees import Trees, view_time_ns, view_timeout_s
@@ -244,27 +245,13 @@ class Entries:
         name, kind, stat = found
         relpath = (*parent, name)
         time_ns = stat.mtime_ns if published_ns == NOT_SET else published_ns
+        parts = date.partition, date.above, relpath, stat, generation, published_ns, view.sealing
         if kind is EntryKind.FILE:
-            inode = file_inode(date.partition, relpath, generation, published_ns)
-            attributes = self._presentation.file(inode, stat.size, time_ns)
-            node_kind, tree = NodeKind.RAW_FILE, LIVE
+            node = raw_node(NodeKind.RAW_FILE, *parts, LIVE, view.place)
+            attributes = self._presentation.file(node.inode, stat.size, time_ns)
         else:
-            inode = directory_inode(date.partition, relpath, date.tree)
-            attributes = self._presentation.directory(inode, time_ns)
-            node_kind, tree = NodeKind.RAW_DIRECTORY, date.tree
-        node = RawNode(
-            inode,
-            node_kind,
-            partition=date.partition,
-            above=date.above,
-            relpath=relpath,
-            stat=stat,
-            generation=generation,
-            published_ns=published_ns,
-            sealing=view.sealing,
-            tree=tree,
-            place=view.place,
-        )
+            node = raw_node(NodeKind.RAW_DIRECTORY, *parts, date.tree, view.place)
+            attributes = self._presentation.directory(node.inode, time_ns)
         return tuple.__new__(Entry, (node, attributes, FOREVER_S, FOREVER_S))
 
     def _raw_attributes(self, node: RawNode) -> Attributes:

@@ -195,6 +195,14 @@ class Filesystem:
 
     # ---- names ----------------------------------------------------------------------------------------------
 
+    def must_look(self, directory: InodeNumber) -> bool:
+        """Whether what a date directory holds cannot be told without a look at its run; False if that is not known.
+
+        It spares an engine the way to a `WouldBlockError`, and costs little.
+        """
+        run = self.inodes.live_run(directory)
+        return run is not None and not self._runs.is_sealed(run)
+
     def lookup(self, parent: InodeNumber, name: bytes, *, may_block: bool) -> Entry | NegativeEntry:
         """Return what a name in a directory stands for, and count one lookup of its node.
 

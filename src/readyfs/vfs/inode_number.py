@@ -51,7 +51,6 @@ def inode_number(identity: Identity) -> InodeNumber:
     return _number(_text(identity))
 
 
-@lru_cache(maxsize=1024)
 def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at a path of names."""
     return inode_number((NodeKind.ABOVE.value, tree, *path)) if path or tree != LIVE else ROOT_INODE
@@ -112,9 +111,9 @@ def _distinctions(generation: int, published_ns: int) -> Identity:
     return changed if published_ns == NOT_SET else (*changed, b"/" + published_ns.to_bytes(8, "little"))
 
 
-def _number(text: bytes, begun: blake2b = _HASH) -> InodeNumber:
+def _number(text: bytes, begun: blake2b | None = None) -> InodeNumber:
     """Return the number that a text makes, behind what was begun with."""
-    digest = begun.copy()
+    digest = (begun or _HASH).copy()
     digest.update(text)
     number = int.from_bytes(digest.digest(), "little") >> 1
     return InodeNumber(number if number > ROOT_INODE else number + 2)

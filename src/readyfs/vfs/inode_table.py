@@ -81,6 +81,11 @@ class InodeTable:
         with self._lock:
             return packed.holds(node) is not False
 
+    def live_run(self, inode: InodeNumber) -> RunKey | None:
+        """Return the run of a date directory of the live tree that the kernel holds, None for all else."""
+        with self._lock:
+            return self._dates.live_run(inode)
+
     def is_raw(self, inode: InodeNumber) -> bool:
         """Whether the kernel holds a file or directory below a run by a number."""
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias, assert_never
 
 from readyfs.partition import NOT_SET, Partition
@@ -263,6 +264,10 @@ def place_in_run(node: RunNode) -> tuple[DateNode, tuple[bytes, ...]]:
             assert_never(node)
 
 
+_above_dates = lru_cache(maxsize=1024)(above_inode)
+"""Every listing of a run names the directory above it, which many have in common."""
+
+
 def parent_inode(node: Node) -> InodeNumber:
     """Return the inode number of the directory that holds a node; of a regular file that of the live tree."""
     match node:
@@ -271,7 +276,7 @@ def parent_inode(node: Node) -> InodeNumber:
         case AboveNode():
             return above_inode(node.path[:-1], node.tree)
         case DateNode():
-            return above_inode(node.above, node.tree)
+            return _above_dates(node.above, node.tree)
         case RawNode():
             return directory_inode(node.partition, node.relpath[:-1], node.tree)
         case BrokenNode():

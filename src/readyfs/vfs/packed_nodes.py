@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
-from readyfs.partition import NOT_SET, Partition, PartitionKey, SeriesKey
+from readyfs.partition import NOT_SET, Partition, PartitionKey, RunKey, SeriesKey
 from readyfs.raw.store import RawStat
 from readyfs.vfs.inode_number import LIVE, InodeNumber, NodeKind, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode
@@ -154,6 +154,14 @@ class DateNodes(PackedNodes[DateNode]):
     def __init__(self, make_rows: MakeRows) -> None:
         super().__init__(make_rows)
         self._by_series: dict[SeriesKey, int] = {}
+
+    def live_run(self, inode: InodeNumber) -> RunKey | None:
+        """Return the run of a date directory of the live tree, None for all else."""
+        row = self.rows.get(inode)
+        if row is None:
+            return None
+        (date, *_), (series, run_id, path, _) = cast(tuple[tuple[int, ...], tuple[Any, ...]], row)
+        return None if run_id is None or path.__class__ is _InView else (PartitionKey(series, date), run_id)
 
     def holds_run_of(self, series: SeriesKey) -> bool:
         """Whether any of the nodes is of a run of the series. Needs no lock."""

@@ -185,6 +185,10 @@ class Runs:
         with self._lock:
             return run in self._sealed or run in self._damage or run in self._begun or run in self._looking
 
+    def is_sealed(self, run: RunKey) -> bool:
+        """Whether views of a run answer without a look; asked without the lock, so it may be over at once."""
+        return run in self._sealed
+
     def known_series(self) -> set[SeriesKey]:
         """Return the series of all runs of which `is_known` would say so."""
         with self._lock:

@@ -43,7 +43,7 @@ PATIENCE_S: Final = 10.0
 class Looped:
     """A loop, the kernel's end of its connection, and what it returned to Python; files by inode in `rows`."""
 
-    def __init__(self, root: Path, max_files: int = 100, passed_from: int = ALL_SIZES) -> None:
+    def __init__(self, root: Path, max_files: int = 100, passed_from: int = ALL_SIZES, pushed_below: int = 0) -> None:
         assert native.module is not None
         self.root = root
         self.rows: Any = native.module.Rows(5, 2)
@@ -56,7 +56,7 @@ class Looped:
             max_files,
             REQUEST_BOUNDS_NS,
             passed_from,
-            0,
+            pushed_below,
         )
         self.loop.allow_opens(True)
         self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -71,7 +71,10 @@ class Looped:
     def _receive(self) -> None:
         self.thread_id = threading.get_native_id()
         while True:
-            received = self.loop.receive()
+            try:
+                received = self.loop.receive()
+            except ConnectionResetError:  # the kernel's end was closed before it took every answer
+                received = None
             self.received.put(received)
             if received is None:
                 return
@@ -170,9 +173,9 @@ class Looped:
 
 
 @contextmanager
-def looped(root: Path, max_files: int = 100, passed_from: int = ALL_SIZES) -> Iterator[Looped]:
+def looped(root: Path, max_files: int = 100, passed_from: int = ALL_SIZES, pushed_below: int = 0) -> Iterator[Looped]:
     """Run a loop for the body."""
-    one = Looped(root, max_files, passed_from)
+    one = Looped(root, max_files, passed_from, pushed_below)
     one.start()
     try:
         yield one

@@ -46,11 +46,15 @@ class FakeChannel:
 
 
 class FakeOperations:
-    """Handlers that a test gives, and what was forgotten."""
+    """Handlers that a test gives, the inodes below which all is known to wait, and what was forgotten."""
 
     def __init__(self) -> None:
         self.handlers: dict[int, tuple[str, Handler]] = {Opcode.STATFS: ("statfs", lambda *_: Answer(b"well"))}
         self.forgotten: list[bytes] = []
+        self.waiting: set[int] = set()
+
+    def must_wait(self, request: Request) -> bool:
+        return request.inode in self.waiting
 
     def forget(self, inode: int, body: bytes) -> None:
         self.forgotten.append(body)

@@ -165,3 +165,29 @@ def test_failing_undo_costs_nothing_but_itself(served: Served) -> None:
             assert served.channel.answer(unique) == (0, b"")
     wait_until(lambda: not served.in_flight.waits_s(), "nothing waits")
     assert {line["event"] for line in logs} == {"request failed unexpectedly"}
+
+
+def test_request_that_is_known_to_wait_is_not_tried_before(served: Served) -> None:
+    tried: list[bool] = []
+
+    def handle(request: Request, may_block: bool) -> Answer:
+        tried.append(may_block)
+        return Answer(b"entry")
+
+    served.operations.handlers[Opcode.LOOKUP] = ("lookup", handle)
+    served.operations.waiting.add(1)
+    served.channel.put(Opcode.LOOKUP, 2)
+    assert served.channel.answer(2) == (0, b"entry")
+    assert tried == [True]
+    served.operations.waiting.clear()
+    served.channel.put(Opcode.LOOKUP, 4)
+    assert served.channel.answer(4) == (0, b"entry")
+    assert tried == [True, False]
+
+
+def test_request_that_is_known_to_wait_is_refused_once_all_was_given_up(served: Served) -> None:
+    served.handle(lambda request: Answer(b"entry"))
+    served.operations.waiting.add(1)
+    assert not served.in_flight.give_up()
+    served.channel.put(Opcode.LOOKUP, 2)
+    assert served.channel.answer(2) == (errno.EIO, b"")

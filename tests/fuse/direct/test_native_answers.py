@@ -149,7 +149,9 @@ def test_limit_of_open_files_is_shared(root: Path) -> None:
 def test_want_of_descriptors_is_pythons(one: Looped) -> None:
     one.assert_answers()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(open_descriptors()) - 1, hard))
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
     try:
         one.assert_python_gets(one.open())
     finally:
@@ -301,6 +303,12 @@ def test_counts_are_those_of_pythons_requests(one: Looped) -> None:
     assert spent_ns > 0
     assert counts[Opcode.OPEN][-2] == 1
     assert counts[Opcode.RELEASE][-2] == 0
+
+
+def test_who_has_an_answer_finds_it_counted(one: Looped) -> None:
+    for number in range(1, 301):
+        one.assert_answers()
+        assert one.loop.counts()[Opcode.IOCTL][-2] == number
 
 
 def test_arguments_of_another_shape_are_refused(root: Path) -> None:

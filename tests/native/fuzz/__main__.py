@@ -28,7 +28,7 @@ from typing import Final
 import structlog
 
 from tests.native.fuzz import sanitized
-from tests.native.fuzz.target import BEGAN, COUNTS, JOURNAL, Journal, Target
+from tests.native.fuzz.target import COUNTS, JOURNAL, Journal, Target
 
 TARGETS: Final = ("requests", "rows", "look", "pack")
 
@@ -65,7 +65,6 @@ def _fuzz(words: argparse.Namespace) -> int:
     journal = Journal(words.directory / JOURNAL)
     counts: Counter[str] = Counter()
     episodes = itertools.count() if words.episode is None else (words.episode,)
-    _write(words.directory / BEGAN, str(os.getpid()))
     until_s = time.process_time() + words.seconds
     for episode in episodes:
         for name in words.target or TARGETS:

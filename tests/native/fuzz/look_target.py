@@ -19,7 +19,7 @@ from readyfs.raw.store import UnreadableFileError
 from tests.catalog.rows import Row
 from tests.native.fuzz.target import Difference, Journal
 
-STEPS: Final = 150
+STEPS: Final = 50
 
 
 def look(module: ModuleType, random: Random, base: Path, journal: Journal) -> Iterator[None]:

@@ -16,7 +16,7 @@ from readyfs.vfs.listing import ListedEntry
 from readyfs.vfs.nodes import Node
 from tests.native.fuzz.target import Difference, Journal, strange_number
 
-STEPS: Final = 400
+STEPS: Final = 100
 ROOM: Final = 1 << 20
 """More than a kernel asks for at once."""
 

@@ -36,7 +36,7 @@ from tests.catalog.rows import JUNE_1, Row
 from tests.native.fuzz.target import Difference, Journal, strange_number
 from tests.vfs.place import Place
 
-STEPS: Final = 1500
+STEPS: Final = 500
 SIZES: Final = (0, 1, 511, 4096, 70_000, 131_072, 131_073, 300_000)
 SENTINEL: Final = IN_HEADER.pack(IN_HEADER.size, Opcode.STATFS, (1 << 64) - 2, ROOT_INODE, 0, 0, 0, 0, 0)
 WITH_HANDLE: Final = {Opcode.READ, Opcode.RELEASE}
@@ -210,6 +210,10 @@ def _try(world: World, random: Random, request: bytes, handles: dict[int, int]) 
         _compare_open(world, native, python, handles)
     elif native is not None and native != python:
         raise Difference(f"the loop answers {native[:200].hex()}, Python {(python or b'').hex()[:400]}")
+    if opcode == Opcode.RELEASE and native is not None:
+        again = _request(Opcode.READ, 0, READ_IN.pack(handle, 0, 1, 0, 0, 0, 0), 2)
+        if world.answer(again) is not None:
+            raise Difference("what was released is read")
     if opcode == Opcode.RELEASE and python is not None and not any(python[4:8]):
         for ours, theirs in list(handles.items()):
             if handle in (ours, theirs):
@@ -249,13 +253,15 @@ def _disturb(world: World, random: Random) -> None:
     number = random.randrange(len(SIZES))
     payload = world.directories[number] / "payload.jsonl"
     before = payload.stat() if payload.exists() else None
-    match random.choice(("append", "replace", "touch", "remove", "supersede", "publish", "restore")):
+    match random.choice(("append", "replace", "truncate", "touch", "remove", "supersede", "publish", "restore")):
         case "append":
             with payload.open("ab") as file:
                 file.write(b"more")
         case "replace":
             payload.with_name("new").write_bytes(b"n" * SIZES[number])
             payload.with_name("new").replace(payload)
+        case "truncate" if payload.exists():
+            os.truncate(payload, SIZES[number] // 2)
         case "touch" if payload.exists():
             os.utime(payload, ns=(0, random.getrandbits(60)))
         case "remove":

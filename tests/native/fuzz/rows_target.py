@@ -11,7 +11,7 @@ from typing import Any, Final
 from readyfs.vfs.packed_rows import SHARDS, PackedRows
 from tests.native.fuzz.target import Difference, Journal
 
-STEPS: Final = 2000
+STEPS: Final = 500
 SMALLEST: Final = -(1 << 63)
 LARGEST: Final = (1 << 63) - 1
 

@@ -33,6 +33,11 @@ def build(directory: Path) -> Path:
     return module
 
 
+def paths() -> dict[str, str]:
+    """Return the variables under which this checkout's own program and tests are imported."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(PROJECT)])}
+
+
 def environment() -> dict[str, str]:
     """Return the variables under which such a module works in an ordinary Python.
 
@@ -45,8 +50,7 @@ def environment() -> dict[str, str]:
         [*compiler_words, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True, timeout=30
     )
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(PROJECT)]),
+        **paths(),
         "PYTHONMALLOC": "malloc",
         "LD_PRELOAD": found.stdout.strip(),
         "ASAN_OPTIONS": ":".join(_ASAN_OPTIONS),

@@ -10,9 +10,8 @@ from types import ModuleType
 from typing import Final, Protocol
 
 JOURNAL: Final = "journal"
-BEGAN: Final = "began"
 COUNTS: Final = "counts.json"
-"""Files in which a fuzzer says what it tries, that it began and as which process, and how far it came."""
+"""Files in which a fuzzer says what it tries, and how far it came."""
 
 
 class Difference(Exception):

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import structlog
 
-import readyfs
 from readyfs import native
 from readyfs.errors import FuseError
 from readyfs.fuse.direct.protocol import (
@@ -77,7 +76,7 @@ def choose_loop(word: EngineLoopWord, module: Any = native.module, obstacle: str
 
 def find_fault(module: Any) -> str | None:
     """Return what the module's loop answers otherwise than it should, None if nothing: on a file of our own."""
-    path = Path(readyfs.__file__)
+    path = Path(native.__file__)
     try:
         seen, content = path.stat(), path.read_bytes()
         look = Presentation(1, 2)

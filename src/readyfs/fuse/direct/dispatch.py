@@ -74,6 +74,8 @@ class Dispatch:
         durations[BEGUN] += 1
         if handler is not None:
             request = Request(unique, opcode, operation, inode, data[IN_HEADER.size :])
+            if self._operations.must_wait(request):
+                return request if self._may_wait(request, tally) else None
             try:
                 answer = _call(handler, request, may_block=False)
             except WouldBlockError:

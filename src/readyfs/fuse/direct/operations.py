@@ -74,6 +74,12 @@ class Operations:
             Opcode.DESTROY: ("destroy", lambda request, may_block: Answer()),
         }
 
+    def must_wait(self, request: Request) -> bool:
+        """Whether a request is known to need the raw store: for the first look at a run."""
+        if request.opcode == Opcode.LOOKUP or (request.opcode == Opcode.READDIRPLUS and _begins(request.body)):
+            return self._fs.must_look(InodeNumber(request.inode))
+        return False
+
     # ---- names --------------------------------------------------------------------------------------------------
 
     def _lookup(self, request: Request, may_block: bool) -> Answer:
@@ -144,6 +150,11 @@ class Operations:
         size, _ = GETXATTR_IN.unpack_from(request.body)
         names = self._fs.listxattr(InodeNumber(request.inode), may_block=may_block)
         return _xattr_answer(b"".join(name + b"\0" for name in names), size)
+
+
+def _begins(body: bytes) -> bool:
+    """Whether a READDIRPLUS is the first of its pass: what lies behind the end of a listing needs no look."""
+    return not any(body[8:16])  # the offset
 
 
 def _xattr_answer(value: bytes, size: int) -> Answer:
