@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import Daemon, Place, mounted, partition, start
+from tests.mount.daemon import EACH_ENGINE_ONCE, Daemon, Place, mounted, partition, start
 
 
 def shown(daemon: Daemon, top: Path | None = None) -> list[str]:
@@ -101,6 +101,7 @@ def test_raw_layout_says_where_runs_lie(place: Place, engine: str) -> None:
         assert daemon.of(ready).read_bytes() == b"bytes\n"
 
 
+@pytest.mark.parametrize("engine", EACH_ENGINE_ONCE)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
