@@ -3,7 +3,7 @@
 #include "native.h"
 
 /* Raised with every change of what Python and C expect of each other, here and in readyfs/native.py. */
-#define INTERFACE 1
+#define INTERFACE 2
 
 static int
 execute(PyObject *module)

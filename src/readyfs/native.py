@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-INTERFACE: Final = 1
+INTERFACE: Final = 2
 """What is expected of the compiled module, and what it says of itself (src/native/module.c)."""
 NAME: Final = "readyfs._native"
 OBSTACLE_FILE: Final = Path(__file__).with_name("_native_obstacle.txt")
