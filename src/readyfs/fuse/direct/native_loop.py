@@ -13,6 +13,7 @@ from typing import Any, Final
 from readyfs.fuse.direct.page_cache import PUSHED_BELOW_BYTES
 from readyfs.fuse.direct.protocol import Opcode
 from readyfs.fuse.direct.replies import attr_out
+from readyfs.fuse.errno_table import NO_IOCTL
 from readyfs.metrics.durations import BEGUN, REQUEST_BOUNDS_NS
 from readyfs.metrics.request_tally import RequestTally
 from readyfs.raw.store import RawStat
@@ -107,8 +108,9 @@ class NativeLoop:
         """Return what the loop has answered so far."""
         tally = RequestTally()
         for opcode, counts in self._loop.counts().items():
-            tally.durations[_OPERATIONS[opcode]].add([counts])
-        ioctls = tally.durations["ioctl"][BEGUN]
+            if counts[BEGUN]:
+                tally.durations[_OPERATIONS[opcode]].add([counts])
+        ioctls = tally.durations["ioctl"][BEGUN] if "ioctl" in tally.durations else 0
         if ioctls:
-            tally.errors["ioctl", errno.errorcode[errno.ENOTTY]] = ioctls
+            tally.errors["ioctl", errno.errorcode[NO_IOCTL]] = ioctls
         return tally
