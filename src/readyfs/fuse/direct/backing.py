@@ -16,6 +16,8 @@ from typing import Protocol
 
 import structlog
 
+from readyfs.fuse.errno_table import errno_of
+
 log = structlog.get_logger("readyfs.fuse")
 
 
@@ -116,14 +118,14 @@ class OwnRegistrations:
             try:
                 self._port.close_backing(backing_id)
             except OSError as error:
-                failed = error.errno or errno.EIO
+                failed = errno_of(error)
         return failed
 
     def _register(self, fd: int) -> tuple[int, int]:
         try:
             return 0, self._port.open_backing(fd)
         except OSError as error:
-            return error.errno or errno.EIO, 0
+            return errno_of(error), 0
 
 
 class BackingFiles:

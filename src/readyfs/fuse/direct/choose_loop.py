@@ -5,7 +5,6 @@ It is made once for a mount, from the setting and from whether the compiled modu
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from readyfs.fuse.direct.protocol import (
 )
 from readyfs.fuse.direct.replies import attr_out
 from readyfs.fuse.engine_words import EngineLoopWord
+from readyfs.fuse.errno_table import NO_IOCTL
 from readyfs.metrics.durations import REQUEST_BOUNDS_NS
 from readyfs.raw.local import file_number
 from readyfs.vfs.attributes import FOREVER_S, Presentation
@@ -93,7 +93,7 @@ def find_fault(module: Any) -> str | None:
         attributes = attr_out(look.file(_INODE, seen.st_size, shown_ns), FOREVER_S)
         expected = (
             ("open", asked, reply(_UNIQUE, OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE, 0))),
-            ("ioctl", loop.answer(_request(Opcode.IOCTL)), reply_error(_UNIQUE, errno.ENOTTY)),
+            ("ioctl", loop.answer(_request(Opcode.IOCTL)), reply_error(_UNIQUE, NO_IOCTL)),
             ("getattr", loop.answer(_request(Opcode.GETATTR)), reply(_UNIQUE, attributes)),
             ("statfs", loop.answer(_request(Opcode.STATFS)), None),
             ("read", loop.answer(_request(Opcode.READ, whole)), reply(_UNIQUE, content)),
