@@ -314,10 +314,14 @@ class Filesystem:
     def read_to_push(self, number: HandleNumber) -> bytes | None:
         """Return all bytes of an open raw file, None if the kernel was given them before; may block.
 
-        Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
+        Nothing either of a file whose number stands for another by now: an open that was late may find that. Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
         """
         handle = self.handles.get(number, RawFileHandle)
-        return None if handle.node.pushed else self._raw_files.read_whole(handle)
+        if handle.node.pushed:
+            return None
+        data = self._raw_files.read_whole(handle)
+        held = self.inodes.peek(handle.node.inode)
+        return data if isinstance(held, RawNode) and held.is_same_file(handle.node) else None
 
     def note_pushed(self, inode: InodeNumber) -> None:
         """Note that the kernel was given the bytes of a raw file, for as long as it knows that."""
