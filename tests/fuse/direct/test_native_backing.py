@@ -111,7 +111,7 @@ def test_raw_store_that_hangs_stalls_no_other_thread_of_python(place: Place) -> 
     """To register a file it is looked at, which a network file system has to ask for."""
     (place.raw / "a").write_bytes(b"1")
     with bound(place) as store:
-        command = [sys.executable, "-c", HANGING, store.path / "a"]
+        command = [sys.executable, "-c", HANGING, str(store.path / "a")]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             try:
                 assert child.stdin is not None and child.stdout is not None
