@@ -53,16 +53,16 @@ finish(struct desk *desk, size_t size, int error)
 /* ---- calls to the raw store ------------------------------------------------------------------------------------- */
 
 static enum outcome
-begin_call(struct loop *loop, const struct desk *desk, uint64_t *call)
+begin_call(struct loop *loop, struct desk *desk)
 {
     const struct caller caller = {desk->request, desk->length, desk->began_ns, desk->thread};
-    return desk->is_trial ? ANSWERED : slot_hold(&loop->slot, &caller, call);
+    return desk->is_trial ? ANSWERED : slot_hold(&loop->slot, &caller, &desk->call);
 }
 
 static enum outcome
-end_call(struct loop *loop, const struct desk *desk, uint64_t call)
+end_call(struct loop *loop, const struct desk *desk)
 {
-    return desk->is_trial ? ANSWERED : slot_free(&loop->slot, call);
+    return desk->is_trial ? ANSWERED : slot_free(&loop->slot, desk->call);
 }
 
 /* ---- the operations ------------------------------------------------------------------------------------------- */
@@ -154,13 +154,12 @@ answer_open(struct loop *loop, struct desk *desk)
     bool is_served = (row->state & STATE_SERVABLE) && !(row->state & STATE_SUPERSEDED);
     if (!is_served || !atomic_load(&loop->opens))
         return FOR_PYTHON;
-    uint64_t call = 0;
-    enum outcome outcome = begin_call(loop, desk, &call);
+    enum outcome outcome = begin_call(loop, desk);
     if (outcome != ANSWERED)
         return outcome;
     int32_t backing_id = 0;
     desk->opened = open_as_sealed(loop, desk, &backing_id);
-    if (end_call(loop, desk, call) == ADOPTED) {
+    if (end_call(loop, desk) == ADOPTED) {
         open_undo(loop, desk, true);
         return ADOPTED;
     }
@@ -188,12 +187,11 @@ answer_read(struct loop *loop, struct desk *desk)
         return finish(desk, 0, 0);
     if (wanted > READ_ROOM)
         return FOR_PYTHON;
-    uint64_t call = 0;
-    enum outcome outcome = begin_call(loop, desk, &call);
+    enum outcome outcome = begin_call(loop, desk);
     if (outcome != ANSWERED)
         return outcome;
     ssize_t got = pread(file.fd, answer_body(desk), wanted, (off_t)in->offset);
-    if (end_call(loop, desk, call) == ADOPTED)
+    if (end_call(loop, desk) == ADOPTED)
         return ADOPTED;
     /* What is short or failed Python reads once more, and says what that means. */
     return got == (ssize_t)wanted ? finish(desk, wanted, 0) : FOR_PYTHON;
@@ -208,14 +206,13 @@ answer_release(struct loop *loop, struct desk *desk)
         return close_passed(loop, header(desk)->nodeid) ? finish(desk, 0, 0) : FOR_PYTHON;
     if (in == NULL || !handles_get(&loop->handles, in->fh, &file))
         return FOR_PYTHON;
-    uint64_t call = 0;
-    enum outcome outcome = begin_call(loop, desk, &call);
+    enum outcome outcome = begin_call(loop, desk);
     if (outcome != ANSWERED)
         return outcome;
     if (handles_take(&loop->handles, in->fh, &file))
         close(file.fd);
     /* If it was adopted Python finds no such handle, and answers. */
-    return end_call(loop, desk, call) == ADOPTED ? ADOPTED : finish(desk, 0, 0);
+    return end_call(loop, desk) == ADOPTED ? ADOPTED : finish(desk, 0, 0);
 }
 
 /* The kernel asks once more behind the last entry of a listing, and learns that there is no more. */

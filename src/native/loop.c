@@ -193,9 +193,11 @@ loop_adopt(LoopObject *self, PyObject *args)
         return NULL;
     if (!slot_adopt(slot, call))
         Py_RETURN_NONE;
-    /* The thread that lost it needs the interpreter to go on, so that its buffer stays until this returns. */
+    /* The thread that lost it needs the interpreter to go on, so that its buffer stays while this thread has it. To
+       make a tuple can collect garbage, which may give it up for a while: so the bytes are copied before. */
     int64_t since_ns = atomic_load_explicit(&slot->since_ns, memory_order_relaxed);
-    return Py_BuildValue("y#d", slot->request, (Py_ssize_t)slot->length, (double)since_ns / 1e9);
+    PyObject *request = PyBytes_FromStringAndSize(slot->request, (Py_ssize_t)slot->length);
+    return request != NULL ? Py_BuildValue("Nd", request, (double)since_ns / 1e9) : NULL;
 }
 
 static PyObject *
@@ -227,9 +229,12 @@ loop_open_backing(LoopObject *self, PyObject *args)
         return NULL;
     file.inode = inode;
     int32_t id = 0;
-    int error = stat_regular(file.fd, &file.facts);
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = stat_regular(file.fd, &file.facts); /* a network file system may have to ask for it */
     if (error == 0)
         error = backings_open(&self->loop.backings, &file, true, &id);
+    Py_END_ALLOW_THREADS
     return Py_BuildValue("ii", error, id);
 }
 

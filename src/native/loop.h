@@ -109,6 +109,9 @@ enum outcome slot_hold(struct slot *slot, const struct caller *caller, uint64_t 
 /* Let go of the slot: ANSWERED, or ADOPTED if the request was taken meanwhile. */
 enum outcome slot_free(struct slot *slot, uint64_t call);
 
+/* Whether a call is held still, so that nobody else has answered its request. */
+bool slot_is_held(const struct slot *slot, uint64_t call);
+
 /* Take the request of a call that is held (0: of any); false if it is not held any more. */
 bool slot_adopt(struct slot *slot, uint64_t call);
 
@@ -170,6 +173,7 @@ struct desk {
     size_t length, answer_length;
     int64_t began_ns;
     int thread;
+    uint64_t call;   /* to the raw store, by its number */
     uint64_t opened; /* the handle that the answer gives */
     struct file_row row;
     _Alignas(8) char request[REQUEST_ROOM];
@@ -179,7 +183,7 @@ struct desk {
 /* ---- push.c: bytes that come with an open --------------------------------------------------------------------- */
 
 /* Give the kernel the bytes of a small file that is being opened, if it was not given them before. Returns false if
-   they are not what the row says, or it does not take them: then the request is Python's. */
+   they are not what the row says, if it does not take them, or if its open has another owner by now. */
 bool push_once(struct loop *loop, struct desk *desk, const struct open_file *file);
 
 int64_t now_ns(void);

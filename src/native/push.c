@@ -40,7 +40,8 @@ push_once(struct loop *loop, struct desk *desk, const struct open_file *file)
         return true;
     if (size > ANSWER_ROOM - HEAD || !read_whole(file, desk->answer + HEAD))
         return false;
-    if (!send_store(loop, desk, file->inode, (size_t)size))
+    /* Whose open was answered in another way may be gone, and then the number may stand for another file by now. */
+    if (!slot_is_held(&loop->slot, desk->call) || !send_store(loop, desk, file->inode, (size_t)size))
         return false;
     rows_note_pushed(loop->rows, file->inode);
     atomic_fetch_add_explicit(&loop->pushed_files, 1, memory_order_relaxed);

@@ -89,6 +89,12 @@ slot_free(struct slot *slot, uint64_t call)
 }
 
 bool
+slot_is_held(const struct slot *slot, uint64_t call)
+{
+    return atomic_load(&slot->word) == (call << 2 | HELD);
+}
+
+bool
 slot_adopt(struct slot *slot, uint64_t call)
 {
     uint64_t held = call ? call << 2 | HELD : atomic_load(&slot->word);

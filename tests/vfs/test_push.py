@@ -130,6 +130,21 @@ class Pages:
         self.taken.append((inode, data))
 
 
+def test_number_that_stands_for_another_file_by_then_is_given_nothing(place: Place) -> None:
+    """An open that hung may have been answered in another way, and the kernel may have forgotten the inode since."""
+    path = serve(place)
+
+    def write_anew() -> None:
+        place.fs.forget([(inode, place.fs.inodes.lookups(inode))])
+        path.unlink()
+        path.write_bytes(OLD + OLD)
+        place.publish(ROW._replace(updated_at_ns=ROW.updated_at_ns + 1))
+        assert place.inode(b"c", b"q", DAY_1, PAYLOAD) == inode
+
+    inode = place.inode(b"c", b"q", DAY_1, PAYLOAD)
+    assert place.fs.read_to_push(opened(place, write_anew)) is None
+
+
 def test_what_is_pushed_is_counted() -> None:
     pages = Pages()
     cache = PageCache(pages)

@@ -17,6 +17,7 @@ import structlog
 from readyfs.config.config import Config
 from readyfs.fuse.availability import check_pyfuse3
 from readyfs.fuse.direct.channel import Channel
+from readyfs.fuse.direct.choose_loop import LoopChoice
 from readyfs.fuse.direct.engine import DirectEngine
 from readyfs.fuse.direct.in_flight import InFlight
 from readyfs.fuse.direct.stacking import stack_depth
@@ -33,6 +34,7 @@ from readyfs.vfs.file_filter import FileFilter
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.look_ahead import LookAhead
+from readyfs.vfs.packed_rows import PackedRows
 from readyfs.vfs.runs import Runs
 from readyfs.vfs.views import ViewSource
 
@@ -53,7 +55,13 @@ class Served:
 
 
 def mount_with_engine(
-    config: Config, state_label: str, raw: RawStore, first: Loaded, freshness: Freshness, views: ViewSource
+    config: Config,
+    loop: LoopChoice,
+    state_label: str,
+    raw: RawStore,
+    first: Loaded,
+    freshness: Freshness,
+    views: ViewSource,
 ) -> Served:
     """Mount with the engine that was asked for, or with the first that the kernel offers enough for."""
     options = render_mount_options(state_label, allow_other=config.allow_other)
@@ -62,7 +70,7 @@ def mount_with_engine(
     for word in engines:
         if word is EngineWord.PYFUSE3:
             check_pyfuse3(reason)
-        served = _join(config, raw, first, freshness, views, word, reason)
+        served = _join(config, loop, raw, first, freshness, views, word, reason)
         try:
             served.engine.mount(str(config.mountpoint), options)
         except KernelLacksError as error:
@@ -83,6 +91,7 @@ def mount_with_engine(
 
 def _join(
     config: Config,
+    loop: LoopChoice,
     raw: RawStore,
     first: Loaded,
     freshness: Freshness,
@@ -112,6 +121,7 @@ def _join(
         # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
         look_ahead=None if word is EngineWord.DIRECT else LookAhead(),
         views=views,
+        make_rows=PackedRows if loop.compiled is None else loop.compiled.Rows,
     )
     engine: Engine
     if word is EngineWord.DIRECT:
@@ -126,7 +136,7 @@ def _join(
             config.reads,
             depth,
             os.fsencode(Path(config.raw).absolute()),
-            config.engine_loop,
+            loop,
             pushes=config.push,
             privileged=privileged,
         )

@@ -38,6 +38,7 @@ from readyfs.daemon.signals import Wishes
 from readyfs.daemon.status import StatusReporter
 from readyfs.errors import ExitCode
 from readyfs.fuse.availability import check_fuse
+from readyfs.fuse.direct.choose_loop import LoopChoice, choose_loop
 from readyfs.fuse.mount_point import Reserved, prepare_mount_point
 from readyfs.fuse.raw_volumes import volume_finder
 from readyfs.history.history import History
@@ -80,7 +81,8 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
     """
     # What can be refused is refused before anything is made; the mount point is looked at again under the lock.
     check_fuse(privileged=has_capability(Capability.SYS_ADMIN), allow_other=config.allow_other)
-    unguarded = open_raw(config.raw, config.raw_layout)
+    loop = choose_loop(config.engine_loop)
+    unguarded = open_raw(config.raw, config.raw_layout, loop.compiled)
     unguarded.check()
     volume_of = volume_finder(Path(config.raw), config.raw_layout)
     raw = GuardedRawStore(unguarded, volume_of, limit=(config.raw_threads + 1) // 2)
@@ -108,7 +110,9 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
             history.open()
             kept = KeptCatalogs(history, registry)
             try:
-                exit_code = trio.run(partial(_serve, config, raw, store, listener, loader, history, kept, on_ready))
+                exit_code = trio.run(
+                    partial(_serve, config, loop, raw, store, listener, loader, history, kept, on_ready)
+                )
             finally:
                 history.close()
             if loader.is_busy or registry.is_saving:
@@ -145,6 +149,7 @@ def _reserved(config: Config) -> Iterator[Reserved]:
 
 async def _serve(
     config: Config,
+    loop: LoopChoice,
     raw: RawStore,
     store: StateStore,
     listener: Listener | None,
@@ -167,7 +172,7 @@ async def _serve(
                 # The log says it in the file alone, and whoever gave the command is still there.
                 sys.stderr.write(f"readyfs: warning: {first.emptiness.cause}; {first.emptiness.remedy}\n")
             if first is not None:
-                served = mount_with_engine(config, store.label, raw, first, freshness, kept)
+                served = mount_with_engine(config, loop, store.label, raw, first, freshness, kept)
                 history.record(first.catalog, time.time_ns())
                 kept.bury_lost_pins()
                 labels = (store.label, raw.label)

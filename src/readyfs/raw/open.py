@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
+from readyfs import native
 from readyfs.errors import RawRootError
 from readyfs.layout import RawLayout
 from readyfs.raw.local import LocalRawStore
@@ -16,8 +18,8 @@ from readyfs.text import escape_text
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^?#]*@)?([^?#]*).*", re.DOTALL)
 
 
-def open_raw(raw: str, layout: RawLayout) -> RawStore:
-    """Return the raw store that `raw` names: the path of a directory.
+def open_raw(raw: str, layout: RawLayout, compiled: ModuleType | None = native.module) -> RawStore:
+    """Return the raw store that `raw` names: the path of a directory. It makes its looks with the `compiled` module.
 
     Raises `RawRootError` for a URL and for nothing at all. Touches no disk: `RawStore.check` does.
     """
@@ -25,7 +27,7 @@ def open_raw(raw: str, layout: RawLayout) -> RawStore:
         raise RawRootError("no raw root is given", "name the directory that holds the raw runs with --raw")
     url = _URL.fullmatch(raw)
     if url is None:
-        return LocalRawStore(Path(raw), layout)
+        return LocalRawStore(Path(raw), layout, compiled=compiled)
     scheme, where = url.groups()
     if scheme.lower() == "file":
         raise RawRootError(f"raw store {scheme}://{escape_text(where)} is a URL", "give the directory's path itself")

@@ -42,6 +42,7 @@ from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidatio
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, LinkNode, Node, RawNode, date_node
+from readyfs.vfs.packed_rows import MakeRows, PackedRows, compiled_rows
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.resolver import Resolver
@@ -82,8 +83,9 @@ class Filesystem:
         look_ahead: LookAhead | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         views: ViewSource | None = None,
+        make_rows: MakeRows = compiled_rows or PackedRows,
     ) -> None:
-        self.inodes = InodeTable()
+        self.inodes = InodeTable(make_rows)
         self._spare_memory = SpareMemory()
         self.handles = HandleTable(max_open_files)
         # An engine either opens files or reads them by inode, so that these two need not share one limit.
@@ -314,10 +316,15 @@ class Filesystem:
     def read_to_push(self, number: HandleNumber) -> bytes | None:
         """Return all bytes of an open raw file, None if the kernel was given them before; may block.
 
-        Raises `BrokenRunError` if they cannot be read, or are not what was sealed any more.
+        Nothing either of a file whose number stands for another by now: an open that was late may find that. Raises
+        `BrokenRunError` if they cannot be read, or are not what was sealed any more.
         """
         handle = self.handles.get(number, RawFileHandle)
-        return None if handle.node.pushed else self._raw_files.read_whole(handle)
+        if handle.node.pushed:
+            return None
+        data = self._raw_files.read_whole(handle)
+        held = self.inodes.peek(handle.node.inode)
+        return data if isinstance(held, RawNode) and held.is_same_file(handle.node) else None
 
     def note_pushed(self, inode: InodeNumber) -> None:
         """Note that the kernel was given the bytes of a raw file, for as long as it knows that."""

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations, ReplacedFileError
+from readyfs.fuse.direct.page_cache import PageCache
+from readyfs.fuse.direct.reads import OpenedReads
+from tests.catalog.rows import Row
+from tests.vfs.place import DAY_1, PAYLOAD
+from tests.vfs.place import Place as VfsPlace
 
 
 class FakeKernel:
@@ -119,3 +124,27 @@ def test_a_refused_file_stays_refused_while_it_is_open_and_is_tried_anew_afterwa
 
 def test_closing_what_was_never_opened_is_harmless(kernel: FakeKernel) -> None:
     BackingFiles(OwnRegistrations(kernel)).close(1)
+
+
+def test_open_that_fails_behind_a_refusal_is_not_counted(tmp_path: Path) -> None:
+    """Otherwise the inode would be read by us for ever, and nothing would ever end that."""
+    place = VfsPlace(tmp_path / "raw")
+    asked: list[int] = []
+
+    class Refusing(FakeKernel):
+        def open_backing(self, fd: int) -> int:
+            asked.append(fd)
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+
+        def push(self, inode: int, data: bytes) -> None:
+            raise ValueError("a mistake")
+
+    kernel = Refusing()
+    place.serve(Row())
+    inode = place.inode(b"c", b"q", DAY_1, PAYLOAD)
+    reads = OpenedReads(place.fs, BackingFiles(OwnRegistrations(kernel)), 0, PageCache(kernel))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a mistake"):
+            reads.open(inode, may_block=True)
+    assert len(asked) == 2, "it was not open any more"
+    assert not len(place.fs.handles)

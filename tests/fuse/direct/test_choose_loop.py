@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,11 @@ from readyfs.errors import FuseError
 from readyfs.fuse.direct.choose_loop import choose_loop, find_fault
 from readyfs.fuse.direct.protocol import IN_HEADER, Opcode
 from readyfs.fuse.engine_words import EngineLoopWord
+from tests.fuse.direct import compiled_trap
 from tests.fuse.direct.looped import needs_module
-from tests.mount.daemon import Place, mounted, try_to_mount
+from tests.mount.daemon import Place, mounted, partition, try_to_mount
 
+TRAPPED = (sys.executable, compiled_trap.__file__)
 EVENT = "the compiled loop fails its check, Python serves instead"
 
 
@@ -105,6 +108,24 @@ def test_status_says_which_loop_serves(place: Place, word: str) -> None:
         status = daemon.status()
         assert (status["engine_loop"], status["engine_loop_reason"]) == (word, "as asked for")
         assert status["engine_loop_mismatches"] == {}
+
+
+@needs_module
+def test_nothing_is_compiled_where_python_serves(place: Place) -> None:
+    """Neither the inode table, nor looks at the raw store, nor the packing of answers."""
+    place.producer.write_and_publish(partition(), "r1", b"x\n")
+    with mounted(place, "--engine-loop", "python", engine="opened", wrapper=TRAPPED) as daemon:
+        directory = daemon.of(partition()).parent
+        assert sorted(path.name for path in directory.iterdir()) == ["metadata.json", "payload.jsonl"]
+        assert daemon.of(partition()).read_bytes() == b"x\n"
+
+
+@needs_module
+def test_module_that_fails_its_check_is_not_used_at_all() -> None:
+    assert choose_loop(EngineLoopWord.AUTO).compiled is native.module
+    with capture_logs():
+        assert choose_loop(EngineLoopWord.AUTO, Lying(Opcode.READ, corrupt)).compiled is None
+    assert choose_loop(EngineLoopWord.PYTHON).compiled is None
 
 
 def test_other_engine_has_no_choice(place: Place) -> None:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.descriptors import open_descriptors
-from tests.fuse.direct.looped import INODE, Looped, looped, needs_module
+from tests.fuse.direct.looped import INODE, PATIENCE_S, Looped, looped, needs_module
+from tests.mount.bindfs import bound
+from tests.mount.daemon import Place
 
 pytestmark = needs_module
 BORDER = 10
@@ -85,3 +90,36 @@ def test_many_files_are_counted_apart_from_each_other(one: Looped) -> None:
             for _ in range(1 + inodes.count(inode)):
                 one.loop.close_backing(inode)
             assert one.loop.open_backing(inode, raw.fileno())[0] != 0, "it was not open any more"
+
+
+HANGING = """
+import os, sys, threading
+from readyfs import native
+from readyfs.fuse.direct.protocol import ATTR_OUT
+
+loop = native.module.Loop(-1, native.module.Rows(5, 2), b"/", bytes(ATTR_OUT.size), 1, (1,), 0, 0)
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print("open", flush=True)
+sys.stdin.readline()
+threading.Thread(target=loop.open_backing, args=(7, fd), daemon=True).start()
+print("goes on", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_raw_store_that_hangs_stalls_no_other_thread_of_python(place: Place) -> None:
+    """To register a file it is looked at, which a network file system has to ask for."""
+    (place.raw / "a").write_bytes(b"1")
+    with bound(place) as store:
+        command = [sys.executable, "-c", HANGING, str(store.path / "a")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            try:
+                assert child.stdin is not None and child.stdout is not None
+                assert child.stdout.readline() == "open\n"
+                store.stop()
+                child.stdin.write("\n")
+                child.stdin.flush()
+                assert select.select([child.stdout], [], [], PATIENCE_S)[0], "it waits for the raw store"
+            finally:
+                child.kill()
+                store.go_on()

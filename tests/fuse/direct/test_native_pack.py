@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from readyfs import native
 from readyfs.errors import BrokenRunError
 from readyfs.fuse.direct.listings import MAX_BYTES, EndTable, Listings
 from readyfs.fuse.direct.replies import (
     PackedListing,
     PackListing,
-    compiled_entry,
-    compiled_listing,
     direntplus,
     entry_out,
     pack_listing,
@@ -43,14 +42,15 @@ LISTED = st.builds(ListedEntry, st.binary(min_size=1, max_size=255), ENTRIES, st
 
 
 def in_c() -> PackListing:
-    assert compiled_listing is not None
-    return compiled_listing
+    assert native.module is not None
+    pack: PackListing = native.module.pack_listing
+    return pack
 
 
 @given(ENTRIES)
 def test_an_entry_is_packed_alike(entry: Entry) -> None:
-    assert compiled_entry is not None
-    assert compiled_entry(entry) == entry_out(entry)
+    assert native.module is not None
+    assert native.module.pack_entry(entry) == entry_out(entry)
 
 
 def listed_directory(found: ListedEntry) -> ListedEntry:

@@ -17,7 +17,7 @@ from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Answer, Operations
-from readyfs.fuse.direct.protocol import INTERRUPT_IN, OPEN_IN, Opcode
+from readyfs.fuse.direct.protocol import INTERRUPT_IN, OPEN_IN, Buffer, Opcode
 from readyfs.fuse.direct.workers import MOMENT_S, SLOW_FOR_S, Workers
 from readyfs.metrics.request_tally import RequestTally
 from tests.fuse.direct.looped import Looped, needs_module
@@ -119,6 +119,33 @@ def test_hanging_call_holds_up_nobody_else_and_is_answered_by_python(joined: Joi
     one.assert_answers()
     assert joined.workers.tally().requests()["open"] == 1
     assert sum(joined.workers.tally().durations["open"][:-2]) == 1
+
+
+def test_answer_that_fails_unexpectedly_takes_no_place_and_no_thread(
+    joined: Joined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that is never given back would keep the loop from the raw store. The fixture sees each thread end."""
+    one, failed = joined.one, threading.Event()
+
+    def fail(*answer: Buffer) -> bool:
+        failed.set()
+        raise ValueError("a mistake")
+
+    joined.store.stop()
+    joined.hang(one.open())
+    with monkeypatch.context() as patched:
+        patched.setattr(one, "send", fail)
+        joined.store.go_on()
+        assert failed.wait(10)
+
+    def opens_again() -> bool:
+        joined.workers.make_room()
+        unique = one.open()
+        answered, error, body = one.answer()
+        assert (answered, error) == (unique, 0)
+        return body != b"python"
+
+    wait_until(opens_again, "the loop asks the raw store again")
 
 
 def test_interrupt_of_a_hanging_call_is_answered_in_its_place(joined: Joined) -> None:

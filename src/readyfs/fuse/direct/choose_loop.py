@@ -1,6 +1,7 @@
 """The choice of the loop: whether compiled code receives the requests and answers some, or Python does it all.
 
-It is made once for a mount, from the setting and from whether the compiled module is there and does what it should.
+It is made once for a mount, before anything is made, from the setting and from whether the compiled module is there and
+does what it should. If Python does it all, nothing else of the module is used by the mount.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import structlog
@@ -45,10 +47,11 @@ _SERVED: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class LoopChoice:
-    """Which loop runs, never `auto`, and why."""
+    """Which loop runs, never `auto`, and why; `compiled` is the module that the mount may use, if any."""
 
     word: EngineLoopWord
     reason: str
+    compiled: ModuleType | None
 
 
 def choose_loop(word: EngineLoopWord, module: Any = native.module, obstacle: str = native.obstacle) -> LoopChoice:
@@ -57,12 +60,12 @@ def choose_loop(word: EngineLoopWord, module: Any = native.module, obstacle: str
     Raises `FuseError` if the compiled loop was asked for and cannot be had.
     """
     if word is EngineLoopWord.PYTHON:
-        return LoopChoice(word, "as asked for")
+        return LoopChoice(word, "as asked for", None)
     if module is not None:
         fault = find_fault(module)
         if fault is None:
             found = EngineLoopWord.NATIVE if word is EngineLoopWord.AUTO else word
-            return LoopChoice(found, "it is compiled" if word is EngineLoopWord.AUTO else "as asked for")
+            return LoopChoice(found, "it is compiled" if word is EngineLoopWord.AUTO else "as asked for", module)
         obstacle = f"it fails its check: {fault}"
     if word is not EngineLoopWord.AUTO:
         raise FuseError(
@@ -71,7 +74,7 @@ def choose_loop(word: EngineLoopWord, module: Any = native.module, obstacle: str
         )
     if module is not None:
         log.warning("the compiled loop fails its check, Python serves instead", error=obstacle)
-    return LoopChoice(EngineLoopWord.PYTHON, obstacle)
+    return LoopChoice(EngineLoopWord.PYTHON, obstacle, None)
 
 
 def find_fault(module: Any) -> str | None:

@@ -11,10 +11,9 @@ from typing import Final
 import structlog
 import trio
 
-from readyfs import native
 from readyfs.fuse.direct.backing import BackingFiles, OwnRegistrations
 from readyfs.fuse.direct.channel import Channel
-from readyfs.fuse.direct.choose_loop import choose_loop
+from readyfs.fuse.direct.choose_loop import LoopChoice
 from readyfs.fuse.direct.choose_reads import choose_reads
 from readyfs.fuse.direct.dispatch import Dispatch
 from readyfs.fuse.direct.handshake import negotiate
@@ -56,15 +55,15 @@ class DirectEngine:
         reads: ReadsWord,
         stack_depth: int,
         raw_root: bytes,
-        loop_word: EngineLoopWord,
+        loop: LoopChoice,
         *,
         pushes: bool,
         privileged: bool,
     ) -> None:
         self.reads = ""
         self.reads_reason = ""
-        self.engine_loop = ""
-        self.engine_loop_reason = ""
+        self.engine_loop, self.engine_loop_reason = loop.word.value, loop.reason
+        self._compiled = loop.compiled
         self._channel = channel
         self._fs = filesystem
         self._raw_threads = raw_threads
@@ -73,7 +72,6 @@ class DirectEngine:
         self._stack_depth = stack_depth
         self._raw_root = raw_root
         self._privileged = privileged
-        self._loop_word = loop_word
         self._passthrough_from: int | None = None
         self._opens = False
         self._loop: NativeLoop | None = None
@@ -130,7 +128,6 @@ class DirectEngine:
 
     def mount(self, mountpoint: str, options: Sequence[str]) -> None:
         """Mount and shake hands, so that the way of reading is known; see `Engine.mount`."""
-        loop = choose_loop(self._loop_word)
         try:
             offer = self._channel.mount(mountpoint, options, privileged=self._privileged)
             obstacle = negotiate(self._channel, offer, self._word, self._stack_depth, privileged=self._privileged)
@@ -147,7 +144,6 @@ class DirectEngine:
             self._passthrough_from = choice.passthrough_from
             self._opens = True
         self.reads, self.reads_reason = choice.word.value, choice.reason
-        self.engine_loop, self.engine_loop_reason = loop.word.value, loop.reason
 
     async def serve(self) -> None:
         """Answer requests until the mount is gone."""
@@ -160,7 +156,7 @@ class DirectEngine:
                 log.debug("the mount ended after the daemon")
 
         loop, ends = self._make_loop()
-        operations = Operations(self._fs, self._reads, self._drop_listing, ends)
+        operations = Operations(self._fs, self._reads, self._drop_listing, ends, self._compiled)
         self._dispatch = Dispatch(self._channel, operations, self._in_flight, self._shadow)
         self._workers = Workers(self._channel, self._dispatch, self._raw_threads, end, loop)
         self._workers.start()
@@ -194,7 +190,7 @@ class DirectEngine:
             return None, EndTable()
         is_shadow = self.engine_loop == EngineLoopWord.SHADOW
         loop = NativeLoop(
-            *(native.module, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root),
+            *(self._compiled, -1 if is_shadow else self._channel.lend(), self._fs, self._raw_root),
             self._passthrough_from,
             opens=self._opens,
             pushes=self._pages is not None,

@@ -9,9 +9,7 @@ from readyfs.fuse.direct.replies import (
     CACHE_PAGE,
     PackListing,
     PageFill,
-    compiled_listing,
     dot_direntplus,
-    pack_listing,
 )
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.inode_number import InodeNumber
@@ -63,7 +61,7 @@ class Listings:
         filesystem: Filesystem,
         drop_listing: Callable[[InodeNumber], None],
         ends: Ends,
-        pack: PackListing = compiled_listing or pack_listing,
+        pack: PackListing,
     ) -> None:
         self._fs = filesystem
         self._pack = pack

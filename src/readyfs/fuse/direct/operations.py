@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from types import ModuleType
 from typing import Final, NamedTuple, TypeAlias
 
+from readyfs import native
 from readyfs.fuse.direct.in_flight import Request
 from readyfs.fuse.direct.listings import Ends, Listings
 from readyfs.fuse.direct.protocol import (
@@ -22,7 +24,7 @@ from readyfs.fuse.direct.protocol import (
     Opcode,
 )
 from readyfs.fuse.direct.reads import Reads
-from readyfs.fuse.direct.replies import PackEntry, attr_out, compiled_entry, entry_out, negative_out
+from readyfs.fuse.direct.replies import PackEntry, attr_out, entry_out, negative_out, pack_listing
 from readyfs.fuse.errno_table import ABSENT, NO_IOCTL, READ_ONLY, VALUE_TOO_LONG
 from readyfs.vfs.attributes import NegativeEntry
 from readyfs.vfs.capacity import CAPACITY
@@ -44,7 +46,7 @@ class Operations:
     """The handlers by opcode.
 
     A handler is given the request and whether it may wait for the raw store. It raises `WouldBlockError` if it must
-    and may not, a `FilesystemError` or an `OSError` for an errno.
+    and may not, a `FilesystemError` or an `OSError` for an errno. Answers are packed by the `compiled` module, if any.
     """
 
     def __init__(
@@ -53,12 +55,13 @@ class Operations:
         reads: Reads,
         drop_listing: Callable[[InodeNumber], None],
         ends: Ends,
-        pack_entry: PackEntry = compiled_entry or entry_out,
+        compiled: ModuleType | None = native.module,
     ) -> None:
         self._fs = filesystem
-        self._pack_entry = pack_entry
+        self._pack_entry: PackEntry = entry_out if compiled is None else compiled.pack_entry
         self._reads = reads
-        self._listings = Listings(filesystem, drop_listing, ends)
+        pack = pack_listing if compiled is None else compiled.pack_listing
+        self._listings = Listings(filesystem, drop_listing, ends, pack)
         self.handlers: Final[dict[int, tuple[str, Handler]]] = {
             Opcode.LOOKUP: ("lookup", self._lookup),
             Opcode.GETATTR: ("getattr", self._getattr),

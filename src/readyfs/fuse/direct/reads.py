@@ -130,7 +130,7 @@ class OpenedReads:
                 pages.push(inode, data)
                 self._fs.note_pushed(inode)
         except BaseException:
-            self._fs.close_file(handle)
+            self.release(inode, handle, may_block=True)  # what the kernel refused to read is counted as open, too
             raise
 
     def read(self, inode: InodeNumber, handle: int, offset: int, size: int, may_block: bool) -> bytes:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
-from readyfs import native
 from readyfs.fuse.direct.protocol import ATTR_OUT, DIRENT, ENTRY_OUT
 from readyfs.vfs.attributes import BLOCK_BYTES, IO_BYTES, Attributes, Entry, NegativeEntry
 from readyfs.vfs.listing import ListedEntry
@@ -116,11 +115,6 @@ def pack_listing(found: Iterable[ListedEntry], position: int, room: int) -> Pack
         if counted:
             nodes.append(entry.node)
     return PackedListing(b"".join(records), nodes, reached, cached, True)
-
-
-compiled_entry: Final[PackEntry | None] = native.module.pack_entry if native.module is not None else None
-compiled_listing: Final[PackListing | None] = native.module.pack_listing if native.module is not None else None
-"""The same of the compiled module, if there is that."""
 
 
 class PageFill:

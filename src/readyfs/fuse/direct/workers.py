@@ -320,8 +320,11 @@ class Workers:
     def _serve_parked(self, me: object, request: Request, tally: RequestTally) -> None:
         """Answer a request that has its place among those that wait, and then those that were parked."""
         while True:
-            if not self._dispatch.finish(request, tally):
-                self._postponed.append(request)
+            try:
+                if not self._dispatch.finish(request, tally):
+                    self._postponed.append(request)
+            except Exception:
+                log.exception("request failed unexpectedly", operation=request.operation)
             with self._lock:
                 del self._waiting[request]
                 parked = self._parked.popleft() if self._parked and self._free >= 0 else None
