@@ -227,9 +227,12 @@ loop_open_backing(LoopObject *self, PyObject *args)
         return NULL;
     file.inode = inode;
     int32_t id = 0;
-    int error = stat_regular(file.fd, &file.facts);
+    int error;
+    Py_BEGIN_ALLOW_THREADS
+    error = stat_regular(file.fd, &file.facts); /* asks the raw store, which can hang */
     if (error == 0)
         error = backings_open(&self->loop.backings, &file, true, &id);
+    Py_END_ALLOW_THREADS
     return Py_BuildValue("ii", error, id);
 }
 

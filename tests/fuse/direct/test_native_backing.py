@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ import pytest
 
 from tests.descriptors import open_descriptors
 from tests.fuse.direct.looped import INODE, Looped, looped, needs_module
+from tests.mount.bindfs import bound
+from tests.mount.daemon import Place, wait_until
 
 pytestmark = needs_module
 BORDER = 10
@@ -85,3 +89,24 @@ def test_many_files_are_counted_apart_from_each_other(one: Looped) -> None:
             for _ in range(1 + inodes.count(inode)):
                 one.loop.close_backing(inode)
             assert one.loop.open_backing(inode, raw.fileno())[0] != 0, "it was not open any more"
+
+
+def test_registration_of_a_file_whose_store_hangs_holds_up_no_other_thread(one: Looped, place: Place) -> None:
+    """The raw file is asked what it is once more, and that can hang: the interpreter is not held meanwhile."""
+    place.raw.mkdir(exist_ok=True)
+    (place.raw / "large").write_bytes(b"1" * BORDER)
+    found: list[int] = []
+    with bound(place) as store, open(store.path / "large", "rb") as raw:
+        asks = threading.Thread(target=lambda: found.append(refusal(one, raw.fileno())))
+        # If the interpreter is held no line of this process runs until the store goes on: another process sees to it.
+        with subprocess.Popen(["sh", "-c", f"sleep 5; kill -CONT {store.pid}"]) as rescue:
+            store.stop()
+            asks.start()
+            stack = Path(f"/proc/self/task/{asks.native_id}/stack")
+            wait_until(lambda: stack.exists() and "fuse" in stack.read_text(), "it waits for the store", 4)
+            assert not found
+            rescue.kill()
+            store.go_on()
+        asks.join(10)
+        assert found not in ([], [0])
+        one.loop.close_backing(INODE + 1)
