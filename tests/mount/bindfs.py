@@ -20,6 +20,12 @@ class BoundStore:
         self.path = path
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process that serves it."""
+        assert self._process is not None
+        return self._process.pid
+
     def mount(self) -> None:
         """Mount it."""
         options = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
