@@ -160,8 +160,9 @@ class DateNodes(PackedNodes[DateNode]):
         row = self.rows.get(inode)
         if row is None:
             return None
-        (date, *_), (series, run_id, path, _) = cast(tuple[tuple[int, ...], tuple[Any, ...]], row)
-        return None if run_id is None or path.__class__ is _InView else (PartitionKey(series, date), run_id)
+        integers, references = row
+        series, run_id, path, _ = cast(_DateReferences, references)
+        return None if run_id is None or path.__class__ is _InView else (PartitionKey(series, integers[0]), run_id)
 
     def holds_run_of(self, series: SeriesKey) -> bool:
         """Whether any of the nodes is of a run of the series. Needs no lock."""
@@ -318,6 +319,7 @@ class _Home(NamedTuple):
     schema_version: bytes | None
 
 
+_DateReferences: TypeAlias = tuple[Any, bytes | None, Any, bytes | None]
 _RawReferences: TypeAlias = tuple[bytes, bytes, _Home, bytes]
 _home = lru_cache(maxsize=1024)(_Home)
 _joined = lru_cache(maxsize=1024)(b"/".join)
