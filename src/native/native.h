@@ -58,7 +58,7 @@ enum {
 /* What a row of a raw node says, which begins with these columns: five integers, and as references
    the path of the run's directory and that of the file in it, which are joined here. */
 struct file_row {
-    int64_t lookups, size, mtime_ns, file, shown_ns, state;
+    int64_t size, mtime_ns, file, shown_ns, state;
     char path[FILE_PATH_ROOM]; /* relative to the raw root */
 };
 

@@ -426,7 +426,6 @@ rows_copy_file(RowsObject *self, uint64_t inode, struct file_row *out)
     bool found = row != NULL;
     if (found) {
         const cell *references = row + self->names;
-        out->lookups = row[COUNT].number;
         out->size = row[FIRST].number;
         out->mtime_ns = row[FIRST + 1].number;
         out->file = row[FIRST + 2].number;

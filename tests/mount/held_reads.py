@@ -52,11 +52,18 @@ class HeldReads:
 
     def deny_until(self, is_over: Callable[[], bool]) -> None:
         """Fail every read until a condition holds."""
+        self._answer_until(is_over, is_allowed=False)
+
+    def allow_until(self, is_over: Callable[[], bool]) -> None:
+        """Let every read go on until a condition holds: of what hung for a moment Python reads the file once more."""
+        self._answer_until(is_over, is_allowed=True)
+
+    def _answer_until(self, is_over: Callable[[], bool], *, is_allowed: bool) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not is_over():
             assert time.monotonic() < deadline, "it goes on reading"
             if select.select([self._fd], [], [], 0.01)[0]:
-                self.wait()(False)
+                self.wait()(is_allowed)
 
     def close(self) -> None:
         """Let all reads go on; they are held no more."""

@@ -237,7 +237,8 @@ def test_whoever_opened_a_file_before_the_state_changed_reads_the_run_of_before(
                 change(place, part)
                 daemon.refresh()
                 answer(True)
-                assert opened.result(20) == OLD
+                reads.allow_until(opened.done)
+                assert opened.result() == OLD
         switched, retracted, touched = changes
         assert daemon.of(switched).read_bytes() == b"new\n"
         assert not daemon.of(retracted).exists()

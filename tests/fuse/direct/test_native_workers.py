@@ -14,7 +14,7 @@ import pytest
 from readyfs.errors import WouldBlockError
 from readyfs.fuse.direct.channel import Channel
 from readyfs.fuse.direct.dispatch import Dispatch
-from readyfs.fuse.direct.in_flight import INTERRUPT_GRACE_S, InFlight, Request
+from readyfs.fuse.direct.in_flight import InFlight, Request
 from readyfs.fuse.direct.native_loop import NativeLoop
 from readyfs.fuse.direct.operations import Answer, Operations
 from readyfs.fuse.direct.protocol import INTERRUPT_IN, OPEN_IN, Buffer, Opcode
@@ -59,9 +59,11 @@ class Joined:
         wait_until(lambda: len(self.in_flight.waits_s()) == 1, "it was adopted")
         assert not self.one.has_answer(), unique
 
-    def answers_late(self) -> None:
-        """Do what the clock does."""
-        self.dispatch.answer_late(self.in_flight.take_late())
+    def answers_late(self) -> bool:
+        """Do what the clock does; return whether there was anything to answer."""
+        late = self.in_flight.take_late()
+        self.dispatch.answer_late(late)
+        return bool(late)
 
     def end(self) -> None:
         self.store.go_on()
@@ -155,8 +157,7 @@ def test_interrupt_of_a_hanging_call_is_answered_in_its_place(joined: Joined) ->
     joined.hang(unique)
     one.put(Opcode.INTERRUPT, INTERRUPT_IN.pack(unique))
     wait_until(lambda: joined.workers.tally().requests()["interrupt"] == 1, "the interrupt is taken")
-    time.sleep(INTERRUPT_GRACE_S)
-    joined.answers_late()
+    wait_until(joined.answers_late, "its grace is over")
     assert one.answer() == (unique, errno.EINTR, b"")
     joined.store.go_on()
     one.assert_answers()
@@ -186,8 +187,7 @@ def test_release_that_hangs_is_done_by_python_although_answered_late(joined: Joi
     joined.hang(unique)
     one.put(Opcode.INTERRUPT, INTERRUPT_IN.pack(unique))
     wait_until(lambda: joined.workers.tally().requests()["interrupt"] == 1, "the interrupt is taken")
-    time.sleep(INTERRUPT_GRACE_S)
-    joined.answers_late()
+    wait_until(joined.answers_late, "its grace is over")
     assert one.answer() == (unique, errno.EINTR, b"")
     joined.store.go_on()
     wait_until(lambda: joined.handled == [unique], "it is done")

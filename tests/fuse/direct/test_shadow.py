@@ -139,6 +139,16 @@ def test_open_that_nobody_received_is_taken_back(one: Shadowed) -> None:
     assert one.loop.asked[-1] == (opcode, body)
 
 
+def test_release_that_was_answered_late_is_done(one: Shadowed) -> None:
+    one.open()
+    release = one.request(Opcode.RELEASE, RELEASE_IN.pack(PYTHONS, 0, 0, 0))
+    for _ in range(2):
+        one.shadow.undo(release, Answer())
+    opcode, body = one.loop.asked[-1]
+    assert (opcode, RELEASE_IN.unpack(body)[0]) == (Opcode.RELEASE, LOOPS)
+    assert len(one.loop.asked) == 2
+
+
 def test_loop_learns_where_listings_end(one: Shadowed) -> None:
     ends = ShadowEnds(cast(NativeLoop, one.loop))
     ends.note_end(InodeNumber(INODE), 3)

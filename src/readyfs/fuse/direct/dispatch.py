@@ -122,6 +122,8 @@ class Dispatch:
             tally.durations[request.operation].note(self._in_flight.waited_ns(request))
         elif isinstance(answer, Answer):
             _undo(request, answer)
+            if self._shadow is not None:
+                self._shadow.undo(request, answer)
         return True
 
     def answer_late(self, requests: list[Request]) -> None:

@@ -55,9 +55,11 @@ class Shadow:
             self._note_mismatch(request)
 
     def undo(self, request: Request, answer: Answer) -> None:
-        """Take back an OPEN that nobody received."""
+        """Follow what nobody received: an OPEN is taken back, and a RELEASE is done all the same."""
         if request.opcode == Opcode.OPEN:
             self._release(request, bytes(answer.body)[: HANDLE.size])
+        elif request.opcode == Opcode.RELEASE:
+            self._release(request, request.body[: HANDLE.size])
 
     def _handle_of(self, request: Request) -> bytes | None:
         number = request.body[: HANDLE.size]
