@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.mount.daemon import EACH_ENGINE_ONCE, Place, files_below, held_descriptors, mounted, partition, wait_until
+from tests.mount.daemon import (
+    EACH_ENGINE_ONCE,
+    Place,
+    fails_with,
+    files_below,
+    held_descriptors,
+    mounted,
+    partition,
+    start,
+    take_down,
+    wait_until,
+)
 from tests.mount.forgetting import drop_names
+from tests.mount.forked import StemWrapper
 
 MEBIBYTE = 1024 * 1024
 
@@ -49,6 +62,34 @@ def test_descriptors_return_after_heavy_use(place: Place, engine: str) -> None:
         wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
         wait_until(lambda: not daemon.held_raw_files(), "every raw file is closed")
         wait_until(lambda: held_descriptors(daemon.pid) <= baseline, "descriptors are back at the baseline")
+
+
+@pytest.mark.parametrize("engine_loop", ["native", "python"])
+def test_few_descriptors_are_shared_between_readers_and_all_the_rest(place: Place, engine_loop: str) -> None:
+    """Some files can be open whatever the limit; who wants more is told, and the daemon keeps what it needs itself."""
+    parts = [partition(date=f"2024-{month:02}-{day:02}") for month in (6, 7, 8) for day in range(1, 29)]
+    with place.producer.one_transaction():
+        for part in parts:
+            place.producer.write_and_publish(part, "r1", b"x")
+    wrapper = StemWrapper(("prlimit", "--nofile=64:64", "--"))
+    daemon = start(place, "--engine-loop", engine_loop, engine="opened", wrapper=wrapper)
+    held: list[int] = []
+    try:
+        for part in parts[:16]:
+            held.append(os.open(daemon.of(part), os.O_RDONLY))
+        with fails_with(errno.ENFILE):
+            daemon.of(parts[16]).read_bytes()
+        assert held_descriptors(daemon.pid) < 64 - 16
+        assert daemon.count("open_handles") == 16
+        assert daemon.count("broken") == 0
+        while held:
+            os.close(held.pop())
+        wait_until(lambda: daemon.count("open_handles") == 0, "every handle is closed")
+        assert {daemon.of(part).read_bytes() for part in parts} == {b"x"}
+    finally:
+        for fd in held:
+            os.close(fd)
+        take_down(daemon)
 
 
 @pytest.mark.long

@@ -41,7 +41,10 @@ from readyfs.vfs.views import ViewSource
 log = structlog.get_logger("readyfs.daemon")
 
 SPARE_DESCRIPTORS: Final = 256
-"""Kept back from clients: the state store, the log, sockets, and run directories while they are listed."""
+"""Kept back from readers: the state store, the log, sockets, and run directories while they are listed.
+
+Where there are not many more than that, three quarters are.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _join(
             config.file_times,
         ),
         freshness,
-        max_open_files=_raise_descriptor_limit() - SPARE_DESCRIPTORS,
+        max_open_files=_open_files_below(_raise_descriptor_limit()),
         on_damage=notifications.invalidate_damaged,
         # On the thread that read the request, a look that nobody asked for is no cheaper than a later one.
         look_ahead=None if word is EngineWord.DIRECT else LookAhead(),
@@ -153,6 +156,11 @@ def _pyfuse3_notifier() -> Notifier:
     from readyfs.fuse.pyfuse3.notifier import Pyfuse3Notifier
 
     return Pyfuse3Notifier()
+
+
+def _open_files_below(limit: int) -> int:
+    """Return how many raw files may be open for readers: some always may."""
+    return max(limit - SPARE_DESCRIPTORS, limit // 4)
 
 
 def _raise_descriptor_limit() -> int:
