@@ -425,6 +425,7 @@ def test_a_look_gives_its_memory_back(root: Path, layout: RawLayout, run: Path, 
     for act in looks * 50:
         act()
     before = resident()
-    for act in looks * 200:
+    for act in looks * 400:
         act()
-    assert resident() - before < 1 << 20
+    # What one look found is 8 KiB, all of them 6 MiB; what else this process does in between is less than this.
+    assert resident() - before < 4 << 20
