@@ -34,6 +34,7 @@ class ExitCode(IntEnum):
     NO_PIN = 18
     NOT_PERMITTED = 19
     LIMIT = 20
+    PIN_STORE = 21
 
 
 class ReadyfsError(Exception):
@@ -165,6 +166,12 @@ class LimitError(UserError):
     """A limit on what one user, or all together, may have or hold is reached."""
 
     exit_code = ExitCode.LIMIT
+
+
+class PinStoreError(UserError):
+    """The pin store cannot be used as configured, or cannot take or give a catalog."""
+
+    exit_code = ExitCode.PIN_STORE
 
 
 class FilesystemError(ReadyfsError):
