@@ -1,11 +1,13 @@
 """Changes as bytes: columns of many series behind each other, compressed, in pieces of about a megabyte.
 
 Texts that rows share stand once in a piece, and rows have their positions. So they are one object when they are read,
-too, however many rows there are. Whatever is read was checked by a checksum before. What is sound and makes no sense all the same is `DamagedError`.
+too, however many rows there are. Whatever is read was checked by a checksum before. What is sound and makes no sense
+all the same is `DamagedError`.
 """
 
 from __future__ import annotations
 
+import datetime
 import struct
 import sys
 import zlib
@@ -25,6 +27,8 @@ _ROW_BYTES: Final = 40
 _LEVEL: Final = 1
 """The fastest: ids compress to a third with any level."""
 _NULL: Final = -1
+_FIRST_DATE: Final = datetime.date.min.toordinal()
+_LAST_DATE: Final = datetime.date.max.toordinal()
 
 T = TypeVar("T")
 
@@ -108,6 +112,9 @@ def _unpack(text: bytes) -> Iterator[SeriesChange]:
     reader = _Reader(text, _COUNTS.size)
     key_sizes, sizes = reader.numbers("I", 3 * series), reader.numbers("I", 5 * series)
     dates, gone, ambiguous = (reader.numbers("i", count) for count in (rows, gone_count, ambiguous_count))
+    for days in (dates, gone, ambiguous):
+        if days and not _FIRST_DATE <= min(days) <= max(days) <= _LAST_DATE:
+            raise ValueError("there is no such date")
     updated_at_ns, record_counts = reader.numbers("q", rows), reader.numbers("q", rows)
     run_sizes = reader.numbers("I", run_count)
     run_places = reader.numbers("I", rows if run_count < rows else 0)
