@@ -97,11 +97,12 @@ def free_names(files: Files, now_s: float, grace_s: float) -> int:
             skipped += not free_name(files, name, content)
     for trashed in files.names((TRASH, NAMES)):
         # Whoever moved it there was killed before it was looked at.
-        place, name = (TRASH, NAMES, trashed), untrashed(trashed)
-        content = None if name is None else _read(files, place)
-        if name is None or content is None or (there := _parse(content, name)) is None:
-            continue
-        if is_over(files, there, now_s, grace_s) or not files.move_new(place, (NAMES, name)):
+        place, former = (TRASH, NAMES, trashed), untrashed(trashed)
+        content = None if former is None else _read(files, place)
+        named = None if content is None or former is None else _parse(content, former)
+        if named is not None and (
+            is_over(files, named, now_s, grace_s) or not files.move_new(place, (NAMES, named.name))
+        ):
             skipped += not files.remove(place)
     return skipped
 
