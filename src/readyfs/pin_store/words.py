@@ -39,7 +39,7 @@ class SharedPin:
 class Found:
     """A catalog that the store has for this mount.
 
-    `ends_in_s` is how long its latest lease lasts from now on, by the store's clock; not above zero once all have ended.
+    `ends_in_s` is how long its latest lease lasts from now on, by the store's clock, and not above zero once it ended.
     `latest_in_s` is up to when any of its leases can be renewed, in seconds from now.
     """
 
