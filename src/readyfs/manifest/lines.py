@@ -55,9 +55,7 @@ class Names(dict[int, bytes]):
 class Lines(ABC):
     """Makes the lines of one manifest: `depth` names of each path are those of its directory."""
 
-    def __init__(
-        self, layout: MountLayout, depth: int, files: Sequence[bytes], text: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, layout: MountLayout, depth: int, files: Sequence[bytes], text: Callable[[bytes], bytes]) -> None:
         self.layout = layout
         self.files = files
         self._text = text
@@ -177,10 +175,11 @@ class JsonLines(Lines):
         template = self._template(self.path_template(key), key, self._source(key.source, ambiguous))
         dates, size = columns.dates, len(columns)
         names = self.date_columns(dates)
+        marks: Iterable[bytes]
         if ambiguous:
             marks = repeat(_TRUE, size)
         elif broken:
-            marks = iter([_TRUE if date in broken else _UNKNOWN for date in dates])
+            marks = [_TRUE if date in broken else _UNKNOWN for date in dates]
         else:
             marks = repeat(_UNKNOWN, size)
         filled = zip(

@@ -90,9 +90,7 @@ class Selection:
         if self.dates is None:
             return join_blocks(series.blocks)
         first, last = self.dates.bounds()
-        some = tuple(
-            block for block in series.blocks if first >> BLOCK_BITS <= block.number <= last >> BLOCK_BITS
-        )
+        some = tuple(block for block in series.blocks if first >> BLOCK_BITS <= block.number <= last >> BLOCK_BITS)
         columns = join_blocks(some)
         return columns.take([index for index, date in enumerate(columns.dates) if date in self.dates])
 
