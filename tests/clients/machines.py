@@ -1,7 +1,7 @@
 """Machines for tests: mount namespaces, in each of which a daemon of its own mounts at one and the same path.
 
-What is on the disk they share, as machines share a raw store and a state table. Mounts they do not. The test's own process
-is one machine more.
+What is on the disk they share, as machines share a raw store and a state table. Mounts they do not. The test's own
+process is one machine more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.mount.daemon import Place
 
 @dataclass(slots=True)
 class PlaceElsewhere(Place):
-    """What the daemon of a machine has for itself lies in `base`; the rest, and the mount point, is that of `shared`."""
+    """What a machine's daemon has for itself lies in `base`; the rest, and the mount point, is that of `shared`."""
 
     shared: Place
 

@@ -1,30 +1,32 @@
 """Clients on several machines: a driver plans over its own mount, and executors read from theirs, at the same path.
 
-Each machine is a mount namespace with a daemon of its own: another engine, another interval, state and sockets apart. So
-their live trees differ most of the time.
+Each machine is a mount namespace with a daemon of its own: another engine, another interval, state and sockets apart.
+So their live trees differ most of the time.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pytest
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
-from tests.clients.flips import Flips, Row, write_runs
+from tests.clients.dask_cluster import dask_cluster
+from tests.clients.flips import Flips, write_runs
+from tests.clients.large_planners import large_planner
 from tests.clients.machines import Machine, machine
+from tests.clients.planners import Planner
 from tests.clients.spark_cluster import EXECUTORS, spark_cluster
-from tests.clients.spark_planners import SCHEMA
+from tests.clients.spark_planners import spark_planners
 from tests.clients.spark_session import spark_session
-from tests.clients.verdicts import FLIPS_BETWEEN
+from tests.clients.trees import live
+from tests.clients.verdicts import EXACT, Tree, play
 from tests.mount.daemon import Daemon, Place, mounted
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
@@ -32,9 +34,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 WORKERS: Final = {"early": ("pyfuse3", "200ms"), "late": ("opened", "700ms")}
 """Engine and interval by machine."""
 JOBS: Final = 50
-
-Total = tuple[int, int]
-"""How many records, and the sum of their clicks."""
+FAILED: Final = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +82,6 @@ def spark(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sp
         yield session
 
 
-def total_of(rows: list[Row]) -> Total:
-    return len(rows), sum(row.clicks for row in rows)
-
-
-def plan(spark: SparkSession, top: Path) -> Callable[[], Total]:
-    """Plan on the driver; what is returned has the executors count and sum."""
-    frame = spark.read.schema(SCHEMA).json(f"{top}/*/*/*/payload.jsonl", mode="FAILFAST")
-    totals = frame.agg(F.count("*"), F.sum("clicks"))
-
-    def run() -> Total:
-        count, clicks = totals.collect()[0]
-        return count, clicks or 0
-
-    return run
-
-
 def test_each_executor_sees_a_mount_of_its_own(fleet: Fleet, spark: SparkSession) -> None:
     """At one path: what the other tests rest on."""
     path = str(fleet.mount)
@@ -111,19 +95,37 @@ def test_each_executor_sees_a_mount_of_its_own(fleet: Fleet, spark: SparkSession
     assert len({device for _, device in places} | {os.stat(path).st_dev}) == len(WORKERS) + 1
 
 
-def test_jobs_without_a_pin_go_wrong(fleet: Fleet, spark: SparkSession) -> None:
-    """What docs/scale-out.md says of it: most fail, and some give wrong sums without an error."""
+def play_often(fleet: Fleet, planner: Planner, tree: Tree) -> Counter[str]:
+    """Run a job again and again, each time over a tree of that moment; count its ends, all errors as one."""
     outcomes: Counter[str] = Counter()
-    with fleet.flips.going_on():
-        for _ in range(JOBS):
-            try:
-                with fleet.flips.held() as rows:
-                    run = plan(spark, fleet.mount)
-                fleet.flips.wait_for(FLIPS_BETWEEN)
-                found = run()
-            except PySparkException as error:
-                outcomes[f"{type(error).__name__} {str(error)[:200]}"] += 1
-            else:
-                outcomes["exact" if found == total_of(rows) else f"wrong {found} {total_of(rows)}"] += 1
-    print(*outcomes.items(), sep="\n")
-    assert outcomes["exact"] < JOBS
+    for _ in range(JOBS):
+        outcome = play(fleet.flips, [planner], tree)[planner.name]
+        outcomes[outcome if outcome.startswith((EXACT, "silently")) else FAILED] += 1
+    print(planner.name, *(f"{count:3} times {outcome}" for outcome, count in outcomes.most_common()), sep="\n")
+    return outcomes
+
+
+def assert_goes_wrong(outcomes: Counter[str]) -> None:
+    """Check that some jobs failed, and some gave wrong rows without an error."""
+    assert outcomes[FAILED] > 0
+    assert any(outcome.startswith("silently") for outcome in outcomes)
+
+
+def test_spark_without_a_pin_goes_wrong(fleet: Fleet, spark: SparkSession) -> None:
+    """What docs/scale-out.md says of it."""
+    assert_goes_wrong(play_often(fleet, spark_planners(spark)[0], live))
+
+
+@pytest.fixture(scope="module")
+def dask(fleet: Fleet, large_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    base = tmp_path_factory.mktemp("dask")
+    with (
+        dask_cluster(base, large_python, fleet.machines) as address,
+        large_planner("dask, distributed", large_python, base / "log", DASK_SCHEDULER_ADDRESS=address) as planner,
+    ):
+        yield planner
+
+
+def test_dask_without_a_pin_goes_wrong(fleet: Fleet, dask: Planner) -> None:
+    """What docs/scale-out.md says of it."""
+    assert_goes_wrong(play_often(fleet, dask, live))
