@@ -1,7 +1,7 @@
 """Machines for tests: mount namespaces, in each of which a daemon of its own mounts at one and the same path.
 
-What is on the disk they share, as machines share a raw store and a state table. Mounts they do not. The test's own
-process is one machine more.
+What is on the disk they share, as machines share a state table. They have the same raw store too, each at a path of its
+own. Mounts they do not share. The test's own process is one machine more.
 """
 
 from __future__ import annotations
@@ -17,23 +17,18 @@ from tests.mount.daemon import Place
 
 @dataclass(slots=True)
 class PlaceElsewhere(Place):
-    """What a machine's daemon has for itself lies in `base`; the rest, and the mount point, is that of `shared`."""
+    """What a machine's daemon has for itself lies in `base`; the state file and the mount point are those of `shared`."""
 
     shared: Place
 
     def __post_init__(self) -> None:
-        self.base.mkdir()
+        self.raw.mkdir(parents=True)
         self.producer = self.shared.producer
 
     @property
     def state(self) -> Path:
         """The state file."""
         return self.shared.state
-
-    @property
-    def raw(self) -> Path:
-        """The raw root."""
-        return self.shared.raw
 
     @property
     def mountpoint(self) -> Path:
@@ -54,15 +49,21 @@ class Machine:
         return self.place.base.name
 
     @property
+    def namespace(self) -> str:
+        """What tells it from others, mount_namespaces(7)."""
+        return f"/proc/{self.pid}/ns/mnt"
+
+    @property
     def wrapper(self) -> tuple[str, ...]:
         """The words before a command that is to run there, nsenter(1)."""
-        return ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "--")
+        return ("nsenter", f"--mount={self.namespace}", "--")
 
 
 @contextmanager
 def machine(name: str, shared: Place) -> Iterator[Machine]:
     """Make a machine; what is mounted later in the test's own namespace is not seen there, nor the other way round."""
     place = PlaceElsewhere(shared.base / name, shared)
-    words = ("unshare", "--mount", "--propagation", "private", "--", "sh", "-c", "echo ready; exec cat")
-    with daemon(words) as process:
+    script = 'mount --bind "$1" "$2" && echo ready && exec cat'
+    words = ("sh", "-c", script, "sh", str(shared.raw), str(place.raw))
+    with daemon(("unshare", "--mount", "--propagation", "private", "--", *words)) as process:
         yield Machine(place, process.pid)

@@ -23,9 +23,10 @@ from tests.clients.large_planners import large_planner
 from tests.clients.machines import Machine, machine
 from tests.clients.planners import Planner
 from tests.clients.spark_cluster import EXECUTORS, spark_cluster
-from tests.clients.spark_planners import spark_planners
+from tests.clients.spark_planners import spark_planners, spark_totals
 from tests.clients.spark_session import spark_session
-from tests.clients.trees import live
+from tests.clients.test_view_recipes import TOTALS, at
+from tests.clients.trees import live, pinned
 from tests.clients.verdicts import EXACT, Tree, play
 from tests.mount.daemon import Daemon, Place, mounted
 
@@ -34,6 +35,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 WORKERS: Final = {"early": ("pyfuse3", "200ms"), "late": ("opened", "700ms")}
 """Engine and interval by machine."""
 JOBS: Final = 50
+FEW: Final = 5
 FAILED: Final = "failed"
 
 
@@ -59,14 +61,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         place = Place(base)
         stack.enter_context(closing(place.producer))
         write_runs(place)
+        (base / "pins").mkdir()
+        sharing = ("--pin-store", str(base / "pins"), "--raw-id", "warehouse")
         machines = tuple(stack.enter_context(machine(name, place)) for name in WORKERS)
         daemons = []
         for one in machines:
             engine, interval = WORKERS[one.name]
-            words = ("--interval", interval)
+            words = (*sharing, "--interval", interval)
             daemons.append(stack.enter_context(mounted(one.place, *words, engine=engine, wrapper=one.wrapper)))
         # The driver's comes last and goes first: workers' daemons leave no mount, and that is looked for here.
-        driver = stack.enter_context(mounted(place, engine="passthrough"))
+        driver = stack.enter_context(mounted(place, *sharing, engine="passthrough"))
         flips = Flips({"plain": driver})
         flips.flip()
         yield Fleet(flips, machines, tuple(daemons))
@@ -90,7 +94,7 @@ def test_each_executor_sees_a_mount_of_its_own(fleet: Fleet, spark: SparkSession
         yield os.readlink("/proc/self/ns/mnt"), os.stat(path).st_dev
 
     places = spark.sparkContext.parallelize(range(len(WORKERS)), len(WORKERS)).barrier().mapPartitions(look).collect()
-    expected = {os.readlink(f"/proc/{one.pid}/ns/mnt") for one in fleet.machines}
+    expected = {os.readlink(one.namespace) for one in fleet.machines}
     assert {namespace for namespace, _ in places} == expected
     assert len({device for _, device in places} | {os.stat(path).st_dev}) == len(WORKERS) + 1
 
@@ -111,6 +115,37 @@ def assert_goes_wrong(outcomes: Counter[str]) -> None:
     assert any(outcome.startswith("silently") for outcome in outcomes)
 
 
+def test_spark_with_a_pin_counts_exactly_what_was_pinned(fleet: Fleet, spark: SparkSession) -> None:
+    """V16, V24: every time, whatever the live trees of the machines are by then."""
+    before = [one.requests("open") for one in fleet.daemons]
+    assert play_often(fleet, spark_totals(spark), pinned) == {EXACT: JOBS}
+    # Each executor has read: a way of opening that asks its daemon.
+    assert all(one.requests("open") > count for one, count in zip(fleet.daemons, before, strict=True))
+
+
+def test_every_plan_of_spark_over_a_pin_is_exact(fleet: Fleet, spark: SparkSession) -> None:
+    """V16, V24: each record, schema given and inferred, by glob and by directory."""
+    planners = [planner for planner in spark_planners(spark) if planner.layout == "plain"]
+    for _ in range(FEW):
+        assert play(fleet.flips, planners, pinned) == {planner.name: EXACT for planner in planners}
+
+
+@pytest.mark.parametrize("block", each_block("Spark"))
+def test_recipe_for_spark_finds_one_moment(fleet: Fleet, spark: SparkSession, block: str) -> None:
+    """As it stands in docs/scale-out.md."""
+    names: dict[str, object] = {"spark": spark}
+    with fleet.flips.going_on():
+        for _ in range(FEW):
+            exec(at(fleet.flips, block), names)
+            assert names["total"] in TOTALS
+
+
+def test_view_that_nobody_pinned_fails_the_job(fleet: Fleet, spark: SparkSession) -> None:
+    """V24: what a driver alone knows is no rows elsewhere, but an error."""
+    planner = spark_planners(spark)[0]
+    assert play_often(fleet, planner, unpinned) == {FAILED: JOBS}
+
+
 def test_spark_without_a_pin_goes_wrong(fleet: Fleet, spark: SparkSession) -> None:
     """What docs/scale-out.md says of it."""
     assert_goes_wrong(play_often(fleet, spark_planners(spark)[0], live))
@@ -124,6 +159,11 @@ def dask(fleet: Fleet, large_python: Path, tmp_path_factory: pytest.TempPathFact
         large_planner("dask, distributed", large_python, base / "log", DASK_SCHEDULER_ADDRESS=address) as planner,
     ):
         yield planner
+
+
+def test_dask_with_a_pin_counts_exactly_what_was_pinned(fleet: Fleet, dask: Planner) -> None:
+    """V16, V24: blocks are cut by the client, and read by the workers."""
+    assert play_often(fleet, dask, pinned) == {EXACT: JOBS}
 
 
 def test_dask_without_a_pin_goes_wrong(fleet: Fleet, dask: Planner) -> None:
