@@ -202,6 +202,10 @@ class UnreadableHistoryError(FilesystemError):
     """A catalog that is kept on the disk cannot be read at this moment."""
 
 
+class UnreadablePinStoreError(FilesystemError):
+    """A view may be in the pin store, which cannot be asked at this moment."""
+
+
 class StaleHandleError(FilesystemError):
     """A handle, inode or listing position that is no longer known."""
 
