@@ -143,7 +143,7 @@ def test_recipe_for_spark_finds_one_moment(fleet: Fleet, spark: SparkSession) ->
 
 
 def test_view_that_is_not_found_on_each_machine_fails_the_job(fleet: Fleet, spark: SparkSession) -> None:
-    """V24: nobody pinned it, so it is there where a mount has shown it itself; elsewhere it is no rows, but an error."""
+    """V24: nobody pinned it, so it is there where a mount shows it itself; elsewhere it is an error, and no rows."""
     assert set(play_often(fleet, spark_planners(spark)[0], unpinned)) <= {FAILED, EXACT}
 
 
