@@ -1,7 +1,6 @@
 """Clients on several machines: a driver plans over its own mount, and executors read from theirs, at the same path.
 
-Each machine is a mount namespace with a daemon of its own: another engine, another interval, state and sockets apart.
-So their live trees differ most of the time.
+Each machine is a mount namespace with a daemon of its own; see `fleet`.
 """
 
 from __future__ import annotations
@@ -9,8 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,9 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.clients.dask_cluster import dask_cluster
-from tests.clients.flips import Flips, write_runs
+from tests.clients.fleet import WORKERS, Fleet, fleet_of_three
 from tests.clients.large_planners import large_planner
-from tests.clients.machines import Machine, machine
 from tests.clients.planners import Planner
 from tests.clients.spark_cluster import EXECUTORS, spark_cluster
 from tests.clients.spark_planners import spark_planners, spark_totals
@@ -29,53 +25,18 @@ from tests.clients.test_view_recipes import TOTALS, at, blocks_in
 from tests.clients.trees import live, pinned, unpinned
 from tests.clients.verdicts import EXACT, Tree, play
 from tests.docs.test_docs import section
-from tests.mount.daemon import Daemon, Place, mounted
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
-WORKERS: Final = {"early": ("pyfuse3", "200ms"), "late": ("opened", "700ms")}
-"""Engine and interval by machine."""
 JOBS: Final = 50
 FEW: Final = 5
 FAILED: Final = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """The driver's machine, which is the test's own, and the workers'."""
-
-    flips: Flips
-    machines: tuple[Machine, ...]
-    daemons: tuple[Daemon, ...]
-    """Of the workers."""
-
-    @property
-    def mount(self) -> Path:
-        """The path at which each machine mounts."""
-        return self.flips.mounts["plain"].path
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    base = tmp_path_factory.mktemp("fleet")
-    with ExitStack() as stack:
-        place = Place(base)
-        stack.enter_context(closing(place.producer))
-        write_runs(place)
-        (base / "pins").mkdir()
-        sharing = ("--pin-store", str(base / "pins"), "--raw-id", "warehouse")
-        machines = tuple(stack.enter_context(machine(name, place)) for name in WORKERS)
-        daemons = []
-        for one in machines:
-            engine, interval = WORKERS[one.name]
-            # Without a history a worker knows the catalog in force, and what it finds in the store.
-            words = (*sharing, "--interval", interval, "--history-count", "0")
-            daemons.append(stack.enter_context(mounted(one.place, *words, engine=engine, wrapper=one.wrapper)))
-        # The driver's comes last and goes first: workers' daemons leave no mount, and that is looked for here.
-        driver = stack.enter_context(mounted(place, *sharing, engine="passthrough"))
-        flips = Flips({"plain": driver})
-        flips.flip()
-        yield Fleet(flips, machines, tuple(daemons))
+    with fleet_of_three(tmp_path_factory.mktemp("fleet")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
