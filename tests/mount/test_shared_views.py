@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from pathlib import Path
-
 import pytest
 
-from tests.mount.daemon import Place, fails_with, files_below, in_each_layout, mounted, partition, wait_until
+from tests.mount.daemon import Place, files_below, mounted, partition
 from tests.mount.sharing import Neighbour, payload, pin, view
 
 ONE, TWO = partition(), partition(date="2024-06-02")
