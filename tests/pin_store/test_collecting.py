@@ -156,7 +156,7 @@ def look_as_another_user(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
-    assert ended.stdout.split() == ["1", "False", "True"], ended.stderr
+    assert ended.stdout.split() == ["2", "False", "True"], ended.stderr
     assert is_whole(store, catalog)
 
 
