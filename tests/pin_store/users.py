@@ -70,7 +70,7 @@ def _try(user: User, call: Callable[[], T]) -> T | _Raised:
         drop_privileges()
         os.umask(0o077)  # what a careful user has; the store is for others, too
         return call()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is raised again by whoever asked
         words = (error.message, error.remedy) if isinstance(error, UserError) else error.args
         return _Raised(type(error), words)
 
