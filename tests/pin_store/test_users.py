@@ -266,6 +266,7 @@ def spoil_and_look(spoil: Spoil, what: str) -> None:
         after = secret.stat()
         assert secret.read_bytes() == b"as it was"
         assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+        assert after.st_mtime_ns == before.st_mtime_ns or spoil is _hard_link
 
 
 @pytest.mark.parametrize("what", PLACES)
