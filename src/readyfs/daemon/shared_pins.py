@@ -164,7 +164,7 @@ class SharedPins:
             return  # the history has lost it, and ends the pin
         base = self._base()
         publish = partial(self._publish_in_store, catalog, pin, base)
-        until_s = self._link.write(publish, undo=partial(self._link.store.end, self._share(pin, 0.0)))
+        until_s = self._link.write(publish, self._link.write_s, partial(self._link.store.end, self._share(pin, 0.0)))
         self._published = pin.fingerprint
         self._note(pin, until_s)
 
