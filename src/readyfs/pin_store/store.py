@@ -156,8 +156,9 @@ class PinStore:
             return None
         with self._opened() as files:
             for _ in range(2):  # it may be on its way to the trash, or back
-                root = find_root(files, fingerprint, self._identity)
-                leases = readable_leases(files, fingerprint)
+                with _closed_is_damage():
+                    root = find_root(files, fingerprint, self._identity)
+                    leases = readable_leases(files, fingerprint)
                 if root is not None and leases:
                     now_s = files.now_s()
                     return Found(
@@ -174,7 +175,7 @@ class PinStore:
 
         Raises `DamagedStoreError`, also if it has been removed since.
         """
-        with self._opened() as files:
+        with self._opened() as files, _closed_is_damage():
             changes = map(_checked, unpack(self._packs.read(files, name) for name in found.packs))
             try:
                 return rebuild(changes, found.fingerprint, found.taken_at_ns, self._shape, like)
@@ -185,16 +186,16 @@ class PinStore:
                 raise DamagedStoreError(f"its rows make no sense: {error}") from error
 
     def resolve(self, name: str) -> str | None:
-        """Return the fingerprint of the pin of a name, None if there is none."""
+        """Return the fingerprint of the pin of a name, None if there is none; raise `DamagedStoreError`."""
         try:
             check_name(name)
         except UsageError:
             return None
         with self._opened() as files:
-            named = read_name(files, name)
-            if named is None or is_over(files, named, files.now_s(), self._grace_s):
-                return None
-            return named.fingerprint
+            now_s = files.now_s()
+            with _closed_is_damage():
+                named = read_name(files, name)
+                return None if named is None or is_over(files, named, now_s, self._grace_s) else named.fingerprint
 
     def ends_in_s(self, fingerprint: str) -> float | None:
         """Return how long the latest lease of a catalog lasts from now on, None if there is no lease."""
@@ -356,6 +357,15 @@ class PinStore:
             return self.directory.is_dir()
         except OSError:
             return True
+
+
+@contextmanager
+def _closed_is_damage() -> Iterator[None]:
+    """Take what this user may not read, in a store that it may, for damage: one user closes nothing else that way."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DamagedStoreError("its files are closed to this user") from error
 
 
 def _checked(change: SeriesChange) -> SeriesChange:
