@@ -419,6 +419,39 @@ def test_checks_accept_exactly_what_has_a_path(
     assert accepted == usable(layout.directory_of, one)
 
 
+RUN_IDS = st.lists(
+    VALUES | st.sampled_from([b"", b".", b"..", b"a/b", b"a\0b"]) | st.integers(80, 260).map(b"x".__mul__)
+)
+
+
+@given(st.sampled_from([DEFAULT_RAW_LAYOUT, "{customer_id}/{query_name}/{logical_date}/{run_id}"]), RUN_IDS)
+def test_many_run_ids_are_accepted_together_where_each_one_is(template: str, run_ids: list[bytes]) -> None:
+    layout = RawLayout.parse(template)
+    assert layout.takes_all(run_ids) == all(is_accepted(layout, run_id) for run_id in run_ids)
+
+
+@given(RUN_IDS)
+def test_together_no_run_id_is_accepted_whose_escaped_name_is_none(run_ids: list[bytes]) -> None:
+    layout = RawLayout.parse(encoding=RawEncoding.HIVE)
+    if layout.takes_all(run_ids):
+        assert all(is_accepted(layout, run_id) for run_id in run_ids)
+
+
+def test_usual_run_ids_are_accepted_together_where_names_are_escaped() -> None:
+    layout = RawLayout.parse(encoding=RawEncoding.HIVE)
+    assert not layout.takes_all([b"2020-01-01T04:10:11.123Z", b"x" * 240])  # each is looked at then
+    assert layout.takes_all([b"2020-01-01T04:10:11.123Z", b"x" * 80])
+    assert layout.takes_all([b"x" * 248])
+
+
+def is_accepted(layout: RawLayout, run_id: bytes) -> bool:
+    try:
+        layout.check_run_id(run_id)
+    except UnusableNameError:
+        return False
+    return True
+
+
 def test_source_that_is_not_in_the_raw_path_may_be_anything() -> None:
     layout = RawLayout.parse("{customer_id}/{query_name}/{logical_date}/{run_id}")
     layout.check_series(SeriesKey(b"../x", b"c", b"q"))

@@ -174,6 +174,10 @@ class PinStoreError(UserError):
     exit_code = ExitCode.PIN_STORE
 
 
+class PinStoreAwayError(PinStoreError):
+    """The pin store cannot be used at this moment, and may be later: it is away, full, or not to be written."""
+
+
 class FilesystemError(ReadyfsError):
     """What the vfs, or an engine that waits for the raw store, answers instead of a result."""
 
@@ -196,6 +200,10 @@ class StaleCatalogError(FilesystemError):
 
 class UnreadableHistoryError(FilesystemError):
     """A catalog that is kept on the disk cannot be read at this moment."""
+
+
+class UnreadablePinStoreError(FilesystemError):
+    """A view may be in the pin store, which cannot be asked at this moment."""
 
 
 class StaleHandleError(FilesystemError):

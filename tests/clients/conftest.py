@@ -83,7 +83,7 @@ def mount_world(
         yield Mounted(daemon, truth_of(moved, template), moved)
 
 
-LARGE_PACKAGES = ("chdb", "daft", "dask[dataframe]", "datafusion", "datasets", "pandas", "pyarrow")
+LARGE_PACKAGES = ("chdb", "daft", "dask[dataframe]", "datafusion", "datasets", "distributed", "pandas", "pyarrow")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,6 @@ import orjson
 import pyarrow
 import pyarrow.parquet
 
-from readyfs.demo.producer import LogicalPartition
 from tests.clients.conftest import HIVE_LAYOUT
 from tests.mount.daemon import Daemon, Place, mounted, partition, wait_until
 
@@ -140,10 +139,10 @@ class Flips:
         self.count += 1
 
 
-def _write_runs(place: Place, parts: Sequence[LogicalPartition]) -> None:
+def write_runs(place: Place) -> None:
     """Write every run that any step shows, so that a flip changes rows of the state table only."""
     for step in range(STEPS):
-        for index, part in enumerate(parts):
+        for index, part in enumerate(PARTITIONS):
             rows = rows_of(index, step)
             if rows:
                 run = place.producer.begin_run(part, f"r{step}", payload_of(rows))
@@ -157,7 +156,7 @@ def flipping(base: Path, engine: str) -> Iterator[Flips]:
     with ExitStack() as stack:
         place = Place(base)
         stack.enter_context(closing(place.producer))
-        _write_runs(place, PARTITIONS)
+        write_runs(place)
         plain = stack.enter_context(mounted(place, engine=engine))
         (base / "hive").mkdir()
         other = Place(base / "hive")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +20,19 @@ class ClientFailed(Exception):
 
 
 @contextmanager
-def large_planner(name: str, python: Path, log: Path) -> Iterator[Planner]:
-    """Start one client; `log` gets what it complains about."""
+def large_planner(name: str, python: Path, log: Path, **variables: str) -> Iterator[Planner]:
+    """Start one client, with more variables in its environment; `log` gets what it complains about."""
     command = [str(python), plan_large.__file__, name]
     with (
         log.open("w+b") as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as client,
+        subprocess.Popen(
+            command,
+            env={**os.environ, **variables},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as client,
     ):
         assert client.stdin is not None and client.stdout is not None
         words, answers = client.stdin, client.stdout

@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from glob import glob
 from importlib import import_module
 from typing import Any, Final
@@ -133,6 +133,19 @@ def dask_parquet(top: str) -> Read:
     return _dask(frame, count=lambda: len(frame))
 
 
+def dask_on_a_cluster(top: str) -> Read:
+    """A frame whose blocks are cut here, and read by workers of the scheduler that `DASK_SCHEDULER_ADDRESS` names."""
+    _cluster().wait_for_workers(2)
+    files = sorted(glob(f"{top}/{PAYLOADS}"))
+    frame = load("dask.dataframe").read_json(files, lines=True, blocksize=1000)
+    return lambda: single(frame.clicks.compute())
+
+
+@cache
+def _cluster() -> Any:
+    return load("distributed").Client()
+
+
 def _dask(frame: Any, count: Callable[[], int] | None = None) -> Read:
     def read() -> list[list[int]]:
         found = single(frame.clicks.compute(scheduler="threads"))
@@ -187,6 +200,8 @@ CLIENTS: Final[dict[str, Callable[[str], Read]]] = {
 }
 ALL_COLUMNS: Final = frozenset({"DataFusion", "DataFusion, Parquet", "daft, Parquet, Hive"})
 """What reads a Hive tree, and gives the columns of the path too."""
+ON_A_CLUSTER: Final[dict[str, Callable[[str], Read]]] = {"dask, distributed": dask_on_a_cluster}
+"""What reads by other processes than the one that plans."""
 
 
 def answer(act: Callable[[], Any]) -> Any:
@@ -202,7 +217,7 @@ def answer(act: Callable[[], Any]) -> Any:
 
 def main() -> None:
     """Serve one tree after the other."""
-    plan = CLIENTS[sys.argv[1]]
+    plan = {**CLIENTS, **ON_A_CLUSTER}[sys.argv[1]]
     for line in sys.stdin:
         read = answer(partial(plan, line.rstrip("\n")))
         if read is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from tests.clients.flips import Row
 from tests.clients.manifest_planners import listed
@@ -41,3 +43,23 @@ def spark_planners(spark: SparkSession) -> tuple[Planner, ...]:
         plain("Spark, directory", lambda top: json(top, schema=SCHEMA, recursiveFileLookup="true", **_PAYLOADS)),
         hive("Spark, Hive, Parquet", lambda top: spark.read.option("pathGlobFilter", "*.parquet").parquet(top)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TotalsPlanner(Planner):
+    """Finds how many records there are, and the sum of their clicks."""
+
+    def choose(self, rows: Iterable[Row]) -> list[tuple[object, ...]]:
+        """Return what it should find of these records."""
+        clicks = [row.clicks for row in rows]
+        return [(len(clicks), sum(clicks))]
+
+
+def spark_totals(spark: SparkSession) -> Planner:
+    """Return a job whose tasks count and sum, each over a few files, and which adds up what they found."""
+
+    def plan(top: Path) -> Callable[[], Found]:
+        frame = spark.read.schema(SCHEMA).json(f"{top}/*/*/*/payload.jsonl", mode="FAILFAST")
+        return frame.agg(F.count("*"), F.sum("clicks")).collect
+
+    return TotalsPlanner("Spark, count and sum", plan)

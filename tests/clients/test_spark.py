@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 from py4j.protocol import Py4JJavaError
-from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -26,6 +25,7 @@ from tests.clients.conftest import HIVE_LAYOUT, Mounted, Truth, mount_world, tru
 from tests.clients.flips import flipping
 from tests.clients.hostile_ids import IDS, OF_HIVE, TRUTH, fill
 from tests.clients.spark_planners import spark_planners
+from tests.clients.spark_session import spark_session
 from tests.clients.test_view_recipes import TOTALS, at, blocks
 from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
@@ -36,42 +36,13 @@ pytestmark = pytest.mark.timeout(300)
 
 SPEC = WorldSpec(customers=3, queries=2, days=8, records=20, large_bytes=400_000)
 SCHEMA = "campaign_id STRING, clicks LONG"
-SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.memory": "1g",
-    # Short jobs: compile little, plan simply, list by few tasks.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.shuffle.partitions": "1",
-    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
-    # A customer's leading zeros are part of its name.
-    "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
-}
 
 
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """One session for all tests; its Java machine ends with it."""
-    directory = tmp_path_factory.mktemp("spark")
-    builder = SparkSession.builder.master("local[2]").appName("readyfs tests")
-    for name, value in {**SETTINGS, "spark.local.dir": directory, "spark.sql.warehouse.dir": directory}.items():
-        builder = builder.config(name, str(value))
-    session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("OFF")
-    gateway = session.sparkContext._gateway
-    assert gateway is not None
-    try:
+    with spark_session("local[2]", tmp_path_factory.mktemp("spark")) as session:
         yield session
-    finally:
-        session.stop()
-        gateway.shutdown()
-        gateway.proc.stdin.close()
-        gateway.proc.wait(30)
-        SparkContext._gateway = SparkContext._jvm = None
 
 
 FEWER_WAYS = ["opened", "passthrough"]

@@ -1,4 +1,4 @@
-"""The tree that a client plans over: a pinned view of a mount."""
+"""The trees that a client plans over: a pinned view of a mount, or the mount itself."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from tests.mount.daemon import Daemon
 from tests.mount.forked import run_forked
 
 _numbers: Final = count()
+
+
+@contextmanager
+def live(daemon: Daemon) -> Iterator[Path]:
+    """The mount itself."""
+    yield daemon.path
 
 
 @contextmanager

@@ -46,6 +46,7 @@ WORDS: dict[str, tuple[str, str, str]] = {
     "history-bytes": ("1MiB", "2MiB", "3GiB"),
     "pin-count": ("1", "2", "3"),
     "pin-memory": ("1MiB", "2MiB", "3GiB"),
+    "pin-store": ("/a", "/b", "/c"),
     "metrics-file": ("/a.prom", "/b.prom", "/c.prom"),
     "log-file": ("/a.log", "/b.log", "/c.log"),
     "log-format": ("json", "human", "json"),

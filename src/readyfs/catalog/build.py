@@ -15,7 +15,7 @@ from typing import Final
 
 from readyfs.catalog.date_tree import DateTree
 from readyfs.catalog.delta import differing_dates
-from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.digests import hash_parts, make_fingerprint
 from readyfs.catalog.name_tree import GroupChange, NameTree
 from readyfs.catalog.series import Series, build_series, patch_series
 from readyfs.catalog.tree import Catalog, Path, SeriesGroup, Tree
@@ -26,9 +26,6 @@ from readyfs.text import escape_text
 
 _READ_AS_NULL: Final = b"=__HIVE_DEFAULT_PARTITION__"
 """The end of a name `KEY=VALUE` by which Hive writes NULL, and by which its readers take the value for NULL."""
-
-_VERDICTS: Final = 100_000
-"""So many run ids are remembered as usable or not before that begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +85,6 @@ class CatalogBuilder:
         self._ignored_by_spark: dict[SeriesKey, int] = {}
         self._read_as_null: dict[SeriesKey, int] = {}
         self._ambiguous: dict[SeriesKey, SeriesGroup] = {}
-        self._verdicts: dict[bytes, str | None] = {}
 
     def build(
         self,
@@ -103,8 +99,6 @@ class CatalogBuilder:
         build before, None stands for all of them; it is heeded if that build made `previous`. If nothing that a reader
         can see differs, the result is `previous`.
         """
-        if len(self._verdicts) > _VERDICTS:
-            self._verdicts.clear()
         stamp_ns = now_ns if previous is None else max(now_ns, previous.stamp_ns + 1)
         if changed is None or previous is None or previous is not self._latest:
             changed = None
@@ -229,7 +223,8 @@ class CatalogBuilder:
             key in kept for kept in (self._withheld, self._ignored_by_spark, self._read_as_null)
         ):
             return None
-        if not self._are_usable(row[1] for row in map(columns.row, changed) if row is not None):
+        run_ids = [row[1] for row in map(columns.row, changed) if row is not None]
+        if not self._shape.raw_layout.takes_all(run_ids):
             return None
         series = patch_series(before, columns, changed)
         return self._series_path(key), before if before.digest == series.digest else series
@@ -265,30 +260,29 @@ class CatalogBuilder:
             self._read_as_null[key] = len(series)
         return path, before if before is not None and before.digest == series.digest else series
 
-    def _are_usable(self, run_ids: Iterable[bytes]) -> bool:
-        """Tell whether each run id can be a raw path, and remember the verdicts."""
-        distinct = set(run_ids)
-        for run_id in distinct.difference(self._verdicts):
-            try:
-                self._shape.raw_layout.check_run_id(run_id)
-            except UnusableNameError as error:
-                self._verdicts[run_id] = str(error)
-            else:
-                self._verdicts[run_id] = None
-        return not any(map(self._verdicts.__getitem__, distinct))
-
     def _usable_runs(self, key: SeriesKey, rows: SeriesRows, tally: WithheldTally) -> SeriesRows:
         """Return the rows whose run id can be a raw path."""
-        if self._are_usable(rows.run_ids):
+        if self._shape.raw_layout.takes_all(rows.run_ids):
+            return rows
+        refused = {run_id: why for run_id in {*rows.run_ids} if (why := self._refusal(run_id)) is not None}
+        if not refused:
             return rows
         usable: list[int] = []
         for index, run_id in enumerate(rows.run_ids):
-            why = self._verdicts[run_id]
-            if why is None:
-                usable.append(index)
+            if run_id in refused:
+                key_text = str(PartitionKey(key, rows.dates[index]))
+                tally.add(WithheldReason.UNUSABLE_RAW_PATH, key_text, refused[run_id])
             else:
-                tally.add(WithheldReason.UNUSABLE_RAW_PATH, str(PartitionKey(key, rows.dates[index])), why)
+                usable.append(index)
         return rows.take(usable)
+
+    def _refusal(self, run_id: bytes) -> str | None:
+        """Return why a run id cannot be a raw path, None if it can."""
+        try:
+            self._shape.raw_layout.check_run_id(run_id)
+        except UnusableNameError as error:
+            return str(error)
+        return None
 
     def _catalog(self, tree: Tree, by_key: Mapping[SeriesKey, Series], stamp_ns: int) -> Catalog:
         content = tree.root.digest
@@ -296,7 +290,7 @@ class CatalogBuilder:
             content = hash_parts(b"groups", (b"".join([group.digest for group in tree.groups.values()]),))
         return Catalog(
             tree=tree,
-            fingerprint=hash_parts(b"catalog", (*self._shape.digest_parts(), content)).hex(),
+            fingerprint=make_fingerprint(self._shape.digest_parts(), content),
             partitions=tree.root.partitions,
             stamp_ns=stamp_ns,
             by_key=by_key,

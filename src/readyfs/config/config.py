@@ -19,7 +19,8 @@ class Config:
     """Everything that `readyfs mount` was told; every path in it is absolute.
 
     `mountpoint` is resolved as `realpath(parent)/name`. `state` may hold a password and therefore stays out of `repr`.
-    `state_file` is the file of --state-file, whether or not it is what `state` came from.
+    `raw_id` is what the raw root is called in the pin store. `state_file` is the file of --state-file, whether or not
+    it is what `state` came from.
     """
 
     mountpoint: Path
@@ -49,6 +50,9 @@ class Config:
     pin_grace_s: float
     pin_count: int
     pin_memory: int
+    pin_store: Path | None
+    raw_id: str
+    pin_store_timeout_s: float
     state_timeout_s: float
     raw_timeout_s: float
     drain_s: float

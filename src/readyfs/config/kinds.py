@@ -27,9 +27,13 @@ def text(name: str, group: Group, metavar: str, help: str, default: str) -> Sett
     return Setting(name, group, Shape.TEXT, _parse_text, lambda _environ: default, default, metavar, help)
 
 
-def optional_text(name: str, group: Group, metavar: str, help: str, *, is_path: bool = False) -> Setting[str | None]:
-    """Return a setting that may be left out, without a default."""
-    return Setting(name, group, Shape.TEXT, _parse_text, _nothing, "none", metavar, help, _render_optional, is_path)
+def optional_text(
+    name: str, group: Group, metavar: str, help: str, *, is_path: bool = False, default_text: str = "none"
+) -> Setting[str | None]:
+    """Return a setting that may be left out; `default_text` is what stands for it then, of itself it has no default."""
+    return Setting(
+        name, group, Shape.TEXT, _parse_text, _nothing, default_text, metavar, help, _render_optional, is_path
+    )
 
 
 def path(
@@ -39,9 +43,11 @@ def path(
     return Setting(name, group, Shape.TEXT, _parse_path, default, default_text, "DIR", help, is_path=True)
 
 
-def optional_path(name: str, group: Group, help: str) -> Setting[Path | None]:
+def optional_path(name: str, group: Group, help: str, metavar: str = "FILE") -> Setting[Path | None]:
     """Return a setting that is a file and may be left out; the path is absolute by the time it is parsed."""
-    return Setting(name, group, Shape.TEXT, _parse_path, _nothing, "none", "FILE", help, _render_optional, is_path=True)
+    return Setting(
+        name, group, Shape.TEXT, _parse_path, _nothing, "none", metavar, help, _render_optional, is_path=True
+    )
 
 
 def choice(name: str, group: Group, help: str, default: E) -> Setting[E]:

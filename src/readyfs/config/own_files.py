@@ -29,7 +29,7 @@ def check_own_files(config: Config) -> None:
     if not config.raw.startswith("/"):
         return  # A URL, which is refused later and by its own words.
     for flag, what, place in _places_we_write(config):
-        if place is not None and _is_below(place, Path(config.raw)):
+        if place is not None and is_below(place, Path(config.raw)):
             raise UsageError(
                 f"the {what} {_show(place)} lies in the raw root {escape_text(config.raw)}, "
                 "where nothing may be written",
@@ -76,7 +76,7 @@ def _is_same(one: Path, other: Path) -> bool:
     return identity is not None and identity == _identify(Path(os.path.realpath(other)))
 
 
-def _is_below(path: Path, root: Path) -> bool:
+def is_below(path: Path, root: Path) -> bool:
     """Whether a path, which need not exist yet, is a directory or lies in it."""
     real, real_root = Path(os.path.realpath(path)), Path(os.path.realpath(root))
     if real.is_relative_to(real_root):

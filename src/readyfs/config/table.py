@@ -275,6 +275,27 @@ PIN_MEMORY = size(
     512 << 20,
     minimum=1 << 20,
 )
+PIN_STORE = optional_path(
+    "pin-store",
+    Group.PINS,
+    "A directory that several mounts share, on one machine or on many: a view that is pinned on one is found by all.",
+    "DIR",
+)
+RAW_ID = optional_text(
+    "raw-id",
+    Group.PINS,
+    "NAME",
+    "What the raw root is called in the pin store: the same for mounts of one raw store, wherever each has it.",
+    default_text="the raw root as it is named",
+)
+PIN_STORE_TIMEOUT = duration(
+    "pin-store-timeout",
+    Group.PINS,
+    "How long the lookup of a view that this mount does not know waits for the pin store before it fails with EIO.",
+    5.0,
+    minimum_s=0.1,
+    maximum_s=3600.0,
+)
 
 ENGINE = choice(
     "engine",

@@ -69,6 +69,12 @@ def explain(
     """
     _refuse_several_sources(address, rules, shown, recorded)
     fields = _fields_of(address)
+    if shown is not None and shown.refused is not None:
+        detail = f"the pin store has the view, and {shown.refused}"
+        return _say(Reason.FILTERED, f"{asked} is not shown here: {detail}", detail, fields)
+    if shown is not None and shown.expired and shown.trouble is not None:
+        detail = f"nobody knows whether there is the view: {shown.trouble}"
+        return _say(Reason.NOT_SEEN_YET, f"{asked} is not there: {detail}", detail, fields)
     if shown is not None and shown.expired:
         return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
     if shown is not None and shown.stale_s is not None:

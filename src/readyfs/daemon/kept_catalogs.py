@@ -1,4 +1,4 @@
-"""Which catalogs readers can see as views: those that the history keeps, and for a while those that it has let go.
+"""Which catalogs readers can see as views: those that the history keeps or the pin store holds, and for a while others.
 
 A view whose catalog is not kept any more, neither by the bounds of the history nor by a pin, *expires*. For a grace
 time its names answer and its files cannot be opened, so that nobody mistakes it for an empty tree.
@@ -48,6 +48,44 @@ class HistoryPort(Protocol):
         ...
 
 
+class SharedPort(Protocol):
+    """What is asked of the views in the pin store."""
+
+    on_ended: Callable[[str, float], None]
+
+    def held(self) -> Sequence[str]:
+        """Return the fingerprints of the views that were found and are held."""
+        ...
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether a view was found and is held."""
+        ...
+
+    def has_grace(self, fingerprint: str) -> bool:
+        """Whether a view that was found ended only a while ago."""
+        ...
+
+    def ends_s(self, fingerprint: str) -> float | None:
+        """Return when the last lease of a view ends, as far as is known."""
+        ...
+
+    def find(self, fingerprint: str, *, may_block: bool) -> View | None:
+        """Return a view of the store, None if it has none."""
+        ...
+
+    def resolve(self, name: str, *, may_block: bool) -> str | None:
+        """Return the fingerprint of the pin that has a name in the store."""
+        ...
+
+    def used(self, fingerprint: str) -> None:
+        """Note that something of a view was looked up now."""
+        ...
+
+    def adopt(self, view: View) -> bool:
+        """Have a view go on that the history let go of; return whether it may."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Fading:
     view: View
@@ -55,18 +93,21 @@ class _Fading:
 
 
 class KeptCatalogs:
-    """The `ViewSource` of a mount: its history and its pins joined. Asked on any thread."""
+    """The `ViewSource` of a mount: its history, its pins and what is shared with other mounts. Asked on any thread."""
 
-    def __init__(self, history: HistoryPort, registry: Registry) -> None:
+    def __init__(self, history: HistoryPort, registry: Registry, shared: SharedPort | None = None) -> None:
         self._history = history
         self._registry = registry
+        self._shared = shared
         self._lock = threading.Lock()
-        self._seen: dict[str, View] = {}
-        """Views that somebody looked at, so that the kernel may know names of them."""
+        self._seen: dict[str, View | None] = {}
+        """Views that somebody looked at, so that the kernel may know names of them; None if the catalog is let go."""
         self._fading: dict[str, _Fading] = {}
         self._turned: list[str] = []
         history.held = registry.held
         history.on_removed = self._removed
+        if shared is not None:
+            shared.on_ended = self._expire
 
     @property
     def registry(self) -> Registry:
@@ -92,36 +133,55 @@ class KeptCatalogs:
         kept = dict.fromkeys(moment.fingerprint for moment in reversed(self._history.moments()))
         with self._lock:
             # The history may not have told yet of one that it has let go.
-            return list(dict.fromkeys((*kept, *reversed(self._fading), *self._seen)))
+            shared = () if self._shared is None else self._shared.held()
+            return list(dict.fromkeys((*kept, *shared, *reversed(self._fading), *self._seen)))
 
     def find(self, fingerprint: str, *, may_block: bool) -> View | None:
         """Return a view, None if there is none.
 
-        Raises `WouldBlockError` if it must be read from disk, `BrokenRunError` if it expired a while ago and nothing of
-        it is left.
+        Raises `WouldBlockError` if it must be read from disk or looked for in the pin store, `BrokenRunError` if it
+        expired a while ago and nothing of it is left.
         """
         catalog = self._history.catalog(fingerprint, may_block=may_block)
         taken_at_ns = None if catalog is None else self.taken_at_ns(fingerprint)
         if catalog is None or taken_at_ns is None:
-            return self._find_expired(fingerprint)
-        ends_s = self._registry.ends_s(fingerprint)
-        expires_at_ns = None if ends_s is None else self._registry.clock.wall_ns(ends_s)
-        view = View(fingerprint, catalog, taken_at_ns, expires_at_ns)
-        with self._lock:
-            is_new = fingerprint not in self._seen
-            self._seen[fingerprint] = view
+            return self._find_elsewhere(fingerprint, may_block)
+        view = View(fingerprint, catalog, taken_at_ns, self._expires_at_ns(fingerprint))
         # Asked again: if it went before it was noted, nobody else has it expire, nor what the kernel is told now.
-        if is_new and self.taken_at_ns(fingerprint) is None:
-            return self._find_expired(fingerprint)
+        if self._see(view) and self.taken_at_ns(fingerprint) is None:
+            return self._find_elsewhere(fingerprint, may_block)
         return view
 
-    def _find_expired(self, fingerprint: str) -> View | None:
+    def _find_elsewhere(self, fingerprint: str, may_block: bool) -> View | None:
+        """Return a view that the history does not keep: of the pin store, or one that has expired."""
         self._removed(fingerprint)  # the history may not have told of it yet
+        view = None if self._shared is None else self._shared.find(fingerprint, may_block=may_block)
+        if view is not None and not (self._see(view) and not self._is_shared(fingerprint)):
+            return view
         with self._lock:
             fading = self._fading.get(fingerprint)
-        if fading is None and self._registry.has_grace(fingerprint):
+        if fading is None and (self._registry.has_grace(fingerprint) or self._has_shared_grace(fingerprint)):
             raise BrokenRunError("the view has expired")
         return None if fading is None else fading.view
+
+    def _see(self, view: View) -> bool:
+        """Note that somebody looks at a view; return whether nobody had."""
+        with self._lock:
+            is_new = view.fingerprint not in self._seen
+            self._seen[view.fingerprint] = view
+        return is_new
+
+    def _expires_at_ns(self, fingerprint: str) -> int | None:
+        """Return when the last lease on a kept catalog ends, in nanoseconds since the epoch; None without any."""
+        shared_s = None if self._shared is None else self._shared.ends_s(fingerprint)
+        ends = [ends_s for ends_s in (self._registry.ends_s(fingerprint), shared_s) if ends_s is not None]
+        return self._registry.clock.wall_ns(max(ends)) if ends else None
+
+    def _is_shared(self, fingerprint: str) -> bool:
+        return self._shared is not None and self._shared.holds(fingerprint)
+
+    def _has_shared_grace(self, fingerprint: str) -> bool:
+        return self._shared is not None and self._shared.has_grace(fingerprint)
 
     def resolve(self, name: bytes, *, may_block: bool) -> str | None:
         """Return the fingerprint that a name in `at/` stands for: a time, the name of a pin, or `~N`; else None."""
@@ -129,11 +189,16 @@ class KeptCatalogs:
             text = name.decode("ascii")
         except UnicodeDecodeError:
             return None
-        return self._history.find(text) or self._registry.find(text)
+        found = self._history.find(text) or self._registry.find(text)
+        if found is None and self._shared is not None:
+            return self._shared.resolve(text, may_block=may_block)
+        return found
 
     def used(self, fingerprint: str) -> None:
         """Note that something of a view was looked up now."""
         self._registry.used(fingerprint)
+        if self._shared is not None:
+            self._shared.used(fingerprint)
 
     def taken_at_ns(self, fingerprint: str) -> int | None:
         """Return when a catalog was put into force first, as far as that is kept; None if it is not kept."""
@@ -142,17 +207,35 @@ class KeptCatalogs:
     # ---- how views come to an end ---------------------------------------------------------------------------
 
     def _removed(self, fingerprint: str) -> None:
+        """Have a view expire that the history has let go of, unless the pin store holds it."""
+        view = self._seen.get(fingerprint)
+        if view is not None and (self._shared is None or not self._shared.adopt(view)):
+            self._fade(fingerprint, self._registry.clock.now_s() + self._registry.limits.grace_s)
+
+    def _expire(self, fingerprint: str, until_s: float) -> None:
+        """Have a view expire that the pin store does not hold any more, unless the history keeps it."""
+        if self.taken_at_ns(fingerprint) is None:
+            self._fade(fingerprint, until_s)
+
+    def _fade(self, fingerprint: str, until_s: float) -> None:
         with self._lock:
-            view = self._seen.pop(fingerprint, None)
+            if fingerprint not in self._seen:
+                return
+            view = self._seen.pop(fingerprint)
+            self._turned.append(fingerprint)
             if view is None:
                 return
-            until_s = self._registry.clock.now_s() + self._registry.limits.grace_s
             self._fading[fingerprint] = _Fading(replace(view, expired=True, expires_at_ns=None), until_s)
-            self._turned.append(fingerprint)
             while len(self._fading) > MAX_FADING:
                 oldest = next(iter(self._fading))
                 del self._fading[oldest]
                 self._turned.append(oldest)
+
+    def let_go(self, fingerprint: str) -> None:
+        """Hold the catalog of a found view no more, for want of memory; it is read again when somebody looks."""
+        with self._lock:
+            if fingerprint in self._seen:
+                self._seen[fingerprint] = None
 
     def advance(self) -> list[str]:
         """Return the fingerprints of views that have expired, are gone, or are back since it was asked last."""
@@ -160,7 +243,7 @@ class KeptCatalogs:
         kept = {moment.fingerprint for moment in self._history.moments()}
         with self._lock:
             for fingerprint, fading in list(self._fading.items()):
-                if now_s >= fading.until_s or fingerprint in kept:
+                if now_s >= fading.until_s or fingerprint in kept or self._is_shared(fingerprint):
                     del self._fading[fingerprint]
                     self._turned.append(fingerprint)
             turned, self._turned = self._turned, []

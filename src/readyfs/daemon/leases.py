@@ -34,8 +34,8 @@ class NotificationsPort(Protocol):
 class Leases:
     """The task that ends leases and views.
 
-    `trim` has the history let go of what nobody keeps any more. `plan_expiry` says what the kernel must ask for again
-    when a view has expired, or is gone.
+    `trim` has the history let go of what nobody keeps any more, and `shed` has found views do so for want of memory.
+    `plan_expiry` says what the kernel must ask for again when a view has expired, or is gone.
     """
 
     registry: Registry
@@ -44,6 +44,7 @@ class Leases:
     trim: Callable[[], None]
     plan_expiry: Callable[[str], Iterator[Invalidation]]
     notifications: NotificationsPort
+    shed: Callable[[], None] = lambda: None
     tick_s: float = TICK_S
     is_written: bool = True
     _limiter: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(1))
@@ -81,6 +82,7 @@ class Leases:
 
     def _settle(self) -> None:
         self.memory.measure(self.registry.held())
+        self.shed()
         try:
             self.registry.save()
         except OSError as error:

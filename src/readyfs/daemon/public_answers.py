@@ -14,6 +14,7 @@ from readyfs.catalog.tree import Catalog
 from readyfs.control.peer import Entrance, Peer
 from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, UnpinRequest
 from readyfs.daemon.pinned_memory import PinnedMemory
+from readyfs.daemon.shared_pins import SharedPins
 from readyfs.duration import render_duration
 from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
 from readyfs.history.moments import Moment
@@ -68,6 +69,7 @@ class PublicAnswers:
     memory: PinnedMemory
     entrance: Entrance
     life: Life
+    shared: SharedPins | None = None
 
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
     lists: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(LIST_THREADS))
@@ -75,8 +77,8 @@ class PublicAnswers:
     async def pin(self, request: PinRequest, peer: Peer) -> dict[str, object]:
         """Pin the catalog in force; it and the pin are on the disk when this returns.
 
-        Raises `UsageError`, `LimitError`, `HistoryError`, and `RefreshFailedError` if a refresh that was asked for
-        failed or the catalog is too old.
+        Raises `UsageError`, `LimitError`, `HistoryError`, `PinStoreError`, and `RefreshFailedError` if a refresh that
+        was asked for failed or the catalog is too old.
         """
         self.refuse_unless_serving()
         if request.refresh:
@@ -107,14 +109,17 @@ class PublicAnswers:
         return moment
 
     async def make_durable(self, pin: Pin) -> dict[str, object]:
-        """Have the catalogs of a pin on the disk, and then the pin; return what is told of it. Raise `HistoryError`."""
+        """Have the catalogs of a pin on the disk, the pin, and both in the pin store; return what is told of it.
+
+        Raises `HistoryError`, `PinStoreError`.
+        """
         return await self._on_disk(self._make_durable, pin)
 
     async def renew(self, request: RenewRequest, peer: Peer) -> dict[str, object]:
         """Have a lease last longer; raise `UsageError`, `NoPinError`, `NotPermittedError`, `HistoryError`."""
         before, pin = self.registry.renew(request.name, request.lease_s, self.asker(peer))
         try:
-            return await self._on_disk(self._save, pin)
+            return await self._on_disk(self._save_renewed, pin)
         except BaseException:
             self.registry.restore(before)
             raise
@@ -131,6 +136,8 @@ class PublicAnswers:
             self.registry.put_back(pin)
             raise
         self.registry.confirm(pin)
+        if self.shared is not None:
+            await trio.to_thread.run_sync(self.shared.ended, pin, abandon_on_cancel=True, limiter=self.disk)
         log.info("unpinned", name=pin.name, fingerprint=pin.fingerprint, user=pin.owner, by=peer.uid)
         self.history.trim()
         return answer
@@ -180,7 +187,18 @@ class PublicAnswers:
     def _make_durable(self, pin: Pin) -> dict[str, object]:
         for fingerprint in pin.holds:
             self.history.flush(fingerprint)
-        return self._save(pin)
+        answer = self._save(pin)
+        if self.shared is None:
+            return answer
+        self.shared.publish(pin)
+        return self._describe(pin, _Users())
+
+    def _save_renewed(self, pin: Pin) -> dict[str, object]:
+        answer = self._save(pin)
+        if self.shared is None:
+            return answer
+        self.shared.renewed(pin)
+        return self._describe(pin, _Users())
 
     def _save(self, pin: Pin) -> dict[str, object]:
         try:
@@ -230,6 +248,7 @@ class PublicAnswers:
             "expires_in_seconds": self.expires_in_s(pin),
             "latest_in_seconds": round(pin.latest_s - now_s, 3),
             "acknowledged": pin.acknowledged,
+            "in_store": None if self.shared is None or pin.acknowledged is not None else self.shared.has(pin),
             "uid": pin.owner,
             "user": users.name(pin.owner),
             "note": pin.note,

@@ -29,6 +29,7 @@ from readyfs.daemon.public_desk import PublicDesk
 from readyfs.daemon.public_questions import PublicQuestions
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.reasons import DEADLINE_S, Reasons
+from readyfs.daemon.sharing import Sharing
 from readyfs.history.history import History
 from readyfs.state.open import open_reader
 from readyfs.state.reader import StateReader
@@ -45,6 +46,7 @@ class PublicDoor:
     desk: PublicDesk
     watch: CatalogWatch
     leases: Leases
+    sharing: Sharing | None
 
     async def serve(
         self, device: tuple[int, int] | None, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -58,16 +60,23 @@ class PublicDoor:
             serve = partial(serve_public, device=number)
             await nursery.start(serve, self.path, self.mountpoint, self.entrance, self.desk)
             nursery.start_soon(self.leases.run)
+            if self.sharing is not None:
+                nursery.start_soon(self.sharing.run)
             nursery.start_soon(self.desk.changes.transfers.run)
             task_status.started()
 
 
 def make_public_door(
-    config: Config, served: Served, answers: Answers, history: History, kept: KeptCatalogs
+    config: Config,
+    served: Served,
+    answers: Answers,
+    history: History,
+    kept: KeptCatalogs,
+    sharing: Sharing | None,
 ) -> PublicDoor:
     """Return the public side of a mount; `answers` are those of its control socket."""
     filesystem, registry = served.filesystem, kept.registry
-    memory = PinnedMemory(history)
+    memory = PinnedMemory(history) if sharing is None else PinnedMemory(history, sharing.views.in_memory)
     entrance = Entrance(config.uid, config.gid, config.dir_mode, config.allow_other, os.geteuid())
     public = PublicAnswers(
         lambda: filesystem.in_force.catalog,
@@ -78,18 +87,23 @@ def make_public_door(
         memory,
         entrance,
         answers.life,
+        None if sharing is None else sharing.pins,
     )
     leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
+    if sharing is not None:
+        leases.shed = partial(sharing.shed, kept, memory, config.pin_memory)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
-    reasons = _make_reasons(config, served, answers, kept)
+    reasons = _make_reasons(config, served, answers, kept, sharing)
     latest = LatestAnswers(lambda: filesystem.in_force.catalog, answers.status_reporter.freshness, answers.refresher)
     questions = PublicQuestions(watch, reasons, latest, BrokenAnswers(filesystem), answers.life)
     desk = PublicDesk(public, questions, PublicChanges(public, history, watch))
-    return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases)
+    return PublicDoor(path, config.mountpoint, entrance, desk, watch, leases, sharing)
 
 
-def _make_reasons(config: Config, served: Served, answers: Answers, kept: KeptCatalogs) -> Reasons:
+def _make_reasons(
+    config: Config, served: Served, answers: Answers, kept: KeptCatalogs, sharing: Sharing | None
+) -> Reasons:
     def open_placed() -> StateReader:
         reader = open_reader(config.state, config.table, config.filters, min(config.state_timeout_s, DEADLINE_S))
         return PlacedReader(reader, config.layout, config.raw_layout, config.table.ready)
@@ -102,4 +116,5 @@ def _make_reasons(config: Config, served: Served, answers: Answers, kept: KeptCa
         answers.refresher,
         kept,
         ReaderPool(open_placed),
+        (lambda fingerprint: None) if sharing is None else sharing.views.why_not,
     )

@@ -7,6 +7,7 @@ store that hangs leaves an answer that says so. Nobody is told of what the mount
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from readyfs.control.question_requests import ShownRequest, WhyRequest
 from readyfs.daemon.reader_pool import ReaderPool
 from readyfs.daemon.turns import Turns
 from readyfs.duration import render_duration
-from readyfs.errors import FilesystemError, NoAnswerError, StateError, UsageError
+from readyfs.errors import FilesystemError, NoAnswerError, StateError, UnreadablePinStoreError, UsageError
 from readyfs.layout import UnusableNameError
 from readyfs.partition import Partition, PartitionKey, SeriesKey
 from readyfs.refresh.refresher import Refresher
@@ -68,6 +69,8 @@ class Reasons:
     refresher: Refresher
     views: ViewSource
     readers: ReaderPool
+    why_not: Callable[[str], str | None] = lambda fingerprint: None
+    """Returns why a view of the pin store is not shown here, None if that is not so."""
     memory: Turns = field(default_factory=lambda: Turns(2, 1))
     state: Turns = field(default_factory=lambda: Turns(4, 2))
     raw: Turns = field(default_factory=lambda: Turns(4, 2))
@@ -172,18 +175,22 @@ class Reasons:
                 held_back=None if held is None else held.cause,
             )
             return _Place(live, LIVE, shown)
-        view = self._view(address.view.directory, address.view.name)
+        view, shown = self._view(address.view.directory, address.view.name)
         if view is None:
-            return _Place(live, LIVE, EXPIRED)
+            return _Place(live, LIVE, shown)
         tree = view.fingerprint.encode()
         return _Place(view.catalog, tree, Shown(taken_at_ns=view.taken_at_ns, expired=view.expired))
 
-    def _view(self, directory: bytes, name: bytes) -> View | None:
+    def _view(self, directory: bytes, name: bytes) -> tuple[View | None, Shown]:
+        """Return a view, or else why there is none."""
         try:
             resolved = self.views.resolve(name, may_block=True) if directory == AT_NAME else name.decode("ascii")
-            return None if resolved is None else self.views.find(resolved, may_block=True)
+            view = None if resolved is None else self.views.find(resolved, may_block=True)
+        except UnreadablePinStoreError as error:
+            return None, replace(EXPIRED, trouble=str(error))
         except (FilesystemError, UnicodeDecodeError):
-            return None  # nothing of it is left, or can be read
+            return None, EXPIRED  # nothing of it is left, or can be read
+        return view, replace(EXPIRED, refused=None if resolved is None else self.why_not(resolved))
 
     # ---- what the stores say --------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from readyfs.daemon.mount import RunningMount
 from readyfs.daemon.mount_lock import hold_mount_lock
 from readyfs.daemon.public_door import make_public_door
 from readyfs.daemon.service_manager import ServiceManager
+from readyfs.daemon.sharing import Sharing, make_sharing
 from readyfs.daemon.signals import Wishes
 from readyfs.daemon.status import StatusReporter
 from readyfs.errors import ExitCode
@@ -107,11 +108,12 @@ def run(config: Config, on_ready: Callable[[], None]) -> ExitCode:
                 check_metrics_file(config.metrics_file)
             registry = make_registry(config)  # it may refuse, and the history lets go of what no pin holds
             history = make_history(config, store.label, raw.label, shape)
+            sharing = make_sharing(config, shape, history, registry)
             history.open()
-            kept = KeptCatalogs(history, registry)
+            kept = KeptCatalogs(history, registry, None if sharing is None else sharing.views)
             try:
                 exit_code = trio.run(
-                    partial(_serve, config, loop, raw, store, listener, loader, history, kept, on_ready)
+                    partial(_serve, config, loop, raw, store, listener, loader, history, kept, sharing, on_ready)
                 )
             finally:
                 history.close()
@@ -156,6 +158,7 @@ async def _serve(
     loader: CatalogLoader,
     history: History,
     kept: KeptCatalogs,
+    sharing: Sharing | None,
     on_ready: Callable[[], None],
 ) -> ExitCode:
     wishes = Wishes()
@@ -177,7 +180,19 @@ async def _serve(
                 kept.bury_lost_pins()
                 labels = (store.label, raw.label)
                 mount = _build(
-                    config, served, labels, listener, loader, first, freshness, guard, history, kept, wishes, on_ready
+                    config,
+                    served,
+                    labels,
+                    listener,
+                    loader,
+                    first,
+                    freshness,
+                    guard,
+                    history,
+                    kept,
+                    sharing,
+                    wishes,
+                    on_ready,
                 )
                 if listener is not None:
                     nursery.start_soon(listener.run, mount.refresher.nudge)
@@ -217,6 +232,7 @@ def _build(
     guard: RetractionGuard | None,
     history: History,
     kept: KeptCatalogs,
+    sharing: Sharing | None,
     wishes: Wishes,
     on_ready: Callable[[], None],
 ) -> RunningMount:
@@ -257,11 +273,14 @@ def _build(
         boottime_s(),
         listener,
         history,
+        sharing,
     )
+    if sharing is not None:
+        sharing.views.like = lambda: served.filesystem.in_force.catalog
     served.filesystem.serve_status(status.render)
     metrics = None if config.metrics_file is None else MetricsFile(config.metrics_file, status.document)
     answers = Answers(status, refresher, life, wishes.stop)
-    public = make_public_door(config, served, answers, history, kept)
+    public = make_public_door(config, served, answers, history, kept, sharing)
     served.filesystem.serve_links({SOCKET_LINK: os.fsencode(public.path)})
     return RunningMount(
         config.mountpoint,

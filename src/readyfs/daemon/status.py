@@ -68,6 +68,30 @@ class HistoryFigures(Protocol):
         ...
 
 
+class SharingFigures(Protocol):
+    """What is shared through a pin store."""
+
+    @property
+    def shown(self) -> str:
+        """Where the store is."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be asked or written, None if it can."""
+        ...
+
+    @property
+    def pin_count(self) -> int:
+        """How many pins of this mount it has."""
+        ...
+
+    @property
+    def view_count(self) -> int:
+        """How many views that were found there are held."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StatusReporter:
     """Gathers the status from those who know; never does I/O, so it answers whatever hangs."""
@@ -86,6 +110,7 @@ class StatusReporter:
     started_s: float
     listening: Listening | None
     history: HistoryFigures
+    sharing: SharingFigures | None = None
 
     def document(self) -> dict[str, object]:
         """Return the status as plain values; times as UTC ISO 8601 text, durations in the unit of their name."""
@@ -144,6 +169,11 @@ class StatusReporter:
             "history_oldest": _time_text(moments[0].taken_at_ns) if moments else None,
             "history_bytes": self.history.size,
             "history_error": self.history.problem,
+            # ---- what is shared with other mounts ----
+            "pin_store": None if self.sharing is None else self.sharing.shown,
+            "pin_store_error": None if self.sharing is None else self.sharing.problem,
+            "pin_store_pins": 0 if self.sharing is None else self.sharing.pin_count,
+            "pin_store_views": 0 if self.sharing is None else self.sharing.view_count,
             # ---- refreshes ----
             "interval_seconds": self.schedule.interval_s,
             "refreshing_seconds": _round(self.refresher.running_s()),

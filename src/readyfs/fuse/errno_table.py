@@ -18,6 +18,8 @@ _ERRNO: Final[dict[type[Exception], int]] = {
     errors.BrokenRunError: errno.EIO,
     errors.StaleCatalogError: errno.EIO,
     errors.UnreadableHistoryError: errno.EIO,
+    # Nobody knows whether there is such a view, and ENOENT would say that there is none.
+    errors.UnreadablePinStoreError: errno.EIO,
     # Past --raw-timeout, or at the end of the daemon: nothing is known of the file, and nobody may wait for ever.
     errors.RawStoreUnresponsiveError: errno.EIO,
     # What the client's signal asked for, as read(2) and open(2) say.

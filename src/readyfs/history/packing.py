@@ -25,6 +25,8 @@ _ROW_BYTES: Final = 40
 _LEVEL: Final = 1
 """The fastest: ids compress to a third with any level."""
 _NULL: Final = -1
+_MOST_BYTES: Final = 1 << 30
+"""No piece takes more: it ends with the series by which it is as large as a piece shall be."""
 
 
 class DamagedError(Exception):
@@ -83,9 +85,26 @@ def _pack(changes: list[SeriesChange]) -> bytes:
 
 def unpack_piece(piece: bytes) -> Iterator[SeriesChange]:
     """Yield the changes of a piece; raise `DamagedError`."""
+    yield from parse_piece(inflate_piece(piece, _MOST_BYTES))
+
+
+def inflate_piece(piece: bytes | memoryview, most: int) -> bytes:
+    """Return a piece as it was before it was compressed, at most so many bytes; raise `DamagedError`."""
+    inflating = zlib.decompressobj()
     try:
-        yield from _unpack(zlib.decompress(piece))
-    except (zlib.error, struct.error, ValueError, IndexError, OverflowError) as error:
+        text = inflating.decompress(piece, max(most, 1))
+    except zlib.error as error:
+        raise DamagedError(f"a piece of it makes no sense: {error}") from error
+    if not inflating.eof or inflating.unused_data:
+        raise DamagedError("a piece of it is cut short, or takes too much memory")
+    return text
+
+
+def parse_piece(text: bytes) -> Iterator[SeriesChange]:
+    """Yield the changes in a piece that is not compressed any more; raise `DamagedError`."""
+    try:
+        yield from _unpack(text)
+    except (struct.error, ValueError, IndexError, OverflowError) as error:
         raise DamagedError(f"a piece of it makes no sense: {error}") from error
 
 

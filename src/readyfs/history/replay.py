@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from readyfs.catalog.build import CatalogBuilder, CatalogShape
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import Catalog
-from readyfs.history.changes import Rows
+from readyfs.history.changes import Rows, SeriesChange
 from readyfs.history.packing import DamagedError
 from readyfs.history.segment import Recorded, Segment
 from readyfs.series_rows import SeriesRows
@@ -17,8 +19,16 @@ def replay(segment: Segment, upto: Recorded, shape: CatalogShape, like: Catalog 
 
     Raises `OSError`, and `DamagedError` if what is on disk is not what was recorded. Blocking.
     """
+    moment = upto.moment
+    return rebuild(segment.changes(upto), moment.fingerprint, moment.taken_at_ns, shape, like)
+
+
+def rebuild(
+    changes: Iterable[SeriesChange], fingerprint: str, taken_at_ns: int, shape: CatalogShape, like: Catalog | None
+) -> Catalog:
+    """Return the catalog to which changes lead, as `replay` does; raise `DamagedError` if it is another one."""
     rows = Rows()
-    for change in segment.changes(upto):
+    for change in changes:
         try:
             rows.add(change)
         except KeyError as error:
@@ -26,9 +36,9 @@ def replay(segment: Segment, upto: Recorded, shape: CatalogShape, like: Catalog 
     by_series = rows.by_series()
     if like is not None:
         by_series = {key: _sharing(found, like.by_key.get(key)) for key, found in by_series.items()}
-    catalog, _ = CatalogBuilder(shape).build(by_series, like, upto.moment.taken_at_ns)
-    if catalog.fingerprint != upto.moment.fingerprint:
-        raise DamagedError(f"it leads to the catalog {catalog.fingerprint}, not to {upto.moment.fingerprint}")
+    catalog, _ = CatalogBuilder(shape).build(by_series, like, taken_at_ns)
+    if catalog.fingerprint != fingerprint:
+        raise DamagedError(f"it leads to the catalog {catalog.fingerprint}, not to {fingerprint}")
     return catalog
 
 

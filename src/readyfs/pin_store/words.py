@@ -39,10 +39,33 @@ class SharedPin:
 class Found:
     """A catalog that the store has for this mount.
 
-    `ends_in_s` is how long its latest lease lasts from now on, by the store's clock; not above zero once all have ended.
+    `ends_in_s` is how long its latest lease lasts from now on, by the store's clock, and not above zero once it ended.
+    `latest_in_s` is up to when any of its leases can be renewed, in seconds from now.
     """
 
     fingerprint: str
     taken_at_ns: int
     ends_in_s: float
+    latest_in_s: float
     packs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one round of collecting did; all zero if another daemon did it lately.
+
+    `skipped` counts what could not be moved or removed, because it is somebody else's.
+    """
+
+    views: int = 0
+    packs: int = 0
+    freed_bytes: int = 0
+    skipped: int = 0
+
+
+class MismatchError(Exception):
+    """A catalog is there and is not for this mount; the text says why."""
+
+
+class DamagedStoreError(Exception):
+    """What the store holds of a catalog is not what was written there; the text says what."""

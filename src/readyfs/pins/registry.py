@@ -93,6 +93,10 @@ class Registry:
         """Return when the last lease on a catalog ends, None if no lease holds it."""
         return self._indexed().ends_s.get(fingerprint)
 
+    def until_s(self, pin: Pin) -> float:
+        """Return when a pin ends if its view is not used again: with its lease, or a while after it was used last."""
+        return max(pin.ends_s, min(self._used_s.get(pin.fingerprint, -_NEVER) + RECENT_S, pin.latest_s))
+
     def find(self, name: str) -> str | None:
         """Return the fingerprint of a pin, or of one that ended and has its grace time; else None."""
         with self._lock:

@@ -1,0 +1,171 @@
+"""Clients on several machines: a driver plans over its own mount, and executors read from theirs, at the same path.
+
+Each machine is a mount namespace with a daemon of its own: another engine, another interval, state and sockets apart.
+So their live trees differ most of the time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.clients.dask_cluster import dask_cluster
+from tests.clients.flips import Flips, write_runs
+from tests.clients.large_planners import large_planner
+from tests.clients.machines import Machine, machine
+from tests.clients.planners import Planner
+from tests.clients.spark_cluster import EXECUTORS, spark_cluster
+from tests.clients.spark_planners import spark_planners, spark_totals
+from tests.clients.spark_session import spark_session
+from tests.clients.test_view_recipes import TOTALS, at
+from tests.clients.trees import live, pinned
+from tests.clients.verdicts import EXACT, Tree, play
+from tests.mount.daemon import Daemon, Place, mounted
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
+
+WORKERS: Final = {"early": ("pyfuse3", "200ms"), "late": ("opened", "700ms")}
+"""Engine and interval by machine."""
+JOBS: Final = 50
+FEW: Final = 5
+FAILED: Final = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The driver's machine, which is the test's own, and the workers'."""
+
+    flips: Flips
+    machines: tuple[Machine, ...]
+    daemons: tuple[Daemon, ...]
+    """Of the workers."""
+
+    @property
+    def mount(self) -> Path:
+        """The path at which each machine mounts."""
+        return self.flips.mounts["plain"].path
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    base = tmp_path_factory.mktemp("fleet")
+    with ExitStack() as stack:
+        place = Place(base)
+        stack.enter_context(closing(place.producer))
+        write_runs(place)
+        (base / "pins").mkdir()
+        sharing = ("--pin-store", str(base / "pins"), "--raw-id", "warehouse")
+        machines = tuple(stack.enter_context(machine(name, place)) for name in WORKERS)
+        daemons = []
+        for one in machines:
+            engine, interval = WORKERS[one.name]
+            words = (*sharing, "--interval", interval)
+            daemons.append(stack.enter_context(mounted(one.place, *words, engine=engine, wrapper=one.wrapper)))
+        # The driver's comes last and goes first: workers' daemons leave no mount, and that is looked for here.
+        driver = stack.enter_context(mounted(place, *sharing, engine="passthrough"))
+        flips = Flips({"plain": driver})
+        flips.flip()
+        yield Fleet(flips, machines, tuple(daemons))
+
+
+@pytest.fixture(scope="module")
+def spark(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    base = tmp_path_factory.mktemp("spark")
+    with (
+        spark_cluster(base, fleet.machines) as address,
+        spark_session(address, base, {**EXECUTORS, "spark.cores.max": str(len(fleet.machines))}) as session,
+    ):
+        yield session
+
+
+def test_each_executor_sees_a_mount_of_its_own(fleet: Fleet, spark: SparkSession) -> None:
+    """At one path: what the other tests rest on."""
+    path = str(fleet.mount)
+
+    def look(_: object) -> Iterator[tuple[str, int]]:
+        yield os.readlink("/proc/self/ns/mnt"), os.stat(path).st_dev
+
+    places = spark.sparkContext.parallelize(range(len(WORKERS)), len(WORKERS)).barrier().mapPartitions(look).collect()
+    expected = {os.readlink(one.namespace) for one in fleet.machines}
+    assert {namespace for namespace, _ in places} == expected
+    assert len({device for _, device in places} | {os.stat(path).st_dev}) == len(WORKERS) + 1
+
+
+def play_often(fleet: Fleet, planner: Planner, tree: Tree) -> Counter[str]:
+    """Run a job again and again, each time over a tree of that moment; count its ends, all errors as one."""
+    outcomes: Counter[str] = Counter()
+    for _ in range(JOBS):
+        outcome = play(fleet.flips, [planner], tree)[planner.name]
+        outcomes[outcome if outcome.startswith((EXACT, "silently")) else FAILED] += 1
+    print(planner.name, *(f"{count:3} times {outcome}" for outcome, count in outcomes.most_common()), sep="\n")
+    return outcomes
+
+
+def assert_goes_wrong(outcomes: Counter[str]) -> None:
+    """Check that some jobs failed, and some gave wrong rows without an error."""
+    assert outcomes[FAILED] > 0
+    assert any(outcome.startswith("silently") for outcome in outcomes)
+
+
+def test_spark_with_a_pin_counts_exactly_what_was_pinned(fleet: Fleet, spark: SparkSession) -> None:
+    """V16, V24: every time, whatever the live trees of the machines are by then."""
+    before = [one.requests("open") for one in fleet.daemons]
+    assert play_often(fleet, spark_totals(spark), pinned) == {EXACT: JOBS}
+    # Each executor has read: a way of opening that asks its daemon.
+    assert all(one.requests("open") > count for one, count in zip(fleet.daemons, before, strict=True))
+
+
+def test_every_plan_of_spark_over_a_pin_is_exact(fleet: Fleet, spark: SparkSession) -> None:
+    """V16, V24: each record, schema given and inferred, by glob and by directory."""
+    planners = [planner for planner in spark_planners(spark) if planner.layout == "plain"]
+    for _ in range(FEW):
+        assert play(fleet.flips, planners, pinned) == {planner.name: EXACT for planner in planners}
+
+
+@pytest.mark.parametrize("block", each_block("Spark"))
+def test_recipe_for_spark_finds_one_moment(fleet: Fleet, spark: SparkSession, block: str) -> None:
+    """As it stands in docs/scale-out.md."""
+    names: dict[str, object] = {"spark": spark}
+    with fleet.flips.going_on():
+        for _ in range(FEW):
+            exec(at(fleet.flips, block), names)
+            assert names["total"] in TOTALS
+
+
+def test_view_that_nobody_pinned_fails_the_job(fleet: Fleet, spark: SparkSession) -> None:
+    """V24: what a driver alone knows is no rows elsewhere, but an error."""
+    planner = spark_planners(spark)[0]
+    assert play_often(fleet, planner, unpinned) == {FAILED: JOBS}
+
+
+def test_spark_without_a_pin_goes_wrong(fleet: Fleet, spark: SparkSession) -> None:
+    """What docs/scale-out.md says of it."""
+    assert_goes_wrong(play_often(fleet, spark_planners(spark)[0], live))
+
+
+@pytest.fixture(scope="module")
+def dask(fleet: Fleet, large_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    base = tmp_path_factory.mktemp("dask")
+    with (
+        dask_cluster(base, large_python, fleet.machines) as address,
+        large_planner("dask, distributed", large_python, base / "log", DASK_SCHEDULER_ADDRESS=address) as planner,
+    ):
+        yield planner
+
+
+def test_dask_with_a_pin_counts_exactly_what_was_pinned(fleet: Fleet, dask: Planner) -> None:
+    """V16, V24: blocks are cut by the client, and read by the workers."""
+    assert play_often(fleet, dask, pinned) == {EXACT: JOBS}
+
+
+def test_dask_without_a_pin_goes_wrong(fleet: Fleet, dask: Planner) -> None:
+    """What docs/scale-out.md says of it."""
+    assert_goes_wrong(play_often(fleet, dask, live))
