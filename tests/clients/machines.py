@@ -17,7 +17,7 @@ from tests.mount.daemon import Place
 
 @dataclass(slots=True)
 class PlaceElsewhere(Place):
-    """What a machine's daemon has for itself lies in `base`; the state file and the mount point are those of `shared`."""
+    """What a machine's daemon has for itself is in `base`; state file and mount point are those of `shared`."""
 
     shared: Place
 

@@ -29,8 +29,12 @@ SOURCE: Final = Path(__file__).parents[2] / "src"
 
 def blocks(language: str, client: str) -> list[str]:
     """Return the blocks of code of one client."""
-    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return pattern.findall(section("docs/clients.md", f"{client} over a view"))
+    return blocks_in(language, section("docs/clients.md", f"{client} over a view"))
+
+
+def blocks_in(language: str, text: str) -> list[str]:
+    """Return the blocks of code of a text."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def each_block(clients: Sequence[str]) -> list[object]:
