@@ -17,7 +17,7 @@ from statistics import median
 from typing import Final
 
 from benchmarks.measure import say
-from benchmarks.views.__main__ import make_world, mounted
+from benchmarks.views.mounted import make_world, mounted
 from benchmarks.workspace import positive, stoppable, workspace
 
 WAYS: Final = ("glob", "list")
