@@ -47,7 +47,9 @@ class Reader:
         """Return how many records there are, and the sum of their clicks."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(json.dumps([str(file) for file in files]), file=self._process.stdin, flush=True)
-        count, clicks = json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the reader has ended, and said why"
+        count, clicks = json.loads(answer)
         return count, clicks
 
 
