@@ -22,6 +22,7 @@ import pytest
 from readyfs.cli.main import main
 from readyfs.errors import ExitCode
 from readyfs.history.segment import Segment
+from tests.history.kept import change_fingerprint_version
 from tests.mariadb.database import MariadbDatabase
 from tests.postgres.database import StateDatabase
 
@@ -284,6 +285,16 @@ def test_other_settings_are_a_resync_and_the_file_stays(world: World, more: tupl
     assert "is of other settings" in str(event["reason"])
     assert world.file.read_bytes() == before
     assert world.ask(*more, "--since", "beginning")[-1]["type"] == "bookmark"
+
+
+def test_other_fingerprints_are_a_resync_and_the_file_stays(world: World) -> None:
+    world.ask("--since", "beginning")
+    change_fingerprint_version(world.file, None)
+    before = world.file.read_bytes()
+    [event] = world.ask(code=ExitCode.RESYNC)
+    assert "is of other settings (fingerprint-version)" in str(event["reason"])
+    assert world.file.read_bytes() == before
+    assert world.ask("--since", "beginning")[-1]["type"] == "bookmark"
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,12 @@ LEAVES = dict(leaves())
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_output_options_are_spelled_alike_in_every_command(name: str) -> None:
+    """A manifest has forms of its own, which programs read that know nothing of ours."""
     found = {one.name: one for one in LEAVES[name].params if isinstance(one, click.Option)}
     spelled = {flag for one in found.values() for flag in one.opts if flag in ("--json", "--format", "--output")}
+    if name == "readyfs manifest":
+        assert spelled == {"--format", "--output"}
+        return
     assert spelled in (set(), {"--json", "--format"})
     if spelled:
         kind = found["format_"].type

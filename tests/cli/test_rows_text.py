@@ -13,8 +13,8 @@ from orjson import dumps
 from readyfs.cli.rows_json import render_lines
 from readyfs.cli.rows_text import COLUMNS, describe_rows, render_rows, render_states
 from readyfs.cli.table import write_blocks, write_table
-from readyfs.cli.time_column import render_times
 from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey, render_time
+from readyfs.series_rows.time_column import render_times
 from readyfs.state.reader import StateRow
 from readyfs.state.rows.series_state import rows_of, state_of
 
@@ -95,7 +95,7 @@ def test_json_of_a_series_whose_name_is_the_mark_is_json_of_rows() -> None:
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20))
 def test_times_by_the_column_are_times(times: list[int]) -> None:
-    assert render_times(times) == [f'"{render_time(time).decode()}"' for time in times]
+    assert render_times(times) == b",".join(b'"%b"' % render_time(time) for time in times)
 
 
 def ready_row(date: int, updated_at_ns: int) -> StateRow:

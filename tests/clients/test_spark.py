@@ -158,8 +158,8 @@ def test_broken_run_fails_the_job(spark: SparkSession, world: Mounted) -> None:
 def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(
     spark: SparkSession, tmp_path: Path, engine: str
 ) -> None:
-    """V16: by path and by partition column, schema given and inferred; on all ways of reading in the next test."""
-    planners = spark_planners(spark)[:4]
+    """V16: by path, partition column and list, schema given and inferred; on all ways of reading below."""
+    planners = spark_planners(spark)[:5]
     with flipping(tmp_path, engine) as flips:
         assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +71,17 @@ def segments(path: Path) -> list[Path]:
 def read(path: Path) -> Segment:
     """Read one segment."""
     return Segment.read(path, int(path.stem), SETTINGS)
+
+
+def change_fingerprint_version(segment: Path, version: str | None) -> None:
+    """Have the header of a segment name another version of fingerprints, or none as before there were versions."""
+    content = segment.read_bytes()
+    form, length = struct.unpack_from("<II", content, 16)
+    settings = json.loads(content[28 : 28 + length])
+    settings.pop("fingerprint-version", None)
+    if version is not None:
+        settings["fingerprint-version"] = version
+    text = json.dumps(settings).encode()
+    head = struct.pack("<II", form, len(text))
+    checksum = struct.pack("<I", zlib.crc32(text, zlib.crc32(head)))
+    segment.write_bytes(content[:16] + head + checksum + text + content[28 + length :])

@@ -23,7 +23,17 @@ from readyfs.history.moments import Moment
 from readyfs.history.packing import DamagedError, pack_pieces
 from readyfs.history.segment import VERSION, OtherVersionError, Segment
 from tests.catalog.rows import NOW_NS, contents
-from tests.history.kept import SECOND_NS, SETTINGS, catalogs, fingerprints, opened, read, record_all, segments
+from tests.history.kept import (
+    SECOND_NS,
+    SETTINGS,
+    catalogs,
+    change_fingerprint_version,
+    fingerprints,
+    opened,
+    read,
+    record_all,
+    segments,
+)
 
 COUNT = 5
 
@@ -265,6 +275,21 @@ def test_other_settings_begin_anew_with_one_line(path: Path, found: list[Catalog
         ("info", "the history is of other settings and begins anew", ["files", "layout"])
     ]
     assert segments(path) == []
+
+
+@pytest.mark.parametrize("version", [None, "2"])
+def test_fingerprints_of_another_version_begin_anew_with_one_line(
+    path: Path, found: list[Catalog], version: str | None
+) -> None:
+    """Nothing could be found there by a fingerprint of ours, nor be proven by one."""
+    change_fingerprint_version(segments(path)[0], version)
+    with capture_logs() as logs, opened(path) as history:
+        assert history.moments() == ()
+    assert [(log["log_level"], log["event"], log["settings"]) for log in logs] == [
+        ("info", "the history is of other settings and begins anew", ["fingerprint-version"])
+    ]
+    assert segments(path) == []
+    assert_goes_on(path, found)
 
 
 def test_what_a_kill_left_of_a_whole_catalog_is_removed(path: Path, found: list[Catalog]) -> None:

@@ -26,6 +26,7 @@ from readyfs.cli.pins_text import render_ended, render_pins
 from readyfs.control.peer import ROOT
 from readyfs.control.pin_requests import PinRequest
 from readyfs.errors import ExitCode, HistoryError, NoAnswerError, NotRunningError, RefreshFailedError, UsageError
+from tests.history.kept import change_fingerprint_version
 from tests.mount.daemon import Daemon, Place, fails_with, mounted, partition, running, try_to_mount, wait_until
 from tests.mount.forked import run_forked
 
@@ -273,6 +274,24 @@ def test_pins_of_other_settings_are_void_and_said_to_be(place: Place) -> None:
         [left] = daemon.public.pins(expired=True)
         assert (left["name"], left["reason"]) == ("job", "its catalog is not kept any more")
         assert len(daemon.events("the catalog of a pin is not kept any more")) == 1
+
+
+@pytest.mark.parametrize("version", [None, "2"])
+def test_pins_of_other_fingerprints_are_void_and_said_to_be(place: Place, version: str | None) -> None:
+    """What a release pinned that hashes in another way, or one of before there were versions, is told of."""
+    with running(place, *NO_HISTORY) as daemon:
+        pin(daemon)
+        daemon.stop()
+    (segment,) = (place.base / "var/history").glob("*/*.history")
+    change_fingerprint_version(segment, version)
+    place.producer.write_and_publish(ONE, "r2", b"second\n")
+    with mounted(place, *NO_HISTORY) as daemon:
+        assert daemon.public.pins() == []
+        [left] = daemon.public.pins(expired=True)
+        assert (left["name"], left["reason"]) == ("job", "its catalog is not kept any more")
+        [begun] = daemon.events("the history is of other settings and begins anew")
+        assert begun["settings"] == ["fingerprint-version"]
+        assert content(pin(daemon, "again")) == b"second\n"
 
 
 # ---- what is not pinned -------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Final
 
 from readyfs.catalog.date_tree import DateTree
 from readyfs.catalog.delta import differing_dates
-from readyfs.catalog.digests import hash_parts
+from readyfs.catalog.digests import hash_parts, make_fingerprint
 from readyfs.catalog.name_tree import GroupChange, NameTree
 from readyfs.catalog.series import Series, build_series, patch_series
 from readyfs.catalog.tree import Catalog, Path, SeriesGroup, Tree
@@ -290,7 +290,7 @@ class CatalogBuilder:
             content = hash_parts(b"groups", (b"".join([group.digest for group in tree.groups.values()]),))
         return Catalog(
             tree=tree,
-            fingerprint=hash_parts(b"catalog", (*self._shape.digest_parts(), content)).hex(),
+            fingerprint=make_fingerprint(self._shape.digest_parts(), content),
             partitions=tree.root.partitions,
             stamp_ns=stamp_ns,
             by_key=by_key,

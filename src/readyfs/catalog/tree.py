@@ -299,12 +299,14 @@ class Tree:
             return directory if isinstance(directory, DateDirectory) else None
         return self.groups.get(self.layout.shown(series))
 
-    def series_groups(self) -> Iterator[SeriesGroup]:
-        """Yield every group, in the order of the tree where it holds them."""
+    def series_groups(self, path: Path = ()) -> Iterator[SeriesGroup]:
+        """Yield every group, in the order of the tree where it holds them: there those below a directory alone."""
         if not self.layout.has_date_last:
+            assert not path
             yield from self.groups.values()
             return
-        pending: list[Node] = [self.root]
+        top = self.directory(path)
+        pending: list[Node] = [] if top is None or isinstance(top, PartitionDirectory) else [top]
         while pending:
             node = pending.pop()
             if isinstance(node, DateDirectory):

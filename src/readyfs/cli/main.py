@@ -34,6 +34,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
     "changes": Later("readyfs.cli.changes", "changes", "Tell what changed since a cursor, and go on telling."),
     "replay": Later("readyfs.cli.replay", "replay", "Run a command for each ready partition, in the order of dates."),
+    "manifest": Later("readyfs.cli.manifest", "manifest", "List what is ready, for programs that take lists of files."),
     "check": Later("readyfs.cli.check", "check", "Check that every ready partition's run is there and whole."),
     "config": Later("readyfs.cli.config", "config", "Show the settings in effect, or check them without mounting."),
     "doctor": Later("readyfs.cli.doctor", "doctor", "Find what is wrong on this machine, and what fixes it."),

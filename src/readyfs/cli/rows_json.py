@@ -16,9 +16,9 @@ from orjson import dumps
 
 from readyfs.cli.rows_text import decode_runs, describe_rows, places_of
 from readyfs.cli.table import merge
-from readyfs.cli.time_column import render_times
 from readyfs.partition import NOT_SET, render_date
 from readyfs.series_rows import SeriesRows
+from readyfs.series_rows.time_column import render_times
 from readyfs.state.reader import SeriesState
 from readyfs.state.rows.series_state import rows_of
 from readyfs.text import decode_text
@@ -71,7 +71,7 @@ def _join(around: list[str], rows: SeriesRows, now_ns: int) -> list[str] | None:
         _quote(decode_runs(rows.run_ids)),
         _render_counts(rows.record_counts),
         map(_render_version, rows.schema_versions),
-        render_times(times),
+        render_times(times).decode().split(","),
         _render(ages),
     )
     parts: list[Iterable[str]] = [repeat(around[0])]

@@ -57,11 +57,6 @@ class PinStoreLink:
         """Why the store cannot be asked or written, None if it can."""
         return self._ask_problem or self._write_problem
 
-    @property
-    def cannot_write(self) -> bool:
-        """Whether the store could not be written the last time."""
-        return self._write_problem is not None
-
     def ask(self, key: object, call: Callable[[], T]) -> T:
         """Return what a question finds, or raise what it raises; raise `PinStoreAwayError` if it takes too long.
 
@@ -84,6 +79,13 @@ class PinStoreLink:
             raise
         self._report(writing=None)
         return found
+
+    def try_again(self) -> None:
+        """See whether what was wrong is over; raise `PinStoreError`."""
+        if self._write_problem is not None:
+            self.write(self.store.check, self.timeout_s)
+        if self._ask_problem is not None:
+            self.ask("check", self.store.check)
 
     def collect(self) -> None:
         """Have what nobody needs removed; raise `PinStoreError`."""

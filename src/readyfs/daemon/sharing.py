@@ -81,8 +81,7 @@ class Sharing:
 
     def _keep(self) -> None:
         try:
-            if self.link.cannot_write:
-                self.link.write(self.link.store.check, self.link.timeout_s)
+            self.link.try_again()
             self.views.look_again()
             self.views.tell_used()
             self.pins.keep()

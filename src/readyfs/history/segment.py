@@ -1,9 +1,10 @@
 """One segment of a history on disk: a whole catalog, and what differs in each one after it.
 
-A file of a header and of records, written only at its end. A header names the version of the format and the settings
-that give the catalogs their meaning. A record has a length and checksums of its own, which hold its place, too. Records
-of changes come first and the record of their moment last: without it they do not count. So whatever a crash leaves is
-a segment with fewer moments. Of its last moment a record behind it may note when another took the place.
+A file of a header and of records, written only at its end. A header names the version of the format, the settings
+that give the catalogs their meaning, and the version of their fingerprints. A record has a length and checksums of its
+own, which hold its place, too. Records of changes come first and the record of their moment last: without it they do
+not count. So whatever a crash leaves is a segment with fewer moments. Of its last moment a record behind it may note
+when another took the place.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from readyfs.catalog.digests import FINGERPRINT_VERSION
 from readyfs.history.changes import SeriesChange
 from readyfs.history.moments import Moment, Replacement
 from readyfs.history.packing import DamagedError, unpack_piece
@@ -214,9 +216,14 @@ class Segment:
         self.size = recorded.end
 
 
+def _meaning(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return what gives catalogs their meaning and their names: those of another version lead to no catalog of ours."""
+    return {**settings, "fingerprint-version": str(FINGERPRINT_VERSION)}
+
+
 def _header(settings: Mapping[str, str]) -> bytes:
     # Plain `json`: a text that is not UTF-8 must survive (as escaped surrogates).
-    text = json.dumps(dict(settings), sort_keys=True).encode("ascii")
+    text = json.dumps(_meaning(settings), sort_keys=True).encode("ascii")
     checksum = zlib.crc32(text, zlib.crc32(struct.pack("<II", VERSION, len(text))))
     return _HEADER.pack(_MAGIC, VERSION, len(text), checksum) + text
 
@@ -233,7 +240,8 @@ def _check_header(descriptor: int, settings: Mapping[str, str]) -> int:
     if len(text) != length or zlib.crc32(text, zlib.crc32(struct.pack("<II", version, length))) != checksum:
         raise DamagedError("its header is damaged")
     theirs: dict[str, str] = json.loads(text)
-    differing = [name for name in sorted(theirs.keys() | settings.keys()) if theirs.get(name) != settings.get(name)]
+    ours = _meaning(settings)
+    differing = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
     if differing:
         raise OtherSettingsError(differing)
     return _HEADER.size + len(text)

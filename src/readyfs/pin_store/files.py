@@ -101,9 +101,11 @@ class Files:
 
     def now_s(self) -> float:
         """Return what time it is by the clock of the store, which is no clock of this machine."""
-        with self._open((CLOCK,)) as directory:
-            flags = os.O_WRONLY | os.O_CREAT | _FLAGS
-            descriptor = os.open(self.holder, flags, self._file_mode, dir_fd=directory)
+        try:
+            with self._open((CLOCK,)) as directory:
+                descriptor = os.open(self.holder, os.O_WRONLY | _FLAGS, dir_fd=directory)
+        except FileNotFoundError:
+            return self.put((CLOCK, self.holder), ())
         try:
             os.utime(descriptor)
             return os.fstat(descriptor).st_mtime

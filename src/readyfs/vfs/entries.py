@@ -34,6 +34,7 @@ from readyfs.vfs.nodes import (
     ControlNode,
     DateNode,
     LinkNode,
+    ManifestNode,
     Node,
     RawNode,
     RunNode,
@@ -105,6 +106,8 @@ class Entries:
                 return self._broken_attributes(node), 0.0
             case LinkNode():
                 return self._presentation.link(node.inode, len(node.target), node.time_ns), FOREVER_S
+            case ManifestNode():
+                return self._presentation.file(node.inode, node.size, node.time_ns), FOREVER_S
             case ControlNode() if not node.is_directory:
                 return self._presentation.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:

@@ -35,13 +35,24 @@ from readyfs.vfs.directory_listings import DirectoryListings
 from readyfs.vfs.entries import Entries
 from readyfs.vfs.former_runs import FormerRuns
 from readyfs.vfs.freshness import Freshness
-from readyfs.vfs.handles import HandleNumber, HandleTable, MemoryFileHandle, RawFileHandle
+from readyfs.vfs.handles import HandleNumber, HandleTable, ManifestHandle, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.inode_table import InodeTable
 from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidations
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
-from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, LinkNode, Node, RawNode, date_node
+from readyfs.vfs.manifests import Manifests
+from readyfs.vfs.nodes import (
+    AboveNode,
+    BrokenNode,
+    ControlNode,
+    DateNode,
+    LinkNode,
+    ManifestNode,
+    Node,
+    RawNode,
+    date_node,
+)
 from readyfs.vfs.packed_rows import MakeRows, PackedRows, compiled_rows
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.relpath import RelPath
@@ -97,7 +108,10 @@ class Filesystem:
         self._entries = entries = Entries(self._catalogs, trees, presentation, freshness, self.inodes, runs.is_past)
         self._tree_runs = tree_runs
         self._control = control = ControlDirectory(trees, entries, freshness)
-        self._resolver = Resolver(self._catalogs, trees, tree_runs, control, entries, presentation, freshness)
+        self._manifests = manifests = Manifests(self._catalogs, trees, runs, presentation, monotonic)
+        self._resolver = Resolver(
+            self._catalogs, trees, tree_runs, control, manifests, entries, presentation, freshness
+        )
         self._listings = DirectoryListings(
             self._catalogs, trees, runs, tree_runs, control, entries, presentation.name_timeout_s, look_ahead
         )
@@ -123,6 +137,7 @@ class Filesystem:
         self._catalogs.publish(catalog)
         self._trees.drop_unseen()
         self._runs.drop_unless(self._trees.shows)
+        self._manifests.expire()
 
     def plan_invalidations(self, delta: Delta) -> Iterator[Invalidation]:
         """Yield what the kernel must forget after a catalog was put into force: names above runs, then below them.
@@ -194,6 +209,7 @@ class Filesystem:
         self.has_let_go = False
         self._descriptors.expire_idle()
         self._catalogs.history.expire()
+        self._manifests.expire()
 
     # ---- names ----------------------------------------------------------------------------------------------
 
@@ -271,8 +287,11 @@ class Filesystem:
     # ---- files ----------------------------------------------------------------------------------------------
 
     def is_in_memory(self, inode: InodeNumber) -> bool:
-        """Whether opening the file needs no raw I/O."""
-        return not self.inodes.is_raw(inode)
+        """Whether opening the file needs neither raw I/O nor time."""
+        if self.inodes.is_raw(inode):
+            return False
+        node = self.inodes.peek(inode)
+        return not isinstance(node, ManifestNode) or self._manifests.can_open_at_once(node)
 
     def sealed_size(self, inode: InodeNumber) -> int | None:
         """Return the size in bytes that a file of a sealed run has as long as it has this inode; None for all else."""
@@ -286,6 +305,10 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return OpenedFile(self.handles.add(MemoryFileHandle(node)), keep_pages=False, direct=True)
+        if isinstance(node, ManifestNode):
+            # Another content is another inode, so that the kernel may keep what it read.
+            handle = self.handles.add(ManifestHandle(node, self._manifests.open(node)))
+            return OpenedFile(handle, keep_pages=True, direct=False)
         raw = _raw_file(node)
         file = self._raw_files.open(raw)
         self._trees.note_open(raw.partition)
@@ -331,16 +354,28 @@ class Filesystem:
         self.inodes.note_pushed(inode)
 
     def read(self, number: HandleNumber, offset: int, size: int) -> bytes:
-        """Return up to `size` bytes of a raw file from `offset`, fewer only at its end; may block.
+        """Return up to `size` bytes of a raw file or manifest from `offset`, fewer only at its end; may block.
 
         Raises `BrokenRunError` if that fails, or the raw file became shorter than it was when its run was sealed.
         """
+        handle = self.handles.peek(number)
+        if isinstance(handle, ManifestHandle):
+            return self._manifests.read(handle.node, handle.manifest, offset, size, may_block=True)
         return self._raw_files.read(self.handles.get(number, RawFileHandle), offset, size)
 
     def read_memory(self, number: HandleNumber, offset: int, size: int) -> bytes | None:
-        """Return bytes of a control file, or None if the handle is a raw file's."""
+        """Return bytes of a control file or of a manifest, None if they are not at hand: then `read` has them."""
         handle = self.handles.peek(number)
-        return handle.node.document[offset : offset + size] if isinstance(handle, MemoryFileHandle) else None
+        match handle:
+            case MemoryFileHandle():
+                return handle.node.document[offset : offset + size]
+            case ManifestHandle():
+                try:
+                    return self._manifests.read(handle.node, handle.manifest, offset, size, may_block=False)
+                except WouldBlockError:
+                    return None
+            case _:
+                return None
 
     def read_by_inode(self, inode: InodeNumber, offset: int, size: int, *, may_block: bool) -> bytes:
         """Return bytes as `read` does, of a file that nobody opened here: for a kernel that opens by itself.
@@ -350,6 +385,9 @@ class Filesystem:
         node = self.inodes.get(inode)
         if isinstance(node, ControlNode) and not node.is_directory:
             return node.document[offset : offset + size]
+        if isinstance(node, ManifestNode):
+            manifest = self._manifests.open(node, may_block)
+            return self._manifests.read(node, manifest, offset, size, may_block=may_block)
         raw = _raw_file(node)
         if not may_block:
             raise WouldBlockError
@@ -357,8 +395,11 @@ class Filesystem:
         return self._raw_files.read_unopened(raw, offset, size)
 
     def may_block_on_close(self, number: HandleNumber) -> bool:
-        """Whether closing the handle closes a raw file, which a store that hangs does not answer."""
-        return isinstance(self.handles.peek(number), RawFileHandle)
+        """Whether closing the handle closes a raw file, which a store that hangs does not answer, or takes time.
+
+        With a manifest its catalog may go.
+        """
+        return isinstance(self.handles.peek(number), RawFileHandle | ManifestHandle)
 
     def close_file(self, number: HandleNumber) -> None:
         """Close a file."""
@@ -384,6 +425,8 @@ class Filesystem:
             case DateNode():
                 partition = self._entries.current_row(node)
                 return {} if partition is None else row_lineage(partition)
+            case ManifestNode():
+                return attributes(fingerprint=node.fingerprint.encode())
             case RawNode():
                 return run_lineage(node.partition)
             case BrokenNode() if node.date_node.partition is not None:

@@ -12,8 +12,9 @@ from itertools import count
 from typing import NewType, Protocol, TypeAlias, TypeVar
 
 from readyfs.errors import StaleHandleError, TooManyHandlesError
+from readyfs.manifest.manifest import Manifest
 from readyfs.raw.store import RawFile
-from readyfs.vfs.nodes import ControlNode, RawNode
+from readyfs.vfs.nodes import ControlNode, ManifestNode, RawNode
 
 HandleNumber = NewType("HandleNumber", int)
 
@@ -39,7 +40,15 @@ class KernelFileHandle:
     """An open raw file that the kernel reads by itself: it needs no descriptor of ours, and is counted as open."""
 
 
-Handle: TypeAlias = RawFileHandle | MemoryFileHandle | KernelFileHandle
+@dataclass(frozen=True, slots=True)
+class ManifestHandle:
+    """An open manifest, which holds its catalog."""
+
+    node: ManifestNode
+    manifest: Manifest
+
+
+Handle: TypeAlias = RawFileHandle | MemoryFileHandle | KernelFileHandle | ManifestHandle
 H = TypeVar("H", bound=Handle)
 
 

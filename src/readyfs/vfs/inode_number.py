@@ -36,6 +36,7 @@ class NodeKind(Enum):
     BROKEN_FILE = b"broken-file"  # stands for a file of a run that cannot be served
     CONTROL_DIRECTORY = b"control-directory"
     CONTROL_FILE = b"control-file"
+    MANIFEST = b"manifest"  # what one catalog shows below a directory, as a file
     LINK = b"link"  # a symbolic link, which leads to the same place for as long as anybody holds it
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias, assert_never
 
-from readyfs.partition import NOT_SET, Partition
+from readyfs.manifest.form import Form
+from readyfs.partition import NOT_SET, Partition, RunKey
 from readyfs.raw.store import RawStat
 from readyfs.vfs.inode_number import (
     LIVE,
@@ -32,7 +33,7 @@ from readyfs.vfs.inode_number import (
 
 VIEWS_NAME: Final = b"views"
 """The directory of the control directory that holds the views by their fingerprints."""
-_FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE, NodeKind.LINK)
+_FILE_KINDS: Final = (NodeKind.RAW_FILE, NodeKind.BROKEN_FILE, NodeKind.CONTROL_FILE, NodeKind.MANIFEST, NodeKind.LINK)
 
 
 @dataclass(slots=True, eq=False)
@@ -180,6 +181,28 @@ class LinkNode(Node):
         return (self.kind.value, *self.place, b"", self.name, self.target, self.time_ns.to_bytes(8, "little"))
 
 
+@dataclass(slots=True, eq=False, kw_only=True)
+class ManifestNode(Node):
+    """A manifest: of a catalog, which it does not hold, a directory and a form.
+
+    `broken` are the runs that were known to be broken, in order, and `damage` tells such sets apart, so that the bytes
+    of one inode never change. Size in bytes, time in nanoseconds since the epoch.
+    """
+
+    fingerprint: str
+    path: tuple[bytes, ...]
+    form: Form
+    size: int
+    time_ns: int
+    broken: tuple[RunKey, ...]
+    damage: bytes
+
+    @property
+    def identity(self) -> Identity:
+        """What the inode number hashes."""
+        return (self.kind.value, self.fingerprint.encode(), self.form.value, self.damage, *self.path)
+
+
 RunNode: TypeAlias = DateNode | RawNode | BrokenNode
 """A node of one run: its directory, or what lies below that."""
 
@@ -247,6 +270,31 @@ def control_file(name: bytes, serial: int, document: bytes, time_ns: int) -> Con
 def link_node(place: Identity, name: bytes, target: bytes, time_ns: int) -> LinkNode:
     """Return a node for a symbolic link."""
     node = LinkNode(inode=ROOT_INODE, kind=NodeKind.LINK, place=place, name=name, target=target, time_ns=time_ns)
+    node.inode = inode_number(node.identity)
+    return node
+
+
+def manifest_node(
+    fingerprint: str,
+    path: tuple[bytes, ...],
+    form: Form,
+    size: int,
+    time_ns: int,
+    broken: tuple[RunKey, ...],
+    damage: bytes,
+) -> ManifestNode:
+    """Return a node for a manifest."""
+    node = ManifestNode(
+        inode=ROOT_INODE,
+        kind=NodeKind.MANIFEST,
+        fingerprint=fingerprint,
+        path=path,
+        form=form,
+        size=size,
+        time_ns=time_ns,
+        broken=broken,
+        damage=damage,
+    )
     node.inode = inode_number(node.identity)
     return node
 

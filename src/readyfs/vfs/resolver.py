@@ -11,6 +11,7 @@ from typing import Final
 from readyfs.catalog.tree import AMBIGUOUS, Branch, Catalog, DateDirectory, PartitionDirectory
 from readyfs.errors import BrokenRunError, NotADirectoryNodeError
 from readyfs.layout import CONTROL_NAME
+from readyfs.manifest.form import FORMS
 from readyfs.partition import NOT_SET
 from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation, date_time_ns
 from readyfs.vfs.catalogs import Catalogs
@@ -18,6 +19,7 @@ from readyfs.vfs.control_directory import ControlDirectory
 from readyfs.vfs.entries import Entries
 from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.inode_number import LIVE
+from readyfs.vfs.manifests import Manifests
 from readyfs.vfs.nodes import AboveNode, BrokenNode, ControlNode, DateNode, Node, RawNode, RunNode, place_in_run
 from readyfs.vfs.run_view import RunView
 from readyfs.vfs.tree_runs import TreeRuns
@@ -36,6 +38,7 @@ class Resolver:
         trees: Trees,
         runs: TreeRuns,
         control: ControlDirectory,
+        manifests: Manifests,
         entries: Entries,
         presentation: Presentation,
         freshness: Freshness,
@@ -44,6 +47,7 @@ class Resolver:
         self._trees = trees
         self._runs = runs
         self._control = control
+        self._manifests = manifests
         self._entries = entries
         self._presentation = presentation
         self._freshness = freshness
@@ -54,7 +58,7 @@ class Resolver:
             case AboveNode():
                 if parent.tree != LIVE:
                     return self._find_in_view(parent, name, may_block)
-                return self._find_above(parent, name)
+                return self._find_above(parent, name, may_block)
             case DateNode() | RawNode() | BrokenNode() if parent.is_directory:
                 return self._find_in_run(parent, name, may_block)
             case ControlNode() if parent.is_directory:
@@ -62,7 +66,7 @@ class Resolver:
             case _:
                 raise NotADirectoryNodeError
 
-    def _find_above(self, parent: AboveNode, name: bytes) -> Entry | NegativeEntry:
+    def _find_above(self, parent: AboveNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
         if not parent.path:
             if name == CONTROL_NAME:
                 return self._entries.control_directory_entry()
@@ -77,10 +81,13 @@ class Resolver:
                 found = directory.entry(name)
                 if found is not None:
                     return self._entries.date_entry(parent.path, found, self._presentation.name_timeout_s)
+        # Nothing of these is kept, neither that they are there nor that they are not: so a refresh has nothing to tell.
         if name == LATEST_NAME:
-            # Nothing of it is kept, neither that it is there nor that it is not: so a refresh has nothing to tell of.
             self._freshness.refuse_if_stale()
             return self._find_latest(catalog, parent, 0.0)
+        if name in FORMS:
+            self._freshness.refuse_if_stale()
+            return self._find_manifest(catalog, parent, name, may_block)
         if not parent.path and self._freshness.can_go_stale:
             # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
             return NegativeEntry(0.0)
@@ -101,6 +108,8 @@ class Resolver:
                     return self._entries.date_entry(parent.path, found, timeout_s, parent.tree)
         if name == LATEST_NAME:
             return self._find_latest(view.catalog, parent, timeout_s)
+        if name in FORMS:
+            return self._find_manifest(view.catalog, parent, name, may_block)
         return NegativeEntry(timeout_s)
 
     def _find_latest(self, catalog: Catalog, parent: AboveNode, timeout_s: float) -> Entry | NegativeEntry:
@@ -113,6 +122,12 @@ class Resolver:
         updated_at_ns = NOT_SET if meaning is None or meaning is AMBIGUOUS else meaning.updated_at_ns
         place, target = (parent.tree, *parent.path), catalog.layout.date_name(date)
         return self._entries.link_entry(place, LATEST_NAME, target, date_time_ns(updated_at_ns, date), timeout_s)
+
+    def _find_manifest(
+        self, catalog: Catalog, parent: AboveNode, name: bytes, may_block: bool
+    ) -> Entry | NegativeEntry:
+        """Return the manifest of a directory, which names of partitions come before."""
+        return self._manifests.find(catalog, parent.path, FORMS[name], may_block) or NegativeEntry(0.0)
 
     def _find_in_run(self, parent: RunNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
         date, relpath = place_in_run(parent)

@@ -92,7 +92,7 @@ class OpenedReads:
     def open(self, inode: InodeNumber, may_block: bool) -> tuple[bytes, Callable[[], None]]:
         """Open a file: every open checks that the raw file is still what was sealed."""
         size = self._fs.sealed_size(inode)
-        if size is not None and not may_block:
+        if not may_block and (size is not None or not self._fs.is_in_memory(inode)):
             raise WouldBlockError
         opened = self._fs.open_file(inode)
         handle = opened.handle
