@@ -34,7 +34,7 @@ from readyfs.pin_store.leases import (
 )
 from readyfs.pin_store.names import NameTakenError, check_name_free, is_over, read_name, take_name
 from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
-from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place
+from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
     OtherFormatError,
@@ -105,7 +105,8 @@ class PinStore:
             except BaseException as error:
                 if was is None or was.is_ended:
                     with suppress(OSError):
-                        files.remove((*view_place(pin.fingerprint), LEASES, lease_file(self._holder, pin.name)))
+                        for place in view_places(files, pin.fingerprint):
+                            files.remove((*place, LEASES, lease_file(self._holder, pin.name)))
                 if isinstance(error, NameTakenError):
                     raise self._taken(pin.name) from None
                 raise
@@ -121,7 +122,7 @@ class PinStore:
             ends_s = files.now_s() + min(pin.lease_s, pin.latest_s)
             try:
                 if was is None or was.is_ended or was.ends_s < ends_s:
-                    write_lease(files, pin)
+                    write_lease(files, place, pin)
             except FileNotFoundError:
                 return False
             try:
@@ -139,11 +140,13 @@ class PinStore:
 
     def end(self, pin: SharedPin) -> None:
         """Note that a pin has ended; its catalog goes once nothing needs it."""
-        place, file = view_place(pin.fingerprint), lease_file(self._holder, pin.name)
+        file = lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            if read_lease(files, place, pin.fingerprint, file) is not None:
-                with suppress(FileNotFoundError):
-                    write_lease(files, pin, is_ended=True)
+            # Also in the trash: a lease may get there while it is being written.
+            for place in view_places(files, pin.fingerprint):
+                if read_lease(files, place, pin.fingerprint, file) is not None:
+                    with suppress(FileNotFoundError):
+                        write_lease(files, place, pin, is_ended=True)
 
     # ---- finding --------------------------------------------------------------------------------------------
 
@@ -218,7 +221,7 @@ class PinStore:
             root = self._root(files, catalog, pin, base)
             try:
                 files.make_directory((*place, LEASES))
-                write_lease(files, pin)
+                write_lease(files, place, pin)
                 if not self._has_root(files, root):
                     write_root(files, root)
             except FileNotFoundError:
