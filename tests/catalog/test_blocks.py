@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.views.memory import Pattern, choose, make_rows, measure, new_rows
 from readyfs.catalog.build import CatalogBuilder
-from readyfs.catalog.delta import compare
+from readyfs.catalog.delta import compare, differing_dates
 from readyfs.catalog.memory import memory_added
 from readyfs.catalog.series import build_series, patch_series
 from readyfs.catalog.tree import Catalog
@@ -75,6 +75,9 @@ def test_rows_patched_again_and_again_are_those_made_at_once(
         made = build_series(KEY, whole)
         assert (series.digest, series.newest_ns) == (made.digest, made.newest_ns)
         assert [series.at(index) for index in range(len(series))] == [made.at(index) for index in range(len(made))]
+        differing = {row[0] for row in {*in_rows(before)} ^ {*in_rows(patched)}}
+        assert differing_dates(older, series) == differing_dates(series, older) == differing
+        assert differing_dates(older, made) == differing
         assert series.has_runs_of(older) == (
             list(series.dates) == list(older.dates) and series.run_ids == older.run_ids
         )

@@ -216,7 +216,12 @@ def _is_plain(old: SeriesGroup, new: SeriesGroup) -> bool:
 
 def differing_dates(was: Series, now: Series) -> set[int]:
     """Return the dates whose rows differ; blocks that are equal are not looked at."""
-    before, after = ({block.digest for block in series.blocks} for series in (was, now))
-    old = {row for block in was.blocks if block.digest not in after for row in block.columns()}
-    new = {row for block in now.blocks if block.digest not in before for row in block.columns()}
-    return {date for date, *_ in old ^ new}
+    before, after = ({block.number: block for block in series.blocks} for series in (was, now))
+    found: set[int] = set()
+    for number in before.keys() | after.keys():
+        old, new = before.get(number), after.get(number)
+        if old is None or new is None:
+            found.update(date for block in (old, new) if block is not None for date in block.columns().dates)
+        elif old is not new and old.digest != new.digest:
+            found |= old.differing_dates(new)
+    return found
