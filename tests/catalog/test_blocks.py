@@ -44,6 +44,27 @@ def in_rows(rows: SeriesRows) -> list[Row]:
 
 @settings(deadline=None)
 @given(st.dictionaries(DAYS, VALUES, min_size=1, max_size=200), STEPS)
+def test_dates_that_differ_are_found_whatever_is_shared(
+    first: dict[int, tuple[bytes, int, int, bytes | None]],
+    steps: list[tuple[dict[int, tuple[bytes, int, int, bytes | None]], set[int]]],
+) -> None:
+    was = now = dict(first)
+    before = series = build_series(KEY, rows_of(first))
+    rows = rows_of(first)
+    for came, gone in steps:
+        gone = gone - came.keys()
+        now = {date: row for date, row in (now | came).items() if date not in gone}
+        if not now:
+            return
+        rows = rows.patched(rows_of(came), gone)
+        series = build_series(KEY, rows)
+        differing = {date for date in was.keys() | now.keys() if was.get(date) != now.get(date)}
+        assert differing_dates(before, series) == differing_dates(series, before) == differing
+        assert differing_dates(build_series(KEY, rows_of(was)), series) == differing
+
+
+@settings(deadline=None)
+@given(st.dictionaries(DAYS, VALUES, min_size=1, max_size=200), STEPS)
 def test_rows_patched_again_and_again_are_those_made_at_once(
     first: dict[int, tuple[bytes, int, int, bytes | None]],
     steps: list[tuple[dict[int, tuple[bytes, int, int, bytes | None]], set[int]]],

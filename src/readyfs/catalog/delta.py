@@ -216,12 +216,12 @@ def _is_plain(old: SeriesGroup, new: SeriesGroup) -> bool:
 
 def differing_dates(was: Series, now: Series) -> set[int]:
     """Return the dates whose rows differ; blocks that are equal are not looked at."""
-    before, after = ({block.number: block for block in series.blocks} for series in (was, now))
+    before = {block.number: block for block in was.blocks}
     found: set[int] = set()
-    for number in before.keys() | after.keys():
-        old, new = before.get(number), after.get(number)
-        if old is None or new is None:
-            found.update(date for block in (old, new) if block is not None for date in block.columns().dates)
-        elif old is not new and old.digest != new.digest:
-            found |= old.differing_dates(new)
-    return found
+    for block in now.blocks:
+        other = before.pop(block.number, None)
+        if other is None:
+            found.update(block.columns().dates)
+        elif other.digest != block.digest:
+            found |= block.differing_dates(other)
+    return found.union(*(block.columns().dates for block in before.values()))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Final
+from typing import Final, TypeAlias
 
 from readyfs.layout import MountLayout, mount_name
 from readyfs.manifest.form import Form
@@ -31,13 +31,16 @@ from readyfs.manifest.text import (
 from readyfs.partition import SeriesKey, render_date
 from readyfs.template import Component, DateComponent
 
+Broken: TypeAlias = Mapping[SeriesKey, Collection[int]]
+"""The dates of each series that are known to be broken."""
+
 _MOST_REMEMBERED: Final = 65_536
 _TRUE: Final = b"true"
 _UNKNOWN: Final = NULL
 """What says that a partition is not known to be broken: as wide as the other word."""
 
 
-class Names(dict[int, bytes]):
+class _Names(dict[int, bytes]):
     """The names of dates in one component, made as they are asked for."""
 
     def __init__(self, component: DateComponent, text: Callable[[bytes], bytes]) -> None:
@@ -52,43 +55,64 @@ class Names(dict[int, bytes]):
         return name
 
 
+class _Widths(dict[bytes, int]):
+    """How much each value of one field adds to the lines of a partition, worked out as it is asked for."""
+
+    def __init__(self, width: Callable[[bytes], int]) -> None:
+        super().__init__()
+        self._width = width
+
+    def __missing__(self, value: bytes) -> int:
+        if len(self) > _MOST_REMEMBERED:
+            self.clear()
+        width = self[value] = self._width(value)
+        return width
+
+
 class Lines(ABC):
-    """Makes the lines of one manifest: `depth` names of each path are those of its directory."""
+    """Makes the lines of one manifest: the first `depth` names of each path are those of its directory."""
+
+    paths: int
+    """How often the path of a partition stands in its lines."""
 
     def __init__(self, layout: MountLayout, depth: int, files: Sequence[bytes], text: Callable[[bytes], bytes]) -> None:
         self.layout = layout
         self.files = files
         self._text = text
         self._components = layout.components[depth:]
-        self._dates = [Names(one, text) for one in self._components if isinstance(one, DateComponent)]
-        self._widths: dict[tuple[str, bytes], int] = {}
+        self._dates = [_Names(one, text) for one in self._components if isinstance(one, DateComponent)]
+        self._named = {one.field: one for one in self._components if isinstance(one, Component)}
+        self.widths = tuple(_Widths(self._width_of(field)) for field in SeriesKey._fields)
 
     @abstractmethod
     def width(self, key: SeriesKey, ambiguous: bool) -> int:
-        """Return how long a line of a series is without what differs between its rows."""
+        """Return how long the lines of a partition are without what differs between those of its series."""
 
     @abstractmethod
-    def varying_width(self, rows: Sequence[Rows]) -> int:
+    def varying_width(self, piece: Sequence[Rows]) -> int:
         """Return how long all that differs between rows is."""
 
     @abstractmethod
-    def render(self, rows: Rows, broken: Collection[int]) -> list[bytes]:
-        """Return the lines of rows, of which those at some dates are known to be broken."""
+    def render(self, piece: Sequence[Rows], broken: Broken) -> list[bytes]:
+        """Return the lines of rows, of which some are known to be broken."""
+
+    def field_width(self, value: bytes) -> int:
+        """Return how much a value of a series adds to a line beside the path."""
+        del value
+        return 0
 
     def path_template(self, key: SeriesKey) -> bytes:
         """Return the path of a partition, with a place for each name of a date."""
         return b"/".join([self._name_template(component, key) for component in self._components])
 
-    def path_width(self, key: SeriesKey) -> int:
-        """Return how long the path is."""
+    def path_width(self) -> int:
+        """Return how long the path of a partition is, without the names of its series."""
         width = len(self._components) - 1
         for component in self._components:
             if isinstance(component, DateComponent):
                 width += len(self._text(component.name_of(1)))
             elif component.field is None:
                 width += len(self._text(component.prefix))
-            else:
-                width += self._width(component, getattr(key, component.field))
         return width
 
     def date_columns(self, dates: Iterable[int]) -> list[list[bytes]]:
@@ -101,14 +125,11 @@ class Lines(ABC):
         name = component.prefix if component.field is None else mount_name(component, getattr(key, component.field))
         return escape_percent(self._text(name))
 
-    def _width(self, component: Component, value: bytes) -> int:
-        assert component.field is not None
-        found = self._widths.get((component.field, value))
-        if found is None:
-            if len(self._widths) > _MOST_REMEMBERED:
-                self._widths.clear()
-            found = self._widths[component.field, value] = len(self._text(mount_name(component, value)))
-        return found
+    def _width_of(self, field: str) -> Callable[[bytes], int]:
+        component = self._named.get(field)
+        if component is None:
+            return self.field_width
+        return lambda value: self.paths * len(self._text(mount_name(component, value))) + self.field_width(value)
 
 
 class PathLines(Lines):
@@ -116,24 +137,31 @@ class PathLines(Lines):
 
     def __init__(self, layout: MountLayout, depth: int, files: Sequence[bytes], end: bytes) -> None:
         super().__init__(layout, depth, files, bytes)
+        self.paths = len(files)
         self._ends = [b"/" + file + end for file in files]
+        self._frame_width = self.paths * self.path_width() + sum(map(len, self._ends))
 
     def width(self, key: SeriesKey, ambiguous: bool) -> int:
         """Return how long the lines of a partition are."""
-        return len(self._ends) * self.path_width(key) + sum(map(len, self._ends))
+        sources, customers, queries = self.widths
+        return self._frame_width + sources[key[0]] + customers[key[1]] + queries[key[2]]
 
-    def varying_width(self, rows: Sequence[Rows]) -> int:
+    def varying_width(self, piece: Sequence[Rows]) -> int:
         """Return nothing: paths of a series are equally long."""
         return 0
 
-    def render(self, rows: Rows, broken: Collection[int]) -> list[bytes]:
+    def render(self, piece: Sequence[Rows], broken: Broken) -> list[bytes]:
         """Return the lines of rows, those of one partition together."""
-        path = self.path_template(rows.key)
-        template = b"".join([path + escape_percent(end) for end in self._ends])
-        columns = self.date_columns(rows.columns.dates)
-        if not columns:
-            return [template % ()] * len(rows.columns)
-        return list(map(template.__mod__, zip(*(columns * len(self._ends)), strict=True)))
+        lines: list[bytes] = []
+        for key, columns, _ in piece:
+            path = self.path_template(key)
+            template = b"".join([path + escape_percent(end) for end in self._ends])
+            names = self.date_columns(columns.dates)
+            if names:
+                lines += map(template.__mod__, zip(*(names * self.paths), strict=True))
+            else:
+                lines += [template % ()] * len(columns)
+        return lines
 
 
 class JsonLines(Lines):
@@ -141,63 +169,55 @@ class JsonLines(Lines):
 
     def __init__(self, layout: MountLayout, depth: int, files: Sequence[bytes]) -> None:
         super().__init__(layout, depth, files, json_content)
+        self.paths = 1 + len(files)
         # What a line of nothing has, but for what `width` and `varying_width` add.
         nothing = self._template(b"", SeriesKey(b"", b"", b""), b"")
         filled = nothing % (b"", render_date(1), b"", b"", b"", _UNKNOWN)
-        self._frame_width = len(filled) - 2 * len(json_text(b""))
+        self._frame_width = len(filled) - 2 * len(json_text(b"")) + self.paths * self.path_width()
+
+    def field_width(self, value: bytes) -> int:
+        """Return how long the value is as JSON."""
+        return len(json_text(value))
 
     def width(self, key: SeriesKey, ambiguous: bool) -> int:
-        """Return how long a line of a series is without what differs between its rows."""
-        source, customer_id, query_name = key
-        return (
-            self._frame_width
-            + (1 + len(self.files)) * self.path_width(key)
-            + len(self._source(source, ambiguous))
-            + len(json_text(customer_id))
-            + len(json_text(query_name))
-        )
+        """Return how long a line is without what differs between the rows of its series."""
+        sources, customers, queries = self.widths
+        source = len(NULL) if ambiguous and not self.layout.shows_source else sources[key[0]]
+        return self._frame_width + source + customers[key[1]] + queries[key[2]]
 
-    def varying_width(self, rows: Sequence[Rows]) -> int:
+    def varying_width(self, piece: Sequence[Rows]) -> int:
         """Return how long run ids, counts, versions and times are."""
-        counts, times_ns = array("q"), array("q")
-        run_ids: list[bytes] = []
-        versions = 0
-        for _, columns, _ in rows:
-            run_ids.extend(columns.run_ids)
-            counts.extend(columns.record_counts)
-            times_ns.extend(columns.updated_at_ns)
-            versions += versions_width(columns.schema_versions, len(columns))
-        return run_ids_width(run_ids) + counts_width(counts) + times_width(times_ns) + versions
+        columns = _Varying(piece)
+        width = run_ids_width(columns.run_ids) + counts_width(columns.counts) + times_width(columns.times_ns)
+        return width + versions_width(columns.versions)
 
-    def render(self, rows: Rows, broken: Collection[int]) -> list[bytes]:
+    def render(self, piece: Sequence[Rows], broken: Broken) -> list[bytes]:
         """Return the lines of rows."""
-        key, columns, ambiguous = rows
-        template = self._template(self.path_template(key), key, self._source(key.source, ambiguous))
-        dates, size = columns.dates, len(columns)
-        names = self.date_columns(dates)
-        marks: Iterable[bytes]
-        if ambiguous:
-            marks = repeat(_TRUE, size)
-        elif broken:
-            marks = [_TRUE if date in broken else _UNKNOWN for date in dates]
-        else:
-            marks = repeat(_UNKNOWN, size)
-        filled = zip(
-            *names,
-            render_run_ids(columns.run_ids),
-            map(render_date, dates),
-            render_counts(columns.record_counts),
-            render_versions(columns.schema_versions, size),
-            render_moments(columns.updated_at_ns),
-            *(names * len(self.files)),
-            marks,
-            strict=True,
-        )
-        return list(map(template.__mod__, filled))
-
-    def _source(self, source: bytes, ambiguous: bool) -> bytes:
-        """Return the source as JSON: null where rows of several sources may claim a path."""
-        return NULL if ambiguous and not self.layout.shows_source else json_text(source)
+        # Of all rows at once: the price of a call is that of several rows, and many series have only few.
+        columns = _Varying(piece)
+        run_ids, counts = render_run_ids(columns.run_ids), render_counts(columns.counts)
+        versions, times = render_versions(columns.versions), render_moments(columns.times_ns)
+        lines: list[bytes] = []
+        begin = 0
+        for key, rows, ambiguous in piece:
+            dates = rows.dates
+            end = begin + len(dates)
+            source = NULL if ambiguous and not self.layout.shows_source else json_text(key.source)
+            names = self.date_columns(dates)
+            filled = zip(
+                *names,
+                run_ids[begin:end],
+                map(render_date, dates),
+                counts[begin:end],
+                versions[begin:end],
+                times[begin:end],
+                *(names * len(self.files)),
+                _marks(dates, ambiguous, broken.get(key)),
+                strict=True,
+            )
+            lines += map(self._template(self.path_template(key), key, source).__mod__, filled)
+            begin = end
+        return lines
 
     def _template(self, path: bytes, key: SeriesKey, source: bytes) -> bytes:
         files = b",".join([b'"%b/%b"' % (path, escape_percent(json_content(file))) for file in self.files])
@@ -213,6 +233,28 @@ class JsonLines(Lines):
         )
 
 
+class _Varying:
+    """What differs between the rows of a piece, column by column."""
+
+    def __init__(self, piece: Sequence[Rows]) -> None:
+        self.counts, self.times_ns = array("q"), array("q")
+        self.run_ids: list[bytes] = []
+        self.versions: list[bytes | None] = []
+        for _, columns, _ in piece:
+            self.run_ids += columns.run_ids
+            self.counts += columns.record_counts
+            self.times_ns += columns.updated_at_ns
+            versions, rows = columns.schema_versions, len(columns.dates)
+            self.versions += versions if len(versions) == rows else versions * rows
+
+
+def _marks(dates: Sequence[int], ambiguous: bool, broken: Collection[int] | None) -> Iterable[bytes]:
+    """Return for each date whether it is known to be broken."""
+    if broken and not ambiguous:
+        return [_TRUE if date in broken else _UNKNOWN for date in dates]
+    return repeat(_TRUE if ambiguous else _UNKNOWN, len(dates))
+
+
 def make_lines(form: Form, layout: MountLayout, depth: int, files: Sequence[bytes]) -> Lines:
     """Return what makes the lines of a form."""
     match form:
@@ -226,4 +268,4 @@ def make_lines(form: Form, layout: MountLayout, depth: int, files: Sequence[byte
 
 def escape_percent(text: bytes) -> bytes:
     """Return a text that stands for itself in a template."""
-    return text.replace(b"%", b"%%")
+    return text.replace(b"%", b"%%") if b"%" in text else text

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from readyfs.catalog.tree import Catalog, Path
 from readyfs.manifest.form import Form
-from readyfs.manifest.lines import make_lines
+from readyfs.manifest.lines import Broken, make_lines
 from readyfs.manifest.selection import Rows, Selection, select
-from readyfs.partition import SeriesKey
 
 PIECE_ROWS: Final = 1024
-
-Broken = Mapping[SeriesKey, Collection[int]]
-"""The dates of each series that are known to be broken."""
 
 
 class Manifest:
@@ -57,16 +53,15 @@ class Manifest:
 
     def render(self, piece: int, broken: Broken) -> bytes:
         """Return the bytes of a piece."""
-        lines: list[bytes] = []
+        some: list[Rows] = []
         left = PIECE_ROWS
         for rows in self._rows_from(self._groups[piece], self._rows[piece]):
             size = len(rows.columns)
-            some = rows if size <= left else rows._replace(columns=rows.columns.cut(0, left))
-            lines += self._lines.render(some, broken.get(rows.key, ()))
+            some.append(rows if size <= left else rows._replace(columns=rows.columns.cut(0, left)))
             left -= min(size, left)
             if not left:
                 break
-        return b"".join(lines)
+        return b"".join(self._lines.render(some, broken))
 
     def _rows_from(self, first: int, skipped: int) -> Iterator[Rows]:
         """Yield the rows from a group on, without some of its first."""
@@ -87,7 +82,7 @@ class Manifest:
             row = 0
             for rows in self._selection.rows(group):
                 one = self._lines.width(rows.key, rows.ambiguous)
-                size, begin = len(rows.columns), 0
+                size, begin = len(rows.columns.dates), 0
                 while begin < size:
                     if not filled:
                         self._groups.append(index)

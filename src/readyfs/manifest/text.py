@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import repeat
@@ -38,22 +39,25 @@ def json_version(value: bytes | None) -> bytes:
     return NULL if value is None else json_text(value)
 
 
-def are_plain(values: Sequence[bytes]) -> bool:
-    """Whether texts are the same in JSON as they are, and none is empty."""
+def _plain_width(values: Sequence[bytes]) -> int | None:
+    """Return how long texts are together; None if one is empty, or otherwise not the same in JSON as it is."""
     joined = b"".join(values)
-    return joined.isascii() and len(joined.translate(None, _ESCAPED)) == len(joined) and b"" not in values
+    if not joined.isascii() or len(joined.translate(None, _ESCAPED)) != len(joined) or b"" in values:
+        return None
+    return len(joined)
 
 
 def run_ids_width(run_ids: Sequence[bytes]) -> int:
     """Return how many bytes `render_run_ids` makes."""
-    if are_plain(run_ids):
-        return sum(map(len, run_ids)) + 2 * len(run_ids)
+    width = _plain_width(run_ids)
+    if width is not None:
+        return width + 2 * len(run_ids)
     return sum(map(len, render_run_ids(run_ids)))
 
 
 def render_run_ids(run_ids: Sequence[bytes]) -> list[bytes]:
     """Return run ids as JSON, null for one that is empty, which no run has."""
-    if are_plain(run_ids):
+    if _plain_width(run_ids) is not None:
         return list(map(b'"%b"'.__mod__, run_ids))
     return [json_text(run_id) if run_id else NULL for run_id in run_ids]
 
@@ -84,17 +88,17 @@ def render_moments(times_ns: array[int]) -> list[bytes]:
     return texts
 
 
-def versions_width(versions: Sequence[bytes | None], rows: int) -> int:
-    """Return how many bytes `render_versions` makes."""
-    if len(versions) == 1:
-        return len(json_version(versions[0])) * rows
-    return sum(map(len, map(json_version, versions)))
+def versions_width(versions: Sequence[bytes | None]) -> int:
+    """Return how many bytes `render_versions` makes of one version or more."""
+    first = versions[0]
+    rows = versions.count(first)  # quicker than to count each, and most often that is all
+    if rows == len(versions):
+        return len(json_version(first)) * rows
+    return sum(len(json_version(version)) * rows for version, rows in Counter(versions).items())
 
 
-def render_versions(versions: Sequence[bytes | None], rows: int) -> list[bytes]:
-    """Return schema versions as JSON; one may stand for all rows."""
-    if len(versions) == 1:
-        return [json_version(versions[0])] * rows
+def render_versions(versions: Sequence[bytes | None]) -> list[bytes]:
+    """Return schema versions as JSON."""
     return list(map(json_version, versions))
 
 

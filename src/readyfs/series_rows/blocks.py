@@ -88,14 +88,12 @@ class Block:
         return mine.dates == theirs.dates and mine.run_ids == theirs.run_ids
 
     def differing_dates(self, other: Block) -> set[int]:
-        """Return the dates at which two blocks have different rows, or one of them has none."""
-        if self.base is other.base and self.begin == other.begin and self.end == other.end:
-            # Only what stands in place of the rows that they share can differ.
-            patched = {date for patch in (self.patch, other.patch) if patch is not None for date in patch.dates}
-            return {date for date in patched if self.row(date) != other.row(date)}
+        """Return the dates at which one has a row that the other does not have."""
+        if self.base is other.base and (self.begin, self.end) == (other.begin, other.end):
+            patches = {date for block in (self, other) if block.patch is not None for date in block.patch.dates}
+            return {date for date in patches if self.row(date) != other.row(date)}
         mine, theirs = self.columns(), other.columns()
-        found = {theirs.dates[place] for place in mine.differing(theirs)}
-        return found if mine.dates == theirs.dates else found.union(set(mine.dates).difference(theirs.dates))
+        return {date for date, *_ in {*mine} ^ {*theirs}}
 
     def patched(self, rows: Columns, gone: Set[int]) -> Block | None:
         """Return the block with these rows in place of those of the same dates, and without the dates that are gone.
