@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from readyfs.errors import BrokenRunError, StaleCatalogError, StaleHandleError, WouldBlockError
+from readyfs.errors import BrokenRunError, StaleCatalogError, StaleHandleError, TooManyHandlesError, WouldBlockError
 from readyfs.vfs.attributes import NegativeEntry
 from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.handles import MAX_CATALOGS, MAX_MANIFESTS
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.manifests import AT_ONCE, KEPT_FOR_S
 from tests.catalog.rows import JUNE_1, Row
@@ -91,6 +92,25 @@ def test_node_holds_no_catalog_and_an_open_does(place: Place) -> None:
     gc.collect()
     assert alive() is None
     assert json.loads(open_whole(place, place.inode(NAME)))["run_id"] == "r2"
+
+
+def test_open_manifests_hold_a_bounded_number_of_catalogs(place: Place) -> None:
+    """Whoever never closes one meets an error at open, and not the end of the daemon's memory."""
+    held = []
+    for number in range(MAX_CATALOGS):
+        place.publish(Row(run=b"r%d" % number))
+        held.append(place.open(NAME))
+    assert place.open(NAME)
+    place.publish(Row(run=b"one more"))
+    with pytest.raises(TooManyHandlesError):
+        place.open(NAME)
+    place.fs.close_file(held[0])
+    kept = [place.open(NAME) for _ in range(MAX_MANIFESTS - MAX_CATALOGS)]
+    with pytest.raises(TooManyHandlesError):
+        place.open(NAME)
+    for handle in (*held, *kept):
+        place.fs.close_file(handle)
+    assert place.open(NAME)
 
 
 def test_read_goes_on_without_an_open_for_as_long_as_it_is_read(place: Place) -> None:
