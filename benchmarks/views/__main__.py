@@ -11,25 +11,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
 
-from benchmarks.daemons import Daemon, start, stop, wait_answering, wait_mounted
 from benchmarks.measure import say
-from benchmarks.state.generate import generate
-from benchmarks.state.shape import usual_shape
+from benchmarks.views.manifests import measure_manifests
+from benchmarks.views.mounted import PATIENCE_S, Mounted, make_world, mounted
+from benchmarks.views.shared import measure_pin_store
 from benchmarks.workspace import positive, workspace
-from readyfs.control.client import ControlClient
 from readyfs.control.pin_requests import PinRequest
-from readyfs.control.protocol import socket_path
-from readyfs.control.public_client import PublicClient
-from readyfs.errors import LimitError
 
 LATER_PINS: Final = 20
-PATIENCE_S: Final = 600.0
 MB: Final = 1_000_000
 
 
@@ -42,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=positive, default=7)
     options = parser.parse_args(argv)
     with workspace(None) as base:
-        _print("pin", measure_pins(base, options.partitions))
+        say(f"a table of {options.partitions} partitions")
+        large = make_world(base / "large", options.partitions, options.walked)
+        _print("pin", measure_pins(large, options.partitions))
+        _print("manifest", measure_manifests(large))
+        _print("pin store", measure_pin_store(large))  # it changes the table
         _print("expiry", measure_expiry(base, options.pins))
         _print("walk", measure_walks(base, options.walked, options.rounds))
     return 0
@@ -53,70 +51,9 @@ def _print(what: str, measured: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-class Mounted:
-    """One daemon and its clients."""
-
-    def __init__(self, base: Path, daemon: Daemon) -> None:
-        self.path = base / "mnt"
-        self.daemon = daemon
-        self.public = PublicClient(self.path, socket_path(base / "public", self.path))
-
-    def pin(self, name: str | None = None) -> Path:
-        """Pin, however many asked before, and return the view."""
-        while True:
-            try:
-                return self.public.view(str(self.public.pin(PinRequest(name), PATIENCE_S)["fingerprint"]))
-            except LimitError:
-                time.sleep(0.05)  # more was asked for at once than one user may
-
-    def resident_bytes(self) -> int:
-        """Return what the process has in memory."""
-        text = Path(f"/proc/{self.daemon.process.pid}/statm").read_text(encoding="ascii")
-        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def descriptors(self) -> int:
-        """Return how many descriptors the process has open."""
-        return len(os.listdir(f"/proc/{self.daemon.process.pid}/fd"))
-
-    def cpu_s(self) -> float:
-        """Return the CPU seconds that the process has used."""
-        fields = Path(f"/proc/{self.daemon.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def mounted(base: Path, *settings: str) -> Iterator[Mounted]:
-    """Mount the table and the runs below a directory."""
-    path, output = base / "mnt", base / "log"
-    path.mkdir(exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "readyfs", "mount", str(path), "--interval", "1h"),
-        *("--state", f"sqlite:///{base}/state.db", "--raw", str(base / "raw"), "--state-dir", str(base / "var")),
-        *("--runtime-dir", str(base / "run"), "--public-dir", str(base / "public"), *settings),
-    ]
-    # What is freed goes back at once, so that what is in memory is what is in use.
-    process = start(["env", "MALLOC_TRIM_THRESHOLD_=65536", *command], output)
-    try:
-        wait_mounted(path, process, output, PATIENCE_S)
-        daemon = Daemon(process, ControlClient(socket_path(base / "run", path), timeout_s=60.0))
-        wait_answering(daemon, output, PATIENCE_S)
-        yield Mounted(base, daemon)
-    finally:
-        stop(process, path)
-
-
-def make_world(base: Path, partitions: int, runs: int) -> Path:
-    """Make a table, and the runs of some of its partitions; return its directory."""
-    base.mkdir()
-    (base / "raw").mkdir()
-    generate(usual_shape(partitions), f"sqlite:/{base}/state.db", base / "raw" if runs else None, runs)
-    return base
-
-
-def measure_pins(base: Path, partitions: int) -> dict[str, object]:
+def measure_pins(world: Path, partitions: int) -> dict[str, object]:
     """Return how long the first pin of a large catalog takes, and the next ones."""
-    say(f"a table of {partitions} partitions")
-    world = make_world(base / "large", partitions, 0)
+    say("pins")
     with mounted(world) as mount:
         at_start_s = _time_pin(mount, "start")  # while the catalog is still on its way to the disk
     with mounted(world) as mount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from tests.mount.daemon import Place, partition
@@ -45,9 +46,9 @@ TRUTH: Final = {number: None if value == NULL else value for number, value in en
 """What every reader must find: the id of each record, by the number in it."""
 
 
-def fill(place: Place) -> None:
+def fill(place: Place, ids: Sequence[str] = IDS) -> None:
     """Publish one record for each id, in raw directories whose names are escaped as Hive does."""
-    for number, value in enumerate(IDS):
+    for number, value in enumerate(ids):
         escaped = "".join(f"%{ord(letter):02X}" if letter in "\"#%'*/:=?\\{}[]^\n" else letter for letter in value)
         directory = place.raw / f"s1/customer_id={escaped}/query_name=q1/logical_date=2024-06-01/run_id=r1"
         directory.mkdir(parents=True)

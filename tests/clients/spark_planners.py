@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from tests.clients.flips import Row
+from tests.clients.manifest_planners import listed
 from tests.clients.planners import CLICKS, Found, Planner
 
 SCHEMA: Final = "clicks LONG, text STRING"
@@ -18,12 +19,12 @@ _PAYLOADS: Final = {"pathGlobFilter": "payload.jsonl"}
 
 
 def spark_planners(spark: SparkSession) -> tuple[Planner, ...]:
-    """Return Spark's ways of one session; by glob and Hive layout, schema given and inferred, come first."""
+    """Return Spark's ways of one session; by glob, in Hive layout, and by manifest come first."""
 
     def frame(make: Callable[[str], DataFrame], columns: tuple[str, ...]) -> Callable[[Path], Callable[[], Found]]:
         return lambda top: make(str(top)).select(*columns).collect
 
-    def json(top: str, *, schema: str = "", **options: str) -> DataFrame:
+    def json(top: str | list[str], *, schema: str = "", **options: str) -> DataFrame:
         reader = spark.read.options(mode="FAILFAST", **options)
         return (reader.schema(schema) if schema else reader).json(top)
 
@@ -38,6 +39,7 @@ def spark_planners(spark: SparkSession) -> tuple[Planner, ...]:
         plain("Spark, schema inferred", lambda top: json(f"{top}/*/*/*/payload.jsonl")),
         hive("Spark, Hive", lambda top: json(top, schema=SCHEMA, **_PAYLOADS)),
         hive("Spark, Hive, schema inferred", lambda top: json(top, **_PAYLOADS)),
+        plain("Spark, manifest", lambda top: json(listed(Path(top)), schema=SCHEMA)),
         plain("Spark, directory", lambda top: json(top, schema=SCHEMA, recursiveFileLookup="true", **_PAYLOADS)),
         hive("Spark, Hive, Parquet", lambda top: spark.read.option("pathGlobFilter", "*.parquet").parquet(top)),
     )

@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from tests.clients.flips import Flips, flipping
+from tests.clients.manifest_planners import FROM_MANIFESTS
 from tests.clients.planners import SMALL
 from tests.clients.tool_planners import SMALL_TOOLS, records_below
 from tests.clients.trees import pinned
@@ -31,7 +32,8 @@ def flips(tmp_path_factory: pytest.TempPathFactory, engine: str) -> Iterator[Fli
 
 def test_plan_over_a_pinned_view_reads_exactly_what_was_pinned(flips: Flips) -> None:
     """V16: whatever the client keeps of its plan, because none of it ever changes."""
-    assert play(flips, PLANNERS, pinned) == {planner.name: EXACT for planner in PLANNERS}
+    planners = (*PLANNERS, *FROM_MANIFESTS)
+    assert play(flips, planners, pinned) == {planner.name: EXACT for planner in planners}
 
 
 @pytest.mark.parametrize("engine", ["passthrough"], indirect=True)

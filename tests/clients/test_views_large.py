@@ -11,6 +11,7 @@ import pytest
 
 from tests.clients.flips import flipping
 from tests.clients.large_planners import NAMES, large_planner
+from tests.clients.manifest_planners import FROM_MANIFESTS
 from tests.clients.planners import SMALL, Planner
 from tests.clients.tool_planners import MORE_TOOLS, SMALL_TOOLS
 from tests.clients.trees import pinned
@@ -26,7 +27,7 @@ def planners(tmp_path_factory: pytest.TempPathFactory, large_python: Path) -> It
     logs = tmp_path_factory.mktemp("logs")
     with ExitStack() as clients:
         large = [clients.enter_context(large_planner(name, large_python, logs / name)) for name in NAMES]
-        yield (*SMALL, *SMALL_TOOLS, *MORE_TOOLS, *large)
+        yield (*SMALL, *SMALL_TOOLS, *FROM_MANIFESTS, *MORE_TOOLS, *large)
 
 
 @pytest.mark.timeout(900)

@@ -143,7 +143,7 @@ def test_every_setting_is_listed_once_for_the_documents() -> None:
 
 def test_default_text_is_the_default() -> None:
     environ = {"HOME": "/home/me"}
-    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs", "push"}
+    computed = {"uid", "gid", "allow-other", "state-dir", "runtime-dir", "public-dir", "xattrs", "push", "raw-id"}
     for setting in SETTINGS:
         if setting.name not in computed:
             assert setting.render(setting.default(environ)) == setting.default_text, setting.name

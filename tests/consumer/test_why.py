@@ -38,6 +38,7 @@ REASONS_OF_ERRORS: Final[dict[str, Reason | None]] = {
     "StaleCatalogError": Reason.STALE,
     "UnreadableHistoryError": Reason.EXPIRED,
     "StaleHandleError": Reason.EXPIRED,
+    "UnreadablePinStoreError": Reason.NOT_SEEN_YET,
     "NameTooLongError": Reason.IMPOSSIBLE,
     # What follows says nothing of whether anything is there.
     "NotADirectoryNodeError": None,

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+import zlib
+from array import array
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +19,7 @@ from readyfs.history import packing
 from readyfs.history.changes import NO_ROWS, Rows, SeriesChange, find_changes
 from readyfs.history.packing import DamagedError, pack_pieces, unpack_piece
 from readyfs.partition import SeriesKey
+from readyfs.series_rows.columns import Columns
 from tests.catalog.rows import JUNE_1, NOW_NS, ROWS, SHAPES, Row, as_series, build, contents, shape
 from tests.history.kept import SECOND_NS, opened, record_all, segments
 
@@ -113,6 +119,63 @@ def test_a_piece_that_makes_no_sense_is_damage(cut: int) -> None:
     (piece,) = pack_pieces(find_changes(None, build([Row()])))
     with pytest.raises(DamagedError):
         list(unpack_piece(piece[:cut]))
+
+
+CHANGED: Final = [
+    SeriesChange(
+        SeriesKey(b"s", b"c", b"q%d" % number),
+        Columns.of((JUNE_1 + day, runs[day % len(runs)], NOW_NS + day, day, versions[day % 3]) for day in range(12)),
+        array("i", [JUNE_1 + 20 + number]),
+        array("i", [JUNE_1 + 30 + number, JUNE_1 + 35]),
+        number % 2 == 0,
+    )
+    for number, (runs, versions) in enumerate(
+        [
+            ([b"run", b"", b"longer run"], (b"1", None, b"")),
+            ([b"%d" % number for number in range(12)], (b"2", b"2", b"2")),
+            ([b"run"], (None, None, None)),
+        ]
+    )
+]
+CHANGED.append(SeriesChange(SeriesKey(b"s", b"c", b"gone"), NO_ROWS, array("i"), array("i"), True))
+"""Runs that rows share and that they do not, versions of every kind, and a series that is gone."""
+
+
+def test_every_change_is_read_back_as_it_was() -> None:
+    (piece,) = pack_pieces(CHANGED)
+    for change, read in zip(CHANGED, unpack_piece(piece), strict=True):
+        assert list(read.rows) == list(change.rows)
+        assert (read.key, read.is_whole) == (change.key, change.is_whole)
+        assert (read.gone, read.ambiguous) == (change.gone, change.ambiguous)
+
+
+def test_runs_and_versions_that_rows_share_are_one_object_when_they_are_read() -> None:
+    """So that a catalog from the disk takes no more memory than one from a table."""
+    dates = range(JUNE_1, JUNE_1 + 100)
+    rows = [Row(query=b"q%d" % query, date=date, run=b"run of %d" % date) for query in range(3) for date in dates]
+    versioned = [row._replace(schema_version=b"version %d" % (row.date % 2)) for row in rows]
+    (piece,) = pack_pieces(find_changes(None, build(versioned)))
+    read = list(unpack_piece(piece))
+    for texts in ([one.rows.run_ids for one in read], [one.rows.schema_versions for one in read]):
+        assert len({id(text) for text in chain(*texts)}) == len({*chain(*texts)})
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), st.binary(min_size=1, max_size=8))
+def test_whatever_else_a_piece_says_is_damage_or_a_catalog(place: int, bytes_there: bytes) -> None:
+    """A piece may be sound, and of somebody who does not know what it means, or means ill."""
+    (piece,) = pack_pieces(CHANGED)
+    text = bytearray(zlib.decompress(piece))
+    place = min(place * len(text) // 999, len(text) - 1)
+    text[place : place + len(bytes_there)] = bytes_there
+    rows = Rows()
+    try:
+        for change in unpack_piece(zlib.compress(bytes(text))):
+            rows.add(replace(change, is_whole=True))
+    except DamagedError:
+        return
+    for of in (shape(), shape("by-date")):
+        CatalogBuilder(of).build(rows.by_series(), None, NOW_NS)
 
 
 def test_a_change_to_a_series_that_is_not_there_is_refused() -> None:

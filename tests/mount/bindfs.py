@@ -1,4 +1,4 @@
-"""A raw store that can hang or vanish: bindfs(1) over the raw root, in a process that can be stopped and ended."""
+"""A store that can hang or vanish: bindfs(1) over a directory, in a process that can be stopped and ended."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tests.mount.daemon import Place, wait_until
 class BoundStore:
     """A directory once more, at `path`, through FUSE and without caches."""
 
-    def __init__(self, source: Path, path: Path) -> None:
+    def __init__(self, source: Path, path: Path, *, writable: bool = False) -> None:
         self.source = source
         self.path = path
+        self._access = () if writable else ("-r",)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -30,7 +31,7 @@ class BoundStore:
         """Mount it."""
         options = "attr_timeout=0,entry_timeout=0,negative_timeout=0"
         self._process = subprocess.Popen(
-            ["bindfs", "-f", "-r", "-o", options, self.source, self.path],
+            ["bindfs", "-f", *self._access, "-o", options, self.source, self.path],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -77,12 +78,12 @@ def bound(place: Place) -> Iterator[BoundStore]:
 
 
 @contextmanager
-def bound_in_place(directory: Path) -> Iterator[BoundStore]:
+def bound_in_place(directory: Path, *, writable: bool = False) -> Iterator[BoundStore]:
     """Have a directory lie on a bindfs of its own for the body; what it holds is moved aside for that."""
     source = directory.with_name(f"{directory.name}.source")
     directory.rename(source)
     directory.mkdir()
-    with _mounted(BoundStore(source, directory)) as store:
+    with _mounted(BoundStore(source, directory, writable=writable)) as store:
         yield store
 
 

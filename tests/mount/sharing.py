@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from readyfs.control.pin_requests import PinRequest
-from tests.mount.daemon import Daemon, LogicalPartition, Place
+from readyfs.demo.producer import LogicalPartition
+from tests.mount.daemon import Daemon, Place
 
 
 class Neighbour(Place):

@@ -83,6 +83,9 @@ def _explain(pin: Pin) -> Iterator[str]:
     if acknowledged is not None:
         is_done = acknowledged == pin["fingerprint"]
         yield f"a consumer of changes that has {'acknowledged all' if is_done else 'not acknowledged its batch'}"
+    in_store = pin.get("in_store")
+    if in_store is not None:
+        yield "in the pin store" if in_store else "not in the pin store"
     size = pin.get("memory_bytes")
     yield f"adds {render_size(size)} of memory" if isinstance(size, int) else "memory not measured yet"
 

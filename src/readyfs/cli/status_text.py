@@ -23,6 +23,7 @@ def render_status(status: Mapping[str, object]) -> str:
         ("held back", _held_back(status)),
         ("baseline", _baseline(status)),
         ("history", _history(status)),
+        ("pin store", _pin_store(status)),
         ("listening", _listening(status)),
         ("raw", _join(str(status.get("raw", "")), _waiting(status))),
         ("withheld", reasons or "nothing"),
@@ -148,6 +149,11 @@ def _baseline(status: Mapping[str, object]) -> str:
 def _history(status: Mapping[str, object]) -> str:
     problem = status.get("history_error")
     return f"cannot be written, so a restart forgets what was shown: {problem}" if problem else ""
+
+
+def _pin_store(status: Mapping[str, object]) -> str:
+    problem = status.get("pin_store_error")
+    return f"cannot be used, so views of other mounts are not found: {problem}" if problem else ""
 
 
 def _engine(status: Mapping[str, object]) -> str:

@@ -32,7 +32,8 @@ class Shown:
     holds them. `is_directory` says of an address that is no partition whether there is a directory. `stale_s` is the
     age of a catalog that is too old to be shown. `trouble` says why the state cannot be read, `held_back` why it is not
     followed. `refused` says why a view of the pin store is not shown, and `trouble` of one that has `expired` that the
-    pin store cannot be asked. `taken_at_ns` is that of a view, None for the live tree; `refreshed_at_ns` is when the mount looked last.
+    pin store cannot be asked. `taken_at_ns` is that of a view, None for the live tree; `refreshed_at_ns` is when the
+    mount looked last.
     """
 
     meaning: Meaning | None = None

@@ -30,11 +30,12 @@ COLLECT_S: Final = 600.0
 
 
 class PinStoreLink:
-    """Asks one store; any thread may call. `timeout_s` is how long a question may take."""
+    """Asks one store; any thread may call. `timeout_s` is how long a question may take, `write_s` a whole catalog."""
 
-    def __init__(self, store: PinStore, timeout_s: float) -> None:
+    def __init__(self, store: PinStore, timeout_s: float, write_s: float = WRITE_S) -> None:
         self.store = store
         self.timeout_s = timeout_s
+        self.write_s = write_s
         self._asking = StoreThread("pin-store-ask")
         self._writing = StoreThread("pin-store-write")
         self._collecting = StoreThread("pin-store-collect")
@@ -57,11 +58,6 @@ class PinStoreLink:
         """Why the store cannot be asked or written, None if it can."""
         return self._ask_problem or self._write_problem
 
-    @property
-    def cannot_write(self) -> bool:
-        """Whether the store could not be written the last time."""
-        return self._write_problem is not None
-
     def ask(self, key: object, call: Callable[[], T]) -> T:
         """Return what a question finds, or raise what it raises; raise `PinStoreAwayError` if it takes too long.
 
@@ -75,7 +71,7 @@ class PinStoreLink:
         self._report(asking=None)
         return found
 
-    def write(self, call: Callable[[], T], timeout_s: float = WRITE_S, undo: Callable[[], None] | None = None) -> T:
+    def write(self, call: Callable[[], T], timeout_s: float, undo: Callable[[], None] | None = None) -> T:
         """Do as `ask` with what writes; what comes late is undone."""
         try:
             found = self._run(self._writing, object(), call, timeout_s, undo)
@@ -84,6 +80,13 @@ class PinStoreLink:
             raise
         self._report(writing=None)
         return found
+
+    def try_again(self) -> None:
+        """See whether what was wrong is over; raise `PinStoreError`."""
+        if self._write_problem is not None:
+            self.write(self.store.check, self.timeout_s)
+        if self._ask_problem is not None:
+            self.ask("check", self.store.check)
 
     def collect(self) -> None:
         """Have what nobody needs removed; raise `PinStoreError`."""

@@ -7,17 +7,17 @@ found is looked for again now and then, and as long as the store is away it goes
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 
 from readyfs.catalog.tree import Catalog
+from readyfs.daemon.absences import Absence, Absences
 from readyfs.daemon.pin_store_link import PinStoreLink
-from readyfs.errors import BrokenRunError, PinStoreError, UnreadablePinStoreError, UsageError, WouldBlockError
+from readyfs.errors import PinStoreError, UnreadablePinStoreError, UsageError, WouldBlockError
 from readyfs.pin_store.words import DamagedStoreError, Found, MismatchError, SharedPin
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import RECENT_S
@@ -27,14 +27,8 @@ from readyfs.vfs.views import View
 
 log = structlog.get_logger("readyfs.daemon")
 
-T = TypeVar("T")
-
 LOOK_S: Final = 10.0
 """How often the store is asked whether what was found there is still held."""
-REMEMBER_S: Final = 2.0
-"""For so long it is remembered that a name is not there."""
-REMEMBERED: Final = 1024
-"""How many names that are not there, or not for this mount, are remembered."""
 TELL_S: Final = 60.0
 """How much longer a view must be in use than the store was told, until the store is told."""
 MOST_IN_MEMORY: Final = 64
@@ -62,15 +56,6 @@ class _Known:
     told_s: float = -_NEVER
 
 
-@dataclass(frozen=True, slots=True)
-class _Absent:
-    """That a name is not there, up to a time: why a view is not shown, and whether it has just expired."""
-
-    until_s: float
-    why: str | None = None
-    expired: bool = False
-
-
 class SharedViews:
     """Any thread may ask; only `find` and `resolve` with `may_block`, `look_again` and `tell_used` wait for the store.
 
@@ -87,9 +72,7 @@ class SharedViews:
         self._grace_s = grace_s
         self._lock = threading.Lock()
         self._known: dict[str, _Known] = {}
-        self._absent: OrderedDict[str, _Absent] = OrderedDict()
-        self._names: OrderedDict[str, tuple[float, str | None]] = OrderedDict()
-        self._logged: OrderedDict[str, None] = OrderedDict()
+        self._absences = Absences(clock.now_s)
         self._looked_s = -_NEVER
         self._is_due = False
 
@@ -125,7 +108,7 @@ class SharedViews:
         if known is not None and known.ended:
             return None
         view = None if known is None else self._view(known)
-        if view is not None or self._is_absent(fingerprint):
+        if view is not None or self._absences.covers(fingerprint):
             return view
         try:
             check_fingerprint(fingerprint)
@@ -137,13 +120,13 @@ class SharedViews:
             found = self.link.ask(("view", fingerprint), lambda: self._look_for(fingerprint))
         except PinStoreError as error:
             raise UnreadablePinStoreError(error.message) from error
-        return None if self._is_absent(fingerprint) else found
+        return None if self._absences.covers(fingerprint) else found
 
     def resolve(self, name: str, *, may_block: bool) -> str | None:
         """Return the fingerprint of the pin that has a name in the store, None if none has; raise as `find` does."""
-        remembered = self._names.get(name)
-        if remembered is not None and self._clock.now_s() < remembered[0]:
-            return remembered[1]
+        is_known, fingerprint = self._absences.find_name(name)
+        if is_known:
+            return fingerprint
         try:
             check_name(name)
         except UsageError:
@@ -156,14 +139,12 @@ class SharedViews:
             raise UnreadablePinStoreError(error.message) from error
         except DamagedStoreError:
             found = None
-        with self._lock:
-            _remember(self._names, name, (self._clock.now_s() + REMEMBER_S, found))
+        self._absences.note_name(name, found)
         return found
 
     def why_not(self, fingerprint: str) -> str | None:
         """Return why a view that is in the store is not shown here, None if that is not so."""
-        absent = self._absent.get(fingerprint)
-        return None if absent is None else absent.why
+        return self._absences.why(fingerprint)
 
     def used(self, fingerprint: str) -> None:
         """Note that something of a view was looked up now."""
@@ -178,15 +159,6 @@ class SharedViews:
         expires_at_ns = None if ends_s is None else self._clock.wall_ns(ends_s)
         return View(known.fingerprint, catalog, known.taken_at_ns, expires_at_ns)
 
-    def _is_absent(self, fingerprint: str) -> bool:
-        """Whether it is known that a view is not there; raise `BrokenRunError` if it has just expired."""
-        absent = self._absent.get(fingerprint)
-        if absent is None or self._clock.now_s() >= absent.until_s:
-            return False
-        if absent.expired:
-            raise BrokenRunError("the view has expired")
-        return True
-
     # ---- on the thread that asks the store ----------------------------------------------------------------------
 
     def _look_for(self, fingerprint: str) -> View | None:
@@ -194,20 +166,19 @@ class SharedViews:
         known = self._known.get(fingerprint)
         if known is not None and (view := self._view(known)) is not None:
             return view  # somebody else's question brought it
-        store, absent = self.link.store, _Absent(self._clock.now_s() + REMEMBER_S)
+        store, absence = self.link.store, Absence()
         try:
             found = store.find(fingerprint)
             if found is not None and found.ends_in_s > 0:
                 catalog = store.load(found, self.like())
                 if lies_within(catalog, self._filters):
                     return self._note_found(found, catalog)
-                # Which rows a catalog has never changes, and to find out once more would cost as much again.
-                absent = _Absent(_NEVER, "it has partitions that the filters of this mount keep back")
+                absence = Absence("it has partitions that the filters of this mount keep back", final=True)
             elif found is not None and found.ends_in_s > -self._grace_s:
-                absent = replace(absent, expired=True)
+                absence = Absence(expired=True)
         except (MismatchError, DamagedStoreError) as error:
-            absent = replace(absent, why=str(error))
-        self._note_absent(fingerprint, absent)
+            absence = Absence(str(error))
+        self._absences.note(fingerprint, absence, self.link.shown)
         return None
 
     def _note_found(self, found: Found, catalog: Catalog) -> View | None:
@@ -221,22 +192,9 @@ class SharedViews:
                 self._is_due = True  # so that the store learns of its use here
                 log.info("a view was found in the pin store", fingerprint=found.fingerprint, path=self.link.shown)
             known.catalog, known.used_s = catalog, now_s
-            self._absent.pop(found.fingerprint, None)
             _confirm(known, found, now_s)
-            return self._view(known)
-
-    def _note_absent(self, fingerprint: str, absent: _Absent) -> None:
-        with self._lock:
-            _remember(self._absent, fingerprint, absent)
-            if absent.why is None or fingerprint in self._logged:
-                return
-            _remember(self._logged, fingerprint, None)
-        log.warning(
-            "a view of the pin store is not shown here",
-            fingerprint=fingerprint,
-            path=self.link.shown,
-            reason=absent.why,
-        )
+        self._absences.forget(found.fingerprint)
+        return self._view(known)
 
     # ---- now and then -------------------------------------------------------------------------------------------
 
@@ -298,7 +256,7 @@ class SharedViews:
             known = self._known.get(view.fingerprint)
             if known is None:
                 now_s = self._clock.now_s()
-                known = _Known(view.fingerprint, view.taken_at_ns, view.catalog, None, now_s, -_NEVER, confirmed=False)
+                known = _Known(view.fingerprint, view.taken_at_ns, view.catalog, None, now_s, now_s, confirmed=False)
                 self._known[view.fingerprint] = known
                 if self.link.problem is not None:
                     known.ended, known.catalog, known.grace_s = True, None, now_s + self._grace_s
@@ -312,7 +270,7 @@ class SharedViews:
         now_s = self._clock.now_s()
         for one in tuple(self._known.values()):
             until_s = min(one.used_s + RECENT_S, one.latest_s)
-            if one.ended or not one.confirmed or until_s <= now_s or until_s - one.told_s < TELL_S:
+            if one.ended or not one.confirmed or until_s <= now_s or not _is_news(until_s, one.told_s, now_s):
                 continue
             pin = SharedPin(
                 "", one.fingerprint, one.taken_at_ns, 0, "in use", until_s - now_s, max(one.latest_s - now_s, 0.0)
@@ -345,14 +303,12 @@ def lies_within(catalog: Catalog, filters: Filters) -> bool:
     return True
 
 
+def _is_news(until_s: float, told_s: float, now_s: float) -> bool:
+    """Whether to tell the store of a later end: each minute, and in time before what it knows is over."""
+    return until_s - told_s >= TELL_S or (until_s > told_s and told_s - now_s <= 3 * LOOK_S)
+
+
 def _confirm(known: _Known, found: Found, now_s: float) -> None:
     """Note what the store says of a view that is held; the caller holds the lock."""
     known.ends_s, known.latest_s = now_s + found.ends_in_s, now_s + found.latest_in_s
     known.confirmed, known.ended, known.grace_s = True, False, _NEVER
-
-
-def _remember(memory: OrderedDict[str, T], name: str, found: T) -> None:
-    memory[name] = found
-    memory.move_to_end(name)
-    while len(memory) > REMEMBERED:
-        memory.popitem(last=False)

@@ -81,10 +81,7 @@ class Rows:
         return {key: rows for key, rows in found.items() if len(rows)}
 
     def _rows(self, change: SeriesChange) -> SeriesRows:
-        whole = change.rows
-        rows = SeriesRows(
-            whole.dates, whole.run_ids, whole.updated_at_ns, whole.record_counts, whole.schema_versions, True
-        )
+        rows = SeriesRows.of_columns(change.rows, True)
         since = self._since.get(change.key)
         if since:
             came = sorted((date, place) for date, place in since.items() if place is not None)

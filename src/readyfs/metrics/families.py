@@ -264,6 +264,29 @@ FAMILIES: Final = (
         "Whether what is shown cannot be written to the history.",
         reading=Reading.CAUSE,
     ),
+    # ---- what is shared with other mounts ----
+    Family(
+        "readyfs_pin_store_unusable",
+        Kind.GAUGE,
+        Unit.TRUTH,
+        "pin_store_error",
+        "Whether the pin store cannot be asked or written.",
+        reading=Reading.CAUSE,
+    ),
+    Family(
+        "readyfs_pin_store_pins",
+        Kind.GAUGE,
+        Unit.COUNT,
+        "pin_store_pins",
+        "Pins of this mount that the pin store has.",
+    ),
+    Family(
+        "readyfs_pin_store_views",
+        Kind.GAUGE,
+        Unit.COUNT,
+        "pin_store_views",
+        "Views of other mounts that were found in the pin store and are held.",
+    ),
     # ---- refreshes ----
     Family(
         "readyfs_refreshes_total",

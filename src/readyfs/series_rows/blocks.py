@@ -12,7 +12,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
@@ -26,7 +26,7 @@ BLOCK_BITS: Final = 6
 """A block is of 64 days: half of the work is then the hash of the rows and half that of the other blocks' hashes."""
 _PATCH_ROWS: Final = 24
 """With more rows than these in place of others, or between them, a block gets columns of its own."""
-_KIND: Final = b"block"
+_HASH: Final = blake2b(digest_size=DIGEST_BYTES, person=b"block")
 _NOTHING: Final = Columns.of(())
 _number: Final = attrgetter("number")
 _digest: Final = attrgetter("digest")
@@ -87,6 +87,14 @@ class Block:
         mine, theirs = self.columns(), other.columns()
         return mine.dates == theirs.dates and mine.run_ids == theirs.run_ids
 
+    def differing_dates(self, other: Block) -> set[int]:
+        """Return the dates at which one has a row that the other does not have."""
+        if self.base is other.base and (self.begin, self.end) == (other.begin, other.end):
+            patches = {date for block in (self, other) if block.patch is not None for date in block.patch.dates}
+            return {date for date in patches if self.row(date) != other.row(date)}
+        mine, theirs = self.columns(), other.columns()
+        return {date for date, *_ in {*mine} ^ {*theirs}}
+
     def patched(self, rows: Columns, gone: Set[int]) -> Block | None:
         """Return the block with these rows in place of those of the same dates, and without the dates that are gone.
 
@@ -100,7 +108,7 @@ class Block:
         if len(patch) > _PATCH_ROWS:
             return _alone(self.number, now)
         size = len(now)
-        return Block(self.number, _hash_rows(now, 0, size), size, self.base, self.begin, self.end, patch.shared())
+        return Block(self.number, _hash_rows(now), size, self.base, self.begin, self.end, patch.shared())
 
     def alone(self) -> Block:
         """Return the block with columns of its own."""
@@ -111,12 +119,13 @@ class Block:
 def make_blocks(rows: Columns) -> Blocks:
     """Return the blocks of rows, which must be sorted and without duplicates, as ranges of these columns."""
     dates, size = rows.dates, len(rows)
+    hash_rows = _hasher(rows)
     blocks: list[Block] = []
     begin = 0
     while begin < size:
         number = dates[begin] >> BLOCK_BITS
         end = bisect_left(dates, (number + 1) << BLOCK_BITS, begin)
-        blocks.append(Block(number, _hash_rows(rows, begin, end), end - begin, rows, begin, end))
+        blocks.append(Block(number, hash_rows(begin, end), end - begin, rows, begin, end))
         begin = end
     return tuple(blocks)
 
@@ -205,7 +214,7 @@ def little_endian(values: array[int]) -> bytes:
 
 
 def _alone(number: int, rows: Columns) -> Block:
-    return Block(number, _hash_rows(rows, 0, len(rows)), len(rows), rows.shared(), 0, len(rows))
+    return Block(number, _hash_rows(rows), len(rows), rows.shared(), 0, len(rows))
 
 
 def _tidied(blocks: Sequence[Block]) -> Iterator[Block]:
@@ -217,21 +226,38 @@ def _tidied(blocks: Sequence[Block]) -> Iterator[Block]:
         yield block.alone() if used[id(block.base)] * 2 < len(block.base) else block
 
 
-def _hash_rows(rows: Columns, begin: int, end: int) -> bytes:
-    """Hash the rows between two positions; what is hashed can be taken apart again, so that no two are the same."""
-    run_ids = rows.run_ids[begin:end]
-    own = rows.versions(begin, end)
-    if len(set(own)) == 1:
-        own = own[:1]
-    texts = [b"" if version is None else b"=" + version for version in own]
-    parts = (
-        (end - begin).to_bytes(4, "little"),
-        little_endian(rows.dates[begin:end]),
-        little_endian(rows.updated_at_ns[begin:end]),
-        little_endian(rows.record_counts[begin:end]),
-        little_endian(array("I", map(len, run_ids))),
-        *run_ids,
-        little_endian(array("I", (len(texts), *map(len, texts)))),
-        *texts,
-    )
-    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, person=_KIND).digest()
+def _hash_rows(rows: Columns) -> bytes:
+    """Return the hash of rows."""
+    return _hasher(rows)(0, len(rows))
+
+
+def _hasher(rows: Columns) -> Callable[[int, int], bytes]:
+    """Return what hashes the rows between two positions.
+
+    What is hashed can be taken apart again, so that no two are the same. Columns become bytes once for all blocks: most
+    series are of few rows or of many blocks.
+    """
+    run_ids, versions, are_alike = rows.run_ids, rows.schema_versions, len(rows.schema_versions) == 1
+    dates, updated_at_ns, record_counts = map(little_endian, (rows.dates, rows.updated_at_ns, rows.record_counts))
+    run_sizes = little_endian(array("I", map(len, run_ids)))
+
+    def hash_rows(begin: int, end: int) -> bytes:
+        own = versions if are_alike else versions[begin:end]
+        if not are_alike and own.count(own[0]) == len(own):
+            own = own[:1]
+        texts = [b"" if version is None else b"=" + version for version in own]
+        parts = (
+            (end - begin).to_bytes(4, "little"),
+            dates[4 * begin : 4 * end],
+            updated_at_ns[8 * begin : 8 * end],
+            record_counts[8 * begin : 8 * end],
+            run_sizes[4 * begin : 4 * end],
+            *run_ids[begin:end],
+            little_endian(array("I", (len(texts), *map(len, texts)))),
+            *texts,
+        )
+        found = _HASH.copy()
+        found.update(b"".join(parts))
+        return found.digest()
+
+    return hash_rows

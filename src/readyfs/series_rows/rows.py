@@ -36,19 +36,20 @@ class SeriesRows:
     @classmethod
     def of(cls, rows: Iterable[Row]) -> SeriesRows:
         """Return rows of (date, run id, updated_at in ns, record count, schema version)."""
-        return cls._of_columns(Columns.of(rows), False)
+        return cls.of_columns(Columns.of(rows), False)
+
+    @classmethod
+    def of_columns(cls, columns: Columns, is_ordered: bool) -> SeriesRows:
+        """Return rows that are in columns; `is_ordered` as for all rows."""
+        rows = cls.__new__(cls)
+        rows._columns, rows._blocks, rows.is_ordered = columns, None, is_ordered
+        return rows
 
     @classmethod
     def of_blocks(cls, blocks: Blocks) -> SeriesRows:
         """Return the rows of blocks."""
         rows = cls.__new__(cls)
         rows._columns, rows._blocks, rows.is_ordered = None, blocks, True
-        return rows
-
-    @classmethod
-    def _of_columns(cls, columns: Columns, is_ordered: bool) -> SeriesRows:
-        rows = cls.__new__(cls)
-        rows._columns, rows._blocks, rows.is_ordered = columns, None, is_ordered
         return rows
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class SeriesRows:
 
     def take(self, indexes: Sequence[int]) -> SeriesRows:
         """Return the rows at these positions, in this order."""
-        return self._of_columns(self.columns.take(indexes), False)
+        return self.of_columns(self.columns.take(indexes), False)
 
     def row(self, date: int) -> Row | None:
         """Return the row of a date among the sorted ones, or None."""
