@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.views.memory import Pattern, choose, make_rows, measure, new_rows
 from readyfs.catalog.build import CatalogBuilder
-from readyfs.catalog.delta import compare
+from readyfs.catalog.delta import compare, differing_dates
 from readyfs.catalog.memory import memory_added
 from readyfs.catalog.series import build_series, patch_series
 from readyfs.catalog.tree import Catalog
@@ -40,6 +40,27 @@ def rows_of(rows: Mapping[int, tuple[bytes, int, int, bytes | None]]) -> SeriesR
 def in_rows(rows: SeriesRows) -> list[Row]:
     columns = (rows.dates, rows.run_ids, rows.updated_at_ns, rows.record_counts, rows.schema_versions)
     return list(zip(*columns, strict=True))
+
+
+@settings(deadline=None)
+@given(st.dictionaries(DAYS, VALUES, min_size=1, max_size=200), STEPS)
+def test_dates_that_differ_are_found_whatever_is_shared(
+    first: dict[int, tuple[bytes, int, int, bytes | None]],
+    steps: list[tuple[dict[int, tuple[bytes, int, int, bytes | None]], set[int]]],
+) -> None:
+    was = now = dict(first)
+    before = series = build_series(KEY, rows_of(first))
+    rows = rows_of(first)
+    for came, gone in steps:
+        gone = gone - came.keys()
+        now = {date: row for date, row in (now | came).items() if date not in gone}
+        if not now:
+            return
+        rows = rows.patched(rows_of(came), gone)
+        series = build_series(KEY, rows)
+        differing = {date for date in was.keys() | now.keys() if was.get(date) != now.get(date)}
+        assert differing_dates(before, series) == differing_dates(series, before) == differing
+        assert differing_dates(build_series(KEY, rows_of(was)), series) == differing
 
 
 @settings(deadline=None)

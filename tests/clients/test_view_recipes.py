@@ -54,8 +54,8 @@ def each_block(clients: Sequence[str], kind: tuple[str, str, str] = VIEWS) -> li
 
 def at(flips: Flips, block: str) -> str:
     """Return a block with the places of a test."""
-    for name, layout in (("/mnt/ready", "plain"), ("/mnt/hive", "hive")):
-        block = block.replace(name, str(flips.mounts[layout].path))
+    for layout, daemon in flips.mounts.items():
+        block = block.replace({"plain": "/mnt/ready", "hive": "/mnt/hive"}[layout], str(daemon.path))
     return block
 
 
@@ -87,10 +87,15 @@ def test_python_recipe_finds_one_moment(flips: Flips, block: str, monkeypatch: p
 @pytest.mark.clients
 @pytest.mark.parametrize("block", each_block(IN_LARGE_PYTHON))
 def test_recipe_of_a_large_client_finds_one_moment(flips: Flips, large_python: Path, block: str) -> None:
-    command = [str(large_python), "-c", f"{at(flips, block)}\nprint(total)"]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "HF_HOME": str(flips.mounts["plain"].place.base / "cache")}
+    assert total_of(large_python, at(flips, block), HF_HOME=str(flips.mounts["plain"].place.base / "cache")) in TOTALS
+
+
+def total_of(python: Path, block: str, **variables: str) -> int:
+    """Run a block in another environment, and return the total that it finds."""
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), **variables}
+    command = [str(python), "-c", f"{block}\nprint(total)"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-    assert int(done.stdout.splitlines()[-1]) in TOTALS
+    return int(done.stdout.splitlines()[-1])
 
 
 IN_SHELLS: Final = [

@@ -48,7 +48,9 @@ def test_it_needs_no_settings(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_every_check_is_made_where_everything_is_named(place: Place, capfd: pytest.CaptureFixture[str]) -> None:
     arguments = [str(place.mountpoint), "--state", str(place.state), "--raw", str(place.raw), "--json"]
-    _, out, err = run(capfd, *arguments)
+    pins = place.base / "pins"
+    pins.mkdir()
+    _, out, err = run(capfd, *arguments, "--pin-store", str(pins))
     report = json.loads(out)
     assert err == ""
     assert list(dict.fromkeys(one["check"] for one in report["findings"])) == list(NAMES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 import threading
 import time
 from functools import partial
@@ -16,6 +17,7 @@ from readyfs.errors import ExitCode, PinStoreError
 from tests.mount.bindfs import bound_in_place
 from tests.mount.daemon import (
     EACH_ENGINE_ONCE,
+    WITHOUT_DAC,
     Daemon,
     Place,
     fails_with,
@@ -348,3 +350,53 @@ def test_pin_store_that_is_away_is_a_warning_and_is_used_once_it_is_back(place: 
         fingerprint = pin(a)
         with mounted(other, *store(place)) as b:
             assert content(b, fingerprint) == b"first\n"
+
+
+@pytest.mark.parametrize("trouble", ["full", "not to be written"])
+def test_pin_that_the_store_cannot_take_is_one_line_and_nothing_is_left(
+    place: Place, other: Place, trouble: str
+) -> None:
+    pins = place.base / "pins"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", pins], check=True, timeout=10)
+    try:
+        with mounted(place, *store(place), wrapper=WITHOUT_DAC) as a:
+            if trouble == "full":
+                with open(pins / ".filler", "wb") as filler, fails_with(errno.ENOSPC):
+                    while True:
+                        os.write(filler.fileno(), bytes(4096))
+            else:
+                for directory in (pins, *(one for one in pins.rglob("*") if one.is_dir())):
+                    directory.chmod(0o555)
+            done = run_forked(("pin", str(a.path), "--name", "job"), 30)
+            assert (done.returncode, done.stderr.count("\n")) == (ExitCode.PIN_STORE, 1), done.stderr
+            assert ("is full" if trouble == "full" else "cannot be read and written by this user") in done.stderr
+            assert a.public.pins() == []
+            assert a.of(ONE).read_bytes() == b"first\n"
+            assert len(a.events("the pin store cannot be used")) == 1
+            for directory in (pins, *(one for one in pins.rglob("*") if one.is_dir())):
+                directory.chmod(0o755)
+            (pins / ".filler").unlink(missing_ok=True)
+            wait_until(lambda: a.status()["pin_store_error"] is None, "the store is used again", 30)
+            fingerprint = pin(a)
+            switch(place)
+            with mounted(other, *store(place)) as b:
+                assert content(b, fingerprint) == b"first\n"
+    finally:
+        subprocess.run(["umount", "--lazy", pins], check=True, timeout=10)
+
+
+def test_view_whose_packs_are_not_what_was_written_is_not_there(place: Place, other: Place) -> None:
+    with mounted(place, *store(place), engine="opened") as a, mounted(other, *store(place)) as b:
+        fingerprint = pin(a)
+        switch(place)
+        b.refresh()
+        [pack] = [one for one in (place.base / "pins/packs").rglob("*") if one.is_file()]
+        whole = pack.read_bytes()
+        pack.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert _errno_of(view(b, fingerprint)) == errno.ENOENT
+        [logged] = b.events("a view of the pin store is not shown here")
+        assert str(logged["reason"]) in str(why(b, view(b, fingerprint))["detail"])
+        assert content(a, fingerprint) == b"first\n"
+        pack.write_bytes(whole)
+        wait_until(lambda: view(b, fingerprint).exists(), "it is looked for again")
+        assert content(b, fingerprint) == b"first\n"

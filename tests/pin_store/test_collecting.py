@@ -108,6 +108,19 @@ def test_pack_in_the_trash_is_read_there_and_put_back(tmp_path: Path) -> None:
     assert is_whole(open_store(tmp_path, B), catalog)
 
 
+def test_lease_that_came_to_the_trash_while_it_was_written_ends_with_its_pin(tmp_path: Path) -> None:
+    catalog = make_catalog(1)
+    store = open_store(tmp_path)
+    store.publish(catalog, pin_of(catalog, lease_s=1e6), None)
+    trash = tmp_path / "trash" / "views" / f"{catalog.fingerprint}.{'0' * 16}"
+    (tmp_path / "views" / catalog.fingerprint).rename(trash)
+    store.publish(catalog, pin_of(catalog, lease_s=1e6), None)
+    store.end(pin_of(catalog))
+    collect_after(tmp_path, GRACE_S + 1, rounds=4)
+    assert store.find(catalog.fingerprint) is None
+    assert entries(tmp_path, "trash") == entries(tmp_path, "views") == []
+
+
 def test_only_one_daemon_collects_in_an_interval(tmp_path: Path) -> None:
     catalog = make_catalog(1)
     store = open_store(tmp_path)

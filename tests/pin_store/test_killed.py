@@ -100,7 +100,7 @@ class World:
         for holder in MOUNTS:
             open_store(self.path, holder)
         left = [one for one in entries(self.path) if not one.startswith("clock/")]
-        assert left == ["collected", "readyfs-pin-store"]
+        assert left == ["collected", "readyfs-pin-store"], left
 
 
 ACTS: Final[dict[str, Callable[[World], None]]] = {

@@ -216,7 +216,12 @@ def _is_plain(old: SeriesGroup, new: SeriesGroup) -> bool:
 
 def differing_dates(was: Series, now: Series) -> set[int]:
     """Return the dates whose rows differ; blocks that are equal are not looked at."""
-    before, after = ({block.digest for block in series.blocks} for series in (was, now))
-    old = {row for block in was.blocks if block.digest not in after for row in block.columns()}
-    new = {row for block in now.blocks if block.digest not in before for row in block.columns()}
-    return {date for date, *_ in old ^ new}
+    before = {block.number: block for block in was.blocks}
+    found: set[int] = set()
+    for block in now.blocks:
+        other = before.pop(block.number, None)
+        if other is None:
+            found.update(block.columns().dates)
+        elif other.digest != block.digest:
+            found |= block.differing_dates(other)
+    return found.union(*(block.columns().dates for block in before.values()))

@@ -111,6 +111,7 @@ def _build_subject(resolution: Resolution, mountpoint: str | None, limit_s: floa
         allow_other=get(settings.ALLOW_OTHER),
         runtime_dir=get(settings.RUNTIME_DIR),
         reserved=tuple(Reserved(path, what) for path, what in own if path is not None),
+        pin_store=get(settings.PIN_STORE),
     )
 
 

@@ -50,8 +50,8 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 usage, 3 state store, 4 raw root, 5 mount point, 6 FUSE, 7 ambiguous paths, "
     "8 not running, 9 no answer, 10 refresh failed, 11 stuck, 12 found something, 13 not ready, 14 failed, "
-    "15 impossible, 16 resync needed, 17 not kept, 18 no such pin, 19 not permitted, 20 limit reached; "
-    "1 is a bug, 130 Ctrl-C.",
+    "15 impossible, 16 resync needed, 17 not kept, 18 no such pin, 19 not permitted, 20 limit reached, "
+    "21 pin store; 1 is a bug, 130 Ctrl-C.",
 )
 @click.version_option(__version__, "--version", prog_name="readyfs")
 def cli() -> None:

@@ -154,10 +154,14 @@ class KeptCatalogs:
 
     def _find_elsewhere(self, fingerprint: str, may_block: bool) -> View | None:
         """Return a view that the history does not keep: of the pin store, or one that has expired."""
-        self._removed(fingerprint)  # the history may not have told of it yet
+        if not self._is_shared(fingerprint):
+            self._removed(fingerprint)  # the history may not have told of it yet
         view = None if self._shared is None else self._shared.find(fingerprint, may_block=may_block)
-        if view is not None and not (self._see(view) and not self._is_shared(fingerprint)):
-            return view
+        if view is not None:
+            if not self._see(view) or self._is_shared(fingerprint):
+                return view
+            # It ended before it was noted.
+            self._fade(fingerprint, self._registry.clock.now_s() + self._registry.limits.grace_s)
         with self._lock:
             fading = self._fading.get(fingerprint)
         if fading is None and (self._registry.has_grace(fingerprint) or self._has_shared_grace(fingerprint)):

@@ -30,11 +30,12 @@ COLLECT_S: Final = 600.0
 
 
 class PinStoreLink:
-    """Asks one store; any thread may call. `timeout_s` is how long a question may take."""
+    """Asks one store; any thread may call. `timeout_s` is how long a question may take, `write_s` a whole catalog."""
 
-    def __init__(self, store: PinStore, timeout_s: float) -> None:
+    def __init__(self, store: PinStore, timeout_s: float, write_s: float = WRITE_S) -> None:
         self.store = store
         self.timeout_s = timeout_s
+        self.write_s = write_s
         self._asking = StoreThread("pin-store-ask")
         self._writing = StoreThread("pin-store-write")
         self._collecting = StoreThread("pin-store-collect")
@@ -70,7 +71,7 @@ class PinStoreLink:
         self._report(asking=None)
         return found
 
-    def write(self, call: Callable[[], T], timeout_s: float = WRITE_S, undo: Callable[[], None] | None = None) -> T:
+    def write(self, call: Callable[[], T], timeout_s: float, undo: Callable[[], None] | None = None) -> T:
         """Do as `ask` with what writes; what comes late is undone."""
         try:
             found = self._run(self._writing, object(), call, timeout_s, undo)

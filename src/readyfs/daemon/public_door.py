@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -34,6 +35,9 @@ from readyfs.history.history import History
 from readyfs.state.open import open_reader
 from readyfs.state.reader import StateReader
 from readyfs.vfs.file_filter import FileFilter
+
+MOST_S: Final = 8.0
+"""How long a question may wait for the pin store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def _make_reasons(
         reader = open_reader(config.state, config.table, config.filters, min(config.state_timeout_s, DEADLINE_S))
         return PlacedReader(reader, config.layout, config.raw_layout, config.table.ready)
 
-    return Reasons(
+    reasons = Reasons(
         Rules(config.filters, config.layout, config.show_error_messages),
         FileFilter(config.files),
         served.filesystem,
@@ -116,5 +120,9 @@ def _make_reasons(
         answers.refresher,
         kept,
         ReaderPool(open_placed),
-        (lambda fingerprint: None) if sharing is None else sharing.views.why_not,
     )
+    if sharing is not None:
+        # A client waits for ten seconds, which have to do for all that is asked.
+        reasons.view_deadline_s = max(DEADLINE_S, min(config.pin_store_timeout_s + 1.0, MOST_S))
+        reasons.why_not = sharing.views.why_not
+    return reasons

@@ -69,6 +69,8 @@ class Reasons:
     refresher: Refresher
     views: ViewSource
     readers: ReaderPool
+    view_deadline_s: float = DEADLINE_S
+    """How long it may take to find a view, which the pin store may have to be asked for."""
     why_not: Callable[[str], str | None] = lambda fingerprint: None
     """Returns why a view of the pin store is not shown here, None if that is not so."""
     memory: Turns = field(default_factory=lambda: Turns(2, 1))
@@ -130,7 +132,9 @@ class Reasons:
         """Return what is shown at an address, and the address with its date."""
         try:
             return await self.memory.run(
-                peer.uid, lambda: self._find(address, names, self.filesystem.in_force.catalog), DEADLINE_S
+                peer.uid,
+                lambda: self._find(address, names, self.filesystem.in_force.catalog),
+                DEADLINE_S if address.view is None else self.view_deadline_s,
             )
         except trio.TooSlowError:
             raise _too_much() from None

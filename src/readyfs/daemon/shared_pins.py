@@ -26,6 +26,8 @@ log = structlog.get_logger("readyfs.daemon")
 
 VERIFY_S: Final = 60.0
 """How often the store is asked whether it still has what was put there."""
+ANSWER_S: Final = 5.0
+"""How long who renews or removes a pin waits for the store at most; what comes later is told anyway."""
 LATER_S: Final = 1.0
 """From how much longer a lease is on the store is told."""
 
@@ -164,7 +166,7 @@ class SharedPins:
             return  # the history has lost it, and ends the pin
         base = self._base()
         publish = partial(self._publish_in_store, catalog, pin, base)
-        until_s = self._link.write(publish, undo=partial(self._link.store.end, self._share(pin, 0.0)))
+        until_s = self._link.write(publish, self._link.write_s, partial(self._link.store.end, self._share(pin, 0.0)))
         self._published = pin.fingerprint
         self._note(pin, until_s)
 
@@ -176,14 +178,14 @@ class SharedPins:
             return None
 
     def _renew(self, pin: Pin, told: _Told) -> None:
-        until_s = self._link.write(partial(self._renew_in_store, pin), self._link.timeout_s)
+        until_s = self._link.write(partial(self._renew_in_store, pin), min(self._link.timeout_s, ANSWER_S))
         if until_s is None:
             self._forget(told)  # it is published anew
         else:
             self._note(pin, until_s)
 
     def _end(self, told: _Told) -> None:
-        self._link.write(partial(self._end_in_store, told.pin), self._link.timeout_s)
+        self._link.write(partial(self._end_in_store, told.pin), min(self._link.timeout_s, ANSWER_S))
         self._forget(told)
 
     def _forget(self, told: _Told) -> None:

@@ -270,7 +270,7 @@ class SharedViews:
         now_s = self._clock.now_s()
         for one in tuple(self._known.values()):
             until_s = min(one.used_s + RECENT_S, one.latest_s)
-            if one.ended or not one.confirmed or until_s <= now_s or until_s - one.told_s < TELL_S:
+            if one.ended or not one.confirmed or until_s <= now_s or not _is_news(until_s, one.told_s, now_s):
                 continue
             pin = SharedPin(
                 "", one.fingerprint, one.taken_at_ns, 0, "in use", until_s - now_s, max(one.latest_s - now_s, 0.0)
@@ -301,6 +301,11 @@ def lies_within(catalog: Catalog, filters: Filters) -> bool:
         if not filters.admits(key) or min(dates) < first or max(dates) > last:
             return False
     return True
+
+
+def _is_news(until_s: float, told_s: float, now_s: float) -> bool:
+    """Whether to tell the store of a later end: each minute, and in time before what it knows is over."""
+    return until_s - told_s >= TELL_S or (until_s > told_s and told_s - now_s <= 3 * LOOK_S)
 
 
 def _confirm(known: _Known, found: Found, now_s: float) -> None:

@@ -88,6 +88,8 @@ class Sharing:
         except PinStoreError as error:
             # Who reaches the store has told of it once, and tells again when it is over.
             log.debug("the pin store cannot be kept up to date", error=error.message)
+        except Exception:  # a bug must not end the mount
+            log.exception("keeping the pin store up to date failed unexpectedly")
 
     async def _collect(self) -> None:
         limiter = trio.CapacityLimiter(1)
@@ -97,6 +99,8 @@ class Sharing:
                 await trio.to_thread.run_sync(self.link.collect, limiter=limiter, abandon_on_cancel=True)
             except PinStoreError as error:
                 log.debug("the pin store cannot be cleared", error=error.message)
+            except Exception:  # a bug must not end the mount
+                log.exception("clearing the pin store failed unexpectedly")
 
     def shed(self, kept: KeptCatalogs, memory: PinnedMemory, limit: int) -> None:
         """Let go of the catalogs of found views that take too much memory; they are read again when they are used."""

@@ -29,6 +29,7 @@ NAMES = (
     "state",
     "raw-root",
     "raw-runs",
+    "pin-store",
 )
 """Every check, in the order of the report. One of them may say more than one thing."""
 
@@ -62,6 +63,8 @@ def _checks(subject: Subject, wanted: tuple[str, ...]) -> Iterator[Check]:
         yield Check(Group.RAW, "raw-root", partial(raw.look_at_root, subject))
         if subject.find_state is not None:
             yield Check(Group.RAW, "raw-runs", partial(raw.look_at_runs, subject))
+    if subject.pin_store is not None:
+        yield Check(Group.PINS, "pin-store", partial(_look_at_pin_store, subject))
 
 
 def _look_at_state(subject: Subject) -> Iterator[Finding]:
@@ -69,6 +72,13 @@ def _look_at_state(subject: Subject) -> Iterator[Finding]:
     from readyfs.doctor.state import look_at_state
 
     return look_at_state(subject)
+
+
+def _look_at_pin_store(subject: Subject) -> Iterator[Finding]:
+    # It comes with all that catalogs are made of, which no other check needs.
+    from readyfs.doctor.pin_store import look_at_pin_store
+
+    return look_at_pin_store(subject)
 
 
 def _look_at_place(subject: Subject, mountpoint: Path) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ class Group(StrEnum):
     SETTINGS = "settings"
     STATE = "state store"
     RAW = "raw store"
+    PINS = "pin store"
 
 
 @dataclass(frozen=True, slots=True)

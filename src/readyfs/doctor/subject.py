@@ -66,6 +66,7 @@ class Subject:
     allow_other: bool
     runtime_dir: Path
     reserved: tuple[Reserved, ...]
+    pin_store: Path | None = None
     places: Places = Places()
 
     @property

@@ -120,7 +120,10 @@ class Collecting:
                 # If it was published anew meanwhile, it stays here until its leases are over.
                 self._files.move(place, view_place(fingerprint))
             elif self._is_old(place):
-                self._remove_view(fingerprint, place)
+                try:
+                    self._remove_view(fingerprint, place)
+                except PermissionError:
+                    self._skipped += 1
 
     def _remove_view(self, fingerprint: str, place: Where) -> None:
         """Remove what is ours in the directory of a view, and then the directory."""
@@ -150,7 +153,12 @@ class Collecting:
         needed = self._needed()
         moved: list[str] = []
         for directory in self._files.names((PACKS,)):
-            for name in self._files.names((PACKS, directory)):
+            try:
+                names = self._files.names((PACKS, directory))
+            except PermissionError:
+                self._skipped += 1
+                continue
+            for name in names:
                 if name in needed or not is_pack(name) or not self._is_old(pack_place(name)):
                     continue
                 try:

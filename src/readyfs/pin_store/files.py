@@ -49,6 +49,8 @@ class Files:
         found = os.fstat(descriptor)
         self._group = found.st_gid
         self._directory_mode = stat.S_IMODE(found.st_mode) & 0o3777
+        # What is made by somebody who is in no such group could be read by nobody else.
+        self._is_of_the_group = bool(found.st_mode & 0o070) and not found.st_mode & 0o007
         # Where nobody may remove the files of others, nobody shall write into them either.
         self._file_mode = found.st_mode & (0o644 if found.st_mode & stat.S_ISVTX else 0o666) | 0o600
 
@@ -123,7 +125,11 @@ class Files:
                 except FileExistsError:
                     continue
                 with self._open(where[:end]) as made:
-                    self._take_over(made, self._directory_mode)
+                    try:
+                        self._take_over(made, self._directory_mode)
+                    except PermissionError:
+                        os.rmdir(where[end - 1], dir_fd=above)
+                        raise
                 os.fsync(above)
 
     def put(self, where: Where, content: Iterable[bytes]) -> float:
@@ -251,10 +257,17 @@ class Files:
             os.close(descriptor)
 
     def _take_over(self, descriptor: int, mode: int) -> None:
-        if os.fstat(descriptor).st_gid != self._group:
+        """Give what was made the group and mode of the store; raise `PermissionError` if others could not use it then."""
+        found = os.fstat(descriptor)
+        if found.st_gid != self._group:
             with suppress(PermissionError):
                 os.fchown(descriptor, -1, self._group)
-        os.fchmod(descriptor, mode)  # whatever the umask is
+        if stat.S_IMODE(found.st_mode) != mode:  # whatever the umask is
+            os.fchmod(descriptor, mode)
+        # For somebody who is not in the group the kernel takes the set-group-ID bit away, and says nothing.
+        found = os.fstat(descriptor)
+        if self._is_of_the_group and (found.st_gid != self._group or stat.S_IMODE(found.st_mode) != mode):
+            raise PermissionError(errno.EPERM, "it is not in the group of the directory")
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

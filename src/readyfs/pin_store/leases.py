@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from readyfs.pin_store.files import Files, ForeignFileError, Where
-from readyfs.pin_store.places import LEASES, view_place, view_places
+from readyfs.pin_store.places import LEASES, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
     as_fingerprint,
@@ -43,8 +43,11 @@ def lease_file(holder: str, name: str) -> str:
     return f"{holder}-{name}" if name else holder
 
 
-def write_lease(files: Files, pin: SharedPin, *, is_ended: bool = False) -> None:
-    """Write the lease of a pin, from now on; raise `FileNotFoundError` if the view is gone."""
+def write_lease(files: Files, place: Where, pin: SharedPin, *, is_ended: bool = False) -> None:
+    """Write the lease of a pin, from now on, in a directory of its view.
+
+    Raises `FileNotFoundError` if that is gone.
+    """
     content = render_record(
         _KIND,
         {
@@ -58,7 +61,7 @@ def write_lease(files: Files, pin: SharedPin, *, is_ended: bool = False) -> None
             "is_ended": is_ended,
         },
     )
-    files.put((*view_place(pin.fingerprint), LEASES, lease_file(files.holder, pin.name)), (content,))
+    files.put((*place, LEASES, lease_file(files.holder, pin.name)), (content,))
 
 
 def read_lease(files: Files, place: Where, fingerprint: str, file: str) -> Lease | None:

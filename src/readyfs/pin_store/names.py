@@ -91,20 +91,32 @@ def free_names(files: Files, now_s: float, grace_s: float) -> int:
     """Remove all names whose leases are over; return how many could not be removed."""
     skipped = 0
     for name in files.names((NAMES,)):
-        content = _read(files, (NAMES, name))
-        named = None if content is None else _parse(content, name)
-        if content is not None and named is not None and is_over(files, named, now_s, grace_s):
-            skipped += not free_name(files, name, content)
+        try:
+            content = _read(files, (NAMES, name))
+            named = None if content is None else _parse(content, name)
+            if content is not None and named is not None and is_over(files, named, now_s, grace_s):
+                skipped += not free_name(files, name, content)
+        except PermissionError:
+            skipped += 1
     for trashed in files.names((TRASH, NAMES)):
-        # Whoever moved it there was killed before it was looked at.
-        place, former = (TRASH, NAMES, trashed), untrashed(trashed)
-        content = None if former is None else _read(files, place)
-        named = None if content is None or former is None else _parse(content, former)
-        if named is not None and (
-            is_over(files, named, now_s, grace_s) or not files.move_new(place, (NAMES, named.name))
-        ):
-            skipped += not files.remove(place)
+        try:
+            skipped += not _clear_trashed(files, trashed, now_s, grace_s)
+        except PermissionError:
+            skipped += 1
     return skipped
+
+
+def _clear_trashed(files: Files, trashed: str, now_s: float, grace_s: float) -> bool:
+    """Put a name back that is not over, or remove it; return False if that cannot be."""
+    # Whoever moved it there was killed before it was looked at.
+    place, former = (TRASH, NAMES, trashed), untrashed(trashed)
+    content = None if former is None else _read(files, place)
+    named = None if content is None or former is None else _parse(content, former)
+    if named is None:
+        return True  # not ours
+    if not is_over(files, named, now_s, grace_s) and files.move_new(place, (NAMES, named.name)):
+        return True
+    return files.remove(place)
 
 
 def _read(files: Files, place: Where) -> bytes | None:

@@ -34,7 +34,7 @@ from readyfs.pin_store.leases import (
 )
 from readyfs.pin_store.names import NameTakenError, check_name_free, is_over, read_name, take_name
 from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
-from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place
+from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
     OtherFormatError,
@@ -105,7 +105,8 @@ class PinStore:
             except BaseException as error:
                 if was is None or was.is_ended:
                     with suppress(OSError):
-                        files.remove((*view_place(pin.fingerprint), LEASES, lease_file(self._holder, pin.name)))
+                        for place in view_places(files, pin.fingerprint):
+                            files.remove((*place, LEASES, lease_file(self._holder, pin.name)))
                 if isinstance(error, NameTakenError):
                     raise self._taken(pin.name) from None
                 raise
@@ -121,7 +122,7 @@ class PinStore:
             ends_s = files.now_s() + min(pin.lease_s, pin.latest_s)
             try:
                 if was is None or was.is_ended or was.ends_s < ends_s:
-                    write_lease(files, pin)
+                    write_lease(files, place, pin)
             except FileNotFoundError:
                 return False
             try:
@@ -139,11 +140,13 @@ class PinStore:
 
     def end(self, pin: SharedPin) -> None:
         """Note that a pin has ended; its catalog goes once nothing needs it."""
-        place, file = view_place(pin.fingerprint), lease_file(self._holder, pin.name)
+        file = lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            if read_lease(files, place, pin.fingerprint, file) is not None:
-                with suppress(FileNotFoundError):
-                    write_lease(files, pin, is_ended=True)
+            # Also in the trash: a lease may get there while it is being written.
+            for place in view_places(files, pin.fingerprint):
+                if read_lease(files, place, pin.fingerprint, file) is not None:
+                    with suppress(FileNotFoundError):
+                        write_lease(files, place, pin, is_ended=True)
 
     # ---- finding --------------------------------------------------------------------------------------------
 
@@ -153,8 +156,9 @@ class PinStore:
             return None
         with self._opened() as files:
             for _ in range(2):  # it may be on its way to the trash, or back
-                root = find_root(files, fingerprint, self._identity)
-                leases = readable_leases(files, fingerprint)
+                with _closed_is_damage():
+                    root = find_root(files, fingerprint, self._identity)
+                    leases = readable_leases(files, fingerprint)
                 if root is not None and leases:
                     now_s = files.now_s()
                     return Found(
@@ -171,7 +175,7 @@ class PinStore:
 
         Raises `DamagedStoreError`, also if it has been removed since.
         """
-        with self._opened() as files:
+        with self._opened() as files, _closed_is_damage():
             changes = map(_checked, unpack(self._packs.read(files, name) for name in found.packs))
             try:
                 return rebuild(changes, found.fingerprint, found.taken_at_ns, self._shape, like)
@@ -182,16 +186,16 @@ class PinStore:
                 raise DamagedStoreError(f"its rows make no sense: {error}") from error
 
     def resolve(self, name: str) -> str | None:
-        """Return the fingerprint of the pin of a name, None if there is none."""
+        """Return the fingerprint of the pin of a name, None if there is none; raise `DamagedStoreError`."""
         try:
             check_name(name)
         except UsageError:
             return None
         with self._opened() as files:
-            named = read_name(files, name)
-            if named is None or is_over(files, named, files.now_s(), self._grace_s):
-                return None
-            return named.fingerprint
+            now_s = files.now_s()
+            with _closed_is_damage():
+                named = read_name(files, name)
+                return None if named is None or is_over(files, named, now_s, self._grace_s) else named.fingerprint
 
     def ends_in_s(self, fingerprint: str) -> float | None:
         """Return how long the latest lease of a catalog lasts from now on, None if there is no lease."""
@@ -217,7 +221,7 @@ class PinStore:
             root = self._root(files, catalog, pin, base)
             try:
                 files.make_directory((*place, LEASES))
-                write_lease(files, pin)
+                write_lease(files, place, pin)
                 if not self._has_root(files, root):
                     write_root(files, root)
             except FileNotFoundError:
@@ -353,6 +357,15 @@ class PinStore:
             return self.directory.is_dir()
         except OSError:
             return True
+
+
+@contextmanager
+def _closed_is_damage() -> Iterator[None]:
+    """Take what this user may not read, in a store that it may, for damage: one user closes nothing else that way."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DamagedStoreError("its files are closed to this user") from error
 
 
 def _checked(change: SeriesChange) -> SeriesChange:

@@ -87,6 +87,14 @@ class Block:
         mine, theirs = self.columns(), other.columns()
         return mine.dates == theirs.dates and mine.run_ids == theirs.run_ids
 
+    def differing_dates(self, other: Block) -> set[int]:
+        """Return the dates at which one has a row that the other does not have."""
+        if self.base is other.base and (self.begin, self.end) == (other.begin, other.end):
+            patches = {date for block in (self, other) if block.patch is not None for date in block.patch.dates}
+            return {date for date in patches if self.row(date) != other.row(date)}
+        mine, theirs = self.columns(), other.columns()
+        return {date for date, *_ in {*mine} ^ {*theirs}}
+
     def patched(self, rows: Columns, gone: Set[int]) -> Block | None:
         """Return the block with these rows in place of those of the same dates, and without the dates that are gone.
 

@@ -1,0 +1,211 @@
+"""V24: the pin store has the pins of a mount as the registry has them, sooner or later, whatever becomes of either."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from readyfs.catalog.tree import Catalog
+from readyfs.daemon.pin_store_link import PinStoreLink
+from readyfs.daemon.shared_pins import VERIFY_S, SharedPins
+from readyfs.errors import PinStoreAwayError, PinStoreError
+from readyfs.pins.file import PinFile
+from readyfs.pins.lease_clock import LeaseClock
+from readyfs.pins.limits import RECENT_S, Limits
+from readyfs.pins.pin import Pin
+from readyfs.pins.registry import Asker, Registry
+from tests.catalog.rows import Row, build
+from tests.daemon.store_in_memory import Clock, Content, StoreInMemory
+
+CATALOG = build([Row()])
+OTHER = build([Row(run=b"r2")])
+NAME = CATALOG.fingerprint
+ME = Asker(1001)
+KEY = (NAME, "here", "job")
+
+
+class Catalogs:
+    """What the history keeps."""
+
+    def __init__(self) -> None:
+        self.kept = {one.fingerprint: one for one in (CATALOG, OTHER)}
+
+    def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
+        return self.kept.get(fingerprint)
+
+
+class World:
+    """A registry with its end of a store; `restart` is another daemon, which the pins have outlived."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.clock = Clock()
+        self.content = Content(self.clock)
+        self.file = state_dir
+        self.restart()
+
+    def restart(self) -> None:
+        self.store = StoreInMemory(self.content, "here")
+        clock = LeaseClock(lambda: self.clock.now_s, lambda: int(self.clock.now_s * 1e9))
+        limits = Limits(100.0, 1000.0, 60.0, 10, 1 << 30)
+        self.registry = Registry(PinFile(self.file, Path("/mnt/ready"), clock), limits, clock)
+        self.link = PinStoreLink(self.store, 20.0)
+        self.pins = SharedPins(self.link, self.registry, Catalogs())
+
+    def make(self, name: str = "job", catalog: Catalog = CATALOG) -> Pin:
+        """Make a pin, of which the store is not told yet."""
+        pin = self.registry.pin(name, None, "", ME, catalog.fingerprint, 1)
+        self.registry.save()
+        return pin
+
+    def unpin(self, name: str = "job") -> Pin:
+        pin = self.registry.unpin(name, ME)
+        self.registry.confirm(pin)
+        self.registry.save()
+        return pin
+
+    def ends_s(self, key: tuple[str, str, str] = KEY) -> float:
+        return self.content.leases[key][0]
+
+    def go_away(self) -> None:
+        def refuse(call: str) -> None:
+            raise PinStoreAwayError("the pin store is away", "mount it")
+
+        self.store.before = refuse
+
+    def come_back(self) -> None:
+        self.store.before = lambda call: None
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_new_pin_is_in_the_store_with_its_lease_and_maximum(world: World) -> None:
+    pin = world.make()
+    assert not world.pins.has(pin)
+    world.pins.publish(pin)
+    assert (world.pins.has(pin), world.pins.count()) == (True, 1)
+    assert world.content.leases == {KEY: (1100.0, 2000.0)}
+    world.pins.keep()
+    assert (world.store.asked["publish"], world.store.asked["renew"]) == (1, 0)
+
+
+def test_consumer_of_changes_is_not_in_the_store(world: World) -> None:
+    _, pin = world.registry.offer("consumer", "beginning", None, ME, NAME, 1)
+    world.pins.publish(pin)
+    world.pins.keep()
+    assert world.content.leases == {}
+
+
+def test_renewal_and_end_are_told_at_once_and_later_if_the_store_is_away(world: World) -> None:
+    world.pins.publish(world.make())
+    _, pin = world.registry.renew("job", 500.0, ME)
+    world.pins.renewed(pin)
+    assert world.ends_s() == 1500
+    world.go_away()
+    _, pin = world.registry.renew("job", 900.0, ME)
+    world.pins.renewed(pin)
+    assert world.ends_s() == 1500
+    world.come_back()
+    world.pins.keep()
+    assert world.ends_s() == 1900
+    world.go_away()
+    world.pins.ended(world.unpin())
+    assert (world.ends_s(), world.pins.count()) == (1900, 1)
+    world.come_back()
+    world.pins.keep()
+    assert (world.ends_s(), world.pins.count()) == (1000, 0)
+
+
+def test_lease_that_goes_on_by_use_is_told_before_it_ends(world: World) -> None:
+    world.pins.publish(world.make())
+    for _ in range(20):
+        world.registry.used(NAME)
+        world.pins.keep()
+        world.clock.now_s += 10
+        assert world.ends_s() > world.clock.now_s
+    assert world.ends_s() == 1190 + RECENT_S
+    world.registry.advance()
+    assert world.registry.get("job") is not None
+
+
+def test_after_a_restart_the_store_is_told_of_all_pins_and_lost_ones_are_published(world: World) -> None:
+    world.pins.publish(world.make())
+    world.make("unpublished", OTHER)
+    world.restart()
+    world.pins.keep()
+    assert world.pins.count() == 2
+    assert {key[2] for key in world.content.leases} == {"job", "unpublished"}
+    world.content.catalogs.clear()
+    world.content.leases.clear()
+    world.clock.now_s += VERIFY_S
+    world.pins.keep()
+    assert {key[2] for key in world.content.leases} == {"job", "unpublished"}
+    assert world.content.catalogs.keys() == {NAME, OTHER.fingerprint}
+
+
+def test_renewal_of_what_the_store_has_lost_publishes_it_anew(world: World) -> None:
+    world.pins.publish(world.make())
+    world.content.catalogs.clear()
+    _, pin = world.registry.renew("job", 500.0, ME)
+    world.pins.renewed(pin)
+    assert not world.pins.has(pin)
+    world.pins.keep()
+    assert (world.pins.has(pin), world.ends_s()) == (True, 1500)
+
+
+def test_name_that_another_mount_has_by_now_is_tried_once(world: World) -> None:
+    world.content.names["job"] = ("elsewhere", NAME)
+    pin = world.make()
+    with pytest.raises(PinStoreError, match="a pin named job"):
+        world.pins.publish(pin)
+    world.pins.keep()
+    world.pins.keep()
+    assert (world.store.asked["publish"], world.pins.has(pin), world.link.problem) == (2, False, None)
+    world.unpin()
+    world.clock.now_s += 1
+    del world.content.names["job"]
+    world.make()
+    world.pins.keep()
+    assert world.pins.count() == 1
+
+
+def test_what_was_given_up_is_undone_when_it_comes_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, ended = threading.Event(), threading.Event()
+    end = StoreInMemory.end
+
+    def wait(call: str) -> None:
+        if call == "publish":
+            goes_on.wait(20)
+
+    def note(self: StoreInMemory, pin: object) -> None:
+        end(self, pin)  # type: ignore[arg-type]
+        ended.set()
+
+    monkeypatch.setattr(StoreInMemory, "end", note)
+    world.link.write_s = 0.05
+    world.store.before = wait
+    pin = world.make()
+    with pytest.raises(PinStoreAwayError, match="did not answer"):
+        world.pins.publish(pin)
+    world.registry.withdraw(pin)
+    goes_on.set()
+    assert ended.wait(20)
+    assert (world.ends_s(), world.pins.count()) == (1000, 0)
+
+
+def test_pin_of_the_same_name_that_was_made_meanwhile_is_not_ended(world: World) -> None:
+    world.pins.publish(world.make())
+    world.go_away()
+    world.pins.ended(world.unpin())
+    before = world.pins._told["job"]
+    world.clock.now_s += 1
+    world.come_back()
+    pin = world.make()
+    world.pins.publish(pin)
+    world.pins._end(before)  # by a round that began before
+    world.pins.keep()
+    assert (world.pins.has(pin), world.ends_s()) == (True, 1101)
