@@ -171,6 +171,7 @@ def test_view_that_is_pinned_anew_in_its_grace_time_is_back(world: World) -> Non
     assert world.find() is not None
     world.move_on(100)
     world.round()
+    assert world.kept.advance() == [NAME]
     world.pin()
     world.round()
     assert world.kept.advance() == [NAME]
@@ -242,10 +243,23 @@ def test_view_that_the_history_lets_go_of_goes_on_if_the_store_holds_it(
         with pytest.raises(UnreadablePinStoreError):
             world.find(OTHER.fingerprint)
     world.history.drop(NAME)
-    world.round() if not is_away else world.shared.look_again()
+    assert world.kept.advance() == ([NAME] if is_away else [])  # nobody is told of an end that may be none
+    world.shared.look_again()
     view = world.find(may_block=False)
     assert view is not None
     assert view.expired != (is_held and not is_away)
+
+
+def test_view_that_the_history_lets_go_of_ends_if_the_store_cannot_be_asked_then(world: World) -> None:
+    world.history.kept[NAME] = CATALOG
+    world.pin()
+    assert world.find() is not None
+    world.history.drop(NAME)
+    world.go_away()
+    world.shared.look_again()
+    view = world.find(may_block=False)
+    assert view is not None
+    assert view.expired
 
 
 def test_view_that_is_not_for_this_mount_is_absent_and_says_why_once(
@@ -269,7 +283,7 @@ def test_view_that_is_not_for_this_mount_is_absent_and_says_why_once(
 def test_view_that_the_filters_keep_back_is_read_once(world: World) -> None:
     world.shared = SharedViews(world.shared.link, Filters(customers=("other",)), world.registry.clock, GRACE_S)
     world.kept = KeptCatalogs(world.history, world.registry, world.shared)
-    world.pin()
+    world.pin(lease_s=1e6, latest_s=1e6)
     for _ in range(3):
         assert world.find() is None
         world.move_on(1000)
