@@ -257,7 +257,7 @@ class Files:
             os.close(descriptor)
 
     def _take_over(self, descriptor: int, mode: int) -> None:
-        """Give what was made the group and mode of the store; raise `PermissionError` if others could not use it then."""
+        """Give what was made the group and mode of the store; raise `PermissionError` if others could not use it."""
         found = os.fstat(descriptor)
         if found.st_gid != self._group:
             with suppress(PermissionError):
