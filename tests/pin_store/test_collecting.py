@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -106,6 +107,19 @@ def test_pack_in_the_trash_is_read_there_and_put_back(tmp_path: Path) -> None:
     collect_after(tmp_path, GRACE_S + 1)
     assert entries(tmp_path, "packs") == [pack]
     assert is_whole(open_store(tmp_path, B), catalog)
+
+
+def test_pack_stays_in_the_trash_for_another_grace(tmp_path: Path) -> None:
+    catalog = make_catalog(1)
+    store = open_store(tmp_path)
+    store.publish(catalog, pin_of(catalog), None)
+    shutil.rmtree(tmp_path / "views" / catalog.fingerprint)
+    collect_after(tmp_path, 3 * GRACE_S)
+    (pack,) = entries(tmp_path, "trash", "packs")
+    collect_after(tmp_path, GRACE_S - 10)
+    assert entries(tmp_path, "trash", "packs") == [pack]
+    collect_after(tmp_path, 700)
+    assert entries(tmp_path, "trash") == []
 
 
 def test_lease_that_came_to_the_trash_while_it_was_written_ends_with_its_pin(tmp_path: Path) -> None:

@@ -13,16 +13,32 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from readyfs.errors import PinStoreError
-from readyfs.history.changes import SeriesChange
+from readyfs.history.changes import SeriesChange, find_changes
+from readyfs.history.packing import inflate_piece, pack_pieces
 from readyfs.partition import SeriesKey
 from readyfs.pin_store.packs import pack_changes
 from readyfs.pin_store.records import render_record
-from readyfs.pin_store.words import DamagedStoreError
+from readyfs.pin_store.store import PinStore
+from readyfs.pin_store.words import DamagedStoreError, Found, Identity
 from readyfs.series_rows.columns import Columns
-from tests.catalog.rows import JUNE_1
-from tests.pin_store.stores import GRACE_S, A, B, C, entries, is_whole, make_catalog, open_store, pass_time, pin_of
+from tests.catalog.rows import JUNE_1, shape
+from tests.pin_store.stores import (
+    GRACE_S,
+    SETTINGS,
+    A,
+    B,
+    C,
+    entries,
+    is_whole,
+    make_catalog,
+    open_store,
+    pass_time,
+    pin_of,
+)
 
 
 def only(path: Path, *below: str) -> Path:
@@ -186,6 +202,37 @@ def test_pack_that_would_take_too_much_memory_is_given_up(tmp_path: Path, monkey
     assert found is not None
     with pytest.raises(DamagedStoreError, match="takes too much memory"):
         store.load(found, None)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with an empty store."""
+    path = tmp_path_factory.mktemp("store")
+    open_store(path)
+    return path
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_whatever_a_pack_holds_is_the_catalog_or_damage(shared: Path, data: st.DataObject) -> None:
+    catalog = make_catalog(1, rows=6)
+    (piece,) = pack_pieces(find_changes(None, catalog))
+    text = bytearray(inflate_piece(piece, 1 << 20))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]))
+    planted = zlib.compress(bytes(text))
+    content = b"readyfs pack 1\n" + struct.pack("<I", len(planted)) + planted
+    name = blake2b(content, digest_size=32).hexdigest()
+    place = shared / "packs" / name[:2] / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(content)
+    store = PinStore(shared, Identity("raw", SETTINGS), A, shape(), GRACE_S)
+    try:
+        loaded = store.load(Found(catalog.fingerprint, 0, 1.0, 1.0, (name,)), None)
+    except DamagedStoreError:
+        return
+    assert loaded.fingerprint == catalog.fingerprint
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "1", True, None, 1e300])

@@ -164,7 +164,7 @@ def test_whoever_is_killed_or_held_up_at_some_calls_does_no_harm(template: Path,
         calls = count_calls(template, tmp_path / "store", act)
         for at in some(calls, 40):
             kill(template, tmp_path / "store", act, at)
-        for beside in BESIDE.values():
+        for beside in random.sample([*BESIDE.values()], 2):
             hold_up(template, tmp_path / "store", act, beside, random.randrange(calls))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_name_of_a_pin_is_one_pin_in_the_whole_store(tmp_path: Path) -> None:
     assert other.resolve("nightly") == theirs.fingerprint
 
 
+def test_name_that_another_mount_takes_meanwhile_fails_the_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = make_catalog(1), make_catalog(2)
+    one, other = open_store(tmp_path), open_store(tmp_path, B)
+    monkeypatch.setattr("readyfs.pin_store.store.check_name_free", lambda *_: None)
+    one.publish(mine, pin_of(mine), None)
+    with pytest.raises(PinStoreError, match="not of this mount"):
+        other.publish(theirs, pin_of(theirs), None)
+    assert other.find(theirs.fingerprint) is None
+    assert other.resolve("nightly") == mine.fingerprint
+
+
 def test_name_is_free_once_its_lease_has_been_over_for_longer_than_the_grace(tmp_path: Path) -> None:
     mine, theirs = make_catalog(1), make_catalog(2)
     one, other = open_store(tmp_path), open_store(tmp_path, B)
@@ -272,7 +284,10 @@ def test_store_that_is_away_is_never_taken_for_an_empty_one(tmp_path: Path) -> N
         with pytest.raises(PinStoreAwayError, match="is away"):
             ask()
     assert entries(place) == []
-    place.rmdir()
+    open_store(place, B)  # which somebody makes anew
+    with pytest.raises(PinStoreAwayError, match="is away: the directory holds another one"):
+        store.find(catalog.fingerprint)
+    shutil.rmtree(place)
     (tmp_path / "elsewhere").rename(place)
     assert is_whole(store, catalog)
 

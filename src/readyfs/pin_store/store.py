@@ -12,15 +12,13 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
-from operator import ge
 from pathlib import Path
 from typing import Final
 
 from readyfs.catalog.build import CatalogShape
 from readyfs.catalog.tree import Catalog
 from readyfs.errors import PinStoreAwayError, PinStoreError, UsageError
-from readyfs.history.changes import SeriesChange, find_changes
+from readyfs.history.changes import find_changes
 from readyfs.history.packing import DamagedError
 from readyfs.history.replay import rebuild
 from readyfs.pin_store.collecting import Collecting
@@ -176,7 +174,7 @@ class PinStore:
         Raises `DamagedStoreError`, also if it has been removed since.
         """
         with self._opened() as files, _closed_is_damage():
-            changes = map(_checked, unpack(self._packs.read(files, name) for name in found.packs))
+            changes = unpack(self._packs.read(files, name) for name in found.packs)
             try:
                 return rebuild(changes, found.fingerprint, found.taken_at_ns, self._shape, like)
             except DamagedError as error:
@@ -366,11 +364,3 @@ def _closed_is_damage() -> Iterator[None]:
         yield
     except PermissionError as error:
         raise DamagedStoreError("its files are closed to this user") from error
-
-
-def _checked(change: SeriesChange) -> SeriesChange:
-    """Return a change whose dates are in order; raise `DamagedStoreError`."""
-    dates = change.rows.dates
-    if any(map(ge, dates, islice(dates, 1, None))):
-        raise DamagedStoreError("its rows are not in order")
-    return change
