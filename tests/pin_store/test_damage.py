@@ -70,7 +70,7 @@ def test_damaged_pack_is_never_loaded_and_is_written_anew(tmp_path: Path, spoil:
     pack = only(tmp_path, "packs")
     pack.write_bytes(spoil(pack.read_bytes()))
     reader = open_store(tmp_path, B)
-    with pytest.raises(DamagedStoreError, match="does not hold what was written there|is not there"):
+    with pytest.raises(DamagedStoreError, match=r"does not hold what was written there|is not there"):
         is_whole(reader, catalog)
     reader.publish(catalog, pin_of(catalog, "again"), None)
     assert is_whole(open_store(tmp_path, C), catalog)
