@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -41,7 +42,20 @@ def test_what_is_not_there_yet_is_a_warning(tmp_path: Path) -> None:
     assert (found.verdict, "mkdir -m 2770" in found.remedy) == (Verdict.WARNING, True)
 
 
-@pytest.mark.parametrize("fault", ["no directory", "foreign", "later"])
+WORDS: Final = {
+    "no directory": "is no directory",
+    "foreign": "is no pin store, and holds 'diary.txt'",
+    "later": "is of another version of readyfs",
+}
+"""What a mount says, too: one that is named wrongly must not be looked for elsewhere."""
+
+
+def test_fresh_file_system_counts_as_empty(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    assert look(tmp_path).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("fault", WORDS)
 def test_what_can_never_be_a_pin_store_is_a_problem(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "pins"
     match fault:
@@ -54,4 +68,6 @@ def test_what_can_never_be_a_pin_store_is_a_problem(tmp_path: Path, fault: str) 
             make(path)
             marker = path / "readyfs-pin-store"
             marker.write_text(marker.read_text().replace("readyfs store 1 ", "readyfs store 99 "))
-    assert look(path).verdict is Verdict.PROBLEM
+    found = look(path)
+    assert found.verdict is Verdict.PROBLEM
+    assert WORDS[fault] in found.summary
