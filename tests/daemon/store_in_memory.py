@@ -49,8 +49,7 @@ class StoreInMemory(PinStore):
 
     def publish(self, catalog: Catalog, pin: SharedPin, base: Catalog | None) -> None:
         self._note("publish")
-        if self.content.names.get(pin.name, (self.holder, ""))[0] != self.holder:
-            raise PinStoreError(f"there is a pin named {pin.name}", "choose another name")
+        self._check_name(pin.name)
         self.content.catalogs[pin.fingerprint] = catalog
         self.content.names[pin.name] = (self.holder, pin.fingerprint)
         self._lease(pin)
@@ -60,7 +59,12 @@ class StoreInMemory(PinStore):
         if pin.fingerprint not in self.content.catalogs:
             return False
         self._lease(pin)
+        self._check_name(pin.name)
         return True
+
+    def _check_name(self, name: str) -> None:
+        if self.content.names.get(name, (self.holder, ""))[0] != self.holder:
+            raise PinStoreError(f"there is a pin named {name}", "choose another name")
 
     def _lease(self, pin: SharedPin) -> None:
         now_s = self.content.clock.now_s

@@ -11,6 +11,7 @@ from readyfs.catalog.tree import Catalog
 from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.daemon.shared_pins import VERIFY_S, SharedPins
 from readyfs.errors import PinStoreAwayError, PinStoreError
+from readyfs.pin_store.words import DamagedStoreError
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import RECENT_S, Limits
@@ -170,6 +171,30 @@ def test_name_that_another_mount_has_by_now_is_tried_once(world: World) -> None:
     del world.content.names["job"]
     world.make()
     world.pins.keep()
+    assert world.pins.count() == 1
+
+
+def test_pin_whose_name_another_mount_took_holds_up_no_other_pin(world: World) -> None:
+    """Whoever was cut off from the store for long enough finds its name taken over."""
+    world.pins.publish(world.make())
+    world.pins.publish(world.make("other", OTHER))
+    world.content.names["job"] = ("elsewhere", NAME)
+    for name in ("job", "other"):
+        world.registry.renew(name, 500.0, ME)
+    world.pins.keep()
+    assert world.ends_s((OTHER.fingerprint, "here", "other")) == 1500
+    asked = world.store.asked["renew"]
+    world.pins.keep()
+    assert world.store.asked["renew"] == asked, "it is not asked again and again"
+
+
+def test_name_that_cannot_be_read_is_for_the_writing_to_judge(world: World) -> None:
+    def refuse(call: str) -> None:
+        if call == "resolve":
+            raise DamagedStoreError("its files are closed to this user")
+
+    world.store.before = refuse
+    world.pins.publish(world.make())
     assert world.pins.count() == 1
 
 

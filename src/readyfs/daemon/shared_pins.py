@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -79,7 +79,8 @@ class SharedPins:
             return  # a consumer's, which nobody reads elsewhere
         with self._publishing(pin.name):
             # A store that hangs is found out by something small, and not after as long as a large catalog may take.
-            self._link.ask(("name", pin.name), partial(self._link.store.resolve, pin.name))
+            with suppress(DamagedStoreError):  # publishing says what that means
+                self._link.ask(("name", pin.name), partial(self._link.store.resolve, pin.name))
             self._publish(pin)
 
     def renewed(self, pin: Pin) -> None:
@@ -116,6 +117,15 @@ class SharedPins:
                 self._keep(pin)
 
     def _keep(self, pin: Pin) -> None:
+        try:
+            self._tell(pin)
+        except PinStoreAwayError:
+            raise
+        except PinStoreError as error:
+            self._refused[pin.name] = pin  # it alone: the others are told
+            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
+
+    def _tell(self, pin: Pin) -> None:
         told, now_s = self._told.get(pin.name), self._registry.clock.now_s()
         if told is None:
             self._publish_again(pin)
@@ -139,11 +149,6 @@ class SharedPins:
         """Put a pin into the store that this daemon did not put there, or that is lost."""
         try:
             self._publish(pin)
-        except PinStoreAwayError:
-            raise
-        except PinStoreError as error:
-            self._refused[pin.name] = pin
-            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
         except FilesystemError as error:
             log.warning("a pin cannot be put into the pin store now", name=pin.name, error=str(error))
 
