@@ -175,17 +175,20 @@ def test_name_that_another_mount_has_by_now_is_tried_once(world: World) -> None:
 
 
 def test_pin_whose_name_another_mount_took_holds_up_no_other_pin(world: World) -> None:
-    """Whoever was cut off from the store for long enough finds its name taken over."""
+    """Whoever was cut off from the store for long enough finds its name taken over; its view goes on."""
     world.pins.publish(world.make())
     world.pins.publish(world.make("other", OTHER))
     world.content.names["job"] = ("elsewhere", NAME)
     for name in ("job", "other"):
         world.registry.renew(name, 500.0, ME)
     world.pins.keep()
-    assert world.ends_s((OTHER.fingerprint, "here", "other")) == 1500
+    assert (world.ends_s(), world.ends_s((OTHER.fingerprint, "here", "other"))) == (1500, 1500)
     asked = world.store.asked["renew"]
     world.pins.keep()
     assert world.store.asked["renew"] == asked, "it is not asked again and again"
+    world.registry.renew("job", 700.0, ME)
+    world.pins.keep()
+    assert world.ends_s() == 1700
 
 
 def test_name_that_cannot_be_read_is_for_the_writing_to_judge(world: World) -> None:

@@ -113,7 +113,8 @@ class SharedPins:
                 self._end(told)
         self._refused = {name: pin for name, pin in self._refused.items() if pins.get(name) == pin}
         for pin in pins.values():
-            if pin.name not in self._being_published and pin.name not in self._refused:
+            is_refused = pin.name in self._refused and pin.name not in self._told
+            if pin.name not in self._being_published and not is_refused:
                 self._keep(pin)
 
     def _keep(self, pin: Pin) -> None:
@@ -121,9 +122,12 @@ class SharedPins:
             self._tell(pin)
         except PinStoreAwayError:
             raise
-        except PinStoreError as error:
-            self._refused[pin.name] = pin  # it alone: the others are told
-            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
+        except PinStoreError as error:  # it alone: the store is told of the others
+            if self._refused.get(pin.name) != pin:
+                log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
+            self._refused[pin.name] = pin
+            if pin.name in self._told:
+                self._note(pin, self._registry.until_s(pin))  # its lease goes on, whoever has the name by now
 
     def _tell(self, pin: Pin) -> None:
         told, now_s = self._told.get(pin.name), self._registry.clock.now_s()
