@@ -82,8 +82,9 @@ bench-state: $(VENV)/.dev ## measure what a large state costs, by store and size
 	@exec $(VENV)/bin/python -m benchmarks.state measure $(ARGS)
 
 .PHONY: bench-views
-bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree, and what kept catalogs cost
+bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree, lists beside globs, and kept catalogs
 	@$(VENV)/bin/python -m benchmarks.views $(ARGS)
+	@$(VENV)/bin/python -m benchmarks.views.lists
 	@exec $(VENV)/bin/python -m benchmarks.views.memory
 
 .PHONY: bench-flows

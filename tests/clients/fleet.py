@@ -28,11 +28,18 @@ class Fleet:
     machines: tuple[Machine, ...]
     """Of the workers, as are `daemons`."""
     daemons: tuple[Daemon, ...]
+    sharing: tuple[str, ...]
+    """The words with which each mount finds the pins of the others."""
+
+    @property
+    def place(self) -> Place:
+        """The driver's."""
+        return self.flips.mounts["plain"].place
 
     @property
     def mount(self) -> Path:
         """The path at which each machine mounts."""
-        return self.flips.mounts["plain"].path
+        return self.place.mountpoint
 
 
 @contextmanager
@@ -55,4 +62,4 @@ def fleet_of_three(base: Path) -> Iterator[Fleet]:
         driver = stack.enter_context(mounted(place, *sharing, engine="passthrough"))
         flips = Flips({"plain": driver})
         flips.flip()
-        yield Fleet(flips, machines, tuple(daemons))
+        yield Fleet(flips, machines, tuple(daemons), sharing)

@@ -63,7 +63,8 @@ class Machine:
 def machine(name: str, shared: Place) -> Iterator[Machine]:
     """Make a machine; what is mounted later in the test's own namespace is not seen there, nor the other way round."""
     place = PlaceElsewhere(shared.base / name, shared)
-    script = 'mount --bind "$1" "$2" && echo ready && exec cat'
-    words = ("sh", "-c", script, "sh", str(shared.raw), str(place.raw))
+    # What is mounted already in the test's own namespace is the test's.
+    script = 'while umount -l "$3" 2>/dev/null; do :; done; mount --bind "$1" "$2" && echo ready && exec cat'
+    words = ("sh", "-c", script, "sh", str(shared.raw), str(place.raw), str(shared.mountpoint))
     with daemon(("unshare", "--mount", "--propagation", "private", "--", *words)) as process:
         yield Machine(place, process.pid)

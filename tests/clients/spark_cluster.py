@@ -19,6 +19,7 @@ _HOME: Final = Path(pyspark.__file__).parent
 _PROGRAM: Final = str(_HOME / "bin/spark-class")
 _DEPLOY: Final = "org.apache.spark.deploy"
 _MEMORY: Final = "512m"
+THRESHOLD: Final = "spark.sql.sources.parallelPartitionDiscovery.threshold"
 EXECUTORS: Final[Mapping[str, str]] = {
     "spark.executor.cores": "1",
     "spark.executor.memory": _MEMORY,
@@ -33,7 +34,7 @@ EXECUTORS: Final[Mapping[str, str]] = {
     # No task is tried again: an error that would heal by that is to be seen.
     "spark.task.maxFailures": "1",
     # Paths are listed by the executors, each on its own mount, as Spark does of itself with more than 32 of them.
-    "spark.sql.sources.parallelPartitionDiscovery.threshold": "1",
+    THRESHOLD: "1",
 }
 """What a session on this cluster is told."""
 

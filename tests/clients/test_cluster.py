@@ -12,25 +12,30 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from tests.clients.dask_cluster import dask_cluster
 from tests.clients.fleet import WORKERS, Fleet, fleet_of_three
 from tests.clients.large_planners import large_planner
 from tests.clients.planners import Planner
-from tests.clients.spark_cluster import EXECUTORS, spark_cluster
+from tests.clients.spark_cluster import EXECUTORS, THRESHOLD, spark_cluster
 from tests.clients.spark_planners import spark_planners, spark_totals
 from tests.clients.spark_session import spark_session
-from tests.clients.test_view_recipes import TOTALS, at, blocks_in
-from tests.clients.trees import live, pinned, unpinned
+from tests.clients.test_view_recipes import TOTALS, at, blocks_in, total_of
+from tests.clients.trees import live, pinned
 from tests.clients.verdicts import EXACT, Tree, play
 from tests.docs.test_docs import section
+from tests.fuse.direct.raw_mounts import on_tmpfs
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
 JOBS: Final = 50
 FEW: Final = 5
 FAILED: Final = "failed"
+ADDRESS_OF_DASK: Final = "tcp://head:8786"
+"""In the document."""
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +98,14 @@ def test_every_plan_of_spark_over_a_pin_is_exact(fleet: Fleet, spark: SparkSessi
         assert play(fleet.flips, planners, pinned) == {planner.name: EXACT for planner in planners}
 
 
+def spark_blocks() -> list[str]:
+    """Return the job of docs/scale-out.md, and what has the driver list."""
+    return blocks_in("python", section("docs/scale-out.md", "Spark on a cluster"))
+
+
 def test_recipe_for_spark_finds_one_moment(fleet: Fleet, spark: SparkSession) -> None:
     """V24: as it stands in docs/scale-out.md."""
-    [block] = blocks_in("python", section("docs/scale-out.md", "Spark on a cluster"))
+    block, _ = spark_blocks()
     names: dict[str, object] = {"spark": spark}
     with fleet.flips.going_on():
         for _ in range(FEW):
@@ -103,9 +113,26 @@ def test_recipe_for_spark_finds_one_moment(fleet: Fleet, spark: SparkSession) ->
             assert names["total"] in TOTALS
 
 
-def test_view_that_is_not_found_on_each_machine_fails_the_job(fleet: Fleet, spark: SparkSession) -> None:
-    """V24: nobody pinned it, so it is there where a mount shows it itself; elsewhere it is an error, and no rows."""
-    assert set(play_often(fleet, spark_planners(spark)[0], unpinned)) <= {FAILED, EXACT}
+def test_paths_that_only_the_driver_has_are_an_error_if_the_driver_lists(
+    fleet: Fleet, spark: SparkSession, tmp_path: Path
+) -> None:
+    """What docs/scale-out.md says of it: executors that list leave out what they do not find, and nothing is said."""
+    with on_tmpfs(tmp_path / "here"):
+        for day in range(3):
+            directory = tmp_path / f"here/a/b/{day}"
+            directory.mkdir(parents=True)
+            (directory / "payload.jsonl").write_bytes(b'{"clicks": 1}\n')
+        by_glob, _, by_directory = (plan for plan in spark_planners(spark) if plan.layout == "plain")
+        assert list(by_glob.plan(tmp_path / "here")()) == []
+        with pytest.raises((Py4JJavaError, PySparkException), match="does not exist"):
+            by_directory.plan(tmp_path / "here")()
+        try:
+            exec(spark_blocks()[1], {"spark": spark})
+            for planner in (by_glob, by_directory):
+                with pytest.raises((Py4JJavaError, PySparkException), match="does not exist"):
+                    planner.plan(tmp_path / "here")()
+        finally:
+            spark.conf.set(THRESHOLD, EXECUTORS[THRESHOLD])
 
 
 def test_spark_without_a_pin_goes_wrong(fleet: Fleet, spark: SparkSession) -> None:
@@ -114,18 +141,29 @@ def test_spark_without_a_pin_goes_wrong(fleet: Fleet, spark: SparkSession) -> No
 
 
 @pytest.fixture(scope="module")
-def dask(fleet: Fleet, large_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
-    base = tmp_path_factory.mktemp("dask")
-    with (
-        dask_cluster(base, large_python, fleet.machines) as address,
-        large_planner("dask, distributed", large_python, base / "log", DASK_SCHEDULER_ADDRESS=address) as planner,
-    ):
+def scheduler(fleet: Fleet, large_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dask_cluster(tmp_path_factory.mktemp("scheduler"), large_python, fleet.machines) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def dask(scheduler: str, large_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planner]:
+    log = tmp_path_factory.mktemp("dask") / "log"
+    with large_planner("dask, distributed", large_python, log, DASK_SCHEDULER_ADDRESS=scheduler) as planner:
         yield planner
 
 
 def test_dask_with_a_pin_counts_exactly_what_was_pinned(fleet: Fleet, dask: Planner) -> None:
     """V16, V24: blocks are cut by the client, and read by the workers."""
     assert play_often(fleet, dask, pinned) == {EXACT: JOBS}
+
+
+def test_recipe_for_dask_finds_one_moment(fleet: Fleet, scheduler: str, large_python: Path) -> None:
+    """V24: as it stands in docs/scale-out.md."""
+    [block] = blocks_in("python", section("docs/scale-out.md", "dask on a cluster"))
+    assert ADDRESS_OF_DASK in block
+    with fleet.flips.going_on():
+        assert total_of(large_python, at(fleet.flips, block).replace(ADDRESS_OF_DASK, scheduler)) in TOTALS
 
 
 def test_dask_without_a_pin_goes_wrong(fleet: Fleet, dask: Planner) -> None:

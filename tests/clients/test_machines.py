@@ -15,7 +15,8 @@ import pytest
 import readyfs
 from readyfs.fuse.mount_table import mounts_at
 from tests.clients.fleet import Fleet, fleet_of_three
-from tests.clients.machines import Machine
+from tests.clients.machines import Machine, machine
+from tests.mount.daemon import start
 
 READER: Final = """
 import json, sys
@@ -24,7 +25,7 @@ for line in sys.stdin:
     records = [json.loads(record) for name in json.loads(line) for record in open(name)]
     print(json.dumps([len(records), sum(record["clicks"] for record in records)]), flush=True)
 """
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,9 @@ class Reader:
         """Return how many records there are, and the sum of their clicks."""
         assert self._process.stdin is not None and self._process.stdout is not None
         print(json.dumps([str(file) for file in files]), file=self._process.stdin, flush=True)
-        count, clicks = json.loads(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the reader has ended, and said why"
+        count, clicks = json.loads(answer)
         return count, clicks
 
 
@@ -63,6 +66,23 @@ def test_what_one_machine_pinned_and_listed_the_others_read_exactly(fleet: Fleet
                 fleet.flips.wait_for(1)
                 found = [reader.add_up(files) for reader in readers]
             assert found == [(len(rows), sum(row.clicks for row in rows))] * len(readers)
+
+
+def test_machine_that_joins_later_reads_what_was_pinned(fleet: Fleet) -> None:
+    """V24: with nothing but the pin store, and a live tree that never was what was pinned."""
+    with ExitStack() as stack:
+        with fleet.flips.held() as rows:
+            view = stack.enter_context(readyfs.pin(fleet.mount))
+        files = sorted(view.glob("*/*/*/payload.jsonl"))
+        fleet.flips.flip()
+        newcomer = stack.enter_context(machine("newcomer", fleet.place))
+        # Neither `mounted` nor `running`: these look at the mount point here, where the driver's mount stays.
+        daemon = start(newcomer.place, *fleet.sharing, engine="opened", wrapper=newcomer.wrapper)
+        try:
+            with ExitStack() as job:
+                assert Reader(newcomer, job).add_up(files) == (len(rows), sum(row.clicks for row in rows))
+        finally:
+            assert daemon.stop() == 0
 
 
 def test_machines_have_mounts_of_their_own_at_one_path(fleet: Fleet) -> None:

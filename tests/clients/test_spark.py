@@ -26,7 +26,7 @@ from tests.clients.flips import flipping
 from tests.clients.hostile_ids import IDS, OF_HIVE, TRUTH, fill
 from tests.clients.spark_planners import spark_planners
 from tests.clients.spark_session import spark_session
-from tests.clients.test_view_recipes import TOTALS, at, blocks
+from tests.clients.test_view_recipes import MANIFESTS, TOTALS, at, blocks
 from tests.clients.trees import pinned
 from tests.clients.verdicts import EXACT, play
 from tests.mount.daemon import ENGINES, Place, mounted, partition
@@ -176,7 +176,7 @@ def test_plans_over_pinned_views_are_exact_every_time(spark: SparkSession, tmp_p
 @pytest.mark.clients
 def test_recipes_over_a_view_find_one_moment(spark: SparkSession, tmp_path: Path) -> None:
     with flipping(tmp_path, "passthrough") as flips, flips.going_on():
-        for block in blocks("python", "Spark"):
+        for block in (*blocks("python", "Spark"), *blocks("python", "Spark", MANIFESTS)):
             names: dict[str, object] = {"spark": spark}
             exec(at(flips, block), names)
             assert names["total"] in TOTALS

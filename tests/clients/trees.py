@@ -1,8 +1,7 @@
-"""The trees that a client plans over: a view of a mount, pinned or not, or the mount itself."""
+"""The trees that a client plans over: a pinned view of a mount, or the mount itself."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -19,13 +18,6 @@ _numbers: Final = count()
 def live(daemon: Daemon) -> Iterator[Path]:
     """The mount itself."""
     yield daemon.path
-
-
-@contextmanager
-def unpinned(daemon: Daemon) -> Iterator[Path]:
-    """A view of what is ready now, which only this mount knows."""
-    fingerprint = os.getxattr(daemon.path, "user.readyfs.fingerprint").decode()
-    yield daemon.path / ".readyfs/views" / fingerprint
 
 
 @contextmanager

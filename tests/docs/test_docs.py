@@ -26,7 +26,7 @@ ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "src" / "readyfs"
 DOCS: Final = ROOT / "docs"
 PAGES: Final = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md")))
-PROMISES: Final = tuple(f"V{number}" for number in range(1, 25))
+PROMISES: Final = tuple(f"V{number}" for number in range(1, 26))
 
 SETTING_NAMES: Final = frozenset(setting.name for setting in SETTINGS)
 _FENCE: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

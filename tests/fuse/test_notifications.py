@@ -413,7 +413,10 @@ class EpochKernel(RecordingKernel):
 
 
 async def test_many_names_are_expired_at_once_and_listings_dropped_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The listings come after the names, as always; what was sent before the burst was known to be one stays sent."""
+    """One name of each directory is dropped all the same, which waits for listings of before that are in flight.
+
+    They bring old names as if they were new ones, so that all have to be asked for again behind the last of them.
+    """
     monkeypatch.setattr(notifications_module, "EXPIRE_ALL_FROM", 4)
     kernel = EpochKernel()
     cache = Notifications(kernel)
@@ -427,10 +430,13 @@ async def test_many_names_are_expired_at_once_and_listings_dropped_one_by_one(mo
         ("listing", ONE),
         ("epoch",),
         ("attributes", ONE),
+        ("entry", TWO, b"b"),
         ("listing", TWO),
+        ("entry", THREE, b"e"),
         ("listing", THREE),
+        ("epoch",),
     ]
-    assert cache.sent == 6
+    assert cache.sent == 9
 
 
 async def test_where_names_cannot_be_expired_each_is_dropped(

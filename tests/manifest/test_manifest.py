@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from readyfs.catalog.build import CatalogShape
@@ -151,12 +151,14 @@ def check(rows: list[Row], of: CatalogShape, files: tuple[bytes, ...], piece_row
     assert Manifest.of(catalog, (b"nothing",), Form.JSONL, files) is None
 
 
+@settings(max_examples=50)
 @given(ROWS, SHAPES, st.integers(1, 4))
 def test_manifest_is_what_the_rows_say_in_every_layout(rows: list[Row], of: CatalogShape, piece_rows: int) -> None:
     """V25: also where rows claim one path, cannot be shown, or lie in several pieces."""
     check(rows, of, FILES, piece_rows)
 
 
+@settings(max_examples=50)
 @given(STRANGE_ROWS, SHAPES, STRANGE_FILES)
 def test_strange_texts_are_valid_json_and_exact_paths(
     rows: list[Row], of: CatalogShape, files: tuple[bytes, ...]
@@ -176,11 +178,19 @@ def test_lines_are_in_the_order_of_series_and_their_dates() -> None:
 @pytest.mark.parametrize("template", ["plain", "by-date"])
 def test_pieces_of_many_rows_join_without_a_gap(template: str) -> None:
     """V25: at each offset stand the bytes of the whole, though one series has several pieces, or one piece several."""
-    many = [Row(customer=b"many", date=JUNE_1 + day, run=b"r%d" % day) for day in range(2500)]
+    # Two sources share the paths of one query, and claim some of them together.
+    many = [
+        Row(customer=b"many", date=JUNE_1 + day, run=b"r%d" % day, source=b"s%d" % (day % 2)) for day in range(2500)
+    ]
+    both = [
+        Row(customer=b"many", date=JUNE_1 + 2500 + day, source=source) for day in range(9) for source in (b"a", b"s1")
+    ]
     few = [Row(customer=b"few-%d" % number, date=JUNE_1 + day) for number in range(700) for day in range(3)]
-    manifest = manifest_of(build(many + few, of=shape(template)), (), Form.JSONL)
+    manifest = manifest_of(build(many + few + both, of=shape(template)), (), Form.JSONL)
     data = whole(manifest)
-    assert len(data.splitlines()) == len(many) + len(few)
+    places = [(one["customer_id"], one["logical_date"], one["run_id"]) for one in map(json.loads, data.splitlines())]
+    assert len(places) == len({*places}) == len(many) + len(few) + len(both) // 2
+    assert {run for _, _, run in places} == {None, "r1", *(f"r{day}" for day in range(2500))}
     assert len(manifest.pieces(0, manifest.size)) == 5
     for offset in range(0, manifest.size + 1000, 99_991):
         for size in (0, 1, 4096, 700_000):

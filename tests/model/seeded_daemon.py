@@ -43,7 +43,7 @@ from readyfs.vfs.attributes import Presentation
 from readyfs.vfs.entries import Entries
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import HandleTable, RawFileHandle
-from readyfs.vfs.invalidation import Invalidation
+from readyfs.vfs.invalidation import Invalidation, plan_names
 from readyfs.vfs.raw_files import RawFiles
 from readyfs.vfs.resolver import Resolver
 from readyfs.vfs.run_view import BrokenView
@@ -301,11 +301,12 @@ def handles_kept() -> None:
 
 @bug
 def told_before_published() -> None:
-    """The kernel forgets before there is anything new to ask for, so that it may learn the old answer again."""
+    """The kernel forgets before there is anything new to ask for, and keeps the old answer once more."""
 
     async def put_into_force(self: Any, previous: Any, loaded: Any) -> Any:
         delta = compare(previous, loaded.catalog, self._fs.is_known)
-        await self._notifications.invalidate(self._fs.plan_invalidations(delta))
+        plan = [*plan_names(delta, self._fs.inodes), *self._fs.plan_invalidations(delta)]
+        await self._notifications.invalidate(plan)
         self._fs.publish(loaded.catalog)
         return delta
 

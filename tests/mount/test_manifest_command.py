@@ -12,7 +12,7 @@ from typing import Final
 import duckdb
 import pytest
 
-from tests.mount.daemon import EACH_ENGINE_ONCE, ENGINES, Place, mounted, partition, running
+from tests.mount.daemon import EACH_ENGINE_ONCE, ENGINES, Place, mounted, partition, running, wait_until
 from tests.mount.forked import run_forked
 from tests.mount.views import viewing
 
@@ -120,11 +120,14 @@ def test_what_cannot_be_listed_is_said_in_one_line(place: Place, tmp_path: Path,
         fails(2, "--prefix '../x' is no path below it; leave out dots", top, "--prefix", "../x")
         fails(2, f"{top}/.readyfs has no manifest; name a directory above partitions", top / ".readyfs")
         fails(2, f"the live tree of {top} changes", top, "--format", "duckdb")
+        place.producer.write_and_publish(partition(".manifest.paths"), "r1", b"")
+        views.daemon.refresh()
+        fails(2, f"{top}/.manifest.paths is a directory of that name", top, "--format", "paths")
         view = views.taken()
         publish(place, "r2", 1)
         views.daemon.refresh()
         views.expire(view)
-        fails(9, f"{view}/.manifest.jsonl cannot be read: Input/output error; the log", view)
+        fails(9, f"{view}/.manifest.jsonl cannot be read: Input/output error; see", view)
 
 
 @pytest.mark.parametrize("engine", EACH_ENGINE_ONCE)
@@ -136,3 +139,19 @@ def test_dead_daemon_is_no_empty_list(place: Place, engine: str) -> None:
         done = manifest(daemon.path)
         assert (done.returncode, done.stdout) == (8, "")
         assert done.stderr == f"readyfs: no daemon serves {daemon.path}; mount it again\n"
+
+
+def test_catalog_that_is_too_old_is_no_list(place: Place) -> None:
+    """V11: neither of the root nor of a directory that is named; a view has one."""
+    publish(place, "r1", 1)
+    with mounted(place, "--interval", "100ms", "--max-staleness", "1s") as daemon:
+        wait_until(lambda: daemon.status()["stale"] is False, "the catalog is fresh")
+        view = daemon.public.view(str(daemon.status()["fingerprint"]))
+        place.state.rename(place.state.with_name("away.db"))
+        wait_until(lambda: daemon.status()["stale"] is True, "the catalog is too old")
+        for path, named in ((daemon.path, "/.manifest.jsonl"), (daemon.path / "0012", "")):
+            done = manifest(path)
+            assert (done.returncode, done.stdout) == (9, "")
+            assert done.stderr.startswith(f"readyfs: {path}{named} cannot be read: Input/output error; see")
+        assert len(text_of(view).splitlines()) == len(CUSTOMERS) * len(DATES)
+        place.state.with_name("away.db").rename(place.state)

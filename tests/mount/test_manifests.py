@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import random
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -246,3 +248,39 @@ def test_newline_in_the_name_of_a_file_makes_one_form_fail(place: Place, engine:
         assert lines(daemon.path)[0]["files"] == [f"{ONE.path}/a\nb"]
         said = "the name of a required file holds a newline, so no .manifest.paths can be read"
         wait_until(lambda: len(daemon.events(said)) == 1, "it is said once")
+
+
+def test_every_reading_is_of_one_catalog_while_all_switches_all_the_time(place: Place, engine: str) -> None:
+    """Each open succeeds, though the catalog that was looked up is replaced before it, and all lines are of one run."""
+    many = [partition(f"c{number}", date=f"2024-06-{day:02d}") for number in range(20) for day in range(1, 31)]
+
+    def switch(run: str) -> None:
+        with place.producer.one_transaction():
+            for one in many:
+                place.producer.set_ready(one, run, record_count=1)
+
+    def run_of_all(directory: Path, count: int) -> object:
+        found = lines(directory)
+        assert len(found) == count
+        (run,) = {line["run_id"] for line in found}
+        return run
+
+    switch("r0")
+    with mounted(place, engine=engine) as daemon, ThreadPoolExecutor(1) as pool:
+        over = threading.Event()
+
+        def refresh_on() -> None:
+            while not over.is_set():
+                daemon.refresh()
+
+        refreshing = pool.submit(refresh_on)
+        try:
+            for number in range(1, 9):
+                switch(f"r{number}")
+                for directory, count in ((daemon.path, len(many)), (daemon.path / "c7", 30)):
+                    run_of_all(directory, count)
+        finally:
+            over.set()
+        refreshing.result()
+        daemon.refresh()
+        assert run_of_all(daemon.path, len(many)) == "r8"

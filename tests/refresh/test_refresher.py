@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from readyfs.refresh import refresher as refresh_module
 from readyfs.refresh.loader import CatalogLoader
 from readyfs.refresh.refresher import WATCH_TICK_S, Outcome
 from readyfs.refresh.schedule import MAX_BACKOFF_S, Schedule
+from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
 from readyfs.vfs.invalidation import Invalidation
 from tests.catalog.rows import JUNE_1, NOW_NS, Row, shape
@@ -340,21 +342,38 @@ async def test_caller_that_goes_away_does_not_hold_up_the_refresh(autojump_clock
 # ---- the order of a refresh ---------------------------------------------------------------------------------------
 
 
-async def test_catalog_is_published_before_the_kernel_is_told(autojump_clock: MockClock, running: World) -> None:
-    """V3: or the kernel could ask again and be taught the old names."""
-    seen: list[int] = []
-    running.kernel.before = lambda: seen.append(running.partitions)
+async def test_kernel_forgets_names_before_they_change_and_the_rest_behind_it(
+    autojump_clock: MockClock, running: World
+) -> None:
+    """V3, V4: what is on its way to its cache would be taken for new, and what it asks again for is not to be kept."""
+    seen: list[tuple[int, float]] = []
+
+    def note() -> None:
+        found = running.fs.lookup(ROOT_INODE, b"c", may_block=False)
+        assert isinstance(found, Entry)
+        seen.append((running.partitions, found.entry_timeout_s))
+
+    running.kernel.before = note
     running.store.commit(Row(), Row(customer=b"c2"))
     await running.refresher.refresh()
-    assert seen == [2]
-    assert running.kernel.told == [[Invalidation(ROOT_INODE, (b"c2",))]]
+    assert seen == [(1, 0.0), (2, 60.0)]
+    assert running.kernel.told == [
+        [Invalidation(ROOT_INODE, (b"c2",), listing=False)],
+        [Invalidation(ROOT_INODE, (b"c2",))],
+    ]
 
 
+@pytest.mark.parametrize(("held_up", "revision"), [(1, 1), (2, 2)])
 async def test_refresh_ends_when_the_kernel_has_taken_everything(
-    autojump_clock: MockClock, running: World, nursery: trio.Nursery
+    autojump_clock: MockClock, running: World, nursery: trio.Nursery, held_up: int, revision: int
 ) -> None:
-    """V3."""
-    running.kernel.gate = trio.Event()
+    """V3: the catalog answers once the names are forgotten, and the rest is forgotten once it does."""
+    gate, told = trio.Event(), itertools.count(1)
+
+    def hold_up() -> None:
+        running.kernel.gate = gate if next(told) == held_up else None
+
+    running.kernel.before = hold_up
     running.store.commit(Row(run=b"r2"))
     ended = trio.Event()
 
@@ -364,10 +383,10 @@ async def test_refresh_ends_when_the_kernel_has_taken_everything(
 
     nursery.start_soon(call)
     await trio.sleep(100.0)
-    assert running.revision == 2
+    assert running.revision == revision
     assert not ended.is_set()
     assert running.store.probes == 0  # one refresh at a time
-    running.kernel.gate.set()
+    gate.set()
     await ended.wait()
 
 
@@ -689,9 +708,9 @@ async def test_what_changed_in_the_outage_is_told_before_the_root_answers_again(
     limited.kernel.before = lambda: seen.append(limited.freshness.stale)
     limited.kernel.told.clear()
     await limited.refresher.refresh()
-    assert seen == [True, False]
-    assert limited.kernel.told[0][0] == Invalidation(ROOT_INODE, (b"c", b"c2", b"c3"))
-    assert limited.kernel.told[1] == [Invalidation(ROOT_INODE, (b"c3",))]
+    assert seen == [True, True, False]
+    assert limited.kernel.told[0][0] == Invalidation(ROOT_INODE, (b"c", b"c2", b"c3"), listing=False)
+    assert limited.kernel.told[2] == [Invalidation(ROOT_INODE, (b"c3",))]
 
 
 async def test_flag_is_set_before_the_kernel_is_told(autojump_clock: MockClock, limited: World) -> None:

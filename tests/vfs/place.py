@@ -156,8 +156,9 @@ class Place:
         before = self.fs.in_force.catalog
         catalog = build(rows, before)
         delta = compare(before, catalog, self.fs.is_known, known=self.fs.known_series())
+        plan = [*self.fs.announce(delta)]
         self.fs.publish(catalog)
-        plan = [*self.fs.plan_invalidations(delta)]
+        plan += self.fs.plan_invalidations(delta)
         self.told = [one for one in plan if not isinstance(self.fs.inodes.peek(one.directory), AboveNode)]
 
     def keep(self) -> View:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from readyfs.catalog.delta import compare
 from readyfs.errors import (
     BrokenRunError,
     NotADirectoryNodeError,
@@ -19,7 +20,8 @@ from readyfs.vfs import inode_number
 from readyfs.vfs.attributes import FOREVER_S, NegativeEntry, Presentation
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, NodeKind
 from readyfs.vfs.inode_table import InodeCollisionError
-from tests.catalog.rows import JUNE_1, Row
+from readyfs.vfs.invalidation import Invalidation
+from tests.catalog.rows import JUNE_1, Row, build
 from tests.vfs.place import DAY_1, METADATA, PAYLOAD, Place
 
 DAY_NS = 1_717_200_000_000_000_000  # midnight UTC of 2024-06-01
@@ -305,6 +307,41 @@ def test_held_directory_whose_last_partition_went_is_empty_and_fills_again(place
     assert place.names(held) == [b"2024-06-02"]
     assert place.fs.getattr(held)[0].time_ns > gone_ns
     assert place.inode(b"c", b"q") == held
+
+
+# ---- a catalog that is announced ----------------------------------------------------------------------------------
+
+
+def test_what_is_to_change_is_not_kept_until_it_has(place: Place) -> None:
+    """V4: neither names that are there nor absences, in directories of which any name changes."""
+    place.publish(Row(), Row(query=b"q2"))
+    before = place.fs.in_force.catalog
+    delta = compare(before, build([Row(run=b"r2"), Row(query=b"q2")], before))
+    known = place.inode(b"c", b"q")
+    plan = list(place.fs.announce(delta))
+    assert plan == [Invalidation(known, (DAY_1,), listing=False)]
+
+    def kept(query: bytes) -> list[float]:
+        inode = place.inode(b"c", query)
+        found = place.find(b"absent", start=inode)
+        assert isinstance(found, NegativeEntry)
+        listed = [one.entry.entry_timeout_s for one in place.listed(inode) if one.counted]
+        return [place.entry(DAY_1, start=inode).entry_timeout_s, found.timeout_s, *listed]
+
+    assert kept(b"q") == [0.0, 0.0, 0.0]
+    assert kept(b"q2") == [60.0, 2.0, 60.0]
+    assert place.entry(b"c", b"q").entry_timeout_s == 60.0
+    place.publish(Row(run=b"r2"), Row(query=b"q2"))
+    assert kept(b"q") == kept(b"q2") == [60.0, 2.0, 60.0]
+
+
+def test_listing_of_before_an_announcement_is_not_kept_either(place: Place) -> None:
+    place.publish(Row(), Row(date=JUNE_1 + 1))
+    before = place.fs.in_force.catalog
+    under_way = iter(place.fs.read_directory(place.inode(b"c", b"q"), 0, may_block=True))
+    assert [next(under_way).entry.entry_timeout_s for _ in range(3)][2] == 60.0
+    place.fs.announce(compare(before, build([Row(run=b"r2"), Row(date=JUNE_1 + 1)], before)))
+    assert [one.entry.entry_timeout_s for one in under_way] == [0.0]
 
 
 # ---- broken (V10) -------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from readyfs.errors import (
 from readyfs.text import escape_text
 
 _AT_ONCE: Final = 1 << 20
+_NAME: Final = ".manifest."
 _VIEWS: Final = (".readyfs", "views")
 
 
@@ -70,7 +71,7 @@ class ManifestPlace:
 
         Paths in them are relative to the directory with the prefix.
         """
-        path = self.directory / self.prefix / f".manifest.{form}"
+        path = self.directory / self.prefix / f"{_NAME}{form}"
         try:
             # Unbuffered: a large piece is one system call, and the kernel reads ahead.
             with path.open("rb", buffering=0) as file:
@@ -80,23 +81,9 @@ class ManifestPlace:
                     *records, left = (left + piece).split(form.end)
                     yield records
         except OSError as error:
-            raise self._explain(path, error) from error
+            raise _explain(self.mountpoint, path, error) from error
         if left or done != size:
             raise NoAnswerError(f"{_show(path)} ended after {done} of {size} bytes", "start again")
-
-    def _explain(self, path: Path, error: OSError) -> UserError:
-        if error.errno == errno.ENOTCONN:
-            return NotRunningError(f"no daemon serves {_show(self.mountpoint)}", "mount it again")
-        if error.errno in (errno.EACCES, errno.EPERM):
-            return NotPermittedError(f"{_show(path)} may not be read: {error.strerror}", "ask as a user who may enter")
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            return NoAnswerError(f"{_show(path)} cannot be read: {error.strerror}", "the log of the mount says why")
-        if not path.parent.is_dir():
-            return NothingReadyError(f"nothing is ready at {_show(path.parent)}", "see `readyfs ls` for what is")
-        return UsageError(
-            f"{_show(path.parent)} has no manifest",
-            "name a directory above partitions; a daemon of an earlier version has none, and is to be mounted again",
-        )
 
 
 def find_place(named: str, prefix: str) -> ManifestPlace:
@@ -114,15 +101,39 @@ def find_place(named: str, prefix: str) -> ManifestPlace:
         raise UsageError(
             f"--prefix {escape_text(os.fsencode(prefix))!r} is no path below it", "leave out dots and leading slashes"
         )
-    place = ManifestPlace(inside.mountpoint, Path(inside.path), "/".join(names))
     try:
-        return replace(place, directory=place.directory.resolve(strict=True))
-    except (OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOTCONN:
-            raise NotRunningError(f"no daemon serves {_show(place.mountpoint)}", "mount it again") from error
-        raise NothingReadyError(
-            f"nothing is ready at {_show(place.directory)}", "see `readyfs ls` for what is"
-        ) from error
+        directory = Path(inside.path).resolve(strict=True)
+    except OSError as error:
+        raise _explain(inside.mountpoint, Path(inside.path), error) from error
+    return ManifestPlace(inside.mountpoint, directory, "/".join(names))
+
+
+def _explain(mountpoint: Path, path: Path, error: OSError) -> UserError:
+    """Return what it means that a manifest, or the directory that was named, cannot be had."""
+    shown = _show(path)
+    match error.errno:
+        case errno.ENOTCONN:
+            return NotRunningError(f"no daemon serves {_show(mountpoint)}", "mount it again")
+        case errno.EACCES | errno.EPERM:
+            return NotPermittedError(f"{shown} may not be read: {error.strerror}", "ask as a user who may enter")
+        case errno.ESTALE:
+            return NoAnswerError(
+                f"the catalog of {shown} is gone before all of it was read", "read that of a view: `readyfs pin`"
+            )
+        case errno.EISDIR:
+            return UsageError(
+                f"{shown} is a directory of that name, and no manifest", "choose another form, or the directory above"
+            )
+        case errno.ENOENT | errno.ENOTDIR:
+            asked = path.parent if path.name.startswith(_NAME) else path
+            if not os.path.lexists(asked):
+                return NothingReadyError(f"nothing is ready at {_show(asked)}", "see `readyfs ls` for what is")
+            return UsageError(
+                f"{_show(asked)} has no manifest",
+                "name a directory above partitions; mount again what an earlier version has mounted",
+            )
+        case _:
+            return NoAnswerError(f"{shown} cannot be read: {error.strerror}", "see `readyfs status` and the log")
 
 
 def _show(path: Path) -> str:

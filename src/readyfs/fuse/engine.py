@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
 from readyfs.errors import FuseError
 from readyfs.metrics.durations import Durations
 from readyfs.metrics.push_counts import PushCounts
+
+EXPIRE_S: Final = 1.0
+"""How often what was idle for long enough is let go: raw files, replaced catalogs, manifests."""
 
 
 class KernelLacksError(FuseError):

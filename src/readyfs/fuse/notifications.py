@@ -87,15 +87,19 @@ class Notifications:
     def _send_all(self, plan: Iterable[Invalidation]) -> None:
         with self._sending:
             try:
-                names, expired = 0, False
+                names, expires = 0, False
                 for invalidation in plan:
                     names += len(invalidation.names)
-                    expired = expired or self._expire_names(names)
-                    for notification in self._notifications(invalidation, expired=expired):
+                    expires = expires or (names >= EXPIRE_ALL_FROM and self._expire_names())
+                    for notification in self._notifications(invalidation, one_name=expires):
                         if self._closed:
                             return
                         self._busy_since = self._monotonic()
                         self._send(notification)
+                if expires:
+                    # Once more: listings that were in flight have brought old names into the cache meanwhile, as new
+                    # ones. Each directory was waited for by forgetting one of its names.
+                    self._expire_names()
             finally:
                 self._busy_since = None
 
@@ -104,9 +108,9 @@ class Notifications:
             for notification in self._notifications(invalidation):
                 self._send(notification)
 
-    def _expire_names(self, count: int) -> bool:
-        """Have all names asked for again if that is cheaper than to drop so many; return whether that was done."""
-        if count < EXPIRE_ALL_FROM or self._closed:
+    def _expire_names(self) -> bool:
+        """Have all names asked for again; return whether that was done."""
+        if self._closed:
             return False
         try:
             expired = self._notifier.expire_names()
@@ -118,10 +122,10 @@ class Notifications:
             self._count()
         return expired
 
-    def _notifications(self, invalidation: Invalidation, *, expired: bool = False) -> Iterator[partial[None]]:
+    def _notifications(self, invalidation: Invalidation, *, one_name: bool = False) -> Iterator[partial[None]]:
         for inode in invalidation.touched:
             yield partial(self._notifier.invalidate_inode, inode, attributes_only=True)
-        for name in () if expired else invalidation.names:
+        for name in invalidation.names[:1] if one_name else invalidation.names:
             yield partial(self._notifier.invalidate_entry, invalidation.directory, name)
         if invalidation.listing:
             yield partial(self._notifier.invalidate_inode, invalidation.directory, attributes_only=False)

@@ -82,7 +82,7 @@ class Manifest:
             row = 0
             for rows in self._selection.rows(group):
                 one = self._lines.width(rows.key, rows.ambiguous)
-                size, begin = len(rows.columns), 0
+                size, begin = len(rows.columns.dates), 0
                 while begin < size:
                     if not filled:
                         self._groups.append(index)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Final, NamedTuple
@@ -72,8 +72,14 @@ class Selection:
     groups: Sequence[SeriesGroup]
     dates: Dates | None
 
-    def rows(self, group: SeriesGroup) -> Iterator[Rows]:
-        """Yield the rows of a group: series by series in order of their dates, what is ambiguous last."""
+    def rows(self, group: SeriesGroup) -> Iterable[Rows]:
+        """Return the rows of a group: series by series in order of their dates, what is ambiguous last."""
+        if self.dates is None and len(group.series) == 1 and not group.ambiguous:
+            (series,) = group.series  # as most are, and of some catalogs there are very many
+            return (Rows(series.key, join_blocks(series.blocks), False),)
+        return self._rows(group)
+
+    def _rows(self, group: SeriesGroup) -> Iterator[Rows]:
         ambiguous = group.ambiguous
         for series in group.series:
             columns = self._columns(series)

@@ -89,7 +89,11 @@ def render_moments(times_ns: array[int]) -> list[bytes]:
 
 
 def versions_width(versions: Sequence[bytes | None]) -> int:
-    """Return how many bytes `render_versions` makes."""
+    """Return how many bytes `render_versions` makes of one version or more."""
+    first = versions[0]
+    rows = versions.count(first)  # quicker than to count each, and most often that is all
+    if rows == len(versions):
+        return len(json_version(first)) * rows
     return sum(len(json_version(version)) * rows for version, rows in Counter(versions).items())
 
 

@@ -280,6 +280,7 @@ class Refresher:
             delta = await trio.to_thread.run_sync(
                 lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
             )
+            await self._notifications.invalidate(fs.announce(delta))
             fs.publish(loaded.catalog)
             if self._history is not None:
                 self._history.record(loaded.catalog, time.time_ns(), changed)

@@ -82,8 +82,10 @@ class DirectoryListings:
             raise StaleHandleError("the listing is no longer kept")
 
         def timeout_s() -> float:
-            # The kernel was told to forget the names and times of older catalogs: it must not learn them again.
-            return self._name_timeout_s if directory is current and self._catalogs.in_force is in_force else 0.0
+            # The kernel is told to forget the names and times of older catalogs: it must not learn them again.
+            if directory is not current or self._catalogs.in_force is not in_force:
+                return 0.0
+            return in_force.timeout_s(node.path, self._name_timeout_s)
 
         return self._list(node, directory, attrgetter("changed_ns"), timeout_s)
 

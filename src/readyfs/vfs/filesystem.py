@@ -38,7 +38,7 @@ from readyfs.vfs.freshness import Freshness
 from readyfs.vfs.handles import HandleNumber, HandleTable, ManifestHandle, MemoryFileHandle, RawFileHandle
 from readyfs.vfs.inode_number import LIVE, ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.inode_table import InodeTable
-from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidations
+from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidations, plan_names
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.manifests import Manifests
@@ -130,8 +130,16 @@ class Filesystem:
         """The catalog in force and its revision."""
         return self._catalogs.in_force
 
+    def announce(self, delta: Delta) -> Iterator[Invalidation]:
+        """Have nothing kept of the names that change, and return what the kernel must forget before they do.
+
+        To be called with what differs in the next catalog, before that is published.
+        """
+        self._catalogs.announce(change.path for change in delta.directories if change.names)
+        return plan_names(delta, self.inodes)
+
     def publish(self, catalog: Catalog) -> None:
-        """Put a catalog into force, in one step."""
+        """Put a catalog into force, in one step; the kernel has forgotten by now what it was announced to change."""
         held = frozenset(fingerprint.encode() for fingerprint in self._trees.views.held())
         self._former.enter(catalog.fingerprint.encode(), held)
         self._catalogs.publish(catalog)
@@ -140,7 +148,7 @@ class Filesystem:
         self._manifests.expire()
 
     def plan_invalidations(self, delta: Delta) -> Iterator[Invalidation]:
-        """Yield what the kernel must forget after a catalog was put into force: names above runs, then below them.
+        """Yield what the kernel must forget once a catalog is in force: listings and times, and names below runs.
 
         Called by the refresh, on a thread that serves no request; `delta` is of `compare` with `is_known`. To be taken
         to its end: what is remembered of runs follows the delta, too (see `Turnover`).

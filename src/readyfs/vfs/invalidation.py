@@ -1,8 +1,11 @@
 """What the kernel must forget: in terms of inode numbers and names, for any engine.
 
-After a refresh, for each changed directory that the kernel knows: its changed entries first, its listing and
-attributes last. The order carries weight: forgetting an entry waits for requests in flight in that directory, and a
-listing dropped before that could be filled again by a late reply.
+Before a catalog is put into force, the names that it changes in each directory that the kernel knows. Forgetting one
+waits for requests in flight in its directory. The kernel puts what a listing says of each name into its cache, as late
+as it likes, and over what it was told meanwhile: so no answer of the next catalog may be given before that.
+
+Once it is in force, the listings and attributes of those directories. The order carries weight: one name is forgotten
+first, because a listing dropped before that could be filled again by a late reply.
 """
 
 from __future__ import annotations
@@ -38,14 +41,22 @@ class Invalidation:
     listing: bool = True
 
 
+def plan_names(delta: Delta, inodes: InodeTable) -> Iterator[Invalidation]:
+    """Yield the changed names that the kernel may know; directories that it never saw cost nothing."""
+    for change in delta.directories:
+        inode = above_inode(change.path)
+        if change.names and inodes.peek(inode) is not None:
+            yield Invalidation(inode, change.names, listing=False)
+
+
 def plan_invalidations(delta: Delta, inodes: InodeTable) -> Iterator[Invalidation]:
-    """Yield what the kernel knows of a delta; directories that it never saw cost nothing."""
+    """Yield what else the kernel knows of a delta."""
     for change in delta.directories:
         inode = above_inode(change.path)
         if inodes.peek(inode) is None:
             continue
         touched = tuple(known for known in map(date_inode, change.touched) if inodes.peek(known) is not None)
-        yield Invalidation(inode, change.names, touched, listing=bool(change.names))
+        yield Invalidation(inode, change.names[:1], touched, listing=bool(change.names))
 
 
 def plan_expiry(tree: TreeName, inodes: InodeTable, layout: MountLayout) -> Iterator[Invalidation]:

@@ -71,16 +71,18 @@ class Resolver:
             if name == CONTROL_NAME:
                 return self._entries.control_directory_entry()
             self._freshness.refuse_if_stale()
-        catalog = self._catalogs.in_force.catalog
+        in_force = self._catalogs.in_force
+        catalog = in_force.catalog
         directory = catalog.directory(parent.path)
+        timeout_s = in_force.timeout_s(parent.path, self._presentation.name_timeout_s)
         match directory:
             case Branch() if name in directory.children:
                 changed_ns = directory.children[name].changed_ns
-                return self._entries.above_entry((*parent.path, name), changed_ns, self._presentation.name_timeout_s)
+                return self._entries.above_entry((*parent.path, name), changed_ns, timeout_s)
             case DateDirectory() | PartitionDirectory():
                 found = directory.entry(name)
                 if found is not None:
-                    return self._entries.date_entry(parent.path, found, self._presentation.name_timeout_s)
+                    return self._entries.date_entry(parent.path, found, timeout_s)
         # Nothing of these is kept, neither that they are there nor that they are not: so a refresh has nothing to tell.
         if name == LATEST_NAME:
             self._freshness.refuse_if_stale()
@@ -91,7 +93,7 @@ class Resolver:
         if not parent.path and self._freshness.can_go_stale:
             # An absence that the kernel remembers cannot be named when it must be forgotten, and must not answer then.
             return NegativeEntry(0.0)
-        return NegativeEntry(self._presentation.negative_timeout_s)
+        return NegativeEntry(in_force.timeout_s(parent.path, self._presentation.negative_timeout_s))
 
     def _find_in_view(self, parent: AboveNode, name: bytes, may_block: bool) -> Entry | NegativeEntry:
         view = self._trees.view(parent.tree, may_block)

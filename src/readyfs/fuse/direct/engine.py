@@ -25,6 +25,7 @@ from readyfs.fuse.direct.page_cache import PageCache
 from readyfs.fuse.direct.reads import CachedReads, OpenedReads, Reads
 from readyfs.fuse.direct.shadow import Shadow, ShadowEnds
 from readyfs.fuse.direct.workers import Workers
+from readyfs.fuse.engine import EXPIRE_S
 from readyfs.fuse.engine_words import EngineLoopWord, ReadsWord
 from readyfs.fuse.unmount import detach
 from readyfs.metrics.durations import Durations
@@ -37,8 +38,6 @@ log = structlog.get_logger("readyfs.fuse")
 
 TICK_S: Final = 0.1
 """How often deadlines are looked at, and how late an answer to a request that is given up can come."""
-EXPIRE_S: Final = 1.0
-"""How often raw files that were idle for long enough are let go."""
 
 
 class DirectEngine:

@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 from readyfs.errors import FuseError
+from readyfs.fuse.engine import EXPIRE_S
 from readyfs.fuse.fusermount import mount_refused
 from readyfs.fuse.kernel_background import raise_background
 from readyfs.fuse.mount_table import mounts_at
@@ -42,6 +43,7 @@ class Pyfuse3Engine:
     engine_loop_reason = "this engine has no other"
 
     def __init__(self, filesystem: Filesystem, raw_calls: RawCalls) -> None:
+        self._fs = filesystem
         self._raw_calls = raw_calls
         self._operations = Operations(filesystem, self._raw_calls)
         self._mountpoint = Path()
@@ -96,6 +98,7 @@ class Pyfuse3Engine:
         with _interrupted_reads():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._make_room)
+                nursery.start_soon(self._expire_idle)
                 await pyfuse3.main(max_tasks=MAX_TASKS)
                 nursery.cancel_scope.cancel()
 
@@ -103,6 +106,12 @@ class Pyfuse3Engine:
         while True:
             await trio.sleep(TICK_S)
             self._raw_calls.make_room()
+
+    async def _expire_idle(self) -> None:
+        """Let go of catalogs and manifests that nobody uses any more; that takes time, so not where requests wait."""
+        while True:
+            await trio.sleep(EXPIRE_S)
+            await trio.to_thread.run_sync(self._fs.expire_idle, abandon_on_cancel=True)
 
     async def wait_served(self, ended: trio.Event) -> None:
         """Return once the kernel's INIT was answered; raise `FuseError` if the mount ends before."""
