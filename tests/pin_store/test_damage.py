@@ -250,9 +250,9 @@ def test_whatever_a_pack_holds_is_the_catalog_or_damage(shared: Path, data: st.D
     planted = zlib.compress(bytes(text))
     content = b"readyfs pack 1\n" + struct.pack("<I", len(planted)) + planted
     name = blake2b(content, digest_size=32).hexdigest()
-    place = shared / "packs" / name[:2] / name
-    place.parent.mkdir(exist_ok=True)
-    place.write_bytes(content)
+    pack = shared / "packs" / name[:2] / name
+    pack.parent.mkdir(exist_ok=True)
+    pack.write_bytes(content)
     store = PinStore(shared, Identity("raw", SETTINGS), A, shape(), GRACE_S)
     try:
         loaded = store.load(Found(catalog.fingerprint, 0, 1.0, 1.0, (name,)), None)
