@@ -23,6 +23,8 @@ from readyfs.control.pin_requests import PinRequest
 NEXT_PINS: Final = 5
 CHANGED_PERCENT: Final = 1
 LOOKUPS: Final = 1000
+_SCATTERING: Final = 2_654_435_761
+"""Rows are in the order of their dates: what is divided by their number would be of the same few series."""
 MB: Final = 1_000_000
 
 
@@ -112,9 +114,9 @@ def _change(world: Path, turn: int) -> None:
     """Have other runs for a part of the rows, scattered over all series and dates."""
     with closing(sqlite3.connect(world / "state.db")) as state, state:
         state.execute(
-            f"UPDATE {TABLE} SET current_run_id = ?, updated_at = ?"
-            f" WHERE current_run_id IS NOT NULL AND rowid % {100 // CHANGED_PERCENT} = ?",
-            (f"turn-{turn}", f"2030-01-{turn + 1:02d}T00:00:00+00:00", turn),
+            f"UPDATE {TABLE} SET current_run_id = ? || rowid, updated_at = ?"
+            f" WHERE current_run_id IS NOT NULL AND rowid * {_SCATTERING} / 65536 % {100 // CHANGED_PERCENT} = ?",
+            (f"turn-{turn}-", f"2030-01-{turn + 1:02d}T00:00:00+00:00", turn),
         )
 
 

@@ -178,6 +178,10 @@ class PinStoreAwayError(PinStoreError):
     """The pin store cannot be used at this moment, and may be later: it is away, full, or not to be written."""
 
 
+class PinStoreBusyError(PinStoreAwayError):
+    """Too many ask the pin store at once, which says nothing of the store."""
+
+
 class FilesystemError(ReadyfsError):
     """What the vfs, or an engine that waits for the raw store, answers instead of a result."""
 

@@ -340,13 +340,14 @@ class RawLayout:
     def takes_all(self, run_ids: Collection[bytes]) -> bool:
         """Tell whether `check_run_id` surely accepts each of these; for many of them much sooner than one by one."""
         together = b" ".join(run_ids)  # a blank is never escaped, and no name that is refused
-        longest = max(map(len, run_ids), default=0)
+        lengths = {*map(len, run_ids)}
+        longest = max(lengths, default=0)
         if self.encoding is RawEncoding.HIVE:
             if _HIVE_PATTERN.search(together) is not None:
                 longest *= _HIVE_ESCAPE_BYTES
         elif b"/" in together or b"\0" in together:
             return False
-        if min(map(len, run_ids), default=0) <= _LONGEST_NO_NAME and not _NO_NAMES.isdisjoint(run_ids):
+        if min(lengths, default=0) <= _LONGEST_NO_NAME and not _NO_NAMES.isdisjoint(run_ids):
             return False
         own = (one for one in self.components if isinstance(one, Component) and one.field == "run_id")
         return all(len(one.around(b"")) + longest <= MAX_NAME_BYTES for one in own)

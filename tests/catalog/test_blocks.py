@@ -96,6 +96,9 @@ def test_rows_patched_again_and_again_are_those_made_at_once(
         made = build_series(KEY, whole)
         assert (series.digest, series.newest_ns) == (made.digest, made.newest_ns)
         assert [series.at(index) for index in range(len(series))] == [made.at(index) for index in range(len(made))]
+        differing = {row[0] for row in {*in_rows(before)} ^ {*in_rows(patched)}}
+        assert differing_dates(older, series) == differing_dates(series, older) == differing
+        assert differing_dates(older, made) == differing
         assert series.has_runs_of(older) == (
             list(series.dates) == list(older.dates) and series.run_ids == older.run_ids
         )

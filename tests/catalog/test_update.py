@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +118,21 @@ def test_patched_rows_are_those_of_a_dictionary_that_was_updated(
 def test_rows_differ_from_others_where_these_are_not_there_or_not_equal(
     held: list[tuple[int, bytes, int, int, bytes]], asked: list[tuple[int, bytes, int, int, bytes]]
 ) -> None:
+    differing = SeriesRows.of(held).differing(SeriesRows.of(asked))
+    assert [asked[index] for index in differing] == [row for row in asked if row not in held]
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(1, 9), st.integers(0, 9), st.randoms(), st.booleans())
+def test_so_they_do_where_the_dates_of_both_are_without_gaps(
+    held_from: int, held_size: int, asked_from: int, asked_size: int, random: Random, shuffled: bool
+) -> None:
+    """So dates are most often, and then rows are compared column by column. Those that are asked for need no order."""
+    held, asked = (
+        [(date, b"r%d" % random.choice([1, 1, 2]), 1, 2, b"v") for date in range(begin, begin + size)]
+        for begin, size in ((held_from, held_size), (asked_from, asked_size))
+    )
+    if shuffled:
+        random.shuffle(asked)
     differing = SeriesRows.of(held).differing(SeriesRows.of(asked))
     assert [asked[index] for index in differing] == [row for row in asked if row not in held]
 

@@ -122,7 +122,8 @@ def test_paths_that_only_the_driver_has_are_an_error_if_the_driver_lists(
             directory = tmp_path / f"here/a/b/{day}"
             directory.mkdir(parents=True)
             (directory / "payload.jsonl").write_bytes(b'{"clicks": 1}\n')
-        by_glob, _, by_directory = (plan for plan in spark_planners(spark) if plan.layout == "plain")
+        planners = {planner.name: planner for planner in spark_planners(spark)}
+        by_glob, by_directory = planners["Spark"], planners["Spark, directory"]
         assert list(by_glob.plan(tmp_path / "here")()) == []
         with pytest.raises((Py4JJavaError, PySparkException), match="does not exist"):
             by_directory.plan(tmp_path / "here")()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from readyfs.daemon.store_thread import MOST_WAITING, StoreHangsError, StoreThread
+from readyfs.daemon.store_thread import MOST_WAITING, StoreBusyError, StoreHangsError, StoreThread
 
 PATIENCE_S = 20.0
 
@@ -89,7 +89,7 @@ def test_only_so_many_wait(hanging: Hanging) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while len(thread._queue) <= number:
             assert time.monotonic() < deadline
-    with pytest.raises(StoreHangsError):
+    with pytest.raises(StoreBusyError):
         thread.run("one more", lambda: None, PATIENCE_S)
     hanging.goes_on.set()
     for one in asking:

@@ -48,7 +48,8 @@ def check(writes: Sequence[Write], refreshes: Sequence[Refresh], answers: Iterab
 
     `writes` are in order and the first is the state at the start. A version can be seen from the moment when its commit
     began; it cannot be seen any more once a refresh has ended that began after the next commit had ended. What one
-    reader saw of one thing never goes back.
+    reader saw never goes back, whichever path it looks at next. A listing may still be older than what paths lead to,
+    until the refresh has ended.
     """
     commits_ended = [write.ended for write in writes]
     commits_began = [write.began for write in writes]
@@ -58,13 +59,13 @@ def check(writes: Sequence[Write], refreshes: Sequence[Refresh], answers: Iterab
     for refresh in by_end:
         newest_seen = bisect_left(commits_ended, refresh.began) - 1
         floors.append(max(newest_seen, floors[-1] if floors else 0, 0))
-    seen: dict[tuple[int, str], int] = {}
+    seen: dict[tuple[int, bool], int] = {}
     count = 0
     for answer in sorted(answers, key=lambda answer: answer.began):
         finished = bisect_left(ends, answer.began)
         oldest = floors[finished - 1] if finished else 0
         newest = bisect_right(commits_began, answer.ended) - 1
-        subject = (answer.reader, answer.date)
+        subject = (answer.reader, bool(answer.date))
         fitting = (n for n in range(max(oldest, seen.get(subject, 0)), newest + 1) if _fits(writes[n], answer))
         version = next(fitting, None)
         if version is None:

@@ -44,6 +44,16 @@ def test_reader_never_goes_back() -> None:
     assert check(WRITES, [Refresh(14, 20), Refresh(33, 60)], [first, second._replace(reader=2)]) == 2
 
 
+def test_reader_never_goes_back_at_another_path() -> None:
+    """V4: but for listings, which the kernel keeps until the refresh has ended."""
+    writes = [Write(0, 0, {"d": "r0", "e": "s0"}), Write(10, 12, {"d": "r1"})]
+    first, second = answer(15, 16, "r1"), answer(17, 18, "s0", date="e")
+    with pytest.raises(Violation):
+        check(writes, [Refresh(14, 20)], [first, second])
+    assert check(writes, [Refresh(14, 20)], [first, second._replace(reader=2)]) == 2
+    assert check(writes, [Refresh(14, 20)], [first, answer(17, 18, "d e", date="")]) == 2
+
+
 def test_listing_must_equal_the_names_of_a_version() -> None:
     assert check(WRITES, [], [answer(5, 6, "d", date=""), answer(55, 56, "", date="")]) == 2
     with pytest.raises(Violation):

@@ -13,7 +13,8 @@ from typing import Final
 import pytest
 
 from tests.fuse.live_mount import NOBODY
-from tests.mount.daemon import Daemon, Place, StemWrapper, mounted, partition, wait_until
+from tests.mount.daemon import Daemon, Place, mounted, partition, wait_until
+from tests.mount.forked import StemWrapper
 from tests.mount.sharing import Neighbour, payload, pin, view
 
 ONE: Final = partition()

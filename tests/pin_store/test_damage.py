@@ -70,13 +70,39 @@ def test_damaged_pack_is_never_loaded_and_is_written_anew(tmp_path: Path, spoil:
     pack = only(tmp_path, "packs")
     pack.write_bytes(spoil(pack.read_bytes()))
     reader = open_store(tmp_path, B)
-    found = reader.find(catalog.fingerprint)
-    assert found is not None
-    with pytest.raises(DamagedStoreError, match="does not hold what was written there"):
-        reader.load(found, None)
+    with pytest.raises(DamagedStoreError, match=r"does not hold what was written there|is not there"):
+        is_whole(reader, catalog)
     reader.publish(catalog, pin_of(catalog, "again"), None)
     assert is_whole(open_store(tmp_path, C), catalog)
     assert len(entries(tmp_path, "set-aside")) == 1
+
+
+def test_pack_that_is_gone_is_noticed_by_who_only_asks_whether_a_pin_is_there(tmp_path: Path) -> None:
+    """So its pinner, who asks now and then, publishes it anew; in the trash it is still there."""
+    catalog = make_catalog(1)
+    store = open_store(tmp_path)
+    store.publish(catalog, pin_of(catalog), None)
+    pack = only(tmp_path, "packs")
+    trashed = pack.rename(tmp_path / "trash/packs" / pack.name)
+    assert is_whole(store, catalog)
+    trashed.unlink()
+    with pytest.raises(DamagedStoreError, match="a pack of it is not there"):
+        store.find(catalog.fingerprint)
+    store.publish(catalog, pin_of(catalog), None)
+    assert is_whole(store, catalog)
+
+
+def test_damage_that_was_met_when_reading_is_mended_by_the_next_publishing(tmp_path: Path) -> None:
+    """Though this mount had written the pack itself, and knew it as sound."""
+    catalog = make_catalog(1)
+    store = open_store(tmp_path)
+    store.publish(catalog, pin_of(catalog), None)
+    pack = only(tmp_path, "packs")
+    pack.write_bytes(flip(pack.read_bytes()))
+    with pytest.raises(DamagedStoreError):
+        is_whole(store, catalog)
+    store.publish(catalog, pin_of(catalog), None)
+    assert is_whole(store, catalog)
 
 
 def test_damaged_pack_of_the_catalog_before_is_not_built_upon(tmp_path: Path) -> None:

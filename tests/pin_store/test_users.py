@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from readyfs.errors import ExitCode, PinStoreAwayError, PinStoreError
 from readyfs.pin_store.store import PinStore
 from readyfs.pin_store.words import Collected, DamagedStoreError, Identity
+from readyfs.privileges import Capability, has_capability
 from tests.catalog.rows import shape
 from tests.pin_store.stores import (
     GRACE_S,
@@ -180,6 +182,31 @@ def test_root_outside_of_the_group_is_told_so_and_leaves_nothing_that_others_can
         done_by(ROOT, lambda: open_store(group_store, D).publish(TWO, pin_of(TWO, "of root"), ONE))
     assert finds(group_store, BOB)
     assert not list(group_store.glob(f"views/{TWO.fingerprint}"))
+
+
+def test_storage_that_is_read_only_is_one_line_and_is_used_again_once_it_is_not(group_store: Path) -> None:
+    """Finding needs to write, too: a reader holds what it reads, and asks the storage for its time."""
+    if not has_capability(Capability.SYS_ADMIN):
+        pytest.skip("needs CAP_SYS_ADMIN, to mount something read-only")
+    store = open_store(group_store)
+    store.publish(ONE, pin_of(ONE), None)
+    subprocess.run(["mount", "--bind", group_store, group_store], check=True, timeout=20)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", group_store], check=True, timeout=20)
+        for call in (
+            lambda: store.publish(TWO, pin_of(TWO, "weekly"), ONE),
+            lambda: store.renew(pin_of(ONE)),
+            lambda: store.end(pin_of(ONE)),
+            lambda: store.find(ONE.fingerprint),
+            store.collect,
+            lambda: open_store(group_store, B),
+        ):
+            with pytest.raises(PinStoreAwayError, match="Read-only file system"):
+                call()
+    finally:
+        subprocess.run(["umount", group_store], check=True, timeout=20)
+    assert is_whole(store, ONE)
+    assert store.find(TWO.fingerprint) is None
 
 
 # ---- what a user can spoil ------------------------------------------------------------------------------------

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gc
 import json
+import stat
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from readyfs.errors import BrokenRunError, StaleCatalogError, StaleHandleError, WouldBlockError
-from readyfs.vfs.attributes import NegativeEntry
+from readyfs.errors import BrokenRunError, StaleCatalogError, StaleHandleError, TooManyHandlesError, WouldBlockError
+from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.filesystem import Filesystem
+from readyfs.vfs.handles import MAX_CATALOGS, MAX_MANIFESTS
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
 from readyfs.vfs.manifests import AT_ONCE, KEPT_FOR_S
-from tests.catalog.rows import JUNE_1, Row
+from tests.catalog.rows import JUNE_1, Row, build, shape
 from tests.vfs.place import Place
 
 NAME = b".manifest.jsonl"
@@ -52,6 +56,15 @@ def test_name_is_never_kept_and_its_attributes_for_ever(place: Place) -> None:
         assert isinstance(place.find(name, start=held), NegativeEntry)
     assert place.find(NAME, start=held) == NegativeEntry(0.0)
     assert place.entry(NAME).attributes.size == 0
+
+
+def test_who_may_not_list_may_not_read_the_list_either(tmp_path: Path) -> None:
+    for file_mode, dir_mode, expected in ((0o444, 0o711, 0o400), (0o440, 0o555, 0o440), (0o644, 0o555, 0o444)):
+        place = Place(tmp_path, look=Presentation(7, 8, file_mode, dir_mode))
+        place.publish(ROW)
+        entry = place.entry(NAME)
+        assert stat.S_IMODE(entry.attributes.mode) == expected
+        assert place.fs.getattr(entry.node.inode)[0] == entry.attributes
 
 
 def test_manifest_is_refused_while_the_catalog_is_too_old(place: Place) -> None:
@@ -93,6 +106,25 @@ def test_node_holds_no_catalog_and_an_open_does(place: Place) -> None:
     assert json.loads(open_whole(place, place.inode(NAME)))["run_id"] == "r2"
 
 
+def test_open_manifests_hold_a_bounded_number_of_catalogs(place: Place) -> None:
+    """Whoever never closes one meets an error at open, and not the end of the daemon's memory."""
+    held = []
+    for number in range(MAX_CATALOGS):
+        place.publish(Row(run=b"r%d" % number))
+        held.append(place.open(NAME))
+    assert place.open(NAME)
+    place.publish(Row(run=b"one more"))
+    with pytest.raises(TooManyHandlesError):
+        place.open(NAME)
+    place.fs.close_file(held[0])
+    kept = [place.open(NAME) for _ in range(MAX_MANIFESTS - MAX_CATALOGS)]
+    with pytest.raises(TooManyHandlesError):
+        place.open(NAME)
+    for handle in (*held, *kept):
+        place.fs.close_file(handle)
+    assert place.open(NAME)
+
+
 def test_read_goes_on_without_an_open_for_as_long_as_it_is_read(place: Place) -> None:
     """For a kernel that opens by itself: a reader who goes on keeps the catalog."""
     place.publish(ROW)
@@ -131,6 +163,32 @@ def test_large_manifest_never_holds_up_whoever_serves_others(place: Place) -> No
     assert not fs.is_in_memory(entry.node.inode)  # its view, if there is one, may have to be read
     with pytest.raises(WouldBlockError):
         forgotten(fs).read_by_inode(entry.node.inode, 0, 10, may_block=False)
+
+
+def test_small_manifest_does_not_wait_until_a_large_one_is_made(place: Place) -> None:
+    place.publish(*(Row(customer=b"large", date=JUNE_1 + number) for number in range(AT_ONCE * 2)), ROW)
+    making = place.fs._manifests._making
+    with ThreadPoolExecutor(2) as pool:
+        making.acquire()
+        try:
+            large = pool.submit(place.inode, NAME)
+            assert pool.submit(place.inode, b"c", NAME).result(20)
+            assert not large.done()
+        finally:
+            making.release()
+        assert large.result(20)
+
+
+def test_layout_with_many_series_is_not_searched_where_others_wait(tmp_path: Path) -> None:
+    """A directory of few partitions may lie over any of the series, where the date comes first."""
+    fs = Place(tmp_path).fs
+    rows = [Row(customer=b"c%d" % number, date=JUNE_1 + number) for number in range(AT_ONCE + 1)]
+    fs.publish(build(rows, fs.in_force.catalog, of=shape("by-date")))
+    day = fs.lookup(ROOT_INODE, b"2024-06-01", may_block=True)
+    assert isinstance(day, Entry)
+    with pytest.raises(WouldBlockError):
+        fs.lookup(day.node.inode, NAME, may_block=False)
+    assert isinstance(fs.lookup(day.node.inode, NAME, may_block=True), Entry)
 
 
 def forgotten(fs: Filesystem) -> Filesystem:

@@ -249,7 +249,10 @@ class CatalogBuilder:
             _withhold_series(tally, WithheldReason.UNUSABLE_RAW_PATH, key, columns, str(error))
             self._withheld[key] = tally
             return None
-        series = build_series(key, self._usable_runs(key, columns, tally), before)
+        if before is not None and not before.ambiguous and columns.are_in(before.blocks):
+            series = before
+        else:
+            series = build_series(key, self._usable_runs(key, columns, tally), before)
         if tally.counts:
             self._withheld[key] = tally
         if not len(series) and not series.ambiguous:

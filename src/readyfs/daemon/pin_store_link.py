@@ -14,9 +14,9 @@ from typing import Final, TypeVar
 
 import structlog
 
-from readyfs.daemon.store_thread import StoreHangsError, StoreThread
+from readyfs.daemon.store_thread import StoreBusyError, StoreHangsError, StoreThread
 from readyfs.duration import render_duration
-from readyfs.errors import PinStoreAwayError, PinStoreError
+from readyfs.errors import PinStoreAwayError, PinStoreBusyError, PinStoreError
 from readyfs.pin_store.store import PinStore
 from readyfs.text import escape_text
 
@@ -61,10 +61,13 @@ class PinStoreLink:
     def ask(self, key: object, call: Callable[[], T]) -> T:
         """Return what a question finds, or raise what it raises; raise `PinStoreAwayError` if it takes too long.
 
-        Whoever asks the same, by its `key`, may get the answer to the same call.
+        Whoever asks the same, by its `key`, may get the answer to the same call. That too many ask at once is an error
+        for those who came last, and says nothing of the store.
         """
         try:
             found = self._run(self._asking, key, call, self.timeout_s)
+        except PinStoreBusyError:
+            raise
         except PinStoreError as error:
             self._report(asking=error.message)
             raise
@@ -75,6 +78,8 @@ class PinStoreLink:
         """Do as `ask` with what writes; what comes late is undone."""
         try:
             found = self._run(self._writing, object(), call, timeout_s, undo)
+        except PinStoreBusyError:
+            raise
         except PinStoreAwayError as error:
             self._report(writing=error.message)
             raise
@@ -110,6 +115,10 @@ class PinStoreLink:
     ) -> T:
         try:
             return thread.run(key, call, timeout_s, undo)
+        except StoreBusyError:
+            raise PinStoreBusyError(
+                f"too many ask the pin store {self.shown} at once", "ask again in a moment"
+            ) from None
         except StoreHangsError:
             raise PinStoreAwayError(
                 f"the pin store {self.shown} did not answer within {render_duration(timeout_s)}",

@@ -27,6 +27,10 @@ class StoreHangsError(Exception):
     """The store has not answered in time, or does not answer somebody else."""
 
 
+class StoreBusyError(StoreHangsError):
+    """As many ask as may, of a store that answers for all that is known."""
+
+
 @dataclass(slots=True, eq=False)
 class _Job(Generic[T]):
     key: object
@@ -87,8 +91,10 @@ class StoreThread:
     def _add(self, key: object, call: Callable[[], T], undo: Callable[[], None] | None, deadline_s: float) -> _Job[Any]:
         """Have something done; the caller holds the lock."""
         hangs = self._current is not None and time.monotonic() > self._current.deadline_s
-        if hangs or len(self._queue) >= MOST_WAITING:
+        if hangs:
             raise StoreHangsError
+        if len(self._queue) >= MOST_WAITING:
+            raise StoreBusyError
         if self._thread is None:
             thread = threading.Thread(target=self._serve, name=self._name, daemon=True)
             try:

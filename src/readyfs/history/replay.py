@@ -47,5 +47,7 @@ def _sharing(rows: SeriesRows, other: Series | None) -> SeriesRows:
     if other is None or other.ambiguous or not rows.is_ordered:
         return rows
     shared, columns = SeriesRows.of_blocks(other.blocks), join_blocks(other.blocks)
-    differing, gone = columns.differing(rows.columns), set(columns.dates).difference(rows.dates)
-    return shared.patched(rows.take(differing), gone) if differing or gone else shared
+    differing = columns.differing(rows.columns)
+    gone = set() if columns.dates == rows.dates else set(columns.dates).difference(rows.dates)
+    same = shared.patched(rows.take(differing), gone) if differing or gone else shared
+    return rows.in_blocks(same.blocks)

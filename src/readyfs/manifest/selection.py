@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -45,6 +46,11 @@ class Dates:
         """Return the dates that have the parts which names tell."""
         year, month, day = (int(parts[part]) if part in parts else None for part in ("year", "month", "day"))
         return cls(year, month, day)
+
+    @property
+    def are_a_range(self) -> bool:
+        """Whether all dates between the `bounds` are among them."""
+        return self.year is not None and (self.month is not None or self.day is None)
 
     def bounds(self) -> tuple[int, int]:
         """Return the first of the dates, or one before it, and the last, or one after it."""
@@ -98,6 +104,8 @@ class Selection:
         first, last = self.dates.bounds()
         some = tuple(block for block in series.blocks if first >> BLOCK_BITS <= block.number <= last >> BLOCK_BITS)
         columns = join_blocks(some)
+        if self.dates.are_a_range:
+            return columns.cut(bisect_left(columns.dates, first), bisect_right(columns.dates, last))
         return columns.take([index for index, date in enumerate(columns.dates) if date in self.dates])
 
 

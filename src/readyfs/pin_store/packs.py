@@ -5,6 +5,7 @@ A pack is whole or of no use: whoever reads it hashes it first. It is made of pi
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
@@ -143,8 +144,12 @@ class PackShelf:
 
     def is_there(self, files: Files, pack: PackRef) -> bool:
         """Tell whether a pack is in its place, with its size."""
-        found = files.stat(pack_place(pack.name))
-        return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == pack.size
+        return _is_pack_of(files.stat(pack_place(pack.name)), pack)
+
+    def is_anywhere(self, files: Files, pack: PackRef) -> bool:
+        """Tell whether a pack can be read: it may be in the trash, too, or on its way."""
+        places = (pack_place(pack.name), trash_place(pack.name), pack_place(pack.name))
+        return any(_is_pack_of(files.stat(place), pack) for place in places)
 
     def read(self, files: Files, name: str) -> bytes:
         """Return what is in a pack; raise `DamagedStoreError`."""
@@ -162,6 +167,7 @@ class PackShelf:
                 self._note_sound(name)
                 return found.content
             why = "does not hold what was written there"
+            self._sound.discard(name)
         raise DamagedStoreError(f"the pack {name} {why}")
 
     def _is_sound(self, files: Files, pack: PackRef, place: Where) -> bool:
@@ -183,3 +189,7 @@ class PackShelf:
         if len(self._sound) >= _MOST_SOUND:
             self._sound.clear()
         self._sound.add(name)
+
+
+def _is_pack_of(found: os.stat_result | None, pack: PackRef) -> bool:
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == pack.size

@@ -157,6 +157,9 @@ class PinStore:
                 with _closed_is_damage():
                     root = find_root(files, fingerprint, self._identity)
                     leases = readable_leases(files, fingerprint)
+                    is_whole = root is None or all(self._packs.is_anywhere(files, pack) for pack in root.packs)
+                if not is_whole:
+                    raise DamagedStoreError("a pack of it is not there")
                 if root is not None and leases:
                     now_s = files.now_s()
                     return Found(

@@ -52,6 +52,16 @@ class SeriesRows:
         rows._columns, rows._blocks, rows.is_ordered = None, blocks, True
         return rows
 
+    def in_blocks(self, blocks: Blocks) -> SeriesRows:
+        """Return the same rows in blocks that are known to hold them."""
+        rows = self.of_columns(self.columns, True)
+        rows._blocks = blocks
+        return rows
+
+    def are_in(self, blocks: Blocks) -> bool:
+        """Tell whether these very blocks are known to hold all rows."""
+        return self._blocks is blocks
+
     def __len__(self) -> int:
         if self._columns is not None:
             return len(self._columns)

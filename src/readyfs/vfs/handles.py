@@ -7,14 +7,19 @@ position in a listing says for itself where it belongs. Written by request handl
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count
-from typing import NewType, Protocol, TypeAlias, TypeVar
+from typing import Final, NewType, Protocol, TypeAlias, TypeVar
 
 from readyfs.errors import StaleHandleError, TooManyHandlesError
 from readyfs.manifest.manifest import Manifest
 from readyfs.raw.store import RawFile
 from readyfs.vfs.nodes import ControlNode, ManifestNode, RawNode
+
+MAX_CATALOGS: Final = 64
+MAX_MANIFESTS: Final = 1024
+"""So many manifests may be open at once, of so many catalogs: an open one keeps its catalog in memory."""
 
 HandleNumber = NewType("HandleNumber", int)
 
@@ -73,7 +78,7 @@ class Elsewhere(Protocol):
 
 
 class HandleTable:
-    """Handles by number; raw files are limited so that the daemon keeps descriptors for itself.
+    """Handles by number; raw files are limited so that the daemon keeps descriptors for itself, manifests for memory.
 
     One that an engine keeps `elsewhere` moves here, under its number, when anybody asks for it.
     """
@@ -83,6 +88,7 @@ class HandleTable:
         self._numbers = count(1)
         self._handles: dict[HandleNumber, Handle] = {}
         self._files = 0
+        self._manifests: Counter[str] = Counter()
         self.max_files = max_files
         self._elsewhere: Elsewhere | None = None
 
@@ -94,8 +100,10 @@ class HandleTable:
         self._elsewhere = elsewhere
 
     def add(self, handle: Handle) -> HandleNumber:
-        """Register an open handle; raise `TooManyHandlesError` if too many raw files are open."""
+        """Register an open handle; raise `TooManyHandlesError` if too many raw files or manifests are open."""
         with self._lock:
+            if isinstance(handle, ManifestHandle):
+                self._count_manifest(handle.node.fingerprint)
             if isinstance(handle, RawFileHandle):
                 files = self._files + self._files_elsewhere()
                 if files >= self.max_files:
@@ -141,8 +149,18 @@ class HandleTable:
             handle = self._handles.pop(number, None)
             if isinstance(handle, RawFileHandle):
                 self._count_files(-1)
+            if isinstance(handle, ManifestHandle):
+                self._manifests -= Counter((handle.node.fingerprint,))
         if isinstance(handle, RawFileHandle):
             handle.file.close()
+
+    def _count_manifest(self, fingerprint: str) -> None:
+        """Count one more manifest of a catalog, which it keeps in memory, whatever becomes of that."""
+        if len(self._manifests) >= MAX_CATALOGS and fingerprint not in self._manifests:
+            raise TooManyHandlesError(f"manifests of {MAX_CATALOGS} catalogs are open")
+        if self._manifests.total() >= MAX_MANIFESTS:
+            raise TooManyHandlesError(f"{MAX_MANIFESTS} manifests are open")
+        self._manifests[fingerprint] += 1
 
     def _files_elsewhere(self) -> int:
         return self._elsewhere.open_files() if self._elsewhere is not None else 0

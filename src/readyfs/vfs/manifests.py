@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
@@ -32,7 +33,7 @@ from readyfs.vfs.trees import Trees, is_run_of
 log = structlog.get_logger("readyfs.manifests")
 
 AT_ONCE: Final = 256
-"""A manifest of so many partitions, and damage of so many runs, hold up nobody."""
+"""A manifest of so many partitions or series, and damage of so many runs, hold up nobody."""
 KEPT: Final = 32
 """So many manifests are kept for whoever opens them next."""
 KEPT_FOR_S: Final = 10.0
@@ -75,13 +76,13 @@ class Manifests:
         directory = catalog.directory(path)
         if directory is None:
             return None
-        if not may_block and directory.partitions > AT_ONCE and self._held((catalog.fingerprint, path, form)) is None:
+        if not may_block and _takes_time(catalog, path) and self._held((catalog.fingerprint, path, form)) is None:
             raise WouldBlockError
         broken = self._broken_below(catalog, path, may_block) if form is Form.JSONL else ()
         manifest = self._manifest(catalog, path, form)
         time_ns = directory.newest_ns if directory.newest_ns != NOT_SET else 0
         node = manifest_node(catalog.fingerprint, path, form, manifest.size, time_ns, broken, _digest(broken))
-        return Entry(node, self._presentation.file(node.inode, node.size, time_ns), 0.0, FOREVER_S)
+        return Entry(node, self._presentation.manifest(node.inode, node.size, time_ns), 0.0, FOREVER_S)
 
     def can_open_at_once(self, node: ManifestNode) -> bool:
         """Whether `open` needs no time."""
@@ -139,7 +140,8 @@ class Manifests:
         held = self._held(key)
         if held is not None:
             return held
-        with self._making:  # whoever wants the same one meanwhile finds it then
+        # Whoever wants the same one meanwhile finds it then; nobody waits for another's where waiting is not allowed.
+        with self._making if _takes_time(catalog, path) else nullcontext():
             held = self._held(key)
             if held is None:
                 held = Manifest.of(catalog, path, form, self._files)
@@ -198,6 +200,13 @@ class Manifests:
                 "the name of a required file holds a newline, so no .manifest.paths can be read",
                 remedy="read .manifest.paths0",
             )
+
+
+def _takes_time(catalog: Catalog, path: Path) -> bool:
+    """Whether making the manifest of a directory would hold up others: it looks at each series that may be below."""
+    directory = catalog.directory(path)
+    partitions = directory.partitions if directory is not None else 0
+    return max(partitions, len(catalog.tree.groups)) > AT_ONCE
 
 
 def by_series(runs: Sequence[RunKey]) -> Mapping[SeriesKey, set[int]]:
