@@ -16,7 +16,7 @@ from readyfs.errors import AmbiguousPathsError, ExitCode, StateError
 from readyfs.partition import WithheldReason
 from readyfs.refresh import refresher as refresh_module
 from readyfs.refresh.loader import CatalogLoader
-from readyfs.refresh.refresher import WATCH_TICK_S, Outcome
+from readyfs.refresh.refresher import ANNOUNCE_S, WATCH_TICK_S, Outcome
 from readyfs.refresh.schedule import MAX_BACKOFF_S, Schedule
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
@@ -382,10 +382,32 @@ async def test_refresh_ends_when_the_kernel_has_taken_everything(
         ended.set()
 
     nursery.start_soon(call)
-    await trio.sleep(100.0)
+    await trio.sleep(ANNOUNCE_S - 1.0)
     assert running.revision == revision
     assert not ended.is_set()
     assert running.store.probes == 0  # one refresh at a time
+    gate.set()
+    await ended.wait()
+
+
+async def test_reader_who_holds_up_the_kernel_holds_up_the_catalog_only_for_a_while(
+    autojump_clock: MockClock, running: World, nursery: trio.Nursery
+) -> None:
+    """V3: who asks for a name anew sees the next catalog, though the kernel cannot be told of it."""
+    gate = running.kernel.gate = trio.Event()
+    running.store.commit(Row(run=b"r2"))
+    ended = trio.Event()
+
+    async def call() -> None:
+        await running.refresher.refresh()
+        ended.set()
+
+    nursery.start_soon(call)
+    await trio.sleep(ANNOUNCE_S - 1.0)
+    assert running.revision == 1
+    await trio.sleep(100.0)
+    assert running.revision == 2
+    assert not ended.is_set()
     gate.set()
     await ended.wait()
 

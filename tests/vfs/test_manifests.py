@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import stat
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from readyfs.errors import BrokenRunError, StaleCatalogError, StaleHandleError, TooManyHandlesError, WouldBlockError
-from readyfs.vfs.attributes import Entry, NegativeEntry
+from readyfs.vfs.attributes import Entry, NegativeEntry, Presentation
 from readyfs.vfs.filesystem import Filesystem
 from readyfs.vfs.handles import MAX_CATALOGS, MAX_MANIFESTS
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber
@@ -55,6 +56,15 @@ def test_name_is_never_kept_and_its_attributes_for_ever(place: Place) -> None:
         assert isinstance(place.find(name, start=held), NegativeEntry)
     assert place.find(NAME, start=held) == NegativeEntry(0.0)
     assert place.entry(NAME).attributes.size == 0
+
+
+def test_who_may_not_list_may_not_read_the_list_either(tmp_path: Path) -> None:
+    for file_mode, dir_mode, expected in ((0o444, 0o711, 0o400), (0o440, 0o555, 0o440), (0o644, 0o555, 0o444)):
+        place = Place(tmp_path, look=Presentation(7, 8, file_mode, dir_mode))
+        place.publish(ROW)
+        entry = place.entry(NAME)
+        assert stat.S_IMODE(entry.attributes.mode) == expected
+        assert place.fs.getattr(entry.node.inode)[0] == entry.attributes
 
 
 def test_manifest_is_refused_while_the_catalog_is_too_old(place: Place) -> None:

@@ -33,6 +33,8 @@ log = structlog.get_logger("readyfs.refresh")
 WATCH_TICK_S: Final = 0.1
 SLEPT_S: Final = 1.0
 """From which difference on between the age's clock and the timer's the machine has slept."""
+ANNOUNCE_S: Final = 5.0
+"""For so long a catalog waits for a kernel that a reader holds up within a listing; then it is published anyhow."""
 
 
 class NotificationsPort(Protocol):
@@ -280,7 +282,9 @@ class Refresher:
             delta = await trio.to_thread.run_sync(
                 lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
             )
-            await self._notifications.invalidate(fs.announce(delta))
+            with trio.move_on_after(ANNOUNCE_S):
+                await self._notifications.invalidate(fs.announce(delta))
+            # If a reader holds the kernel up, what is left of these notifications comes before those below.
             fs.publish(loaded.catalog)
             if self._history is not None:
                 self._history.record(loaded.catalog, time.time_ns(), changed)

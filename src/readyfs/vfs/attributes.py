@@ -82,6 +82,11 @@ class Presentation:
         """Return a symbolic link's attributes; size in bytes of its target."""
         return Attributes(inode, stat.S_IFLNK | 0o777, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)
 
+    def manifest(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
+        """Return a manifest's attributes: who may not list a directory may not read its manifest either."""
+        mode = stat.S_IFREG | (self.file_mode & self.dir_mode)
+        return Attributes(inode, mode, size, time_ns if time_ns > 0 else 0, self.uid, self.gid)
+
     def file(self, inode: InodeNumber, size: int, time_ns: int) -> Attributes:
         """Return a regular file's attributes."""
         mode = stat.S_IFREG | self.file_mode

@@ -107,7 +107,7 @@ class Entries:
             case LinkNode():
                 return self._presentation.link(node.inode, len(node.target), node.time_ns), FOREVER_S
             case ManifestNode():
-                return self._presentation.file(node.inode, node.size, node.time_ns), FOREVER_S
+                return self._presentation.manifest(node.inode, node.size, node.time_ns), FOREVER_S
             case ControlNode() if not node.is_directory:
                 return self._presentation.file(node.inode, len(node.document), node.time_ns), FOREVER_S
             case _:

@@ -82,7 +82,7 @@ class Manifests:
         manifest = self._manifest(catalog, path, form)
         time_ns = directory.newest_ns if directory.newest_ns != NOT_SET else 0
         node = manifest_node(catalog.fingerprint, path, form, manifest.size, time_ns, broken, _digest(broken))
-        return Entry(node, self._presentation.file(node.inode, node.size, time_ns), 0.0, FOREVER_S)
+        return Entry(node, self._presentation.manifest(node.inode, node.size, time_ns), 0.0, FOREVER_S)
 
     def can_open_at_once(self, node: ManifestNode) -> bool:
         """Whether `open` needs no time."""
