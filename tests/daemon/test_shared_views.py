@@ -12,7 +12,9 @@ from readyfs.catalog.tree import Catalog
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.daemon.pinned_memory import PinnedMemory
+from readyfs.daemon.shared_pins import SharedPins
 from readyfs.daemon.shared_views import SharedViews, lies_within
+from readyfs.daemon.sharing import Sharing
 from readyfs.errors import BrokenRunError, PinStoreAwayError, UnreadablePinStoreError, WouldBlockError
 from readyfs.history.moments import Moment
 from readyfs.pin_store.words import DamagedStoreError, MismatchError, SharedPin
@@ -198,6 +200,25 @@ def test_while_the_store_is_away_what_was_found_goes_on_and_other_names_are_unkn
     world.round()
     view = world.find(may_block=False)
     assert view is not None
+    assert view.expired
+
+
+def test_store_that_cannot_be_written_tells_all_the_same_which_views_are_over(world: World) -> None:
+    def refuse(call: str) -> None:
+        if call in ("check", "renew", "publish"):
+            raise PinStoreAwayError("the pin store is full", "make room there")
+
+    world.store.before = refuse
+    link = world.shared.link
+    sharing = Sharing(link, world.shared, SharedPins(link, world.registry, world.history))
+    world.pin(lease_s=100.0)
+    assert world.find()
+    sharing._keep()
+    assert link.problem == "the pin store is full"
+    world.move_on(200)
+    sharing._keep()
+    view = world.find()
+    assert view
     assert view.expired
 
 

@@ -22,7 +22,7 @@ from readyfs.history.changes import find_changes
 from readyfs.history.packing import DamagedError
 from readyfs.history.replay import rebuild
 from readyfs.pin_store.collecting import Collecting
-from readyfs.pin_store.files import TEMPORARY, Files, ForeignFileError
+from readyfs.pin_store.files import CLOCK, TEMPORARY, Files, ForeignFileError
 from readyfs.pin_store.leases import (
     find_lease,
     lease_file,
@@ -51,6 +51,7 @@ _MOST_STEPS: Final = 8
 """So many differences lead on from a whole catalog at most, and take half of its bytes: a reader needs all of them."""
 _LEAST_ROOM: Final = 1 << 16
 _TRIES: Final = 5
+_PROBE: Final = bytes(4096)
 _NOT_FOREIGN: Final = frozenset({"lost+found", TEMPORARY})
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -82,7 +83,7 @@ class PinStore:
             for place in DIRECTORIES:
                 files.make_directory(place)
             files.remove_temporary()
-            files.now_s()
+            files.put((CLOCK, self._holder), (_PROBE,))  # of a size, so that a disk that is full says so
 
     # ---- pins -----------------------------------------------------------------------------------------------
 
