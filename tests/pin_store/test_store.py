@@ -308,7 +308,7 @@ def test_check_while_a_pin_is_being_published_takes_nothing_from_it(
     """A daemon checks the store again after an error, on another thread than the one that publishes."""
     store, catalog, rename = open_store(tmp_path), make_catalog(1), os.rename
 
-    def check_and_rename(*arguments: Any, **directories: int) -> None:
+    def check_and_rename(*arguments: Any, **directories: Any) -> None:
         store.check()
         rename(*arguments, **directories)
 
