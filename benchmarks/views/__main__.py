@@ -20,7 +20,7 @@ from benchmarks.measure import say
 from benchmarks.views.manifests import measure_manifests
 from benchmarks.views.mounted import PATIENCE_S, Mounted, make_world, mounted
 from benchmarks.views.shared import measure_pin_store
-from benchmarks.workspace import positive, workspace
+from benchmarks.workspace import positive, stoppable, workspace
 from readyfs.control.pin_requests import PinRequest
 
 LATER_PINS: Final = 20
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--walked", type=positive, default=2000, help="partitions that are walked")
     parser.add_argument("--rounds", type=positive, default=7)
     options = parser.parse_args(argv)
-    with workspace(None) as base:
+    with stoppable(), workspace(None) as base:
         say(f"a table of {options.partitions} partitions")
         large = make_world(base / "large", options.partitions, options.walked)
         _print("pin", measure_pins(large, options.partitions))

@@ -109,6 +109,31 @@ def test_pack_in_the_trash_is_read_there_and_put_back(tmp_path: Path) -> None:
     assert is_whole(open_store(tmp_path, B), catalog)
 
 
+def test_view_in_the_trash_that_a_lease_needs_is_put_back(tmp_path: Path) -> None:
+    catalog = make_catalog(1)
+    open_store(tmp_path).publish(catalog, pin_of(catalog, lease_s=1e6), None)
+    trash = tmp_path / "trash" / "views" / f"{catalog.fingerprint}.{'0' * 16}"
+    (tmp_path / "views" / catalog.fingerprint).rename(trash)
+    collect_after(tmp_path, GRACE_S + 1, rounds=3)
+    assert is_whole(open_store(tmp_path, B), catalog)
+    assert entries(tmp_path, "trash") == []
+
+
+def test_packs_of_a_view_that_has_to_stay_in_the_trash_are_needed(tmp_path: Path) -> None:
+    older = make_catalog(1)
+    catalog = make_catalog(2, older)
+    store = open_store(tmp_path)
+    store.publish(older, pin_of(older, "older"), None)
+    store.publish(catalog, pin_of(catalog, lease_s=1e6), older)
+    trash = tmp_path / "trash" / "views" / f"{catalog.fingerprint}.{'0' * 16}"
+    (tmp_path / "views" / catalog.fingerprint).rename(trash)
+    other = open_store(tmp_path, B, raw_id="another")
+    other.publish(catalog, pin_of(catalog, "other", lease_s=1e6), None)  # and so it cannot be put back
+    collect_after(tmp_path, GRACE_S + LEASE_S + 1, rounds=4)
+    assert is_whole(open_store(tmp_path, C), catalog)
+    assert is_whole(open_store(tmp_path, C, raw_id="another"), catalog)
+
+
 def test_pack_stays_in_the_trash_for_another_grace(tmp_path: Path) -> None:
     catalog = make_catalog(1)
     store = open_store(tmp_path)

@@ -16,7 +16,7 @@ from readyfs.errors import AmbiguousPathsError, ExitCode, StateError
 from readyfs.partition import WithheldReason
 from readyfs.refresh import refresher as refresh_module
 from readyfs.refresh.loader import CatalogLoader
-from readyfs.refresh.refresher import WATCH_TICK_S, Outcome
+from readyfs.refresh.refresher import ANNOUNCE_S, WATCH_TICK_S, Outcome
 from readyfs.refresh.schedule import MAX_BACKOFF_S, Schedule
 from readyfs.vfs.attributes import Entry
 from readyfs.vfs.inode_number import ROOT_INODE
@@ -382,12 +382,50 @@ async def test_refresh_ends_when_the_kernel_has_taken_everything(
         ended.set()
 
     nursery.start_soon(call)
-    await trio.sleep(100.0)
+    await trio.sleep(ANNOUNCE_S - 1.0)
     assert running.revision == revision
     assert not ended.is_set()
     assert running.store.probes == 0  # one refresh at a time
     gate.set()
     await ended.wait()
+
+
+async def test_reader_who_holds_up_the_kernel_holds_up_the_catalog_only_for_a_while(
+    autojump_clock: MockClock, running: World, nursery: trio.Nursery
+) -> None:
+    """V3: who asks for a name anew sees the next catalog, though the kernel cannot be told of it."""
+    gate = running.kernel.gate = trio.Event()
+    running.store.commit(Row(run=b"r2"))
+    ended = trio.Event()
+
+    async def call() -> None:
+        await running.refresher.refresh()
+        ended.set()
+
+    nursery.start_soon(call)
+    await trio.sleep(ANNOUNCE_S - 1.0)
+    assert running.revision == 1
+    await trio.sleep(100.0)
+    assert running.revision == 2
+    assert not ended.is_set()
+    gate.set()
+    await ended.wait()
+
+
+async def test_names_are_forgotten_in_the_end_whatever_held_up_the_kernel(
+    autojump_clock: MockClock, running: World, nursery: trio.Nursery
+) -> None:
+    """V3: also if another notification held it up, such as that of a view's end, so that none was sent in time."""
+    gate = running.kernel.gate = trio.Event()
+    running.store.commit(*(Row(customer=b"c%d" % number) for number in range(3)))
+    nursery.start_soon(running.refresher.refresh)
+    await trio.sleep(ANNOUNCE_S + 1.0)
+    assert (running.revision, running.kernel.told) == (2, [])
+    gate.set()
+    await trio.sleep(1.0)
+    [told] = running.kernel.told
+    names = (b"c", b"c0", b"c1", b"c2")
+    assert told == [Invalidation(ROOT_INODE, names, listing=False), Invalidation(ROOT_INODE, names[:1])]
 
 
 async def test_nothing_is_published_when_the_content_is_the_same(autojump_clock: MockClock, running: World) -> None:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 import structlog
@@ -33,6 +34,8 @@ log = structlog.get_logger("readyfs.refresh")
 WATCH_TICK_S: Final = 0.1
 SLEPT_S: Final = 1.0
 """From which difference on between the age's clock and the timer's the machine has slept."""
+ANNOUNCE_S: Final = 5.0
+"""For so long a catalog waits for a kernel that a reader holds up within a listing; then it is published anyhow."""
 
 
 class NotificationsPort(Protocol):
@@ -280,11 +283,14 @@ class Refresher:
             delta = await trio.to_thread.run_sync(
                 lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
             )
-            await self._notifications.invalidate(fs.announce(delta))
+            announcement = fs.announce(delta)
+            with trio.move_on_after(ANNOUNCE_S):
+                await self._notifications.invalidate(announcement)
             fs.publish(loaded.catalog)
             if self._history is not None:
                 self._history.record(loaded.catalog, time.time_ns(), changed)
-            await self._notifications.invalidate(fs.plan_invalidations(delta))
+            # If the kernel was held up, some of the announcement may not even have been begun.
+            await self._notifications.invalidate(chain(announcement, fs.plan_invalidations(delta)))
         # Only now: the status must not say of what is shown what is true of the next catalog.
         self.latest = loaded
         self._report(loaded)
