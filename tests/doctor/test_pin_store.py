@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from readyfs.doctor.pin_store import look_at_pin_store
 from readyfs.layout import MountLayout, RawLayout
 from readyfs.pin_store.store import PinStore
 from readyfs.pin_store.words import Identity
+from readyfs.privileges import Capability, has_capability
 from tests.doctor.subjects import make_subject, the
 
 
@@ -71,3 +73,18 @@ def test_what_can_never_be_a_pin_store_is_a_problem(tmp_path: Path, fault: str) 
     found = look(path)
     assert found.verdict is Verdict.PROBLEM
     assert WORDS[fault] in found.summary
+
+
+@pytest.mark.skipif(
+    not has_capability(Capability.SYS_ADMIN), reason="needs CAP_SYS_ADMIN, to mount something read-only"
+)
+def test_storage_that_is_read_only_is_not_mended_by_its_mode(tmp_path: Path) -> None:
+    make(tmp_path / "pins")
+    subprocess.run(["mount", "--bind", tmp_path / "pins", tmp_path / "pins"], check=True, timeout=20)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", tmp_path / "pins"], check=True, timeout=20)
+        found = look(tmp_path / "pins")
+    finally:
+        subprocess.run(["umount", tmp_path / "pins"], check=True, timeout=20)
+    assert (found.verdict, "mounted read-only" in found.summary) == (Verdict.WARNING, True)
+    assert "remount,rw" in found.remedy

@@ -34,6 +34,13 @@ def look_at_pin_store(subject: Subject) -> Iterator[Finding]:
     if not path.is_dir():
         yield problem("pin-store", f"the pin store {show(path)} is no directory", "name a directory with --pin-store")
         return
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        yield warning(
+            "pin-store",
+            f"the pin store {show(path)} is on storage that is mounted read-only: nothing can be pinned or found",
+            f"mount -o remount,rw {quote(path)}  # or what holds it",
+        )
+        return
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield warning(
             "pin-store",

@@ -53,7 +53,7 @@ _LEAST_ROOM: Final = 1 << 16
 _TRIES: Final = 5
 _PROBE: Final = bytes(4096)
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM})
 _HAS_NO_LINKS: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -358,6 +358,8 @@ class PinStore:
             return PinStoreError(f"the pin store {self._shown} is no directory", "name a directory for --pin-store")
         if error.errno in _IS_FULL:
             return PinStoreAwayError(f"the pin store {self._shown} is full: {why}", "make room there")
+        if error.errno == errno.EROFS:
+            return PinStoreAwayError(f"the pin store {self._shown} cannot be written: {why}", "mount it to be written")
         if error.errno in _IS_UNWRITABLE:
             return PinStoreAwayError(
                 f"the pin store {self._shown} cannot be read and written by this user: {why}",
