@@ -83,7 +83,7 @@ class PinStore:
             for place in DIRECTORIES:
                 files.make_directory(place)
             files.remove_temporary()
-            files.put((CLOCK, self._holder), (_PROBE,))  # of a size, so that a disk that is full says so
+            self._prove(files)
 
     # ---- pins -----------------------------------------------------------------------------------------------
 
@@ -145,13 +145,15 @@ class PinStore:
         """Note that a pin has ended; its catalog goes once nothing needs it."""
         file = lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            files.now_s()  # fails where nothing can be written
             # Also in the trash: a lease may get there while it is being written.
             for place in view_places(files, pin.fingerprint):
-                # In a view that somebody has closed it ends by itself.
-                with suppress(FileNotFoundError, PermissionError):
+                try:
                     if read_lease(files, place, pin.fingerprint, file) is not None:
                         write_lease(files, place, pin, is_ended=True)
+                except FileNotFoundError:
+                    continue
+                except PermissionError:
+                    self._prove(files)  # in a view that somebody has closed it ends by itself
 
     # ---- finding --------------------------------------------------------------------------------------------
 
@@ -344,10 +346,14 @@ class PinStore:
             "choose another name, or wait until that pin has ended",
         )
 
+    def _prove(self, files: Files) -> None:
+        """Write something, of a size: a disk that is full says so then, and a store that this user may not write."""
+        files.put((CLOCK, self._holder), (_PROBE,))
+
     def _closed(self, files: Files, error: PermissionError) -> Exception:
         """Return what it means that something may not be read or written: of one view, or of the whole store."""
         try:
-            files.now_s()
+            self._prove(files)
         except PermissionError:
             return error
         return PinStoreError(
