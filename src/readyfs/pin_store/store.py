@@ -76,13 +76,16 @@ class PinStore:
         self._writing = threading.Lock()
         # Of the store that was found first: an empty directory may be what a mount left that is away.
         self._store_id: str | None = None
+        self._is_clear = False
 
     def check(self) -> None:
         """Make what is missing in an empty directory, and prove that the store can be used and written."""
         with self._opened(is_made=True) as files:
             for place in DIRECTORIES:
                 files.make_directory(place)
-            files.remove_temporary()
+            if not self._is_clear:  # later it would be what this very mount is writing
+                files.remove_temporary()
+                self._is_clear = True
             self._prove(files)
 
     # ---- pins -----------------------------------------------------------------------------------------------
