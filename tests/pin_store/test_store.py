@@ -309,7 +309,9 @@ def test_check_while_a_pin_is_being_published_takes_nothing_from_it(
     store, catalog, rename = open_store(tmp_path), make_catalog(1), os.rename
 
     def check_and_rename(*arguments: Any, **directories: Any) -> None:
-        store.check()
+        with monkeypatch.context() as within:
+            within.setattr(os, "rename", rename)  # checking writes something, too
+            store.check()
         rename(*arguments, **directories)
 
     monkeypatch.setattr(os, "rename", check_and_rename)
