@@ -309,8 +309,8 @@ def test_check_while_a_pin_is_being_published_takes_nothing_from_it(
     store, catalog, rename = open_store(tmp_path), make_catalog(1), os.rename
 
     def check_and_rename(*arguments: Any, **directories: Any) -> None:
-        with monkeypatch.context() as within:
-            within.setattr(os, "rename", rename)  # checking writes something, too
+        with monkeypatch.context() as without:
+            without.setattr(os, "rename", rename)  # the check writes a file, too
             store.check()
         rename(*arguments, **directories)
 
