@@ -75,10 +75,14 @@ def test_who_asks_the_same_waits_for_the_same_answer(hanging: Hanging) -> None:
     thread, answers = StoreThread("test"), list[str]()
     asking = [later(thread, "slow", hanging, answers) for _ in range(MOST_WAITING + 5)]
     assert hanging.began.wait(PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while thread._current is None or thread._current.waiting < len(asking):
+        assert time.monotonic() < deadline
     hanging.goes_on.set()
     for one in asking:
         one.join(PATIENCE_S)
     assert answers == ["late"] * len(asking)
+    assert hanging.calls == 1
 
 
 def test_only_so_many_wait(hanging: Hanging) -> None:
