@@ -192,6 +192,16 @@ def test_pin_whose_name_another_mount_took_holds_up_no_other_pin(world: World) -
     assert world.ends_s() == 1700
 
 
+def test_lost_pin_that_cannot_be_put_back_is_not_said_to_be_in_the_store(world: World) -> None:
+    pin = world.make()
+    world.pins.publish(pin)
+    world.content.catalogs.clear()
+    world.content.names["job"] = ("elsewhere", NAME)
+    world.clock.now_s += VERIFY_S
+    world.pins.keep()
+    assert (world.pins.has(pin), world.pins.count()) == (False, 0)
+
+
 def test_name_that_cannot_be_read_is_for_the_writing_to_judge(world: World) -> None:
     def refuse(call: str) -> None:
         if call == "resolve":
