@@ -201,8 +201,9 @@ def test_storage_that_is_read_only_is_one_line_and_is_used_again_once_it_is_not(
             store.collect,
             lambda: open_store(group_store, B),
         ):
-            with pytest.raises(PinStoreAwayError, match="Read-only file system"):
+            with pytest.raises(PinStoreAwayError, match="Read-only file system") as caught:
                 call()
+            assert caught.value.remedy == "mount it to be written"
     finally:
         subprocess.run(["umount", group_store], check=True, timeout=20)
     assert is_whole(store, ONE)

@@ -32,7 +32,7 @@ from readyfs.pin_store.leases import (
 )
 from readyfs.pin_store.names import NameTakenError, check_name_free, is_over, read_name, take_name
 from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
-from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place, view_places
+from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, refuse_foreign, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
     OtherFormatError,
@@ -52,9 +52,8 @@ _MOST_STEPS: Final = 8
 _LEAST_ROOM: Final = 1 << 16
 _TRIES: Final = 5
 _PROBE: Final = bytes(4096)
-_NOT_FOREIGN: Final = frozenset({"lost+found", TEMPORARY})
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM})
 _HAS_NO_LINKS: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -330,12 +329,7 @@ class PinStore:
 
     def _make_marker(self, files: Files) -> None:
         """Make an empty directory a store; raise `PinStoreError` if it holds anything of others."""
-        for name in files.names():
-            if not name.startswith(".") and name not in _NOT_FOREIGN:
-                raise PinStoreError(
-                    f"the directory {self._shown} is no pin store, and holds {show_name(name)}",
-                    "name an empty directory for --pin-store",
-                )
+        refuse_foreign(self.directory, files.names())
         files.make_directory((TEMPORARY,))
         files.put_new((MARKER,), render_record(_MARKER, {"id": secrets.token_hex(16)}))
 
@@ -370,6 +364,8 @@ class PinStore:
             return PinStoreError(f"the pin store {self._shown} is no directory", "name a directory for --pin-store")
         if error.errno in _IS_FULL:
             return PinStoreAwayError(f"the pin store {self._shown} is full: {why}", "make room there")
+        if error.errno == errno.EROFS:
+            return PinStoreAwayError(f"the pin store {self._shown} cannot be written: {why}", "mount it to be written")
         if error.errno in _IS_UNWRITABLE:
             return PinStoreAwayError(
                 f"the pin store {self._shown} cannot be read and written by this user: {why}",
