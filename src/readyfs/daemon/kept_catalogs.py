@@ -223,7 +223,9 @@ class KeptCatalogs:
     def _removed(self, fingerprint: str) -> None:
         """Have a view expire that the history has let go of, unless the pin store holds it."""
         view = self._seen.get(fingerprint)
-        is_shared = self._is_shared(fingerprint) if view is None else self._shared is not None and self._shared.adopt(view)
+        is_shared = (
+            self._is_shared(fingerprint) if view is None else self._shared is not None and self._shared.adopt(view)
+        )
         if not is_shared:
             self._fade(fingerprint, self._registry.clock.now_s() + self._registry.limits.grace_s)
 
