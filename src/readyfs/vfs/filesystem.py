@@ -62,7 +62,7 @@ from readyfs.vfs.spare_memory import SpareMemory
 from readyfs.vfs.tree_runs import TreeRuns
 from readyfs.vfs.trees import Trees, is_run_of
 from readyfs.vfs.turnover import KnownSeries, Turnover
-from readyfs.vfs.views import NoViews, View, ViewSource
+from readyfs.vfs.views import NoViews, ViewSource
 from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, row_lineage, run_lineage
 
 
@@ -427,9 +427,7 @@ class Filesystem:
         node = self.inodes.get(inode)
         match node:
             case AboveNode() if not node.path:
-                return (
-                    self._root_xattrs() if node.tree == LIVE else _view_xattrs(self._trees.view(node.tree, may_block))
-                )
+                return self._root_xattrs() if node.tree == LIVE else self._view_xattrs(node.tree, may_block)
             case DateNode():
                 partition = self._entries.current_row(node)
                 return {} if partition is None else row_lineage(partition)
@@ -450,16 +448,13 @@ class Filesystem:
             found |= attributes(refreshed_at=render_time(refreshed_at_ns), age_seconds=b"%.3f" % age_s)
         return found
 
-
-def _view_xattrs(view: View) -> dict[bytes, bytes]:
-    found = attributes(
-        fingerprint=view.fingerprint.encode(),
-        taken_at=render_time(view.taken_at_ns),
-        layout=view.catalog.layout.template.encode(),
-    )
-    if view.expires_at_ns is not None:
-        found |= attributes(expires_at=render_time(view.expires_at_ns))
-    return found
+    def _view_xattrs(self, tree: TreeName, may_block: bool) -> dict[bytes, bytes]:
+        view = self._trees.view(tree, may_block)
+        found = attributes(
+            fingerprint=tree, taken_at=render_time(view.taken_at_ns), layout=view.catalog.layout.template.encode()
+        )
+        expires_at_ns = None if view.expired else self._trees.views.expires_at_ns(view.fingerprint)
+        return found if expires_at_ns is None else found | attributes(expires_at=render_time(expires_at_ns))
 
 
 def _raw_file(node: Node) -> RawNode:
