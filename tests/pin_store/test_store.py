@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -299,3 +300,20 @@ def test_temporary_files_of_a_former_life_are_removed_by_their_mount_alone(tmp_p
     (tmp_path / "tmp" / "of-somebody").write_bytes(b"")
     open_store(tmp_path)
     assert entries(tmp_path, "tmp") == [f"tmp/{B}-0123", "tmp/of-somebody"]
+
+
+def test_check_while_a_pin_is_being_published_takes_nothing_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon checks the store again after an error, on another thread than the one that publishes."""
+    store, catalog, rename = open_store(tmp_path), make_catalog(1), os.rename
+
+    def check_and_rename(*arguments: Any, **directories: Any) -> None:
+        with monkeypatch.context() as without:
+            without.setattr(os, "rename", rename)  # the check writes a file, too
+            store.check()
+        rename(*arguments, **directories)
+
+    monkeypatch.setattr(os, "rename", check_and_rename)
+    store.publish(catalog, pin_of(catalog), None)
+    assert is_whole(open_store(tmp_path, B), catalog)

@@ -22,7 +22,7 @@ from readyfs.history.changes import find_changes
 from readyfs.history.packing import DamagedError
 from readyfs.history.replay import rebuild
 from readyfs.pin_store.collecting import Collecting
-from readyfs.pin_store.files import TEMPORARY, Files, ForeignFileError
+from readyfs.pin_store.files import CLOCK, TEMPORARY, Files, ForeignFileError
 from readyfs.pin_store.leases import (
     find_lease,
     lease_file,
@@ -51,6 +51,7 @@ _MOST_STEPS: Final = 8
 """So many differences lead on from a whole catalog at most, and take half of its bytes: a reader needs all of them."""
 _LEAST_ROOM: Final = 1 << 16
 _TRIES: Final = 5
+_PROBE: Final = bytes(4096)
 _NOT_FOREIGN: Final = frozenset({"lost+found", TEMPORARY})
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -75,14 +76,17 @@ class PinStore:
         self._writing = threading.Lock()
         # Of the store that was found first: an empty directory may be what a mount left that is away.
         self._store_id: str | None = None
+        self._is_clear = False
 
     def check(self) -> None:
         """Make what is missing in an empty directory, and prove that the store can be used and written."""
         with self._opened(is_made=True) as files:
             for place in DIRECTORIES:
                 files.make_directory(place)
-            files.remove_temporary()
-            files.now_s()
+            if not self._is_clear:  # later it would be what this very mount is writing
+                files.remove_temporary()
+                self._is_clear = True
+            files.put((CLOCK, self._holder), (_PROBE,))  # of a size, so that a disk that is full says so
 
     # ---- pins -----------------------------------------------------------------------------------------------
 
@@ -93,7 +97,10 @@ class PinStore:
         another mount holds is a `PinStoreError`. A pin without a name is a lease alone.
         """
         with self._writing, self._opened() as files:
-            was = find_lease(files, pin.fingerprint, lease_file(self._holder, pin.name))
+            try:
+                was = find_lease(files, pin.fingerprint, lease_file(self._holder, pin.name))
+            except PermissionError as error:
+                raise self._closed(files, error) from error
             try:
                 if pin.name:
                     check_name_free(files, pin.name, self._grace_s)
@@ -107,6 +114,8 @@ class PinStore:
                             files.remove((*place, LEASES, lease_file(self._holder, pin.name)))
                 if isinstance(error, NameTakenError):
                     raise self._taken(pin.name) from None
+                if isinstance(error, PermissionError):
+                    raise self._closed(files, error) from error
                 raise
 
     def renew(self, pin: SharedPin) -> bool:
@@ -116,17 +125,16 @@ class PinStore:
         """
         place, file = view_place(pin.fingerprint), lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            was = read_lease(files, place, pin.fingerprint, file)
             ends_s = files.now_s() + min(pin.lease_s, pin.latest_s)
             try:
+                was = read_lease(files, place, pin.fingerprint, file)
                 if was is None or was.is_ended or was.ends_s < ends_s:
                     write_lease(files, place, pin)
-            except FileNotFoundError:
-                return False
-            try:
                 root = read_root(files, place, pin.fingerprint, root_file(self._identity.raw_id))
-            except DamagedStoreError:
+            except (FileNotFoundError, DamagedStoreError):
                 return False
+            except PermissionError:
+                return False  # somebody has closed it: publishing says so
             if root is None or not self._has_packs(files, root):
                 return False
             try:
@@ -140,10 +148,12 @@ class PinStore:
         """Note that a pin has ended; its catalog goes once nothing needs it."""
         file = lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
+            files.now_s()  # fails where nothing can be written
             # Also in the trash: a lease may get there while it is being written.
             for place in view_places(files, pin.fingerprint):
-                if read_lease(files, place, pin.fingerprint, file) is not None:
-                    with suppress(FileNotFoundError):
+                # In a view that somebody has closed it ends by itself.
+                with suppress(FileNotFoundError, PermissionError):
+                    if read_lease(files, place, pin.fingerprint, file) is not None:
                         write_lease(files, place, pin, is_ended=True)
 
     # ---- finding --------------------------------------------------------------------------------------------
@@ -199,10 +209,13 @@ class PinStore:
                 return None if named is None or is_over(files, named, now_s, self._grace_s) else named.fingerprint
 
     def ends_in_s(self, fingerprint: str) -> float | None:
-        """Return how long the latest lease of a catalog lasts from now on, None if there is no lease."""
+        """Return how long the latest lease of a catalog lasts from now on, None if there is no lease.
+
+        Raises `DamagedStoreError` if its leases are closed to this user.
+        """
         if not is_fingerprint(fingerprint):
             return None
-        with self._opened() as files:
+        with self._opened() as files, _closed_is_damage():
             for _ in range(2):
                 leases = readable_leases(files, fingerprint)
                 if leases:
@@ -332,6 +345,17 @@ class PinStore:
         return PinStoreError(
             f"the pin store {self._shown} has a pin named {show_name(name)} that is not of this mount",
             "choose another name, or wait until that pin has ended",
+        )
+
+    def _closed(self, files: Files, error: PermissionError) -> Exception:
+        """Return what it means that something may not be read or written: of one view, or of the whole store."""
+        try:
+            files.now_s()
+        except PermissionError:
+            return error
+        return PinStoreError(
+            f"the pin store {self._shown} has files of this view that are closed to this user: {error.strerror}",
+            "have their owner open them to the group of the store",
         )
 
     def _unusable(self, error: OSError) -> PinStoreError:
