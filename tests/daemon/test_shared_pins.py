@@ -13,11 +13,12 @@ from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.daemon.shared_pins import VERIFY_S, SharedPins
 from readyfs.errors import PinStoreAwayError, PinStoreError
 from readyfs.pin_store.words import DamagedStoreError
+from readyfs.pins.asker import Asker
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import RECENT_S, Limits
 from readyfs.pins.pin import Pin
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from tests.catalog.rows import Row, build
 from tests.daemon.store_in_memory import Clock, Content, StoreInMemory
 
@@ -96,7 +97,7 @@ def test_new_pin_is_in_the_store_with_its_lease_and_maximum(world: World) -> Non
 
 
 def test_consumer_of_changes_is_not_in_the_store(world: World) -> None:
-    _, pin = world.registry.offer("consumer", "beginning", None, ME, NAME, 1)
+    _, pin = world.registry.batches.offer("consumer", "beginning", None, ME, NAME, 1)
     world.pins.publish(pin)
     world.pins.keep()
     assert world.content.leases == {}
