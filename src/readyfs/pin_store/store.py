@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
 from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, refuse_foreign, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
+    MOST_SECONDS,
     OtherFormatError,
     as_text,
     is_fingerprint,
@@ -176,8 +177,8 @@ class PinStore:
                     return Found(
                         fingerprint,
                         root.taken_at_ns,
-                        max(lease.ends_s for lease in leases) - now_s,
-                        max(lease.latest_s for lease in leases) - now_s,
+                        _left_s((lease.ends_s for lease in leases), now_s),
+                        _left_s((lease.latest_s for lease in leases), now_s),
                         tuple(pack.name for pack in root.packs),
                     )
         return None
@@ -220,7 +221,7 @@ class PinStore:
             for _ in range(2):
                 leases = readable_leases(files, fingerprint)
                 if leases:
-                    return max(lease.ends_s for lease in leases) - files.now_s()
+                    return _left_s((lease.ends_s for lease in leases), files.now_s())
         return None
 
     def collect(self) -> Collected:
@@ -384,6 +385,11 @@ class PinStore:
             return self.directory.is_dir()
         except OSError:
             return True
+
+
+def _left_s(moments_s: Iterable[float], now_s: float) -> float:
+    """Return how long it is until the last of some moments, as far as a lease can say so."""
+    return min(max(moments_s) - now_s, MOST_SECONDS)
 
 
 @contextmanager
