@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from readyfs.catalog.tree import Catalog
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.history.moments import Moment
+from readyfs.pins.asker import Asker
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
@@ -30,6 +32,7 @@ class FakeHistory:
         self.held: Callable[[], Collection[str]] = tuple
         self.on_removed: Callable[[str], None] = lambda fingerprint: None
         self.meanwhile: Callable[[], None] = lambda: None
+        self.asked: Counter[str] = Counter()
 
     def moments(self) -> Sequence[Moment]:
         moments = [Moment(one, 1) for one in self.kept]
@@ -45,6 +48,7 @@ class FakeHistory:
         return taken_at_ns
 
     def catalog(self, fingerprint: str, *, may_block: bool) -> Catalog | None:
+        self.asked[fingerprint] += 1
         return self.kept.get(fingerprint)
 
     def drop(self) -> None:
@@ -70,14 +74,43 @@ def find(kept: KeptCatalogs) -> View:
     return view
 
 
-def test_view_of_which_the_history_has_not_told_yet_has_expired(history: FakeHistory, kept: KeptCatalogs) -> None:
-    assert not find(kept).expired
+def test_view_that_was_looked_at_is_answered_without_a_question_until_the_history_tells_of_its_end(
+    history: FakeHistory, kept: KeptCatalogs
+) -> None:
+    view = find(kept)
+    assert find(kept) is view
+    assert history.asked == {NAME: 1}
     del history.kept[NAME]
-    assert list(kept.held()) == [NAME]
-    assert find(kept).expired
-    assert kept.advance() == [NAME]
+    # It ends for everybody at once, and the kernel is told afterwards: what is answered until then is of before.
+    assert (list(kept.held()), find(kept).expired, kept.advance()) == ([NAME], False, [])
+    history.on_removed(NAME)
+    assert (list(kept.held()), find(kept).expired, kept.advance()) == ([NAME], True, [NAME])
     history.on_removed(NAME)
     assert (find(kept).expired, kept.advance()) == (True, [])
+
+
+def test_view_that_is_kept_anew_in_its_grace_time_is_back(history: FakeHistory, kept: KeptCatalogs) -> None:
+    assert not find(kept).expired
+    history.drop()
+    assert (find(kept).expired, kept.advance()) == (True, [NAME])
+    history.kept[NAME] = CATALOG
+    assert (find(kept).expired, kept.advance()) == (False, [NAME])
+    history.drop()
+    assert (find(kept).expired, kept.advance()) == (True, [NAME])
+
+
+def test_end_of_the_leases_of_a_view_is_as_they_are_now(kept: KeptCatalogs) -> None:
+    view = find(kept)
+    registry, job = kept.registry, Asker(7)
+    assert kept.expires_at_ns(NAME) is None
+    registry.pin("job", 10.0, "", job, NAME, 1)
+    ends_ns = registry.clock.wall_ns(1010.0)
+    assert kept.expires_at_ns(NAME) == ends_ns
+    registry.renew("job", 30.0, job)
+    assert kept.expires_at_ns(NAME) == ends_ns + 20 * 10**9
+    registry.confirm(registry.unpin("job", job))
+    assert kept.expires_at_ns(NAME) is None
+    assert find(kept) is view
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -86,6 +119,7 @@ def test_view_that_goes_while_it_is_looked_for_has_expired(
 ) -> None:
     if is_known:
         assert not find(kept).expired
+        kept.let_go(NAME)  # so that it is looked for again
     history.meanwhile = history.drop
     view = find(kept)
     assert kept.advance() == [NAME]

@@ -288,6 +288,83 @@ def test_view_that_the_history_lets_go_of_goes_on_if_the_store_holds_it(
     assert view.expired != (is_held and not is_away)
 
 
+def test_known_view_is_answered_without_a_question_to_the_store_or_to_what_was_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.pin()
+    view = world.find()
+    assert view is not None
+    monkeypatch.setattr(world.shared, "find", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(world.history, "catalog", lambda *_, **__: pytest.fail("asked"))
+    assert world.find(may_block=False) is view
+
+
+def test_catalog_that_was_let_go_for_want_of_memory_is_read_again_and_held_by_nobody_until_then(world: World) -> None:
+    world.pin()
+    assert world.find() is not None
+    world.shared.let_go(NAME)
+    world.kept.let_go(NAME)
+    assert list(world.kept.held()) == [LIVE.fingerprint, NAME]
+    with pytest.raises(WouldBlockError):
+        world.find(may_block=False)
+    view = world.find()
+    assert view is not None
+    assert world.find(may_block=False) is view
+    assert world.store.asked["load"] == 2
+
+
+def test_catalog_that_is_let_go_while_somebody_looks_is_not_held(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.pin()
+    find = world.shared.find
+
+    def find_and_let_go(fingerprint: str, *, may_block: bool) -> View | None:
+        view = find(fingerprint, may_block=may_block)
+        world.shared.let_go(fingerprint)
+        world.kept.let_go(fingerprint)
+        return view
+
+    monkeypatch.setattr(world.shared, "find", find_and_let_go)
+    view = world.find()
+    assert view is not None
+    assert not view.expired
+    monkeypatch.undo()
+    with pytest.raises(WouldBlockError):
+        world.find(may_block=False)
+
+
+def test_view_that_ends_while_somebody_looks_has_expired_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.pin(latest_s=100.0)
+    find = world.shared.find
+
+    def find_and_end(fingerprint: str, *, may_block: bool) -> View | None:
+        view = find(fingerprint, may_block=may_block)
+        world.move_on(100)
+        world.shared.look_again()
+        return view
+
+    monkeypatch.setattr(world.shared, "find", find_and_end)
+    view = world.find()
+    monkeypatch.undo()
+    assert view is not None
+    assert view.expired
+    assert world.kept.advance() == [NAME]
+    assert world.find(may_block=False) == view
+
+
+def test_end_of_a_view_is_told_though_its_catalog_was_let_go_for_want_of_memory(world: World) -> None:
+    """The kernel may know names of it, whoever kept it last."""
+    world.pin(latest_s=100.0)
+    assert world.find() is not None
+    world.history.kept[NAME] = CATALOG
+    world.shared.let_go(NAME)
+    world.kept.let_go(NAME)
+    world.move_on(100)
+    world.round()
+    assert world.kept.advance() == []  # the history keeps it
+    world.history.drop(NAME)
+    assert world.kept.advance() == [NAME]
+
+
 def test_view_that_the_history_lets_go_of_ends_if_the_store_cannot_be_asked_then(world: World) -> None:
     world.history.kept[NAME] = CATALOG
     world.pin()

@@ -146,6 +146,23 @@ def test_lease_is_renewed_up_to_its_latest(tmp_path: Path) -> None:
     assert found.latest_in_s <= 50
 
 
+def test_lease_that_a_file_system_with_a_wrong_clock_wrote_lasts_for_a_time_that_can_be_told(tmp_path: Path) -> None:
+    """And that can be handed on: whoever uses the view holds it by a lease of its own, up to the latest of this one."""
+    catalog = make_catalog(1)
+    open_store(tmp_path).publish(catalog, pin_of(catalog), None)
+    for lease in entries(tmp_path, "views", catalog.fingerprint, "leases"):
+        os.utime(tmp_path / lease, (2**40, 2**40))
+    other = open_store(tmp_path, B)
+    found = other.find(catalog.fingerprint)
+    assert found is not None
+    assert 1e8 < found.ends_in_s <= found.latest_in_s <= 1e10
+    assert other.renew(pin_of(catalog, "", found.ends_in_s, found.latest_in_s))
+    [_, own] = sorted(entries(tmp_path, "views", catalog.fingerprint, "leases"))
+    (tmp_path / entries(tmp_path, "views", catalog.fingerprint, "leases")[0]).unlink()
+    assert own.endswith(B)
+    assert is_whole(other, catalog)
+
+
 # ---- names --------------------------------------------------------------------------------------------------
 
 

@@ -89,8 +89,10 @@ def test_root_of_a_view_says_which_it_is_and_until_when(place: Place) -> None:
     assert place.fs.listxattr(root) == [
         *(b"user.readyfs.fingerprint", b"user.readyfs.taken_at", b"user.readyfs.layout")
     ]
-    place.views.kept[view.fingerprint] = view.__class__(view.fingerprint, view.catalog, 0, expires_at_ns=10**9)
+    place.views.expires_ns[view.fingerprint] = 10**9
     assert place.fs.getxattr(root, b"user.readyfs.expires_at") == b"1970-01-01T00:00:01.000000+00:00"
+    place.views.expire(view.fingerprint)
+    assert b"user.readyfs.expires_at" not in place.fs.listxattr(root), "no lease holds it"
 
 
 def test_view_of_nothing_has_the_time_when_it_was_taken(place: Place) -> None:

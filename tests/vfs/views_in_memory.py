@@ -23,6 +23,7 @@ class ViewsInMemory:
         self.pins: dict[bytes, str] = {}
         self.on_disk: set[str] = set()
         self.lost: set[str] = set()
+        self.expires_ns: dict[str, int] = {}
         self.uses: Counter[str] = Counter()
 
     def add(self, catalog: Catalog, taken_at_ns: int) -> View:
@@ -48,6 +49,9 @@ class ViewsInMemory:
         if fingerprint in self.on_disk and not may_block:
             raise WouldBlockError
         return self.kept.get(fingerprint)
+
+    def expires_at_ns(self, fingerprint: str) -> int | None:
+        return self.expires_ns.get(fingerprint)
 
     def resolve(self, name: bytes, *, may_block: bool) -> str | None:
         if name in self.pins:

@@ -65,6 +65,10 @@ class SharedPort(Protocol):
         """Whether a view that was found ended only a while ago."""
         ...
 
+    def has(self, view: View) -> bool:
+        """Whether a view is held, and its catalog is in memory."""
+        ...
+
     def ends_s(self, fingerprint: str) -> float | None:
         """Return when the last lease of a view ends, as far as is known."""
         ...
@@ -101,7 +105,11 @@ class KeptCatalogs:
         self._shared = shared
         self._lock = threading.Lock()
         self._seen: dict[str, View | None] = {}
-        """Views that somebody looked at, so that the kernel may know names of them; None if the catalog is let go."""
+        """Views that somebody looked at, so that the kernel may know names of them; None if the catalog is let go.
+
+        What is here is answered without a question to anybody. So a view goes in only while it is held, and whoever
+        holds it no more tells of that afterwards (`_fade`, `let_go`).
+        """
         self._fading: dict[str, _Fading] = {}
         self._turned: list[str] = []
         history.held = registry.held
@@ -142,26 +150,17 @@ class KeptCatalogs:
         Raises `WouldBlockError` if it must be read from disk or looked for in the pin store, `BrokenRunError` if it
         expired a while ago and nothing of it is left.
         """
+        seen = self._seen.get(fingerprint)
+        if seen is not None:
+            return seen
         catalog = self._history.catalog(fingerprint, may_block=may_block)
         taken_at_ns = None if catalog is None else self.taken_at_ns(fingerprint)
-        if catalog is None or taken_at_ns is None:
-            return self._find_elsewhere(fingerprint, may_block)
-        view = View(fingerprint, catalog, taken_at_ns, self._expires_at_ns(fingerprint))
-        # Asked again: if it went before it was noted, nobody else has it expire, nor what the kernel is told now.
-        if self._see(view) and self.taken_at_ns(fingerprint) is None:
-            return self._find_elsewhere(fingerprint, may_block)
-        return view
-
-    def _find_elsewhere(self, fingerprint: str, may_block: bool) -> View | None:
-        """Return a view that the history does not keep: of the pin store, or one that has expired."""
-        if not self._is_shared(fingerprint):
-            self._removed(fingerprint)  # the history may not have told of it yet
-        view = None if self._shared is None else self._shared.find(fingerprint, may_block=may_block)
-        if view is not None:
-            if not self._see(view) or self._is_shared(fingerprint):
-                return view
-            # It ended before it was noted.
-            self._fade(fingerprint, self._registry.clock.now_s() + self._registry.limits.grace_s)
+        if catalog is not None and taken_at_ns is not None:
+            view: View | None = View(fingerprint, catalog, taken_at_ns)
+        else:
+            view = None if self._shared is None else self._shared.find(fingerprint, may_block=may_block)
+        if view is not None and self._see(view):
+            return view
         with self._lock:
             fading = self._fading.get(fingerprint)
         if fading is None and (self._registry.has_grace(fingerprint) or self._has_shared_grace(fingerprint)):
@@ -169,13 +168,24 @@ class KeptCatalogs:
         return None if fading is None else fading.view
 
     def _see(self, view: View) -> bool:
-        """Note that somebody looks at a view; return whether nobody had."""
-        with self._lock:
-            is_new = view.fingerprint not in self._seen
-            self._seen[view.fingerprint] = view
-        return is_new
+        """Note that somebody looks at a view; return whether it is held. If it is not any more, it has expired.
 
-    def _expires_at_ns(self, fingerprint: str) -> int | None:
+        Whoever lets go of a view does so first and tells of it then, which waits for the lock. So none is noted of
+        which that was told before. One that went before anybody noted it expires here: nobody else knows of it.
+        """
+        fingerprint = view.fingerprint
+        with self._lock:
+            is_kept = self.taken_at_ns(fingerprint) is not None
+            if is_kept or self._is_shared(fingerprint):
+                in_memory = is_kept or (self._shared is not None and self._shared.has(view))
+                self._seen[fingerprint] = view if in_memory else None
+                return True
+            if fingerprint not in self._fading:
+                self._turned.append(fingerprint)
+                self._begin_grace(view, self._registry.clock.now_s() + self._registry.limits.grace_s)
+            return False
+
+    def expires_at_ns(self, fingerprint: str) -> int | None:
         """Return when the last lease on a kept catalog ends, in nanoseconds since the epoch; None without any."""
         shared_s = None if self._shared is None else self._shared.ends_s(fingerprint)
         ends = [ends_s for ends_s in (self._registry.ends_s(fingerprint), shared_s) if ends_s is not None]
@@ -213,7 +223,10 @@ class KeptCatalogs:
     def _removed(self, fingerprint: str) -> None:
         """Have a view expire that the history has let go of, unless the pin store holds it."""
         view = self._seen.get(fingerprint)
-        if view is not None and (self._shared is None or not self._shared.adopt(view)):
+        is_shared = (
+            self._is_shared(fingerprint) if view is None else self._shared is not None and self._shared.adopt(view)
+        )
+        if not is_shared:
             self._fade(fingerprint, self._registry.clock.now_s() + self._registry.limits.grace_s)
 
     def _expire(self, fingerprint: str, until_s: float) -> None:
@@ -227,13 +240,16 @@ class KeptCatalogs:
                 return
             view = self._seen.pop(fingerprint)
             self._turned.append(fingerprint)
-            if view is None:
-                return
-            self._fading[fingerprint] = _Fading(replace(view, expired=True, expires_at_ns=None), until_s)
-            while len(self._fading) > MAX_FADING:
-                oldest = next(iter(self._fading))
-                del self._fading[oldest]
-                self._turned.append(oldest)
+            if view is not None:
+                self._begin_grace(view, until_s)
+
+    def _begin_grace(self, view: View, until_s: float) -> None:
+        """Have only the names of a view answer from now on; the caller holds the lock."""
+        self._fading[view.fingerprint] = _Fading(replace(view, expired=True), until_s)
+        while len(self._fading) > MAX_FADING:
+            oldest = next(iter(self._fading))
+            del self._fading[oldest]
+            self._turned.append(oldest)
 
     def let_go(self, fingerprint: str) -> None:
         """Hold the catalog of a found view no more, for want of memory; it is read again when somebody looks."""

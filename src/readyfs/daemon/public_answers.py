@@ -21,8 +21,9 @@ from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFai
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
 from readyfs.partition import render_time
+from readyfs.pins.asker import Asker
 from readyfs.pins.pin import Pin, Tombstone
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from readyfs.size import render_size
 from readyfs.vfs.freshness import Freshness
 

@@ -117,8 +117,7 @@ class SharedPins:
                 self._end(told)
         self._refused = {name: pin for name, pin in self._refused.items() if pins.get(name) == pin}
         for pin in pins.values():
-            is_refused = pin.name in self._refused and pin.name not in self._told
-            if pin.name not in self._being_published and not is_refused:
+            if pin.name not in self._being_published and pin.name not in self._refused:
                 self._keep(pin)
 
     def _keep(self, pin: Pin) -> None:
@@ -127,11 +126,10 @@ class SharedPins:
         except PinStoreAwayError:
             raise
         except PinStoreError as error:  # it alone: the store is told of the others
-            if self._refused.get(pin.name) != pin:
-                log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
             self._refused[pin.name] = pin
-            if pin.name in self._told:
-                self._note(pin, self._registry.until_s(pin))  # its lease goes on, whoever has the name by now
+            with self._lock:
+                self._told.pop(pin.name, None)
+            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
 
     def _tell(self, pin: Pin) -> None:
         told, now_s = self._told.get(pin.name), self._registry.clock.now_s()

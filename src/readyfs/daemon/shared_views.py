@@ -88,6 +88,11 @@ class SharedViews:
         known = self._known.get(fingerprint)
         return known is not None and not known.ended
 
+    def has(self, view: View) -> bool:
+        """Whether a view is held, and its catalog is in memory."""
+        known = self._known.get(view.fingerprint)
+        return known is not None and not known.ended and known.catalog is view.catalog
+
     def has_grace(self, fingerprint: str) -> bool:
         """Whether a view that was found ended only a while ago."""
         known = self._known.get(fingerprint)
@@ -153,11 +158,8 @@ class SharedViews:
             known.used_s = self._clock.now_s()
 
     def _view(self, known: _Known) -> View | None:
-        catalog, ends_s = known.catalog, known.ends_s
-        if catalog is None:
-            return None
-        expires_at_ns = None if ends_s is None else self._clock.wall_ns(ends_s)
-        return View(known.fingerprint, catalog, known.taken_at_ns, expires_at_ns)
+        catalog = known.catalog
+        return None if catalog is None else View(known.fingerprint, catalog, known.taken_at_ns)
 
     # ---- on the thread that asks the store ----------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
 from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, refuse_foreign, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
+    MOST_SECONDS,
     OtherFormatError,
     as_text,
     is_fingerprint,
@@ -85,7 +86,7 @@ class PinStore:
             if not self._is_clear:  # later it would be what this very mount is writing
                 files.remove_temporary()
                 self._is_clear = True
-            files.put((CLOCK, self._holder), (_PROBE,))  # of a size, so that a disk that is full says so
+            self._prove(files)
 
     # ---- pins -----------------------------------------------------------------------------------------------
 
@@ -147,13 +148,15 @@ class PinStore:
         """Note that a pin has ended; its catalog goes once nothing needs it."""
         file = lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            files.now_s()  # fails where nothing can be written
             # Also in the trash: a lease may get there while it is being written.
             for place in view_places(files, pin.fingerprint):
-                # In a view that somebody has closed it ends by itself.
-                with suppress(FileNotFoundError, PermissionError):
+                try:
                     if read_lease(files, place, pin.fingerprint, file) is not None:
                         write_lease(files, place, pin, is_ended=True)
+                except FileNotFoundError:
+                    continue
+                except PermissionError:
+                    self._prove(files)  # in a view that somebody has closed it ends by itself
 
     # ---- finding --------------------------------------------------------------------------------------------
 
@@ -174,8 +177,8 @@ class PinStore:
                     return Found(
                         fingerprint,
                         root.taken_at_ns,
-                        max(lease.ends_s for lease in leases) - now_s,
-                        max(lease.latest_s for lease in leases) - now_s,
+                        _left_s((lease.ends_s for lease in leases), now_s),
+                        _left_s((lease.latest_s for lease in leases), now_s),
                         tuple(pack.name for pack in root.packs),
                     )
         return None
@@ -218,7 +221,7 @@ class PinStore:
             for _ in range(2):
                 leases = readable_leases(files, fingerprint)
                 if leases:
-                    return max(lease.ends_s for lease in leases) - files.now_s()
+                    return _left_s((lease.ends_s for lease in leases), files.now_s())
         return None
 
     def collect(self) -> Collected:
@@ -341,10 +344,14 @@ class PinStore:
             "choose another name, or wait until that pin has ended",
         )
 
+    def _prove(self, files: Files) -> None:
+        """Write something, of a size: a disk that is full says so then, and a store that this user may not write."""
+        files.put((CLOCK, self._holder), (_PROBE,))
+
     def _closed(self, files: Files, error: PermissionError) -> Exception:
         """Return what it means that something may not be read or written: of one view, or of the whole store."""
         try:
-            files.now_s()
+            self._prove(files)
         except PermissionError:
             return error
         return PinStoreError(
@@ -378,6 +385,11 @@ class PinStore:
             return self.directory.is_dir()
         except OSError:
             return True
+
+
+def _left_s(moments_s: Iterable[float], now_s: float) -> float:
+    """Return how long it is until the last of some moments, as far as a lease can say so."""
+    return min(max(moments_s) - now_s, MOST_SECONDS)
 
 
 @contextmanager

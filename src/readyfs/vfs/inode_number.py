@@ -59,14 +59,14 @@ def above_inode(path: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
 
 def date_inode(partition: Partition, tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of a partition's date directory."""
-    return _number((_DATE_TEXT if tree == LIVE else _text((NodeKind.DATE.value, tree))) + _run_text(partition))
+    return _number(_date_text(tree) + _run_text(partition))
 
 
 def directory_inode(partition: Partition, relpath: tuple[bytes, ...], tree: TreeName = LIVE) -> InodeNumber:
     """Return the inode number of the directory at `relpath` within a sealed run, which without names is the date's."""
     if not relpath:
         return date_inode(partition, tree)
-    return _number(_text((NodeKind.RAW_DIRECTORY.value, tree)) + _run_text(partition) + _text(relpath))
+    return _number(_directory_text(tree) + _run_text(partition) + _text(relpath))
 
 
 def file_inode(
@@ -147,5 +147,14 @@ def _files_of(series: SeriesKey, date: int, run_id: bytes) -> blake2b:
     return digest
 
 
-_DATE_TEXT: Final = _text((NodeKind.DATE.value, LIVE))
+@lru_cache(maxsize=256)
+def _date_text(tree: TreeName) -> bytes:
+    return _text((NodeKind.DATE.value, tree))
+
+
+@lru_cache(maxsize=256)
+def _directory_text(tree: TreeName) -> bytes:
+    return _text((NodeKind.RAW_DIRECTORY.value, tree))
+
+
 _RAW_FILE_TEXT: Final = _text((NodeKind.RAW_FILE.value,))

@@ -17,15 +17,13 @@ from readyfs.catalog.tree import Catalog
 class View:
     """One kept catalog as a tree; its name below `views/` is its fingerprint, in hex.
 
-    `taken_at_ns` is when this mount put it into force first, as far as that is kept. `expires_at_ns` is when the last
-    lease of its pins ends, None without any; both in nanoseconds since the epoch. Of an `expired` view names answer
-    and files cannot be opened.
+    `taken_at_ns` is when this mount put it into force first, as far as that is kept, in nanoseconds since the epoch. Of
+    an `expired` view names answer and files cannot be opened.
     """
 
     fingerprint: str
     catalog: Catalog
     taken_at_ns: int
-    expires_at_ns: int | None = None
     expired: bool = False
 
 
@@ -42,6 +40,10 @@ class ViewSource(Protocol):
         Raises `WouldBlockError` if it must be read from disk, `BrokenRunError` if it expired and nothing of it is left,
         and `UnreadableHistoryError`.
         """
+        ...
+
+    def expires_at_ns(self, fingerprint: str) -> int | None:
+        """Return when the last lease of a view's pins ends, in nanoseconds since the epoch; None without any."""
         ...
 
     def resolve(self, name: bytes, *, may_block: bool) -> str | None:
@@ -61,6 +63,10 @@ class NoViews:
         return ()
 
     def find(self, fingerprint: str, *, may_block: bool) -> View | None:
+        """Return None."""
+        return None
+
+    def expires_at_ns(self, fingerprint: str) -> int | None:
         """Return None."""
         return None
 
