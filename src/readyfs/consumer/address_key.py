@@ -77,7 +77,9 @@ def _explain_long_key(raw: bytes, parts: Sequence[bytes]) -> ImpossibleAddressEr
         return ImpossibleAddressError(f"the key {escape_text(raw)} goes on behind its date", nearest)
     if len(parts) == 4 and parse_date(parts[3]) is not None:
         nearest = b"--source " + parts[0] + b" " + b"/".join(parts[1:])
-        return ImpossibleAddressError(f"the key {escape_text(raw)} has four parts, and a path begins with ./ or /", nearest)
+        return ImpossibleAddressError(
+            f"the key {escape_text(raw)} has four parts, and a path begins with ./ or /", nearest
+        )
     return ImpossibleAddressError(
         f"the key {escape_text(raw)} has {len(parts)} parts, and a path begins with ./ or /",
         remedy="a key is customer/query/date; a slash within a name is written %2F",
