@@ -48,7 +48,7 @@ enum {
     FILE_INTEGERS = 5,
     FILE_REFERENCES = 2,
 
-    /* The bits of `state`; see vfs/packed_nodes.py. */
+    /* The bits of `state`; see vfs/packed_raw.py. */
     STATE_REGULAR = 1,
     STATE_SUPERSEDED = 2,
     STATE_SERVABLE = 4, /* the loop may open and read it */

@@ -29,9 +29,9 @@ RETRY_S: Final = 1.0
 """How soon a renewal that failed is tried again at the latest."""
 MIN_LEASE_S: Final = 1.0
 MIN_RENEWAL_S: Final = 1.0
-ANSWER_S: Final = 30.0
+ANSWER_S: Final = 90.0
 REFRESH_S: Final = 300.0
-"""How long a pin is waited for, without and with a refresh before it."""
+"""How long a pin is waited for, without and with a refresh before it: longer than a pin store may take for it."""
 
 
 class LeaseLostError(NoPinError):

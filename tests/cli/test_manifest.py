@@ -156,6 +156,25 @@ def test_sizes_are_of_one_form_alone(tree: Path, run: Run, form: str) -> None:
     assert f"--sizes are not in --format {form}" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("--prefix", ""), "--prefix is empty; name a path, or leave it out for all"),
+        (("--output", "-"), "--output - is no file; leave it out for standard output"),
+    ],
+)
+def test_what_means_something_else_elsewhere_is_refused(
+    tree: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], line: str
+) -> None:
+    """An unset variable would give the list of everything, and a dash a file of that name."""
+    write_manifests(tree, b"c/q/2024-06-01")
+    monkeypatch.chdir(tree)
+    code, out, err = run("manifest", str(tree), *words)
+    assert (code, out) == (2, "")
+    assert line in err
+    assert not (tree / "-").exists()
+
+
 def test_column_above_the_view_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """DuckDB takes the first of two values, and each customer would be another's."""
     top = tmp_path / "Customer_ID=mnt"

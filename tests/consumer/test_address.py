@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from readyfs.consumer.address import Address, ImpossibleAddressError, ViewName, parse_address, render_key
+from readyfs.consumer.address import Address, ImpossibleAddressError, ViewName
+from readyfs.consumer.address_key import render_key
+from readyfs.consumer.address_text import parse_address
 from readyfs.errors import UsageError
 from readyfs.layout import NAMED_LAYOUTS, MountLayout, UnusableNameError
 from readyfs.partition import PartitionKey, SeriesKey, parse_date

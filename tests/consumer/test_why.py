@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from readyfs import errors
 from readyfs.catalog.tree import AMBIGUOUS, Meaning
-from readyfs.consumer.address import parse_address
+from readyfs.consumer.address_text import parse_address
 from readyfs.consumer.explanation import NO_FIELDS, REMEDIES, Explanation, Reason
 from readyfs.consumer.facts import NOT_ASKED, Look, Recorded, Rules, Shown
 from readyfs.consumer.wait import Verdict, Wait, Wish

@@ -49,18 +49,27 @@ class StoreInMemory(PinStore):
 
     def publish(self, catalog: Catalog, pin: SharedPin, base: Catalog | None) -> None:
         self._note("publish")
-        if self.content.names.get(pin.name, (self.holder, ""))[0] != self.holder:
-            raise PinStoreError(f"there is a pin named {pin.name}", "choose another name")
+        self._check_name(pin)
         self.content.catalogs[pin.fingerprint] = catalog
-        self.content.names[pin.name] = (self.holder, pin.fingerprint)
         self._lease(pin)
+        self._take_name(pin)
 
     def renew(self, pin: SharedPin) -> bool:
         self._note("renew")
         if pin.fingerprint not in self.content.catalogs:
             return False
         self._lease(pin)
+        if pin.name:
+            self._check_name(pin)
+            self._take_name(pin)
         return True
+
+    def _check_name(self, pin: SharedPin) -> None:
+        if self.content.names.get(pin.name, (self.holder, ""))[0] != self.holder:
+            raise PinStoreError(f"there is a pin named {pin.name}", "choose another name")
+
+    def _take_name(self, pin: SharedPin) -> None:
+        self.content.names[pin.name] = (self.holder, pin.fingerprint)
 
     def _lease(self, pin: SharedPin) -> None:
         now_s = self.content.clock.now_s

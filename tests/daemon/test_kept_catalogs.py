@@ -11,10 +11,11 @@ import pytest
 from readyfs.catalog.tree import Catalog
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.history.moments import Moment
+from readyfs.pins.asker import Asker
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from readyfs.vfs.views import View
 from tests.catalog.rows import Row, build
 

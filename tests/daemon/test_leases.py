@@ -68,7 +68,7 @@ class FakeKernel:
         self.told: list[Invalidation] = []
         self.was_told = trio.Event()
 
-    async def invalidate(self, plan: Iterable[Invalidation]) -> None:
+    async def invalidate_ended(self, plan: Iterable[Invalidation]) -> None:
         await trio.lowlevel.checkpoint()
         self.told.extend(plan)
         self.was_told.set()

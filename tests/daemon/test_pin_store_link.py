@@ -10,9 +10,11 @@ from typing import Final
 import pytest
 from structlog.testing import capture_logs
 
-from readyfs.daemon.pin_store_link import PinStoreLink
+from readyfs.config.table import PIN_STORE_TIMEOUT
+from readyfs.daemon.pin_store_link import WRITE_S, PinStoreLink
 from readyfs.daemon.store_thread import MOST_WAITING
 from readyfs.errors import PinStoreAwayError, PinStoreBusyError
+from readyfs.pinned_view import ANSWER_S, REFRESH_S
 from tests.daemon.store_in_memory import Clock, Content, StoreInMemory
 
 PATIENCE_S: Final = 20.0
@@ -74,3 +76,9 @@ def _until_it_answers(link: PinStoreLink) -> None:
             continue  # the call that hung is not over yet
         return
     raise AssertionError("it does not answer")
+
+
+def test_who_pins_waits_for_longer_than_the_store_may_take() -> None:
+    """Else the pin would be made after its user gave up, and nobody would remove it."""
+    timeout_s = PIN_STORE_TIMEOUT.default({})
+    assert min(ANSWER_S, REFRESH_S) > timeout_s + WRITE_S

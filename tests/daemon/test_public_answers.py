@@ -7,7 +7,7 @@ import os
 import pwd
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -22,12 +22,14 @@ from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.leases import Leases
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.public_answers import DISK_THREADS, PublicAnswers
-from readyfs.errors import HistoryError, NoPinError
+from readyfs.daemon.shared_pins import SharedPins
+from readyfs.errors import HistoryError, NoPinError, PinStoreAwayError
 from readyfs.history.moments import Moment
 from readyfs.life import Life
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
+from readyfs.pins.pin import Pin
 from readyfs.pins.registry import Registry
 from readyfs.vfs.freshness import Freshness
 
@@ -68,16 +70,18 @@ class World:
 
     def __init__(self, state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # A clock that stands still: the disk may take its time, and what is told as an age is the same.
-        clock = LeaseClock(lambda: 1000.0, lambda: 1_700_000_000 * SECOND_NS)
+        self.clock = LeaseClock(lambda: 1000.0, lambda: 1_700_000_000 * SECOND_NS)
+        self.state_dir = state_dir
         self.history = FakeHistory([Moment(A, SECOND_NS)])
-        self.registry = Registry(PinFile(state_dir, Path("/mnt/ready"), clock), Limits(60, 600, 60, 1000, 1), clock)
+        self.registry = self.read_again()
         self.history.held = self.registry.held
         self.write: Callable[[], None] = lambda: None
         real = PinFile.write
 
-        def write(*rest: object) -> None:
-            self.write()
-            real(*rest)  # type: ignore[arg-type]
+        def write(file: PinFile, *rest: object) -> None:
+            if file is self.registry._file:  # and not that of a test before, whose threads go on once its disk does
+                self.write()
+            real(file, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr(PinFile, "write", write)
         self.memory = PinnedMemory(self.history)
@@ -91,6 +95,11 @@ class World:
             Entrance(0, 0, 0o555, True, 0),
             Life(),
         )
+
+    def read_again(self) -> Registry:
+        """Return the pins as a daemon that starts now reads them."""
+        file = PinFile(self.state_dir, Path("/mnt/ready"), self.clock)
+        return Registry(file, Limits(60, 600, 60, 1000, 1), self.clock)
 
     async def pin(self, name: str = "job") -> dict[str, object]:
         return await self.answers.pin(PinRequest(name), ME)
@@ -211,6 +220,19 @@ async def test_a_pin_whose_end_cannot_be_written_stays_and_is_held_all_the_time(
     assert (left["reason"], left["ended_by_uid"]) == ("unpinned", ME.uid)
     with pytest.raises(NoPinError, match="the pin job ended 0s ago: unpinned"):
         await world.unpin()
+
+
+async def test_a_pin_that_the_pin_store_refused_does_not_come_back_with_a_restart(world: World) -> None:
+    def refuse(pin: Pin) -> None:
+        assert [one.name for one in world.read_again().pins()] == [pin.name]  # the disk has it first
+        raise PinStoreAwayError("the pin store is away", "mount it")
+
+    world.answers = replace(
+        world.answers, shared=cast(SharedPins, SimpleNamespace(publish=refuse, has=lambda pin: False))
+    )
+    with pytest.raises(PinStoreAwayError):
+        await world.pin()
+    assert (world.registry.pins(), world.read_again().pins()) == ([], [])
 
 
 async def test_a_catalog_that_came_back_is_pinned_as_of_now(world: World) -> None:

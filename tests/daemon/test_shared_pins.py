@@ -6,16 +6,19 @@ import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from readyfs.catalog.tree import Catalog
 from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.daemon.shared_pins import VERIFY_S, SharedPins
 from readyfs.errors import PinStoreAwayError, PinStoreError
+from readyfs.pin_store.words import DamagedStoreError
+from readyfs.pins.asker import Asker
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import RECENT_S, Limits
 from readyfs.pins.pin import Pin
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from tests.catalog.rows import Row, build
 from tests.daemon.store_in_memory import Clock, Content, StoreInMemory
 
@@ -94,7 +97,7 @@ def test_new_pin_is_in_the_store_with_its_lease_and_maximum(world: World) -> Non
 
 
 def test_consumer_of_changes_is_not_in_the_store(world: World) -> None:
-    _, pin = world.registry.offer("consumer", "beginning", None, ME, NAME, 1)
+    _, pin = world.registry.batches.offer("consumer", "beginning", None, ME, NAME, 1)
     world.pins.publish(pin)
     world.pins.keep()
     assert world.content.leases == {}
@@ -173,12 +176,50 @@ def test_name_that_another_mount_has_by_now_is_tried_once(world: World) -> None:
     assert world.pins.count() == 1
 
 
+def test_pin_whose_name_another_mount_took_holds_up_no_other_pin(world: World) -> None:
+    """Whoever was cut off from the store for long enough finds its name taken over; its view goes on."""
+    world.pins.publish(world.make())
+    world.pins.publish(world.make("other", OTHER))
+    world.content.names["job"] = ("elsewhere", NAME)
+    for name in ("job", "other"):
+        world.registry.renew(name, 500.0, ME)
+    world.pins.keep()
+    assert (world.ends_s(), world.ends_s((OTHER.fingerprint, "here", "other"))) == (1500, 1500)
+    asked = world.store.asked["renew"]
+    world.pins.keep()
+    assert world.store.asked["renew"] == asked, "it is not asked again and again"
+    world.registry.renew("job", 700.0, ME)
+    world.pins.keep()
+    assert world.ends_s() == 1700
+
+
+def test_lost_pin_that_cannot_be_put_back_is_not_said_to_be_in_the_store(world: World) -> None:
+    pin = world.make()
+    world.pins.publish(pin)
+    world.content.catalogs.clear()
+    world.content.names["job"] = ("elsewhere", NAME)
+    world.clock.now_s += VERIFY_S
+    world.pins.keep()
+    assert (world.pins.has(pin), world.pins.count()) == (False, 0)
+
+
+def test_name_that_cannot_be_read_is_for_the_writing_to_judge(world: World) -> None:
+    def refuse(call: str) -> None:
+        if call == "resolve":
+            raise DamagedStoreError("its files are closed to this user")
+
+    world.store.before = refuse
+    world.pins.publish(world.make())
+    assert world.pins.count() == 1
+
+
 def test_what_was_given_up_is_undone_when_it_comes_late(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    goes_on, ended = threading.Event(), threading.Event()
+    began, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
     end = StoreInMemory.end
 
     def wait(call: str) -> None:
         if call == "publish":
+            began.set()
             goes_on.wait(20)
 
     def note(self: StoreInMemory, pin: object) -> None:
@@ -189,8 +230,9 @@ def test_what_was_given_up_is_undone_when_it_comes_late(world: World, monkeypatc
     world.link.write_s = 0.05
     world.store.before = wait
     pin = world.make()
-    with pytest.raises(PinStoreAwayError, match="did not answer"):
-        world.pins.publish(pin)
+    while not began.is_set():  # what had no turn in time is not begun
+        with pytest.raises(PinStoreAwayError, match="did not answer"):
+            world.pins.publish(pin)
     world.registry.withdraw(pin)
     goes_on.set()
     assert ended.wait(20)
@@ -209,3 +251,36 @@ def test_pin_of_the_same_name_that_was_made_meanwhile_is_not_ended(world: World)
     world.pins._end(before)  # by a round that began before
     world.pins.keep()
     assert (world.pins.has(pin), world.ends_s()) == (True, 1101)
+
+
+@pytest.mark.parametrize("lost", ["lease", "name"])
+def test_store_that_is_as_it_was_before_is_told_once_more(world: World, lost: str) -> None:
+    """Its clock was set, or somebody brought back a copy of it: then others find what this mount's users hold."""
+    world.pins.publish(world.make())
+    if lost == "lease":
+        world.content.leases[KEY] = (world.clock.now_s - 1, 2000.0)
+    else:
+        world.content.names.clear()
+    world.clock.now_s += VERIFY_S
+    world.pins.keep()
+    assert world.ends_s() == 1100
+    assert world.content.names["job"] == ("here", NAME)
+    for _ in range(3):
+        world.clock.now_s += VERIFY_S / 10
+        world.pins.keep()
+    assert (world.store.asked["renew"], world.store.asked["publish"]) == (1, 1)
+
+
+def test_name_that_another_mount_has_by_now_keeps_no_lease_from_going_on(world: World) -> None:
+    for name, catalog in (("job", CATALOG), ("other", OTHER)):
+        world.pins.publish(world.make(name, catalog))
+    world.content.names["job"] = ("elsewhere", OTHER.fingerprint)
+    with capture_logs() as logs:
+        for _ in range(5):
+            for fingerprint in (NAME, OTHER.fingerprint):
+                world.registry.used(fingerprint)
+            world.pins.keep()
+            world.clock.now_s += 30
+    assert world.ends_s() == world.ends_s((OTHER.fingerprint, "here", "other")) == 1120 + RECENT_S
+    assert [line["event"] for line in logs] == ["a pin has lost its name in the pin store"]
+    assert world.content.names["job"] == ("elsewhere", OTHER.fingerprint)

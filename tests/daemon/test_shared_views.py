@@ -12,10 +12,12 @@ from readyfs.catalog.tree import Catalog
 from readyfs.daemon.kept_catalogs import KeptCatalogs
 from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.daemon.pinned_memory import PinnedMemory
+from readyfs.daemon.shared_pins import SharedPins
 from readyfs.daemon.shared_views import SharedViews, lies_within
+from readyfs.daemon.sharing import Sharing
 from readyfs.errors import BrokenRunError, PinStoreAwayError, UnreadablePinStoreError, WouldBlockError
 from readyfs.history.moments import Moment
-from readyfs.pin_store.words import MismatchError, SharedPin
+from readyfs.pin_store.words import DamagedStoreError, MismatchError, SharedPin
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import RECENT_S, Limits
@@ -199,6 +201,42 @@ def test_while_the_store_is_away_what_was_found_goes_on_and_other_names_are_unkn
     view = world.find(may_block=False)
     assert view is not None
     assert view.expired
+
+
+def test_store_that_cannot_be_written_tells_all_the_same_which_views_are_over(world: World) -> None:
+    def refuse(call: str) -> None:
+        if call in ("check", "renew", "publish"):
+            raise PinStoreAwayError("the pin store is full", "make room there")
+
+    world.store.before = refuse
+    link = world.shared.link
+    sharing = Sharing(link, world.shared, SharedPins(link, world.registry, world.history))
+    world.pin(lease_s=100.0)
+    assert world.find()
+    sharing._keep()
+    assert link.problem == "the pin store is full"
+    world.move_on(200)
+    sharing._keep()
+    view = world.find()
+    assert view
+    assert view.expired
+
+
+def test_view_whose_leases_cannot_be_read_goes_on_and_holds_up_no_other(world: World) -> None:
+    """Whoever may write the store may close a directory of it."""
+    world.pin(lease_s=100.0)
+    world.pin(OTHER, lease_s=20.0)
+    assert world.find() and world.find(OTHER.fingerprint)
+
+    def refuse(call: str) -> None:
+        if (call == "find" and not finds.pop(0)) or call == "ends_in_s":
+            raise DamagedStoreError("its files are closed to this user")
+
+    finds = [False, True]  # of the view that was found first, and of the other
+    world.store.before = refuse
+    world.clock.now_s += 50.0
+    world.shared.look_again()
+    assert [view.expired for view in (world.find(), world.find(OTHER.fingerprint)) if view] == [False, True]
 
 
 def test_view_in_use_is_held_by_a_lease_of_this_mount_up_to_the_maximum_of_the_pin(world: World) -> None:

@@ -220,6 +220,28 @@ async def test_stuck_damage_holds_up_no_refresh(cache: Notifications, kernel: Re
         release.set()
 
 
+async def test_stuck_end_of_a_view_holds_up_no_refresh(cache: Notifications, kernel: RecordingKernel) -> None:
+    """It has names below runs, and whoever lists a directory of that view may stand still."""
+    stuck, release = threading.Event(), threading.Event()
+
+    def hang(what: tuple[object, ...]) -> None:
+        if what[1] == ONE:
+            stuck.set()
+            assert release.wait(PATIENCE_S)
+
+    kernel.before = hang
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cache.invalidate_ended, [Invalidation(ONE, (b"a",))])
+        assert await trio.to_thread.run_sync(stuck.wait, PATIENCE_S)
+        try:
+            with trio.fail_after(PATIENCE_S / 4):
+                await cache.invalidate([Invalidation(TWO, (b"b",))])
+            assert kernel.sent == [("entry", TWO, b"b"), ("listing", TWO)]
+            assert cache.stuck_s() == 0.0
+        finally:
+            release.set()
+
+
 def test_damage_is_queued_without_waiting(kernel: RecordingKernel) -> None:
     cache = Notifications(kernel)
     stuck, release, done = threading.Event(), threading.Event(), threading.Event()

@@ -21,6 +21,7 @@ from readyfs.fuse.notifications import EXPIRE_ALL_FROM
 from tests.fuse.direct.test_bursts import DATES, make_ready
 from tests.mount import stalled_listing
 from tests.mount.daemon import EACH_ENGINE_ONCE, Daemon, Place, mounted, partition, wait_until
+from tests.mount.sharing import pin, view
 
 ONE, TWO = partition("c1"), partition("c2")
 
@@ -102,3 +103,21 @@ def test_no_old_name_is_seen_after_the_refresh(place: Place, engine: str, count:
                 os.stat(directory)  # or the kernel, asking for the way there anew, would drop all that lies below
                 release(late)
         assert {run_of(daemon, part) for part in parts} == {b"r2"}
+
+
+@pytest.mark.parametrize("engine", EACH_ENGINE_ONCE)
+def test_end_of_a_view_that_a_reader_holds_up_holds_up_no_refresh(place: Place, engine: str) -> None:
+    """V3: who stands still in a view of the past keeps nobody from what is new."""
+    place.producer.write_and_publish(ONE, "r1", b"1\n")
+    with mounted(place, "--history-count", "0", engine=engine) as daemon:
+        root = view(daemon, pin(daemon))
+        place.producer.write_and_publish(ONE, "r2", b"2\n")
+        daemon.refresh()
+        assert run_of(daemon, ONE) == b"r2"
+        with stalled(root / "c1"):
+            daemon.public.unpin("job")
+            wait_until(lambda: waits_for_a_directory(daemon), "the end of the view waits")
+            place.producer.write_and_publish(ONE, "r3", b"3\n")
+            daemon.refresh()
+            assert run_of(daemon, ONE) == b"r3"
+            assert waits_for_a_directory(daemon)

@@ -111,7 +111,7 @@ def test_what_cannot_be_listed_is_said_in_one_line(place: Place, tmp_path: Path,
             assert output.read_text() == "before"
 
         date = f"0012/daily/{DATES[0]}"
-        fails(13, f"nothing is ready at {top}/none; ", top, "--prefix", "none")
+        fails(13, f"nothing is ready at {top}/none; list what is above it", top, "--prefix", "none")
         fails(13, f"nothing is ready at {top}/none; ", top / "none")
         fails(13, f"nothing is ready at {top}/.readyfs/at/none; ", top / ".readyfs/at/none")
         fails(2, f"{top}/{date} has no manifest; name a directory above partitions", top, "--prefix", date)

@@ -139,7 +139,7 @@ def _around(moment: str) -> set[str]:
 
 @on_both_engines
 def test_view_ends_loudly_on_each_mount_when_the_last_lease_has_ended(place: Place, other: Place, engine: str) -> None:
-    settings = (*store(place), "--pin-max", "2s", "--pin-default", "2s")
+    settings = (*store(place), "--pin-max", "4s", "--pin-default", "4s")
     with mounted(place, *settings, engine=engine) as a, mounted(other, *settings, engine=engine) as b:
         fingerprint = pin(a)
         assert content(b, fingerprint) == b"first\n"

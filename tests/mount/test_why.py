@@ -424,6 +424,7 @@ def test_a_view_holds_still_and_one_that_is_not_kept_is_expired(
     for gone in (world.daemon.public.view("ab" * 16), world.daemon.path / ".readyfs/at/job"):
         code, answer = ask(capsys, str(gone.joinpath(*names, READY.logical_date)))
         assert (code, answer["reason"]) == (ExitCode.FOUND, Reason.EXPIRED)
+        assert answer["detail"] == "the view is not kept any more, or never was"
 
 
 def test_a_view_whose_grace_time_runs_is_expired(capsys: pytest.CaptureFixture[str], place: Place) -> None:

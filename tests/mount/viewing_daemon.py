@@ -53,7 +53,7 @@ class Orders(threading.Thread):
                     case "remove":
                         self._views.remove(fingerprint)
                 if what != "pin":
-                    self._notifications._send_all(self._fs.plan_expiry(fingerprint))
+                    self._notifications._send_all(self._fs.plan_expiry(fingerprint), self._notifications._ends)
                 order.unlink()
             time.sleep(0.005)
 

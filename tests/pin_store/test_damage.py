@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from readyfs.catalog.build import CatalogBuilder
 from readyfs.errors import PinStoreError
-from readyfs.history.changes import SeriesChange, find_changes
+from readyfs.history.changes import Rows, SeriesChange, find_changes
 from readyfs.history.packing import inflate_piece, pack_pieces
 from readyfs.partition import SeriesKey
-from readyfs.pin_store.packs import pack_changes
+from readyfs.pin_store.files import Files
+from readyfs.pin_store.packs import PackShelf, pack_changes
 from readyfs.pin_store.records import render_record
 from readyfs.pin_store.store import PinStore
 from readyfs.pin_store.words import DamagedStoreError, Found, Identity
@@ -171,16 +173,18 @@ def test_root_that_makes_no_sense_is_damaged(tmp_path: Path, name: str, value: o
         store.find(catalog.fingerprint)
 
 
+def change_of(*dates: int) -> SeriesChange:
+    size = len(dates)
+    rows = Columns(array("i", dates), (b"r",) * size, array("q", [1] * size), array("q", [1] * size), (None,))
+    return SeriesChange(SeriesKey(b"s", b"c", b"q"), rows, array("i"), array("i"), True)
+
+
 def rows_out_of_order() -> list[bytes]:
-    rows = Columns(array("i", [JUNE_1 + 1, JUNE_1]), (b"r", b"r"), array("q", [1, 1]), array("q", [1, 1]), (None,))
-    change = SeriesChange(SeriesKey(b"s", b"c", b"q"), rows, array("i"), array("i"), True)
-    return next(pack_changes([change]))
+    return next(pack_changes([change_of(JUNE_1 + 1, JUNE_1)]))
 
 
 def dates_that_are_none() -> list[bytes]:
-    rows = Columns(array("i", [-5, 2**31 - 1]), (b"r", b"r"), array("q", [1, 1]), array("q", [1, 1]), (None,))
-    change = SeriesChange(SeriesKey(b"s", b"c", b"q"), rows, array("i"), array("i"), True)
-    return next(pack_changes([change]))
+    return next(pack_changes([change_of(-5, 2**31 - 1)]))
 
 
 def change_to_nothing() -> list[bytes]:
@@ -211,6 +215,19 @@ def test_planted_pack_whose_hash_is_right_is_damaged_and_nothing_worse(tmp_path:
     assert found is not None
     with pytest.raises(DamagedStoreError):
         store.load(found, None)
+
+
+@pytest.mark.parametrize("dates", [(1, 100, 2), (1, 2, 2), (2, 1)])
+def test_rows_out_of_order_are_damage_though_their_fingerprint_is_right(tmp_path: Path, dates: tuple[int, ...]) -> None:
+    """Filters look at the first and the last date: others in between would pass."""
+    change, rows = change_of(*dates), Rows()
+    rows.add(change)
+    fingerprint = CatalogBuilder(shape()).build(rows.by_series(), None, 0)[0].fingerprint
+    store = open_store(tmp_path)
+    with Files.opened(tmp_path, A) as files:
+        pack = PackShelf().write(files, next(pack_changes([change])))
+    with pytest.raises(DamagedStoreError, match="not in order"):
+        store.load(Found(fingerprint, 0, 1.0, 1.0, (pack.name,)), None)
 
 
 def test_pack_that_would_take_too_much_memory_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from readyfs.errors import PinStoreAwayError
 from readyfs.privileges import Capability, has_capability
 from tests.catalog.rows import JUNE_1, Row, build
-from tests.pin_store.stores import LEASE_S, A, B, entries, is_whole, make_catalog, open_store, pass_time, pin_of
+from tests.pin_store.stores import LEASE_S, B, entries, is_whole, make_catalog, open_store, pass_time, pin_of
 
 PAGE: Final = 4096
 KEPT: Final = make_catalog(1)
@@ -61,14 +61,15 @@ def test_disk_that_is_full_at_any_step_fails_the_pin_and_leaves_nothing_half_mad
     store.publish(KEPT, pin_of(KEPT, "kept", 1e6), None)
     failed = made = 0
     for pages in range(60):
+        writer = open_store(small, B)
         with room_for(small, pages):
             try:
-                open_store(small, B).publish(LARGE, pin_of(LARGE, "large"), None)
+                writer.publish(LARGE, pin_of(LARGE, "large"), None)
             except PinStoreAwayError as error:
                 failed += 1
                 assert error.message.endswith("is full: No space left on device")
                 assert error.remedy == "make room there"
-                assert open_store(small, A).find(LARGE.fingerprint) is None
+                assert store.find(LARGE.fingerprint) is None
                 assert store.resolve("large") is None
                 assert entries(small, "tmp") == []
             else:
@@ -119,3 +120,11 @@ def test_lease_that_cannot_be_written_anew_stays_what_it_was(small: Path) -> Non
         assert is_whole(store, KEPT)
     assert store.renew(pin_of(KEPT, lease_s=500))
     assert (store.ends_in_s(KEPT.fingerprint) or 0) > 400
+
+
+def test_disk_that_is_full_is_not_usable_again_before_there_is_room(small: Path) -> None:
+    """Else a mount says by turns that its store is full and that it is not."""
+    store = open_store(small)
+    with room_for(small, 0), pytest.raises(PinStoreAwayError, match="is full"):
+        store.check()
+    store.check()

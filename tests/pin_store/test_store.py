@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,23 @@ def test_lease_is_renewed_up_to_its_latest(tmp_path: Path) -> None:
     assert found is not None
     assert found.ends_in_s <= 50
     assert found.latest_in_s <= 50
+
+
+def test_lease_that_a_file_system_with_a_wrong_clock_wrote_lasts_for_a_time_that_can_be_told(tmp_path: Path) -> None:
+    """And that can be handed on: whoever uses the view holds it by a lease of its own, up to the latest of this one."""
+    catalog = make_catalog(1)
+    open_store(tmp_path).publish(catalog, pin_of(catalog), None)
+    for lease in entries(tmp_path, "views", catalog.fingerprint, "leases"):
+        os.utime(tmp_path / lease, (2**40, 2**40))
+    other = open_store(tmp_path, B)
+    found = other.find(catalog.fingerprint)
+    assert found is not None
+    assert 1e8 < found.ends_in_s <= found.latest_in_s <= 1e10
+    assert other.renew(pin_of(catalog, "", found.ends_in_s, found.latest_in_s))
+    [_, own] = sorted(entries(tmp_path, "views", catalog.fingerprint, "leases"))
+    (tmp_path / entries(tmp_path, "views", catalog.fingerprint, "leases")[0]).unlink()
+    assert own.endswith(B)
+    assert is_whole(other, catalog)
 
 
 # ---- names --------------------------------------------------------------------------------------------------
@@ -299,3 +317,20 @@ def test_temporary_files_of_a_former_life_are_removed_by_their_mount_alone(tmp_p
     (tmp_path / "tmp" / "of-somebody").write_bytes(b"")
     open_store(tmp_path)
     assert entries(tmp_path, "tmp") == [f"tmp/{B}-0123", "tmp/of-somebody"]
+
+
+def test_check_while_a_pin_is_being_published_takes_nothing_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon checks the store again after an error, on another thread than the one that publishes."""
+    store, catalog, rename = open_store(tmp_path), make_catalog(1), os.rename
+
+    def check_and_rename(*arguments: Any, **directories: Any) -> None:
+        with monkeypatch.context() as without:
+            without.setattr(os, "rename", rename)  # the check writes a file, too
+            store.check()
+        rename(*arguments, **directories)
+
+    monkeypatch.setattr(os, "rename", check_and_rename)
+    store.publish(catalog, pin_of(catalog), None)
+    assert is_whole(open_store(tmp_path, B), catalog)

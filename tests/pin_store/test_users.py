@@ -201,8 +201,9 @@ def test_storage_that_is_read_only_is_one_line_and_is_used_again_once_it_is_not(
             store.collect,
             lambda: open_store(group_store, B),
         ):
-            with pytest.raises(PinStoreAwayError, match="Read-only file system"):
+            with pytest.raises(PinStoreAwayError, match="Read-only file system") as caught:
                 call()
+            assert caught.value.remedy == "mount it to be written"
     finally:
         subprocess.run(["umount", group_store], check=True, timeout=20)
     assert is_whole(store, ONE)
@@ -336,3 +337,35 @@ def test_what_one_user_closes_holds_up_nothing_else(mode: int, what: str) -> Non
         collect_all(path, ALICE)
         assert not list(path.glob(f"views/{OTHER.fingerprint}"))
         assert not list(path.glob("names/other"))
+
+
+@pytest.mark.parametrize(("what", "mode"), [("views/*", 0), ("views/*/leases", 0), ("views/*/leases", 0o550)])
+def test_view_that_one_user_closes_to_others_is_no_trouble_of_the_whole_store(what: str, mode: int) -> None:
+    """Else a mount would take the store for away, and keep up none of its other views and pins."""
+    with shared_directory(0o2770) as path:
+        publish(path, BOB)
+        done_by(ALICE, lambda: open_store(path, A).publish(ONE, pin_of(ONE, "of alice"), None))
+        (place, *_) = sorted(path.glob(what))
+        done_by(BOB, lambda: place.chmod(mode))
+
+        def look() -> None:
+            store = open_store(path, A)
+            with suppress(DamagedStoreError):
+                store.ends_in_s(ONE.fingerprint)
+            store.renew(pin_of(ONE, "", lease_s=500))
+            store.renew(pin_of(ONE, "of alice", lease_s=500))
+            store.end(pin_of(ONE, "of alice"))
+
+        done_by(ALICE, look)
+        with pytest.raises(PinStoreError, match="closed to this user") as caught:
+            publish(path, ALICE, "again")
+        assert not isinstance(caught.value, PinStoreAwayError)
+
+
+def test_name_that_one_user_closes_to_others_is_taken() -> None:
+    with shared_directory(0o2770) as path:
+        publish(path, BOB)
+        done_by(BOB, lambda: (path / "names" / "nightly").chmod(0))
+        with pytest.raises(PinStoreError, match="has a pin named 'nightly' that is not of this mount"):
+            publish(path, ALICE)
+        publish(path, ALICE, "other")

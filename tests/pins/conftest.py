@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from readyfs.pins.asker import Asker
 from readyfs.pins.file import PinFile
 from readyfs.pins.lease_clock import LeaseClock
 from readyfs.pins.limits import Limits
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 
 HOUR_S = 3600.0
 DAY_S = 86400.0

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from readyfs.errors import LimitError, NotPermittedError, ResyncError, UsageError
+from readyfs.pins.asker import Asker
 from readyfs.pins.pin import BEGINNING, Pin, Reason
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from tests.pins.conftest import ALICE, BOB, DAY_S, HOUR_S, ROOT, World
 
 ONE, TWO, THREE = "11" * 16, "22" * 16, "33" * 16
@@ -22,7 +23,7 @@ def offer(
     lease_s: float | None = None,
 ) -> Pin:
     """Give a consumer its next batch, and have the disk know it."""
-    before, pin = registry.offer(name, since, lease_s, asker, fingerprint, TAKEN_NS)
+    before, pin = registry.batches.offer(name, since, lease_s, asker, fingerprint, TAKEN_NS)
     registry.save()
     if before is not None:
         registry.confirm(before)
@@ -30,7 +31,7 @@ def offer(
 
 
 def acknowledge(registry: Registry, cursor: str, asker: Asker = ALICE) -> Pin:
-    before, pin = registry.acknowledge("job", cursor, None, asker)
+    before, pin = registry.batches.acknowledge("job", cursor, None, asker)
     registry.save()
     registry.confirm(before)
     return pin
@@ -79,7 +80,7 @@ def test_what_was_held_stays_held_until_the_disk_knows(registry: Registry) -> No
     offer(registry, ONE, BEGINNING)
     acknowledge(registry, ONE)
     offer(registry, TWO)
-    before, _ = registry.acknowledge("job", TWO, None, ALICE)
+    before, _ = registry.batches.acknowledge("job", TWO, None, ALICE)
     assert set(registry.held()) == {ONE, TWO}
     registry.confirm(before)
     assert set(registry.held()) == {TWO}
@@ -142,7 +143,7 @@ def test_consumer_that_is_up_to_date_outlives_the_maximum(world: World, registry
 def test_asking_again_and_again_does_not_write_the_disk(world: World, registry: Registry) -> None:
     offer(registry, ONE, BEGINNING)
     world.clocks.passes(1.0)
-    registry.offer("job", None, None, ALICE, TWO, TAKEN_NS)
+    registry.batches.offer("job", None, None, ALICE, TWO, TAKEN_NS)
     assert registry.is_saved
 
 
@@ -160,7 +161,7 @@ def test_view_and_consumer_are_not_taken_for_each_other(registry: Registry) -> N
     with pytest.raises(UsageError, match="is a view and no consumer"):
         offer(registry, TWO, name="view")
     with pytest.raises(UsageError, match="is a view and no consumer"):
-        registry.acknowledge("view", ONE, None, ALICE)
+        registry.batches.acknowledge("view", ONE, None, ALICE)
     offer(registry, ONE, BEGINNING)
     with pytest.raises(UsageError, match="there is a pin named job"):
         registry.pin("job", None, "", ALICE, ONE, TAKEN_NS)

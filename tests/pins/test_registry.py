@@ -14,11 +14,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from readyfs.errors import HistoryError, LimitError, NoPinError, NotPermittedError, UsageError
-from readyfs.pins import registry as registry_module
+from readyfs.pins import table as table_module
 from readyfs.pins import tombstones as tombstones_module
+from readyfs.pins.asker import Asker
 from readyfs.pins.limits import MAX_TOMBSTONES, RECENT_S, TOMBSTONE_S
 from readyfs.pins.pin import Pin, Reason
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from readyfs.text import escape_text
 from tests.pins.conftest import ALICE, BOB, DAY_S, HOUR_S, LIMITS, ROOT, World
 
@@ -118,7 +119,7 @@ def test_one_user_may_have_so_many_pins_and_another_has_its_own(registry: Regist
 
 
 def test_all_users_together_have_a_limit(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry_module, "MAX_PINS", 2)
+    monkeypatch.setattr(table_module, "MAX_PINS", 2)
     make(registry, "a", asker=Asker(1))
     make(registry, "b", asker=Asker(2))
     with pytest.raises(LimitError, match="there are 2 pins"):
@@ -209,14 +210,15 @@ def test_a_pin_that_ended_is_said_to_have(world: World, registry: Registry) -> N
             ask()
 
 
-def test_where_nobody_can_pin_it_is_said(registry: Registry) -> None:
-    registry.limits = replace(LIMITS, per_user=0)
+def test_where_nobody_can_pin_it_is_said(world: World) -> None:
+    world.limits = replace(LIMITS, per_user=0)
     with pytest.raises(LimitError, match="nobody can pin at this mount"):
-        make(registry)
+        make(world.open())
 
 
-def test_a_view_in_use_goes_on_after_its_lease_up_to_its_maximum(world: World, registry: Registry) -> None:
-    registry.limits = replace(LIMITS, max_s=HOUR_S + RECENT_S + 100)
+def test_a_view_in_use_goes_on_after_its_lease_up_to_its_maximum(world: World) -> None:
+    world.limits = replace(LIMITS, max_s=HOUR_S + RECENT_S + 100)
+    registry = world.open()
     make(registry, lease_s=HOUR_S)
     world.clocks.passes(HOUR_S - 10)
     registry.used(ONE)

@@ -412,6 +412,22 @@ async def test_reader_who_holds_up_the_kernel_holds_up_the_catalog_only_for_a_wh
     await ended.wait()
 
 
+async def test_names_are_forgotten_in_the_end_whatever_held_up_the_kernel(
+    autojump_clock: MockClock, running: World, nursery: trio.Nursery
+) -> None:
+    """V3: also if another notification held it up, such as that of a view's end, so that none was sent in time."""
+    gate = running.kernel.gate = trio.Event()
+    running.store.commit(*(Row(customer=b"c%d" % number) for number in range(3)))
+    nursery.start_soon(running.refresher.refresh)
+    await trio.sleep(ANNOUNCE_S + 1.0)
+    assert (running.revision, running.kernel.told) == (2, [])
+    gate.set()
+    await trio.sleep(1.0)
+    [told] = running.kernel.told
+    names = (b"c", b"c0", b"c1", b"c2")
+    assert told == [Invalidation(ROOT_INODE, names, listing=False), Invalidation(ROOT_INODE, names[:1])]
+
+
 async def test_nothing_is_published_when_the_content_is_the_same(autojump_clock: MockClock, running: World) -> None:
     """A commit that changes no ready row is no revision."""
     before = running.fs.in_force

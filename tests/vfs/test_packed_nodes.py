@@ -32,7 +32,8 @@ from readyfs.vfs.nodes import (
     date_node,
     raw_node,
 )
-from readyfs.vfs.packed_nodes import DateNodes, RawNodes
+from readyfs.vfs.packed_directories import DateNodes
+from readyfs.vfs.packed_raw import RawNodes
 from readyfs.vfs.packed_rows import SHARDS, MakeRows, PackedRows, Rows, compiled_rows
 from tests.catalog.rows import Row
 from tests.vfs.both_rows import IMPLEMENTATIONS, needs_compiled

@@ -30,7 +30,7 @@ DUCKDB: Final = "duckdb"
     help="How to print: jsonl, one object for each partition; paths, one required file a line; paths0, the same ended "
     "by NUL; duckdb, a script that makes one view for each query.",
 )
-@click.option("--prefix", default="", metavar="PATH", help="Only what is below this path; paths are printed with it.")
+@click.option("--prefix", metavar="PATH", help="Only what is below this path; paths are printed with it.")
 @click.option("--file", metavar="NAME", help="Of the required files only this one.")
 @click.option("--sizes", "with_sizes", is_flag=True, help="Add every file of each partition with its size; with jsonl.")
 @click.option(
@@ -40,7 +40,7 @@ DUCKDB: Final = "duckdb"
     help="Write this file, in one step, instead of standard output.",
 )
 def manifest(
-    place: str, format_: str, prefix: str, file: str | None, with_sizes: bool, output: Path | None
+    place: str, format_: str, prefix: str | None, file: str | None, with_sizes: bool, output: Path | None
 ) -> ExitCode:
     """List every partition that is ready below a mount point, a view, or a directory in one, all of one catalog.
 
@@ -53,7 +53,11 @@ def manifest(
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     if with_sizes and format_ != Form.JSONL:
         raise UsageError(f"--sizes are not in --format {format_}", "leave out one of them")
-    found = find_place(place, prefix)
+    if prefix == "":
+        raise UsageError("--prefix is empty", "name a path, or leave it out for all; an unset variable perhaps?")
+    if output == Path("-"):
+        raise UsageError("--output - is no file", "leave it out for standard output, or name its whole path")
+    found = find_place(place, prefix or "")
     if with_sizes:
         return _write_sizes(found, file, output)
     _write(_render_duckdb(found, file) if format_ == DUCKDB else _render(found, Form(format_), file), output)

@@ -127,7 +127,7 @@ def _explain(mountpoint: Path, path: Path, error: OSError) -> UserError:
         case errno.ENOENT | errno.ENOTDIR:
             asked = path.parent if path.name.startswith(_NAME) else path
             if not os.path.lexists(asked):
-                return NothingReadyError(f"nothing is ready at {_show(asked)}", "see `readyfs ls` for what is")
+                return NothingReadyError(f"nothing is ready at {_show(asked)}", "list what is above it")
             return UsageError(
                 f"{_show(asked)} has no manifest",
                 "name a directory above partitions; mount again what an earlier version has mounted",

@@ -115,7 +115,7 @@ class Place:
 
     def parse_address(self, text: str) -> Address:
         """Return what a text, as `locate` returned it, names in a mount of these settings."""
-        from readyfs.consumer.address import parse_address
+        from readyfs.consumer.address_text import parse_address
 
         return parse_address(text, self.layout(), self.mountpoint)
 

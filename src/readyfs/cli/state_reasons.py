@@ -9,7 +9,8 @@ from readyfs.check.one_run import look_at_run, shows_file_of_run
 from readyfs.cli.place import Place
 from readyfs.config import table as settings
 from readyfs.config.build import find_files
-from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
+from readyfs.consumer.address import Address, ImpossibleAddressError
+from readyfs.consumer.address_text import parse_address
 from readyfs.consumer.explanation import Explanation
 from readyfs.consumer.facts import Look, Recorded, Rules
 from readyfs.consumer.why import claims_of, explain, explain_filtered, explain_impossible, partition_of

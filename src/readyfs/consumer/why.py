@@ -76,7 +76,8 @@ def explain(
         detail = f"nobody knows whether there is the view: {shown.trouble}"
         return _say(Reason.NOT_SEEN_YET, f"{asked} is not there: {detail}", detail, fields)
     if shown is not None and shown.expired:
-        return _say(Reason.EXPIRED, f"{asked} is in a view that is not kept any more", "the view has expired", fields)
+        detail = "the view is not kept any more, or never was"
+        return _say(Reason.EXPIRED, f"{asked} is in no view that is known here: {detail}", detail, fields)
     if shown is not None and shown.stale_s is not None:
         age = render_duration(round(shown.stale_s))
         detail = f"the catalog is {age} old, more than --max-staleness allows"

@@ -25,8 +25,8 @@ TICK_S: Final = 1.0
 class NotificationsPort(Protocol):
     """What is needed of the notifications to the kernel."""
 
-    async def invalidate(self, plan: Iterable[Invalidation]) -> None:
-        """Send all notifications in order; return when the last has returned."""
+    async def invalidate_ended(self, plan: Iterable[Invalidation]) -> None:
+        """Send all notifications of a view's end in order; return when the last has returned."""
         ...
 
 
@@ -71,7 +71,7 @@ class Leases:
             )
             self.trim()
         for fingerprint in self.kept.advance():
-            await self.notifications.invalidate(self.plan_expiry(fingerprint))
+            await self.notifications.invalidate_ended(self.plan_expiry(fingerprint))
 
     async def _keep_settled(self) -> None:
         """Write and measure what changed: beside the rest, so that no disk that hangs keeps a view from its end."""

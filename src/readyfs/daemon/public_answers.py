@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -16,12 +17,13 @@ from readyfs.control.pin_requests import PinRequest, PinsRequest, RenewRequest, 
 from readyfs.daemon.pinned_memory import PinnedMemory
 from readyfs.daemon.shared_pins import SharedPins
 from readyfs.duration import render_duration
-from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError
+from readyfs.errors import HistoryError, LimitError, NotRunningError, RefreshFailedError, UserError
 from readyfs.history.moments import Moment
 from readyfs.life import Life, Phase
 from readyfs.partition import render_time
+from readyfs.pins.asker import Asker
 from readyfs.pins.pin import Pin, Tombstone
-from readyfs.pins.registry import Asker, Registry
+from readyfs.pins.registry import Registry
 from readyfs.size import render_size
 from readyfs.vfs.freshness import Freshness
 
@@ -91,6 +93,10 @@ class PublicAnswers:
         )
         try:
             answer = await self.make_durable(pin)
+        except UserError:
+            self.registry.withdraw(pin)
+            await trio.to_thread.run_sync(self._save_withdrawn, abandon_on_cancel=True, limiter=self.disk)
+            raise
         except BaseException:
             self.registry.withdraw(pin)
             raise
@@ -208,6 +214,11 @@ class PublicAnswers:
                 f"the pins cannot be written: {error.strerror}", "have the operator make room in the state directory"
             ) from error
         return self._describe(pin, _Users())
+
+    def _save_withdrawn(self) -> None:
+        """Have the disk forget a pin that it had before the pin store refused it: a restart must not bring it back."""
+        with suppress(OSError):  # `Leases` writes it later, and warns until then
+            self.registry.save()
 
     # ---- lists, on a thread: what looks up users may have to ask the network -------------------------------------
 

@@ -120,7 +120,9 @@ class PublicChanges:
         self.pins.refuse_unless_serving()
         _check_cursor(request.cursor)
         registry = self.pins.registry
-        before, pin = registry.acknowledge(request.consumer, request.cursor, request.lease_s, self.pins.asker(peer))
+        before, pin = registry.batches.acknowledge(
+            request.consumer, request.cursor, request.lease_s, self.pins.asker(peer)
+        )
         answer = await self._settle(before, pin)
         log.info("acknowledged", name=pin.name, cursor=request.cursor, user=pin.owner)
         return answer
@@ -177,7 +179,7 @@ class PublicChanges:
         registry = self.pins.registry
         there = registry.get(name)
         moment: Pin | Moment = there if there is not None and repeats(there, since) else self.pins.moment_in_force()
-        before, pin = registry.offer(
+        before, pin = registry.batches.offer(
             name, since, lease_s, self.pins.asker(peer), moment.fingerprint, moment.taken_at_ns
         )
         gone = next((one for one in pin.holds if self.history.first_taken_at_ns(one) is None), None)

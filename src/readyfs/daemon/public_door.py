@@ -93,9 +93,8 @@ def make_public_door(
         answers.life,
         None if sharing is None else sharing.pins,
     )
-    leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications)
-    if sharing is not None:
-        leases.shed = partial(sharing.shed, kept, memory, config.pin_memory)
+    shed = _keep_all if sharing is None else partial(sharing.shed, kept, memory, config.pin_memory)
+    leases = Leases(registry, kept, memory, history.trim, filesystem.plan_expiry, served.notifications, shed)
     path = socket_path(config.public_dir, config.mountpoint, "--public-dir")
     watch = CatalogWatch(lambda: filesystem.in_force.catalog.fingerprint)
     reasons = _make_reasons(config, served, answers, kept, sharing)
@@ -112,7 +111,9 @@ def _make_reasons(
         reader = open_reader(config.state, config.table, config.filters, min(config.state_timeout_s, DEADLINE_S))
         return PlacedReader(reader, config.layout, config.raw_layout, config.table.ready)
 
-    reasons = Reasons(
+    # A client waits for ten seconds, which have to do for all that is asked.
+    store_s = 0.0 if sharing is None else min(config.pin_store_timeout_s + 1.0, MOST_S)
+    return Reasons(
         Rules(config.filters, config.layout, config.show_error_messages),
         FileFilter(config.files),
         served.filesystem,
@@ -120,9 +121,14 @@ def _make_reasons(
         answers.refresher,
         kept,
         ReaderPool(open_placed),
+        max(DEADLINE_S, store_s),
+        _nothing if sharing is None else sharing.views.why_not,
     )
-    if sharing is not None:
-        # A client waits for ten seconds, which have to do for all that is asked.
-        reasons.view_deadline_s = max(DEADLINE_S, min(config.pin_store_timeout_s + 1.0, MOST_S))
-        reasons.why_not = sharing.views.why_not
-    return reasons
+
+
+def _keep_all() -> None:
+    """Let go of nothing, where no view was found."""
+
+
+def _nothing(fingerprint: str) -> None:
+    """Return that no store refuses a view, where there is none."""

@@ -17,7 +17,8 @@ import trio
 
 from readyfs.catalog.series import Series
 from readyfs.catalog.tree import AMBIGUOUS, Catalog, Meaning, SeriesGroup
-from readyfs.consumer.address import Address, ImpossibleAddressError, parse_address
+from readyfs.consumer.address import Address, ImpossibleAddressError
+from readyfs.consumer.address_text import parse_address
 from readyfs.consumer.explanation import Explanation, fields_of_partition
 from readyfs.consumer.facts import NOT_ASKED, Look, Recorded, Rules, Shown
 from readyfs.consumer.why import explain, explain_filtered, explain_impossible, several_sources

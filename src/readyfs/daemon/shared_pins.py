@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ import structlog
 from readyfs.catalog.tree import Catalog
 from readyfs.daemon.pin_store_link import PinStoreLink
 from readyfs.errors import FilesystemError, PinStoreAwayError, PinStoreError
-from readyfs.pin_store.words import DamagedStoreError, MismatchError, SharedPin
+from readyfs.pin_store.words import DamagedStoreError, Found, MismatchError, SharedPin
 from readyfs.pins.pin import Pin
 from readyfs.pins.registry import Registry
 
@@ -42,11 +42,15 @@ class CatalogsPort(Protocol):
 
 @dataclass(slots=True)
 class _Told:
-    """A pin as the store was told of it: until when it lasts, and when the store was seen to have it."""
+    """A pin as the store was told of it: until when it lasts, and when the store was seen to have it.
+
+    It is `nameless` if its name was found to be that of another mount's pin.
+    """
 
     pin: Pin
     until_s: float
     verified_s: float
+    nameless: bool = False
 
 
 class SharedPins:
@@ -79,7 +83,8 @@ class SharedPins:
             return  # a consumer's, which nobody reads elsewhere
         with self._publishing(pin.name):
             # A store that hangs is found out by something small, and not after as long as a large catalog may take.
-            self._link.ask(("name", pin.name), partial(self._link.store.resolve, pin.name))
+            with suppress(DamagedStoreError):  # publishing says what that means
+                self._link.ask(("name", pin.name), partial(self._link.store.resolve, pin.name))
             self._publish(pin)
 
     def renewed(self, pin: Pin) -> None:
@@ -116,34 +121,63 @@ class SharedPins:
                 self._keep(pin)
 
     def _keep(self, pin: Pin) -> None:
+        try:
+            self._tell(pin)
+        except PinStoreAwayError:
+            raise
+        except PinStoreError as error:  # it alone: the store is told of the others
+            self._refused[pin.name] = pin
+            with self._lock:
+                self._told.pop(pin.name, None)
+            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
+
+    def _tell(self, pin: Pin) -> None:
         told, now_s = self._told.get(pin.name), self._registry.clock.now_s()
         if told is None:
             self._publish_again(pin)
         elif self._registry.until_s(pin) > told.until_s + LATER_S:
-            self._renew(pin, told)
+            self._renew_again(pin, told)
         elif now_s - told.verified_s >= VERIFY_S:
-            if self._is_there(pin):
-                told.verified_s = now_s
-            else:
+            found = self._find(pin)
+            if found is None:
                 log.warning("the pin store has lost a pin, it is published anew", name=pin.name)
                 self._publish_again(pin)
+            elif now_s + found.ends_in_s + LATER_S < told.until_s or not self._has_name(pin):
+                # Its clock was set, or what it holds is that of a former time.
+                self._renew_again(pin, told)
+            else:
+                told.verified_s = now_s
 
-    def _is_there(self, pin: Pin) -> bool:
+    def _find(self, pin: Pin) -> Found | None:
         try:
-            find = partial(self._link.store.find, pin.fingerprint)
-            return self._link.ask(("verify", pin.fingerprint), find) is not None
+            return self._link.ask(("verify", pin.fingerprint), partial(self._link.store.find, pin.fingerprint))
         except (MismatchError, DamagedStoreError):
+            return None
+
+    def _has_name(self, pin: Pin) -> bool:
+        try:
+            named = self._link.ask(("name", pin.name), partial(self._link.store.resolve, pin.name))
+        except DamagedStoreError:
             return False
+        return named == pin.fingerprint
+
+    def _renew_again(self, pin: Pin, told: _Told) -> None:
+        """Renew a lease; a name that another mount has by now keeps neither this lease from it nor others."""
+        until_s = self._registry.until_s(pin)
+        try:
+            self._renew(pin, told)
+        except PinStoreAwayError:
+            raise
+        except PinStoreError as error:
+            told.until_s, told.verified_s = until_s, self._registry.clock.now_s()
+            if not told.nameless:
+                told.nameless = True
+                log.warning("a pin has lost its name in the pin store", name=pin.name, error=error.message)
 
     def _publish_again(self, pin: Pin) -> None:
         """Put a pin into the store that this daemon did not put there, or that is lost."""
         try:
             self._publish(pin)
-        except PinStoreAwayError:
-            raise
-        except PinStoreError as error:
-            self._refused[pin.name] = pin
-            log.warning("a pin cannot be put into the pin store", name=pin.name, error=error.message)
         except FilesystemError as error:
             log.warning("a pin cannot be put into the pin store now", name=pin.name, error=str(error))
 

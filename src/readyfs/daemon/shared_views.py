@@ -232,8 +232,11 @@ class SharedViews:
             found = None
         except DamagedStoreError:
             # What is in memory was proven; only its leases matter.
-            ends_in_s = store.ends_in_s(known.fingerprint) or 0.0
             latest_in_s = known.latest_s - self._clock.now_s()
+            try:
+                ends_in_s = store.ends_in_s(known.fingerprint) or 0.0
+            except DamagedStoreError:  # as far as is known, then
+                ends_in_s = 0.0 if known.ends_s is None else known.ends_s - self._clock.now_s()
             found = Found(known.fingerprint, known.taken_at_ns, ends_in_s, latest_in_s, ())
         if found is None or found.ends_in_s <= 0:
             self._end(known, 0.0 if found is None else found.ends_in_s)

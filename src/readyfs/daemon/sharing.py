@@ -80,16 +80,15 @@ class Sharing:
                 await trio.sleep(TICK_S)
 
     def _keep(self) -> None:
-        try:
-            self.link.try_again()
-            self.views.look_again()
-            self.views.tell_used()
-            self.pins.keep()
-        except PinStoreError as error:
-            # Who reaches the store has told of it once, and tells again when it is over.
-            log.debug("the pin store cannot be kept up to date", error=error.message)
-        except Exception:  # a bug must not end the mount
-            log.exception("keeping the pin store up to date failed unexpectedly")
+        # Each for itself: a store that is full cannot be written, and tells all the same which views are over.
+        for step in (self.link.try_again, self.views.look_again, self.views.tell_used, self.pins.keep):
+            try:
+                step()
+            except PinStoreError as error:
+                # Who reaches the store has told of it once, and tells again when it is over.
+                log.debug("the pin store cannot be kept up to date", error=error.message)
+            except Exception:  # a bug must not end the mount
+                log.exception("keeping the pin store up to date failed unexpectedly")
 
     async def _collect(self) -> None:
         limiter = trio.CapacityLimiter(1)

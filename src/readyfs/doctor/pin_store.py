@@ -14,6 +14,7 @@ from readyfs.doctor.subject import Subject
 from readyfs.errors import PinStoreError
 from readyfs.fuse.mount_table import mount_containing, read_mount_table
 from readyfs.layout import DEFAULT_MOUNT_LAYOUT, MountLayout
+from readyfs.pin_store.places import MARKER, refuse_foreign
 from readyfs.pin_store.store import PinStore
 from readyfs.pin_store.words import Identity
 from readyfs.text import escape_text
@@ -33,6 +34,13 @@ def look_at_pin_store(subject: Subject) -> Iterator[Finding]:
     if not path.is_dir():
         yield problem("pin-store", f"the pin store {show(path)} is no directory", "name a directory with --pin-store")
         return
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        yield warning(
+            "pin-store",
+            f"the pin store {show(path)} is on storage that is mounted read-only: nothing can be pinned or found",
+            f"mount -o remount,rw {quote(path)}  # or what holds it",
+        )
+        return
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         yield warning(
             "pin-store",
@@ -40,7 +48,8 @@ def look_at_pin_store(subject: Subject) -> Iterator[Finding]:
             f"chmod 2770 {quote(path)}  # and have the daemon in its group",
         )
         return
-    if os.listdir(path):
+    names = sorted(os.listdir(path))
+    if MARKER in names:
         shape = CatalogShape(MountLayout.parse(DEFAULT_MOUNT_LAYOUT), subject.raw_layout)
         try:
             PinStore(path, Identity("", {}), _NOBODY, shape, 0.0).resolve("nobody")
@@ -49,6 +58,11 @@ def look_at_pin_store(subject: Subject) -> Iterator[Finding]:
             return
         yield good("pin-store", f"{show(path)} is a pin store, and can be written")
     else:
+        try:
+            refuse_foreign(path, names)
+        except PinStoreError as error:
+            yield refused("pin-store", error)
+            return
         yield good("pin-store", f"{show(path)} is empty, and can be written: the first mount makes it a pin store")
     yield from _look_at_storage(subject, path)
 

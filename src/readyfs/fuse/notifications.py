@@ -1,8 +1,8 @@
 """Telling the kernel which names and inodes to drop from its cache, on threads that serve no request.
 
 A notification can wait for requests in flight in its directory, so it must never be sent by the one who has to
-answer them. Refreshes and damage have a thread each: names below a run can wait for a hanging raw store, names
-above it cannot.
+answer them. Refreshes, ends of views and damage have a thread each: names below a run can wait for a hanging raw store,
+names above it cannot.
 """
 
 from __future__ import annotations
@@ -46,16 +46,23 @@ class Notifier(Protocol):
         ...
 
 
+class _Lane:
+    """Plans that are sent one after another, each on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.limiter = trio.CapacityLimiter(1)
+        self.sending = threading.Lock()
+        self.busy_since: float | None = None
+
+
 class Notifications:
     """Sends what the kernel must drop from its cache of our tree."""
 
     def __init__(self, notifier: Notifier, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._notifier = notifier
         self._monotonic = monotonic
-        self._busy_since: float | None = None
-        self._sending = threading.Lock()
+        self._refreshes, self._ends = _Lane(), _Lane()
         self._closed = False
-        self._limiter = trio.CapacityLimiter(1)
         self._damage: queue.SimpleQueue[Invalidation | None] = queue.SimpleQueue()
         self._damage_thread = threading.Thread(target=self._invalidate_damaged, name="readyfs-damage", daemon=True)
         self._damage_thread.start()
@@ -65,7 +72,11 @@ class Notifications:
 
     async def invalidate(self, plan: Iterable[Invalidation]) -> None:
         """Send all notifications of a refresh in order; return when the last one has returned."""
-        await trio.to_thread.run_sync(self._send_all, plan, limiter=self._limiter, abandon_on_cancel=True)
+        await self._hand_over(plan, self._refreshes)
+
+    async def invalidate_ended(self, plan: Iterable[Invalidation]) -> None:
+        """Do so with those of a view's end, which no refresh waits for."""
+        await self._hand_over(plan, self._ends)
 
     def invalidate_damaged(self, invalidation: Invalidation) -> None:
         """Queue the names of a run that was found damaged; returns at once, from any thread."""
@@ -73,7 +84,7 @@ class Notifications:
 
     def stuck_s(self) -> float:
         """Return for how many seconds one notification of a refresh has been under way."""
-        since = self._busy_since
+        since = self._refreshes.busy_since
         return 0.0 if since is None else self._monotonic() - since
 
     def close(self) -> bool:
@@ -82,10 +93,15 @@ class Notifications:
         self._damage.put(None)
         self._damage_thread.join(CLOSE_TIMEOUT_S)
         # Kept from now on: what a refresh still plans to send must not reach a session that is freed.
-        return self._sending.acquire(timeout=CLOSE_TIMEOUT_S) and not self._damage_thread.is_alive()
+        lanes = (self._refreshes, self._ends)
+        idle = [lane.sending.acquire(timeout=CLOSE_TIMEOUT_S) for lane in lanes]
+        return all(idle) and not self._damage_thread.is_alive()
 
-    def _send_all(self, plan: Iterable[Invalidation]) -> None:
-        with self._sending:
+    async def _hand_over(self, plan: Iterable[Invalidation], lane: _Lane) -> None:
+        await trio.to_thread.run_sync(self._send_all, plan, lane, limiter=lane.limiter, abandon_on_cancel=True)
+
+    def _send_all(self, plan: Iterable[Invalidation], lane: _Lane) -> None:
+        with lane.sending:
             try:
                 names, expires = 0, False
                 for invalidation in plan:
@@ -94,14 +110,14 @@ class Notifications:
                     for notification in self._notifications(invalidation, one_name=expires):
                         if self._closed:
                             return
-                        self._busy_since = self._monotonic()
+                        lane.busy_since = self._monotonic()
                         self._send(notification)
                 if expires:
                     # Once more: listings that were in flight have brought old names into the cache meanwhile, as new
                     # ones. Each directory was waited for by forgetting one of its names.
                     self._expire_names()
             finally:
-                self._busy_since = None
+                lane.busy_since = None
 
     def _invalidate_damaged(self) -> None:
         while (invalidation := self._damage.get()) is not None and not self._closed:

@@ -13,6 +13,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from operator import lt
 from typing import Final, TypeVar
 
 from readyfs.history.changes import SeriesChange
@@ -153,9 +154,13 @@ def _unpack(text: bytes) -> Iterator[SeriesChange]:
         end = row + row_size
         if len(own) not in (min(1, row_size), row_size) or end > rows:
             raise ValueError("sizes do not fit")
+        # Else what looks at the first and the last date, or searches, would be deceived.
+        own_dates = dates[row:end]
+        if not all(map(lt, own_dates, own_dates[1:])):
+            raise ValueError("its dates are not in order")
         yield SeriesChange(
             SeriesKey._make(names),
-            Columns(dates[row:end], run_ids[row:end], updated_at_ns[row:end], record_counts[row:end], own),
+            Columns(own_dates, run_ids[row:end], updated_at_ns[row:end], record_counts[row:end], own),
             gone[went : went + gone_size],
             ambiguous[claimed : claimed + ambiguous_size],
             bool(is_whole),

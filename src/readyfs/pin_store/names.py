@@ -42,7 +42,7 @@ def take_name(files: Files, name: str, fingerprint: str, grace_s: float) -> None
     own = Named(name, fingerprint, files.holder)
     content = render_record(_KIND, own._asdict())
     for _ in range(_TRIES):
-        there = _read(files, place)
+        there = _read_closed(files, place)
         if there is None:
             if files.put_new(place, content):
                 return
@@ -61,7 +61,7 @@ def take_name(files: Files, name: str, fingerprint: str, grace_s: float) -> None
 
 def check_name_free(files: Files, name: str, grace_s: float) -> None:
     """Raise `NameTakenError` if this mount could not take a name now."""
-    there = _read(files, (NAMES, name))
+    there = _read_closed(files, (NAMES, name))
     if there is None:
         return
     found = _parse(there, name)
@@ -126,6 +126,16 @@ def _read(files: Files, place: Where) -> bytes | None:
     except ForeignFileError:
         return b""
     return None if found is None else found.content
+
+
+def _read_closed(files: Files, place: Where) -> bytes | None:
+    """Do so, with nothing in a file that is closed to this user: it is somebody else's."""
+    try:
+        return _read(files, place)
+    except PermissionError:
+        if files.stat(place) is None:
+            raise
+        return b""
 
 
 def _parse(content: bytes, name: str) -> Named | None:

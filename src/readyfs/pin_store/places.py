@@ -6,12 +6,18 @@ wrong has harmed nobody, also if whoever made it is dead by then.
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
+from readyfs.errors import PinStoreError
 from readyfs.pin_store.files import CLOCK, TEMPORARY, Files, Where
 from readyfs.pin_store.records import is_fingerprint
+from readyfs.pins.names import show_name
+from readyfs.text import escape_text
 
 MARKER: Final = "readyfs-pin-store"
 COLLECTED: Final = "collected"
@@ -32,7 +38,18 @@ DIRECTORIES: Final[tuple[Where, ...]] = (
     (TRASH, VIEWS),
     (TRASH, NAMES),
 )
+_NOT_FOREIGN: Final = frozenset({"lost+found", TEMPORARY})
 _TRASHED: Final = re.compile(r"(.+)\.[0-9a-f]{16}", re.ASCII)
+
+
+def refuse_foreign(directory: Path, names: Iterable[str]) -> None:
+    """Raise `PinStoreError` for a directory without a marker that holds anything of others."""
+    for name in names:
+        if not name.startswith(".") and name not in _NOT_FOREIGN:
+            raise PinStoreError(
+                f"the directory {escape_text(os.fsencode(directory))} is no pin store, and holds {show_name(name)}",
+                "name an empty directory for --pin-store",
+            )
 
 
 def view_place(fingerprint: str) -> Where:

@@ -17,7 +17,8 @@ FORMAT: Final = 1
 """The version of everything in a store."""
 MOST_BYTES: Final = 1 << 20
 _HEAD: Final = re.compile(rb"readyfs ([a-z-]{1,20}) (\d{1,9}) ([0-9a-f]*)", re.ASCII)
-_MOST_SECONDS: Final = 1e10
+MOST_SECONDS: Final = 1e10
+"""The longest duration that is written."""
 _MOST_TIME_NS: Final = 253_000_000_000 * 1_000_000_000
 _MOST_USER: Final = 2**32 - 1
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
@@ -85,7 +86,7 @@ def as_holder(value: object) -> str:
 
 def as_seconds(value: object) -> float:
     """Return a duration."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_SECONDS:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_SECONDS:
         raise ValueError("no duration")
     return float(value)
 

@@ -10,7 +10,7 @@ import errno
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from readyfs.history.changes import find_changes
 from readyfs.history.packing import DamagedError
 from readyfs.history.replay import rebuild
 from readyfs.pin_store.collecting import Collecting
-from readyfs.pin_store.files import TEMPORARY, Files, ForeignFileError
+from readyfs.pin_store.files import CLOCK, TEMPORARY, Files, ForeignFileError
 from readyfs.pin_store.leases import (
     find_lease,
     lease_file,
@@ -32,9 +32,10 @@ from readyfs.pin_store.leases import (
 )
 from readyfs.pin_store.names import NameTakenError, check_name_free, is_over, read_name, take_name
 from readyfs.pin_store.packs import PackRef, PackShelf, pack_changes, unpack
-from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, view_place, view_places
+from readyfs.pin_store.places import DIRECTORIES, LEASES, MARKER, refuse_foreign, view_place, view_places
 from readyfs.pin_store.records import (
     MOST_BYTES,
+    MOST_SECONDS,
     OtherFormatError,
     as_text,
     is_fingerprint,
@@ -51,9 +52,9 @@ _MOST_STEPS: Final = 8
 """So many differences lead on from a whole catalog at most, and take half of its bytes: a reader needs all of them."""
 _LEAST_ROOM: Final = 1 << 16
 _TRIES: Final = 5
-_NOT_FOREIGN: Final = frozenset({"lost+found", TEMPORARY})
+_PROBE: Final = bytes(4096)
 _IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_IS_UNWRITABLE: Final = frozenset({errno.EACCES, errno.EPERM})
 _HAS_NO_LINKS: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
@@ -75,14 +76,17 @@ class PinStore:
         self._writing = threading.Lock()
         # Of the store that was found first: an empty directory may be what a mount left that is away.
         self._store_id: str | None = None
+        self._is_clear = False
 
     def check(self) -> None:
         """Make what is missing in an empty directory, and prove that the store can be used and written."""
         with self._opened(is_made=True) as files:
             for place in DIRECTORIES:
                 files.make_directory(place)
-            files.remove_temporary()
-            files.now_s()
+            if not self._is_clear:  # later it would be what this very mount is writing
+                files.remove_temporary()
+                self._is_clear = True
+            self._prove(files)
 
     # ---- pins -----------------------------------------------------------------------------------------------
 
@@ -93,7 +97,10 @@ class PinStore:
         another mount holds is a `PinStoreError`. A pin without a name is a lease alone.
         """
         with self._writing, self._opened() as files:
-            was = find_lease(files, pin.fingerprint, lease_file(self._holder, pin.name))
+            try:
+                was = find_lease(files, pin.fingerprint, lease_file(self._holder, pin.name))
+            except PermissionError as error:
+                raise self._closed(files, error) from error
             try:
                 if pin.name:
                     check_name_free(files, pin.name, self._grace_s)
@@ -107,6 +114,8 @@ class PinStore:
                             files.remove((*place, LEASES, lease_file(self._holder, pin.name)))
                 if isinstance(error, NameTakenError):
                     raise self._taken(pin.name) from None
+                if isinstance(error, PermissionError):
+                    raise self._closed(files, error) from error
                 raise
 
     def renew(self, pin: SharedPin) -> bool:
@@ -116,17 +125,16 @@ class PinStore:
         """
         place, file = view_place(pin.fingerprint), lease_file(self._holder, pin.name)
         with self._writing, self._opened() as files:
-            was = read_lease(files, place, pin.fingerprint, file)
             ends_s = files.now_s() + min(pin.lease_s, pin.latest_s)
             try:
+                was = read_lease(files, place, pin.fingerprint, file)
                 if was is None or was.is_ended or was.ends_s < ends_s:
                     write_lease(files, place, pin)
-            except FileNotFoundError:
-                return False
-            try:
                 root = read_root(files, place, pin.fingerprint, root_file(self._identity.raw_id))
-            except DamagedStoreError:
+            except (FileNotFoundError, DamagedStoreError):
                 return False
+            except PermissionError:
+                return False  # somebody has closed it: publishing says so
             if root is None or not self._has_packs(files, root):
                 return False
             try:
@@ -142,9 +150,13 @@ class PinStore:
         with self._writing, self._opened() as files:
             # Also in the trash: a lease may get there while it is being written.
             for place in view_places(files, pin.fingerprint):
-                if read_lease(files, place, pin.fingerprint, file) is not None:
-                    with suppress(FileNotFoundError):
+                try:
+                    if read_lease(files, place, pin.fingerprint, file) is not None:
                         write_lease(files, place, pin, is_ended=True)
+                except FileNotFoundError:
+                    continue
+                except PermissionError:
+                    self._prove(files)  # in a view that somebody has closed it ends by itself
 
     # ---- finding --------------------------------------------------------------------------------------------
 
@@ -165,8 +177,8 @@ class PinStore:
                     return Found(
                         fingerprint,
                         root.taken_at_ns,
-                        max(lease.ends_s for lease in leases) - now_s,
-                        max(lease.latest_s for lease in leases) - now_s,
+                        _left_s((lease.ends_s for lease in leases), now_s),
+                        _left_s((lease.latest_s for lease in leases), now_s),
                         tuple(pack.name for pack in root.packs),
                     )
         return None
@@ -199,14 +211,17 @@ class PinStore:
                 return None if named is None or is_over(files, named, now_s, self._grace_s) else named.fingerprint
 
     def ends_in_s(self, fingerprint: str) -> float | None:
-        """Return how long the latest lease of a catalog lasts from now on, None if there is no lease."""
+        """Return how long the latest lease of a catalog lasts from now on, None if there is no lease.
+
+        Raises `DamagedStoreError` if its leases are closed to this user.
+        """
         if not is_fingerprint(fingerprint):
             return None
-        with self._opened() as files:
+        with self._opened() as files, _closed_is_damage():
             for _ in range(2):
                 leases = readable_leases(files, fingerprint)
                 if leases:
-                    return max(lease.ends_s for lease in leases) - files.now_s()
+                    return _left_s((lease.ends_s for lease in leases), files.now_s())
         return None
 
     def collect(self) -> Collected:
@@ -315,12 +330,7 @@ class PinStore:
 
     def _make_marker(self, files: Files) -> None:
         """Make an empty directory a store; raise `PinStoreError` if it holds anything of others."""
-        for name in files.names():
-            if not name.startswith(".") and name not in _NOT_FOREIGN:
-                raise PinStoreError(
-                    f"the directory {self._shown} is no pin store, and holds {show_name(name)}",
-                    "name an empty directory for --pin-store",
-                )
+        refuse_foreign(self.directory, files.names())
         files.make_directory((TEMPORARY,))
         files.put_new((MARKER,), render_record(_MARKER, {"id": secrets.token_hex(16)}))
 
@@ -334,12 +344,29 @@ class PinStore:
             "choose another name, or wait until that pin has ended",
         )
 
+    def _prove(self, files: Files) -> None:
+        """Write something, of a size: a disk that is full says so then, and a store that this user may not write."""
+        files.put((CLOCK, self._holder), (_PROBE,))
+
+    def _closed(self, files: Files, error: PermissionError) -> Exception:
+        """Return what it means that something may not be read or written: of one view, or of the whole store."""
+        try:
+            self._prove(files)
+        except PermissionError:
+            return error
+        return PinStoreError(
+            f"the pin store {self._shown} has files of this view that are closed to this user: {error.strerror}",
+            "have their owner open them to the group of the store",
+        )
+
     def _unusable(self, error: OSError) -> PinStoreError:
         why = error.strerror or str(error)
         if error.errno == errno.ENOTDIR and not self._is_directory():
             return PinStoreError(f"the pin store {self._shown} is no directory", "name a directory for --pin-store")
         if error.errno in _IS_FULL:
             return PinStoreAwayError(f"the pin store {self._shown} is full: {why}", "make room there")
+        if error.errno == errno.EROFS:
+            return PinStoreAwayError(f"the pin store {self._shown} cannot be written: {why}", "mount it to be written")
         if error.errno in _IS_UNWRITABLE:
             return PinStoreAwayError(
                 f"the pin store {self._shown} cannot be read and written by this user: {why}",
@@ -358,6 +385,11 @@ class PinStore:
             return self.directory.is_dir()
         except OSError:
             return True
+
+
+def _left_s(moments_s: Iterable[float], now_s: float) -> float:
+    """Return how long it is until the last of some moments, as far as a lease can say so."""
+    return min(max(moments_s) - now_s, MOST_SECONDS)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, Protocol
 
 import structlog
@@ -282,13 +283,14 @@ class Refresher:
             delta = await trio.to_thread.run_sync(
                 lambda: compare(previous, loaded.catalog, fs.is_known, changed, fs.known_series())
             )
+            announcement = fs.announce(delta)
             with trio.move_on_after(ANNOUNCE_S):
-                await self._notifications.invalidate(fs.announce(delta))
-            # If a reader holds the kernel up, what is left of these notifications comes before those below.
+                await self._notifications.invalidate(announcement)
             fs.publish(loaded.catalog)
             if self._history is not None:
                 self._history.record(loaded.catalog, time.time_ns(), changed)
-            await self._notifications.invalidate(fs.plan_invalidations(delta))
+            # If the kernel was held up, some of the announcement may not even have been begun.
+            await self._notifications.invalidate(chain(announcement, fs.plan_invalidations(delta)))
         # Only now: the status must not say of what is shown what is true of the next catalog.
         self.latest = loaded
         self._report(loaded)

@@ -1,7 +1,7 @@
 """What is remembered of a damaged run: why it cannot be served, and what it was sealed with.
 
-`runs` keeps one record for each run that was found damaged, for as long as that run is current: also after it healed,
-so that it is held to what it was at first. A run that was never damaged has none. The caller's lock guards a record.
+There is one record for each run that was found damaged (`damage_register`), for as long as that run is current: also
+after it healed, so that it is held to what it was at first. The caller's lock guards a record.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from readyfs.raw.store import EntryKind, RawEntry
-from readyfs.vfs.damage_cause import Cause, missing, other_size
-from readyfs.vfs.former_runs import UNKNOWN_FILE
+from readyfs.vfs.damage_cause import Cause, missing, modified, other_size
+from readyfs.vfs.former_runs import UNKNOWN_FILE, FormerDirectory, FormerRun, mark_stat
 from readyfs.vfs.relpath import RelPath
 
 CAUSES_KEPT: Final = 20
@@ -26,6 +26,13 @@ class Sealed(NamedTuple):
     kind: EntryKind
     size: int
     mark: int = UNKNOWN_FILE
+
+    @classmethod
+    def of(cls, entry: RawEntry) -> Self:
+        """Return what an entry of a sealed run is."""
+        if entry.kind is EntryKind.DIRECTORY:
+            return cls(EntryKind.DIRECTORY, 0)
+        return cls(EntryKind.FILE, entry.stat.size, mark_stat(entry.stat))
 
 
 SEALED_DIRECTORY: Final = Sealed(EntryKind.DIRECTORY, 0)
@@ -86,6 +93,20 @@ class Damage:
             self.sealed.setdefault(relpath[:-1], {}).setdefault(relpath[-1], sealed)
             relpath, sealed = relpath[:-1], SEALED_DIRECTORY
 
+    def remember_entries(self, directory: RelPath, entries: Mapping[bytes, RawEntry]) -> None:
+        """Remember what all names of a directory were sealed as."""
+        for name, entry in entries.items():
+            self.remember((*directory, name), Sealed.of(entry))
+
+    def former(self) -> FormerRun:
+        """Return the names that are known with what they were sealed as, for views of before."""
+        return {
+            relpath: FormerDirectory(
+                {name: None if one == SEALED_DIRECTORY else one.mark for name, one in names.items()}, False
+            )
+            for relpath, names in self.sealed.items()
+        }
+
     def heal(self) -> bool:
         """Note that the run was seen whole; return whether it was broken. What it was sealed with stays."""
         was_broken = self.broken
@@ -102,6 +123,24 @@ class Damage:
             if sealed.kind is EntryKind.FILE and entry.stat.size != sealed.size:
                 return other_size(path, entry.stat.size, sealed.size)
         return None
+
+
+def difference(
+    directory: RelPath, sealed_entries: Mapping[bytes, RawEntry], found: Mapping[bytes, RawEntry]
+) -> tuple[Cause, Failure] | None:
+    """Return how a directory's entries differ from those that were sealed, as who opens them would find it."""
+    for name, sealed in sealed_entries.items():
+        entry, place = found.get(name), (*directory, name)
+        if entry is None or entry.kind is not sealed.kind:
+            cause = missing(place, sealed.kind)
+        elif sealed.kind is EntryKind.DIRECTORY or entry.stat.matches(sealed.stat):
+            continue
+        elif entry.stat.size != sealed.stat.size:
+            cause = other_size(place, entry.stat.size, sealed.stat.size)
+        else:
+            cause = modified(place)
+        return cause, Failure(place, Sealed.of(sealed))
+    return None
 
 
 @lru_cache(maxsize=1024)

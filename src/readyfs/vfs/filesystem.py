@@ -2,7 +2,8 @@
 
 Engines call it from any thread. Down to and including the date directory every answer comes from the catalog in
 force, with no I/O; below it the raw store is asked, and an engine that must not wait there says so with `may_block`.
-Each operation is a few lines here: what it means stands in `resolver`, `directory_listings`, `entries` and `raw_files`.
+Each operation is a few lines here: what it means stands in `resolver`, `directory_listings`, `entries`, `raw_files`
+and `node_xattrs`.
 `publish`, called by the refresh, swaps the catalog in one step.
 """
 
@@ -24,7 +25,7 @@ from readyfs.errors import (
     WouldBlockError,
 )
 from readyfs.layout import MAX_NAME_BYTES
-from readyfs.partition import Partition, RunKey, render_time
+from readyfs.partition import Partition, RunKey
 from readyfs.raw.store import RawStat, RawStore
 from readyfs.vfs.attributes import Attributes, Entry, NegativeEntry, Presentation
 from readyfs.vfs.catalogs import Catalogs, InForce
@@ -42,11 +43,9 @@ from readyfs.vfs.invalidation import Invalidation, plan_expiry, plan_invalidatio
 from readyfs.vfs.listing import DirectoryPass, stamp_at
 from readyfs.vfs.look_ahead import LookAhead
 from readyfs.vfs.manifests import Manifests
+from readyfs.vfs.node_xattrs import NodeXattrs
 from readyfs.vfs.nodes import (
-    AboveNode,
-    BrokenNode,
     ControlNode,
-    DateNode,
     LinkNode,
     ManifestNode,
     Node,
@@ -63,7 +62,6 @@ from readyfs.vfs.tree_runs import TreeRuns
 from readyfs.vfs.trees import Trees, is_run_of
 from readyfs.vfs.turnover import KnownSeries, Turnover
 from readyfs.vfs.views import NoViews, ViewSource
-from readyfs.vfs.xattrs import attributes, get_attribute, list_attributes, row_lineage, run_lineage
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +118,7 @@ class Filesystem:
         self._turnover = Turnover(runs, self.inodes, trees, self._former, self._let_go)
         self.has_let_go = False
         """Whether `expire_idle` is due at once."""
+        self._xattrs = NodeXattrs(presentation.xattrs, self.inodes, self._catalogs, trees, entries, freshness)
         self.presentation = presentation
         self._freshness = freshness
 
@@ -413,48 +412,15 @@ class Filesystem:
         """Close a file."""
         self.handles.remove(number)
 
-    # ---- extended attributes and the whole ------------------------------------------------------------------
+    # ---- extended attributes ----------------------------------------------------------------------------------
 
     def getxattr(self, inode: InodeNumber, name: bytes, *, may_block: bool = True) -> bytes:
         """Return one extended attribute; see `readyfs.vfs.xattrs` for the errors, and `getattr`."""
-        return get_attribute(self.presentation.xattrs, lambda: self._xattrs(inode, may_block), name)
+        return self._xattrs.get(inode, name, may_block)
 
     def listxattr(self, inode: InodeNumber, *, may_block: bool = True) -> list[bytes]:
         """Return the names of a node's extended attributes; see `getattr` for the errors."""
-        return list_attributes(self.presentation.xattrs, lambda: self._xattrs(inode, may_block))
-
-    def _xattrs(self, inode: InodeNumber, may_block: bool) -> dict[bytes, bytes]:
-        node = self.inodes.get(inode)
-        match node:
-            case AboveNode() if not node.path:
-                return self._root_xattrs() if node.tree == LIVE else self._view_xattrs(node.tree, may_block)
-            case DateNode():
-                partition = self._entries.current_row(node)
-                return {} if partition is None else row_lineage(partition)
-            case ManifestNode():
-                return attributes(fingerprint=node.fingerprint.encode())
-            case RawNode():
-                return run_lineage(node.partition)
-            case BrokenNode() if node.date_node.partition is not None:
-                return run_lineage(node.date_node.partition)
-            case _:
-                return {}
-
-    def _root_xattrs(self) -> dict[bytes, bytes]:
-        in_force = self.in_force
-        found = attributes(revision=b"%d" % in_force.revision, fingerprint=in_force.catalog.fingerprint.encode())
-        age_s, refreshed_at_ns = self._freshness.age_s(), self._freshness.refreshed_at_ns
-        if age_s is not None and refreshed_at_ns is not None:
-            found |= attributes(refreshed_at=render_time(refreshed_at_ns), age_seconds=b"%.3f" % age_s)
-        return found
-
-    def _view_xattrs(self, tree: TreeName, may_block: bool) -> dict[bytes, bytes]:
-        view = self._trees.view(tree, may_block)
-        found = attributes(
-            fingerprint=tree, taken_at=render_time(view.taken_at_ns), layout=view.catalog.layout.template.encode()
-        )
-        expires_at_ns = None if view.expired else self._trees.views.expires_at_ns(view.fingerprint)
-        return found if expires_at_ns is None else found | attributes(expires_at=render_time(expires_at_ns))
+        return self._xattrs.names(inode, may_block)
 
 
 def _raw_file(node: Node) -> RawNode:

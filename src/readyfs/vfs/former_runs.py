@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from readyfs.partition import RunKey
 from readyfs.raw.store import EntryKind, RawEntry, RawStat
@@ -29,6 +29,11 @@ class FormerDirectory(NamedTuple):
 
     names: Mapping[bytes, int | None]
     is_complete: bool
+
+    @classmethod
+    def of(cls, entries: Mapping[bytes, RawEntry]) -> Self:
+        """Return a directory with all its entries as they are."""
+        return cls({name: mark(entry) for name, entry in entries.items()}, True)
 
     def kinds(self) -> dict[bytes, EntryKind]:
         """Return the kind of each name, in order."""

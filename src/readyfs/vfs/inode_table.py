@@ -19,7 +19,9 @@ from readyfs.partition import RunKey, SeriesKey, run_of
 from readyfs.text import escape_text
 from readyfs.vfs.inode_number import ROOT_INODE, InodeNumber, TreeName
 from readyfs.vfs.nodes import AboveNode, BrokenNode, DateNode, Node, RawNode, root_node
-from readyfs.vfs.packed_nodes import AboveNodes, BrokenNodes, DateNodes, PackedNodes, RawNodes
+from readyfs.vfs.packed_directories import AboveNodes, BrokenNodes, DateNodes
+from readyfs.vfs.packed_nodes import PackedNodes
+from readyfs.vfs.packed_raw import RawNodes
 from readyfs.vfs.packed_rows import SHARDS, MakeRows, PackedRows, compiled_rows
 
 log = structlog.get_logger("readyfs.inodes")

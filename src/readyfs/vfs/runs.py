@@ -1,4 +1,4 @@
-"""Runs, which are what lies below a date directory: judged to be sealed or broken, and what is remembered of each.
+"""Runs, which are what lies below a date directory: judged to be sealed or broken.
 
 A run's life, by what is kept of it here:
 
@@ -13,7 +13,8 @@ A run's life, by what is kept of it here:
 - *Whole again*: the record without a cause, and views as of a sealed run. Each further look holds it to the record.
 
 A record goes when its run is no longer current, and the views when besides nobody can ask for them any more. Called on
-worker threads; views and records are guarded by one lock, never held during I/O.
+worker threads; views (`sealed_runs`), records (`damage_register`) and `looks` are guarded by one lock, never held
+during I/O.
 """
 
 from __future__ import annotations
@@ -23,29 +24,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 
-import structlog
-
 from readyfs.catalog.tree import Meaning
 from readyfs.errors import PostponedError, TooManyHandlesError, WouldBlockError
 from readyfs.partition import Partition, PartitionKey, RunKey, SeriesKey, run_of
 from readyfs.raw.store import EntryKind, RawEntry, RawStore
-from readyfs.text import escape_text
-from readyfs.vfs.damage import SEALED_DIRECTORY, Damage, Failure, Sealed
-from readyfs.vfs.damage_cause import Cause, DamageError, missing, modified, other_size
+from readyfs.vfs.damage import SEALED_DIRECTORY, Failure, difference
+from readyfs.vfs.damage_cause import Cause, DamageError
+from readyfs.vfs.damage_register import DamageRegister
 from readyfs.vfs.file_filter import FileFilter
-from readyfs.vfs.former_runs import FormerDirectory, FormerRun, mark, mark_stat
-from readyfs.vfs.log_budget import LogBudget, Verdict
+from readyfs.vfs.former_runs import FormerDirectory, FormerRun
+from readyfs.vfs.looks import Looks
 from readyfs.vfs.nodes import RawNode
 from readyfs.vfs.relpath import RelPath
 from readyfs.vfs.run_look import RunLook
 from readyfs.vfs.run_view import BrokenView, RunView
 from readyfs.vfs.sealed_runs import MAX_BYTES, SealedRuns
 
-log = structlog.get_logger("readyfs.runs")
-
 
 class Runs:
-    """Judges runs, remembers the directories of sealed ones, and keeps the register of damage.
+    """Judges runs, and remembers the directories of sealed ones and the damage of others.
 
     The constructor raises `UsageError` if the file filter hides every required file.
     """
@@ -60,12 +57,8 @@ class Runs:
         self._ambiguous = BrokenView(names, "two ready rows claim this path")
         self._lock = threading.Lock()
         self._sealed = SealedRuns(max_bytes)
-        # Runs that were to be looked at anew, with the number of the event that said so: what is of before is past.
-        self._begun: dict[RunKey, int] = {}
-        self._events = 0
-        self._looking: dict[RunKey, int] = {}
-        self._damage: dict[RunKey, Damage] = {}
-        self._log_budget = LogBudget()
+        self._looks = Looks()
+        self._damage = DamageRegister(raw.describe)
 
     def view(self, partition: Partition | None, relpath: RelPath = (), *, may_block: bool) -> RunView | BrokenView:
         """Return what the run's directory holds, or a directory below it.
@@ -130,7 +123,9 @@ class Runs:
         except DamageError as error:
             fault: tuple[Cause, Failure] | None = (error.cause, Failure((), SEALED_DIRECTORY))
         else:
-            fault = next((one for place, view in views.items() if (one := _differ(place, view, found[place]))), None)
+            fault = next(
+                (one for place, view in views.items() if (one := difference(place, view.entries, found[place]))), None
+            )
         with self._lock:
             # What was sealed anew or found broken meanwhile was looked at later than this.
             return fault if self._sealed.views_of(run).get(()) is views[()] else None
@@ -143,23 +138,14 @@ class Runs:
         """
         run = run_of(partition)
         with self._lock:
-            damage = self._damage.get(run)
-            if damage is None:
-                damage = self._damage[run] = Damage()
+            damage = self._damage.record(run)
             if not damage.broken:
                 for directory, view in self._sealed.take(run).items():
-                    for name, entry in view.entries.items():
-                        damage.remember((*directory, name), _sealed_as(entry))
+                    damage.remember_entries(directory, view.entries)
             is_new = failure is not None and damage.suspect(failure)
             is_new_cause = damage.note(cause)
-        if is_new_cause and self._may_log():
-            log.warning(
-                "run is broken",
-                partition=str(partition.key),
-                run=escape_text(partition.run_id),
-                path=self._raw.describe(partition),
-                cause=cause.text,
-            )
+        if is_new_cause:
+            self._damage.log_broken(partition, cause)
         return is_new
 
     def top_names(self, partition: Partition) -> tuple[bytes, ...]:
@@ -168,7 +154,7 @@ class Runs:
 
     def is_past(self, node: RawNode) -> bool:
         """Whether a node is of a look at its run before the one that counts, so that it says nothing of the run."""
-        return node.sealing < self._begun.get(run_of(node.partition), 0)
+        return self._looks.is_past(run_of(node.partition), node.sealing)
 
     def is_sealed_otherwise(self, node: RawNode) -> bool:
         """Whether a file's size and time are not those that its run is sealed with by now, as far as that is known."""
@@ -183,7 +169,7 @@ class Runs:
         """Whether anything is remembered of a run, or a look at it is under way."""
         run = run_of(partition)
         with self._lock:
-            return run in self._sealed or run in self._damage or run in self._begun or run in self._looking
+            return run in self._sealed or run in self._damage or run in self._looks
 
     def is_sealed(self, run: RunKey) -> bool:
         """Whether views of a run answer without a look; asked without the lock, so it may be over at once."""
@@ -192,7 +178,7 @@ class Runs:
     def known_series(self) -> set[SeriesKey]:
         """Return the series of all runs of which `is_known` would say so."""
         with self._lock:
-            runs = [*self._sealed, *self._damage, *self._begun, *self._looking]
+            runs = [*self._sealed, *self._damage, *self._looks]
         return {key.series for key, _ in runs}
 
     @property
@@ -215,48 +201,41 @@ class Runs:
         run = run_of(partition)
         with self._lock:
             keep(run, self._former(run))
-            self._events += 1
-            self._begun[run] = self._events
+            self._looks.begin_anew(run)
             names = {directory: view.retire() for directory, view in self._sealed.take(run).items()}
-            damage = self._damage.pop(run, None)
+            damage = self._damage.take(run)
             for directory, sealed in damage.sealed.items() if damage is not None else ():
                 names[directory] = (*names.get(directory, ()), *sealed)
         return names
 
     def _former(self, run: RunKey) -> FormerRun:
         """Return what a run is sealed with as far as that is known; the caller holds the lock."""
-        former = {
-            relpath: FormerDirectory({name: mark(entry) for name, entry in view.entries.items()}, True)
-            for relpath, view in self._sealed.views_of(run).items()
-        }
+        former = {relpath: FormerDirectory.of(view.entries) for relpath, view in self._sealed.views_of(run).items()}
         damage = self._damage.get(run)
         if damage is not None and damage.broken:
-            for relpath, names in damage.sealed.items():
-                marks = {name: None if one == SEALED_DIRECTORY else one.mark for name, one in names.items()}
-                former[relpath] = FormerDirectory(marks, False)
+            former |= damage.former()
         return former
 
     def forget(self, run: RunKey) -> None:
         """Let go of a run that nobody can ask for any more."""
         with self._lock:
             self._sealed.take(run)
-            self._begun.pop(run, None)
+            self._looks.forget(run)
 
     def damaged(self) -> list[tuple[PartitionKey, bytes]]:
         """Return the partition key and run id of every run that is known to be damaged."""
         with self._lock:
-            return [run for run, damage in self._damage.items() if damage.broken]
+            return [run for run, _ in self._damage.causes()]
 
     def damage_causes(self) -> list[tuple[RunKey, Cause]]:
         """Return the same with what was found last."""
         with self._lock:
-            return [(run, damage.cause) for run, damage in self._damage.items() if damage.cause is not None]
+            return self._damage.causes()
 
     def drop_unless(self, is_current: Callable[[PartitionKey, bytes], bool]) -> None:
         """Forget damage, and damage that healed, of runs that are no longer current."""
         with self._lock:
-            for run in [run for run in self._damage if not is_current(*run)]:
-                del self._damage[run]
+            self._damage.drop_unless(is_current)
 
     def _keep(self, partition: Partition, relpath: RelPath, found: Mapping[bytes, RawEntry]) -> RunView:
         """Remember a directory of a sealed run; the caller holds the lock."""
@@ -268,7 +247,7 @@ class Runs:
                 if entry.kind is EntryKind.DIRECTORY or self._shown.shows((*relpath, name))
             }
         whole = self._sealed.views_of(run).get(())  # all nodes of a run share one path
-        view = RunView(found, self._events, self._raw.place_of(partition) if whole is None else whole.place)
+        view = RunView(found, self._looks.event, self._raw.place_of(partition) if whole is None else whole.place)
         self._sealed.keep(run, relpath, view)
         return view
 
@@ -276,25 +255,22 @@ class Runs:
         """Look at a run afresh: at all that is known of it if it was damaged, else at its required files."""
         run = run_of(partition)
         with self._lock:
-            event = self._events
+            event = self._looks.start(run)
             damage = self._damage.get(run)
             changes = damage.changes if damage is not None else 0
             directories = {(), *damage.sealed} if damage is not None else {()}
             suspects = dict(damage.suspects) if damage is not None else {}
-            self._looking[run] = self._looking.get(run, 0) + 1
         try:
             found = self._look.look_at(partition, directories, suspects)
         except DamageError as error:
             return self._broken(partition, (), error.cause)
         finally:
             with self._lock:
-                looking = self._looking.pop(run) - 1
-                if looking:
-                    self._looking[run] = looking
+                self._looks.end(run)
         fault, healed, view = None, False, None
         with self._lock:
             now = self._damage.get(run)
-            if self._begun.get(run, 0) <= event:
+            if not self._looks.is_past(run, event):
                 if now is not None and now.broken and (now is not damage or now.changes != changes):
                     fault = now.cause  # reported meanwhile, and perhaps not seen: the next look tells
                 elif now is not None:
@@ -307,28 +283,21 @@ class Runs:
             return self._broken(partition, (), fault)
         if view is None:
             return self._read(partition)  # the look began before the run was to be looked at anew
-        if healed and self._may_log():
-            log.info("run is whole again", partition=str(partition.key), run=escape_text(partition.run_id))
+        if healed:
+            self._damage.log_whole(partition)
         return view
-
-    def _may_log(self) -> bool:
-        """Tell whether to log an event of one run: not if very many have one, as when the raw root is not mounted."""
-        verdict = self._log_budget.ask()
-        if verdict is Verdict.SAY_THERE_ARE_MORE:
-            log.warning("more runs break or heal than are logged one by one, the status counts them")
-        return verdict is Verdict.WRITE
 
     def _read_subdirectory(self, partition: Partition, relpath: RelPath) -> RunView | BrokenView:
         run = run_of(partition)
         with self._lock:
-            event = self._events
+            event = self._looks.event
         try:
             found = self._look.list_directory(partition, relpath)
         except DamageError as error:
             return self._broken(partition, relpath, error.cause, Failure(relpath, SEALED_DIRECTORY))
         fault = None
         with self._lock:
-            is_late = self._begun.get(run, 0) > event
+            is_late = self._looks.is_past(run, event)
             damage = self._damage.get(run)
             if damage is not None:
                 fault = damage.cause if damage.broken else damage.fault(relpath, found)
@@ -353,25 +322,3 @@ class Runs:
                 for name, sealed in damage.sealed.get(relpath, {}).items():
                     names.setdefault(name, sealed.kind)
         return BrokenView(dict(sorted(names.items(), key=itemgetter(0))), cause)
-
-
-def _differ(directory: RelPath, view: RunView, found: Mapping[bytes, RawEntry]) -> tuple[Cause, Failure] | None:
-    """Return how a directory's entries differ from those that were sealed, as who opens them would find it."""
-    for name, sealed in view.entries.items():
-        entry, place = found.get(name), (*directory, name)
-        if entry is None or entry.kind is not sealed.kind:
-            cause = missing(place, sealed.kind)
-        elif sealed.kind is EntryKind.DIRECTORY or entry.stat.matches(sealed.stat):
-            continue
-        elif entry.stat.size != sealed.stat.size:
-            cause = other_size(place, entry.stat.size, sealed.stat.size)
-        else:
-            cause = modified(place)
-        return cause, Failure(place, _sealed_as(sealed))
-    return None
-
-
-def _sealed_as(entry: RawEntry) -> Sealed:
-    if entry.kind is EntryKind.DIRECTORY:
-        return SEALED_DIRECTORY
-    return Sealed(EntryKind.FILE, entry.stat.size, mark_stat(entry.stat))

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from readyfs.fuse.direct.protocol import IN_HEADER, NOTIFY_STORE_OUT, OPEN_OUT, OUT_HEADER, Notify
-from readyfs.vfs.packed_nodes import PUSHED
+from readyfs.vfs.packed_raw import PUSHED
 from tests.fuse.direct.looped import INODE, PATIENCE_S, SERVED, Looped, looped, needs_module
 from tests.mount.held_reads import held_reads
 
