@@ -34,6 +34,11 @@ def refusal(text: str, layout: str = "plain", source: str | None = None) -> Impo
     return caught.value
 
 
+def test_name_of_a_list_may_stand_above_a_partition() -> None:
+    """A customer may have such a name, and then it is that customer's."""
+    assert parse("/mnt/ready/.manifest.jsonl/daily/2024-06-01").customer_id == b".manifest.jsonl"
+
+
 @pytest.mark.parametrize("text", ["001/daily/2024-06-01", "/mnt/ready/001/daily/2024-06-01", "001/daily/2024-06-01/"])
 def test_key_and_path_name_the_same_partition(text: str) -> None:
     address = parse(text, source="ads")
@@ -121,6 +126,8 @@ def test_directory_of_a_year_or_a_month_covers_its_dates() -> None:
         ("x/{source}/{customer_id}/{query_name}/{logical_date}", "/mnt/ready/y", "cannot stand", "/mnt/ready/x"),
         ("{year}/{month}/{customer_id}/{day}/{query_name}", "/mnt/ready/2024/13", "not in the calendar", None),
         ("plain", "/mnt/ready/.readyfs", "reserved", None),
+        ("plain", "/mnt/ready/.manifest.jsonl", "a list of what is ready", None),
+        ("hive", "/mnt/ready/customer_id=001/.manifest.paths0", "a list of what is ready", None),
         ("plain", "/mnt/ready/.readyfs/status.json", "reserved", None),
         ("plain", "/mnt/other/001", "outside", None),
         ("plain", "/mnt/ready/../001", "outside", None),

@@ -17,6 +17,7 @@ from readyfs.layout import (
     mount_name,
     read_mount_name,
 )
+from readyfs.manifest.form import FORMS
 from readyfs.partition import parse_date
 from readyfs.template import DateComponent
 from readyfs.text import escape_text
@@ -74,6 +75,11 @@ class _PathReader:
         for index, (name, component) in enumerate(zip(below, self._layout.components, strict=False)):
             if len(name) > MAX_NAME_BYTES:
                 raise ImpossibleAddressError(f"a name of {len(name)} bytes is longer than {MAX_NAME_BYTES}")
+            if name in FORMS and index == len(below) - 1:
+                raise ImpossibleAddressError(
+                    f"{escape_text(self._raw)} is a list of what is ready, and no partition",
+                    remedy="read it, or use `readyfs manifest`",
+                )
             if isinstance(component, DateComponent):
                 parts = component.parts_of(name)
                 if parts is not None:

@@ -65,6 +65,7 @@ class Manifests:
         self._kept: OrderedDict[_Key, tuple[Manifest, float]] = OrderedDict()
         self._pieces: OrderedDict[tuple[object, int], bytes] = OrderedDict()
         self._pieces_bytes = 0
+        self._broken: tuple[bytes, Mapping[SeriesKey, set[int]]] | None = None
         self._making = threading.Lock()
         self._has_told = False
 
@@ -171,7 +172,7 @@ class Manifests:
         begin, end = manifest.span(number)
         if not may_block and manifest.size > AT_ONCE << 10:
             raise WouldBlockError
-        piece = manifest.render(number, by_series(node.broken))
+        piece = manifest.render(number, self._known_broken(node))
         if len(piece) != end - begin:
             log.error("a manifest is not as long as it was said to be, refusing it", path=_shown(node.path))
             raise BrokenRunError("the manifest is not as long as it was said to be")
@@ -182,6 +183,13 @@ class Manifests:
             while self._pieces_bytes > PIECES_BYTES and len(self._pieces) > 1:
                 self._pieces_bytes -= len(self._pieces.popitem(last=False)[1])
         return piece
+
+    def _known_broken(self, node: ManifestNode) -> Mapping[SeriesKey, set[int]]:
+        """Return the dates of a node's broken runs: made once for all pieces, which are read one after another."""
+        known = self._broken
+        if known is None or known[0] != node.damage:
+            known = self._broken = node.damage, by_series(node.broken)
+        return known[1]
 
     def _broken_below(self, catalog: Catalog, path: Path, may_block: bool) -> tuple[RunKey, ...]:
         """Return the runs below a directory that are known to be broken, in order."""
