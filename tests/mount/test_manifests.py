@@ -102,7 +102,7 @@ def test_manifests_are_what_the_state_says_in_every_directory_above(place: Place
 
 def test_manifest_is_of_one_catalog_from_open_to_close(place: Place, engine: str) -> None:
     """At any offset, though every partition of it switches and the kernel has kept nothing of it yet."""
-    many = [partition(f"c{number}", date=f"2024-06-{day:02d}") for number in range(100) for day in range(1, 31)]
+    many = [partition(f"c{number}", date=f"2024-06-{day:02d}") for number in range(50) for day in range(1, 31)]
     with place.producer.one_transaction():
         for one in many:
             place.producer.set_ready(one, "first", record_count=1)
