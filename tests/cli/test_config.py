@@ -132,6 +132,15 @@ def test_check_refuses_ambiguous_paths_as_a_mount_does(run: Run, world: Path) ->
     assert check(run, world, "--source", "ads")[0] == 0
 
 
+@pytest.mark.parametrize("place", ["raw", "raw/pins", "."])
+def test_check_refuses_a_pin_store_among_the_runs_as_a_mount_does(run: Run, world: Path, place: str) -> None:
+    make_run(world)
+    code, out, err = check(run, world, "--pin-store", str(world / place))
+    assert (code, out) == (21, "")
+    assert "lie in one another" in err
+    assert check(run, world, "--pin-store", str(world / "pins"))[0] == 0
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

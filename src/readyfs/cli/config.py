@@ -62,6 +62,7 @@ def check(resolution: Resolution) -> ExitCode:
         _warn(warning)
     from readyfs.catalog.build import CatalogShape
     from readyfs.cli.run_samples import describe_absence
+    from readyfs.daemon.sharing import check_place
     from readyfs.raw.open import open_raw
     from readyfs.refresh.emptiness import watch_emptiness
     from readyfs.refresh.loader import CatalogLoader
@@ -69,6 +70,8 @@ def check(resolution: Resolution) -> ExitCode:
 
     raw = open_raw(config.raw, config.raw_layout)
     raw.check()
+    if config.pin_store is not None:
+        check_place(config.pin_store, Path(config.raw), "raw root")
     state = open_state(config.state, config.table, config.filters, config.state_timeout_s)
     shape = CatalogShape(config.layout, config.raw_layout, config.files, config.required_files)
     try:

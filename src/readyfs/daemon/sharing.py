@@ -121,7 +121,8 @@ def make_sharing(config: Config, shape: CatalogShape, history: History, registry
     link = PinStoreLink(store, config.pin_store_timeout_s)
 
     def check() -> None:
-        check_place(store.directory, config.mountpoint, Path(config.raw))
+        check_place(store.directory, Path(config.raw), "raw root")
+        check_place(store.directory, config.mountpoint, "mount point")
         store.check()
 
     try:
@@ -132,14 +133,13 @@ def make_sharing(config: Config, shape: CatalogShape, history: History, registry
     return Sharing(link, views, SharedPins(link, registry, history))
 
 
-def check_place(store: Path, mountpoint: Path, raw: Path) -> None:
+def check_place(store: Path, other: Path, what: str) -> None:
     """Raise `PinStoreError` if a pin store lies where it would be read as data, or hides or is hidden by the mount."""
-    for other, what in ((raw, "raw root"), (mountpoint, "mount point")):
-        if is_below(store, other) or is_below(other, store):
-            raise PinStoreError(
-                f"the pin store {escape_text(str(store))} and the {what} {escape_text(str(other))} lie in one another",
-                "choose another directory with --pin-store",
-            )
+    if is_below(store, other) or is_below(other, store):
+        raise PinStoreError(
+            f"the pin store {escape_text(str(store))} and the {what} {escape_text(str(other))} lie in one another",
+            "choose another directory with --pin-store",
+        )
 
 
 def _settings(config: Config, shape: CatalogShape) -> dict[str, str]:
