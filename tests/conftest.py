@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -76,16 +76,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Have long tests begin first where several processes run them."""
     if hasattr(config, "workerinput"):
         items[:] = in_order(items)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
-    """Search for no garbage while tests are collected, by each of the processes: all that is made there stays."""
-    gc.disable()
-    try:
-        return (yield)
-    finally:
-        gc.enable()
 
 
 def pytest_collection_finish() -> None:
