@@ -113,9 +113,9 @@ def test_reader_goes_by_the_name_of_the_file(tmp_path: Path, name: str) -> None:
         case "parquet":
             pyarrow.parquet.write_table(pyarrow.table({"number": range(5), "text": ["a,b"] * 5}), path)
         case "csv" | "tsv":
-            duckdb.sql(f"COPY ({rows}) TO '{path}' (FORMAT csv, DELIMITER '{separator}')")
+            run(f"COPY ({rows}) TO '{path}' (FORMAT csv, DELIMITER '{separator}')").fetchall()
         case _:
-            duckdb.sql(f"COPY ({rows}) TO '{path}' (FORMAT json)")
+            run(f"COPY ({rows}) TO '{path}' (FORMAT json)").fetchall()
     connection = run("".join(render_views({"q": [os.fsencode(path)]}, name, is_hive=False)))
     assert connection.execute("SELECT sum(number), min(text) FROM q").fetchall() == [(10, "a,b")]
 
