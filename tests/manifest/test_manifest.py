@@ -228,4 +228,4 @@ def test_reading_takes_memory_for_a_piece_and_not_for_the_whole() -> None:
     finally:
         tracemalloc.stop()
     assert size > 5_000_000
-    assert peak < size / 2  # some 1 MB, and what other threads of this process take meanwhile
+    assert peak < size / 3
