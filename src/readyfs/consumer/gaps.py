@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from readyfs.consumer.agreement import Judge, Verdict, choose_cadence
+from readyfs.consumer.agreement import Judge, Verdict
 from readyfs.consumer.cadence import Cadence
-from readyfs.consumer.expected import Expectations, ExpectedSeries
+from readyfs.consumer.expected import Expectations
+from readyfs.consumer.judged import JudgedSeries, LateDate, judge_all
 from readyfs.consumer.known import KnownGap, KnownGaps
-from readyfs.consumer.latest import first_absent, first_date
-from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey
+from readyfs.partition import PartitionStatus, SeriesKey
 from readyfs.state.reader import SeriesDays, StateRow
 
 
@@ -78,113 +76,30 @@ def find_gaps(
     series: Iterable[SeriesDays], judge: Judge, expectations: Expectations, known: KnownGaps
 ) -> Iterator[SeriesGaps]:
     """Yield what is late of each series, as they come in; then of those that must exist and have no row."""
-    seen: set[SeriesKey] = set()
-    for days in series:
-        expectation = expectations.of(days.series)
-        if expectation is not None:
-            seen.add(days.series)
-        yield _judge_series(days, judge, expectation, known)
-    for key, expectation in expectations.without(seen):
-        yield _judge_series(SeriesDays(key, (), (), NOT_SET), judge, expectation, known)
+    return map(gaps_of, judge_all(series, judge, expectations, known))
 
 
-class _Late(NamedTuple):
-    """What the dates of one range have in common."""
-
-    status: PartitionStatus
-    verdict: Verdict
-    known: KnownGap | None
-    guessed: bool
-
-
-def _judge_series(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None, known: KnownGaps) -> SeriesGaps:
-    stated = judge.agreement.cadence
-    if expectation is not None and expectation.cadence is not None:
-        stated = expectation.cadence
-    cadence, guessed = choose_cadence(stated, days.ready)
-    first, last, ended = _bounds(days, judge, expectation)
-    expected = cadence.expected(first, last) if cadence is not None else ()
-    ready = _between(days.ready, first, last)
-    rows = {row.date: row for row in days.others if row.date is not None and first <= row.date <= ended}
-    missing, waiting = _absent(expected, ready), set[int]()
-    if last < ended and cadence is not None and not guessed:
-        begin = max(first, last + 1)
-        waiting = _absent(cadence.expected(begin, ended), _between(days.ready, begin, ended))
-    gaps: tuple[Gap, ...] = ()
-    if missing or rows:
-        acknowledged = known.of(days.series)
-        late: dict[int, _Late] = {}
-        for date in missing.difference(rows):
-            late[date] = _late(PartitionStatus.MISSING, judge.of(date), acknowledged.at(date), guessed)
-        for date, row in rows.items():
-            if _holds(days.ready, date):
-                continue
-            verdict = _judge_row(row, date, judge) if date <= last else Verdict.PASS
-            if verdict is Verdict.PASS:
-                waiting.add(date)
-            else:
-                late[date] = _late(row.status, verdict, acknowledged.at(date), False)
-        gaps = tuple(_ranges(late, rows, cadence))
+def gaps_of(judged: JudgedSeries) -> SeriesGaps:
+    """Return what is late of a series whose dates were judged."""
+    days = judged.days
+    gaps = tuple(_ranges(judged.late, judged.rows, judged.cadence)) if judged.late else ()
     alarming = [gap for gap in gaps if gap.verdict is not Verdict.PASS]
     return SeriesGaps(
         series=days.series,
         verdict=max((gap.verdict for gap in alarming), key=lambda verdict: verdict.rank, default=Verdict.PASS),
-        expected=len(expected),
-        ready=len(expected) - len(missing),
-        waiting=len(waiting),
+        expected=len(judged.expected),
+        ready=len(judged.expected) - len(judged.missing),
+        waiting=len(judged.waiting),
         newest=days.ready[-1] if days.ready else None,
         newest_ns=days.newest_ns,
         first_gap=alarming[0].first if alarming else None,
         gaps=gaps,
-        cadence=cadence,
-        guessed=guessed,
+        cadence=judged.cadence,
+        guessed=judged.guessed,
     )
 
 
-def _bounds(days: SeriesDays, judge: Judge, expectation: ExpectedSeries | None) -> tuple[int, int, int]:
-    """Return the first and the last date that are judged, and the last of those that have ended.
-
-    The first is after both where there is none.
-    """
-    agreed = judge.agreement
-    starts, lasts = [agreed.since], [agreed.last]
-    if expectation is not None:
-        starts.append(expectation.first)
-        lasts.append(expectation.last)
-    ended = min([judge.last_ended, *(date for date in lasts if date is not None)])
-    last = min(judge.last_due, ended)
-    stated = [date for date in starts if date is not None]
-    if not stated:
-        own = first_date(days)
-        stated = [ended + 1 if own is None else own]
-    return max(*stated, agreed.first or 0), last, ended
-
-
-def _judge_row(row: StateRow, date: int, judge: Judge) -> Verdict:
-    if row.status is PartitionStatus.REPROCESSING:
-        return judge.of_reprocessing(date, row.updated_at_ns)
-    return judge.of(date)
-
-
-def _late(status: PartitionStatus, verdict: Verdict, known: KnownGap | None, guessed: bool) -> _Late:
-    return _Late(status, Verdict.PASS if guessed or known is not None else verdict, known, guessed)
-
-
-def _between(dates: Sequence[int], first: int, last: int) -> Sequence[int]:
-    return dates[bisect_left(dates, first) : bisect_right(dates, last)]
-
-
-def _absent(expected: Sequence[int], ready: Sequence[int]) -> set[int]:
-    """Return which expected dates are not ready; where all are, that is told without looking at each."""
-    return set() if first_absent(expected, ready) is None else set(expected).difference(ready)
-
-
-def _holds(dates: Sequence[int], date: int) -> bool:
-    place = bisect_left(dates, date)
-    return place < len(dates) and dates[place] == date
-
-
-def _ranges(late: dict[int, _Late], rows: dict[int, StateRow], cadence: Cadence | None) -> Iterator[Gap]:
+def _ranges(late: Mapping[int, LateDate], rows: Mapping[int, StateRow], cadence: Cadence | None) -> Iterator[Gap]:
     """Yield the late dates in ranges, in order; a date that is expected and not late ends a range."""
     dates = sorted(late)
     begin = 0
@@ -197,7 +112,7 @@ def _ranges(late: dict[int, _Late], rows: dict[int, StateRow], cadence: Cadence 
         begin = place
 
 
-def _make_gap(late: _Late, dates: list[int], rows: dict[int, StateRow]) -> Gap:
+def _make_gap(late: LateDate, dates: list[int], rows: Mapping[int, StateRow]) -> Gap:
     row = rows.get(dates[-1])
     detail = "" if row is None else row.detail or row.error_message or ""
     return Gap(late.status, late.verdict, dates[0], dates[-1], len(dates), late.known, late.guessed, detail)
