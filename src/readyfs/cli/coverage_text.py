@@ -13,7 +13,7 @@ from functools import lru_cache
 from textwrap import wrap
 from typing import Final, NamedTuple
 
-from readyfs.cli.date_axis import LONG, DateAxis, Unit, join_stretches, make_axis
+from readyfs.cli.date_axis import LEFT_OUT, LONG, OLDER, DateAxis, Unit, join_stretches, make_axis
 from readyfs.cli.text_width import fit, width_of
 from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.cell_letters import LETTERS, LEVEL_WORDS
@@ -129,7 +129,7 @@ class _Drawing:
                 if column.begin >= end:
                     break
                 below = cells[max(0, column.begin - first) : max(0, column.end - first)]
-                drawn[place] = max(below, default=NOTHING) if drawn[place] == NOTHING else max(drawn[place], *below)
+                drawn[place] = max(drawn[place], max(below, default=NOTHING))
         return bytes(drawn)
 
 
@@ -209,8 +209,8 @@ def _describe(axis: DateAxis) -> str:
     older = ""
     if axis.has_older:
         end = axis.columns[0].end
-        older = f"; < is the worst of all dates before {render_date(end).decode()}"
-    blank = "; / is a long time without any date" if any(one.begin == one.end for one in axis.columns) else ""
+        older = f"; {OLDER} is the worst of all dates before {render_date(end).decode()}"
+    blank = f"; {LEFT_OUT} is a long time without any date" if any(one.begin == one.end for one in axis.columns) else ""
     return f"Each character is a {unit}{worst}{older}{blank}."
 
 
