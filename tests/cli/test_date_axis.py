@@ -114,7 +114,7 @@ def test_ruler_says_where_a_period_begins(first: str, last: str, unit: Unit, lin
 
 def test_ruler_marks_what_is_put_together_and_what_is_left_out() -> None:
     far = (LAST - 2, LAST)
-    assert ruler("2024-01-01", "2024-06-05", Unit.DAY, 12, far) == ("   2024-06", "<    03 /29")
+    assert ruler("2024-01-01", "2024-06-05", Unit.DAY, 12, far) == ("   2024-06", "<30  03 /29")
     assert DateAxis(Unit.DAY, ()).ruler(10) == ("", "")
 
 

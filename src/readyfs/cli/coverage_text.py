@@ -80,7 +80,7 @@ def write_picture(
     )
     room = width - names.width
     axis = make_axis(stretches, room, unit) if stretches else DateAxis(Unit.DAY, ())
-    draw = lru_cache(_ALIKE)(_Drawing(axis).draw)
+    draw = lru_cache(_ALIKE)(Drawing(axis).draw)
     show = _paint if colours else _show
     top, bottom = axis.ruler(room)
     ruler = f"{' ' * names.width}{top}".rstrip() + "\n" + f"{names.headings}{bottom}".rstrip() + "\n"
@@ -112,7 +112,7 @@ def _pieces(first: int, cells: bytes) -> Iterator[Piece]:
         yield Piece(first + begin, cells[begin:])
 
 
-class _Drawing:
+class Drawing:
     """Draws series on one axis: of each column the number of its worst cell."""
 
     def __init__(self, axis: DateAxis) -> None:
@@ -121,6 +121,7 @@ class _Drawing:
         self._is_daily = axis.unit is Unit.DAY
 
     def draw(self, pieces: tuple[Piece, ...]) -> bytes:
+        """Return the number of `CELLS` in each column."""
         drawn = bytearray(len(self._columns))
         for first, cells in pieces:
             end = first + len(cells)

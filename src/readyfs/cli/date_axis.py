@@ -77,24 +77,25 @@ class DateAxis:
     def ruler(self, room: int) -> tuple[str, str]:
         """Return the two lines above the columns, of at most so many characters."""
         upper, lower = _Line(room), _Line(room)
+        marks: list[tuple[int, _Mark]] = []
         starts: list[tuple[int, _Mark]] = []
         is_start = True
         for place, column in enumerate(self.columns):
-            if self.has_older and place == 0:
-                lower.put(place, OLDER)
-            elif column.begin == column.end:
-                lower.put(place, LEFT_OUT)
+            if (self.has_older and place == 0) or column.begin == column.end:
+                lower.put(place, OLDER if place == 0 else LEFT_OUT)
                 is_start = True
-            else:
-                mark = _mark(self.unit, column.end - 1)
-                if mark.begins_upper:
-                    upper.put(place, mark.upper)
-                if mark.begins_lower:
-                    lower.put(place, mark.lower)
-                if is_start:
-                    starts.append((place, mark))
-                    is_start = False
-        # What begins comes first. Where that leaves room, the first column says where one is.
+                continue
+            mark = _mark(self.unit, column.end - 1)
+            marks.append((place, mark))
+            if is_start:
+                starts.append((place, mark))
+                is_start = False
+        for place, mark in marks:
+            if mark.begins_upper:
+                upper.put(place, mark.upper)
+            if mark.begins_lower:
+                lower.put(place, mark.lower)
+        # Where room is left, the first column says where one is.
         for place, mark in starts:
             upper.put(place, mark.upper)
             lower.put(place, mark.lower)
