@@ -82,6 +82,7 @@ def test_a_day_is_a_character_below_its_date(draw: Draw) -> None:
     lines = draw(
         row(READY, FAILED, READY, NOTHING, PENDING),
         row(KNOWN, WARNED, first="2024-06-02", key=("ads", "c2", "q1"), late=1),
+        width=100,
     )
     assert lines == [
         "                        2024-06",
@@ -89,8 +90,7 @@ def test_a_day_is_a_character_below_its_date(draw: Draw) -> None:
         "       c1        q1     .F. p",
         "crit   c2        q1      mM",
         "Each character is a day.",
-        "F failed, late (crit); M missing, late (warn); m missing, known; p pending, not late yet;",
-        ". ready",
+        "F failed, late (crit); M missing, late (warn); m missing, known; p pending, not late yet; . ready",
     ]
 
 

@@ -65,6 +65,11 @@ def row_of(one: SeriesCoverage) -> Row:
     return Row(gaps.series, gaps.verdict, badness, tuple(_pieces(one.first, one.cells)))
 
 
+def by_key(row: Row) -> SeriesKey:
+    """Return what rows are sorted by so that each is found by its names."""
+    return row.series
+
+
 def by_badness(row: Row) -> tuple[int, int, SeriesKey]:
     """Return what rows are sorted by so that the worst come first."""
     return -row.badness[0], -row.badness[1], row.series
