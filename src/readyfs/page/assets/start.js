@@ -8,7 +8,7 @@ async function start() {
 }
 
 /** In this order. Each takes `{coverage, view}`; all elements of the page are there by then. */
-const PARTS = [startPalette, startPicture, startToolbar];
+const PARTS = [startPalette, startMasthead, startPicture, startToolbar];
 
 start().catch((error) => {
   const notice = document.getElementById("notice");
