@@ -36,7 +36,7 @@ TOGETHER: Final = {
     "tests/state/database/test_mariadb_columns.py": "MariaDB",
     "tests/state/database/test_reader.py": "MariaDB",
 }
-"""Files that share a server, a browser, a world, a stem or an answer which takes long to make. One process runs them."""
+"""Files that share a server, a browser, a world, a stem or an answer that takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/native/test_fuzz.py::test_fuzzing_begins",

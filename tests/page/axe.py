@@ -20,7 +20,7 @@ _RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-p
 
 def fetch_axe(directory: Path) -> str:
     """Fetch axe-core into a directory and return its script."""
-    command = ["npm", "pack", "--silent", "--cache", directory / "cache", f"axe-core@{VERSION}"]
+    command: list[str | Path] = ["npm", "pack", "--silent", "--cache", directory / "cache", f"axe-core@{VERSION}"]
     subprocess.run(command, cwd=directory, check=True, stdout=subprocess.DEVNULL, timeout=120)
     archive = directory / f"axe-core-{VERSION}.tgz"
     assert base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() == _SHA512
