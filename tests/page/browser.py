@@ -116,7 +116,7 @@ class Connection:
                 return event
         while True:
             message = self._read(deadline, what)
-            if message.get("sessionId") == session and wanted(message):
+            if message.get("sessionId", "") == session and wanted(message):
                 return message
             self._keep(message)
 
