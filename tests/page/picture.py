@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import datetime
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,11 +16,12 @@ from typing import Final
 
 from readyfs.demo.producer import Producer
 from tests.page.browser import running_browser
+from tests.page.program import NOW, ask
 from tests.page.tab import Tab, open_tab
 
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
-NOW: Final = datetime.datetime(2024, 6, 14, 9, tzinfo=datetime.UTC)
 SIZE: Final = (1280, 720)
+AGREEMENT: Final = ("--warn", "24h", "--crit", "36h")
 
 _TODAY: Final = NOW.date()
 _FIRST: Final = datetime.date(2023, 1, 1)
@@ -34,13 +33,6 @@ _QUERIES: Final = (
     ("meta_ads", "adset_insights"),
     ("bing_ads", "audience_daily"),
 )
-_PROGRAM: Final = f"""
-import sys, time
-time.time_ns = lambda: {round(NOW.timestamp())} * 10**9
-from readyfs.__main__ import main
-sys.argv[0] = "readyfs"
-sys.exit(main())
-"""
 
 
 def fill_world(directory: Path) -> None:
@@ -103,9 +95,8 @@ def _fate(customer: str, source: str, query: str, date: datetime.date, chance: f
 def make_page(directory: Path) -> Path:
     """Make the page of a world that is there, with the program itself at one moment."""
     page = directory / "coverage.html"
-    arguments: list[str | Path] = ["coverage", "--state", directory / "state.db", "--known", directory / "known.csv"]
-    arguments += ["--warn", "24h", "--crit", "36h", "--html", page]
-    subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], check=True, stdin=subprocess.DEVNULL)
+    known = directory / "known.csv"
+    ask("coverage", "--state", directory / "state.db", "--known", known, *AGREEMENT, "--html", page)
     return page
 
 
