@@ -11,7 +11,24 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-SCRIPTS: Final = ("block.js", "main.js")
+SCRIPTS: Final = (
+    "block.js",
+    "calendar.js",
+    "glob.js",
+    "pyramid.js",
+    "rows.js",
+    "view.js",
+    "palette.js",
+    "cell.js",
+    "heat.js",
+    "axis.js",
+    "labels.js",
+    "overview.js",
+    "gestures.js",
+    "picture.js",
+    "toolbar.js",
+    "start.js",
+)
 """The scripts, in the order in which they are joined: each may use what those before it declare."""
 STYLES: Final = ("page.css",)
 

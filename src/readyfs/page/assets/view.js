@@ -46,8 +46,8 @@ class View {
   /** @param coverage what `readCoverage` found */
   constructor(coverage) {
     this.coverage = coverage;
-    /** CSS pixels of the heat map; whoever draws it says so. */
-    this.size = { width: 800, height: 400 };
+    /** CSS pixels of the heat map, and device pixels of each; whoever draws it says so. */
+    this.size = { width: 800, height: 400, ratio: 1 };
     this.filter = noFilter();
     this.sort = "key";
     /** The first day at the left edge, and days per CSS pixel. */
@@ -229,7 +229,7 @@ class View {
 
   #boundedY({ start, height }) {
     const lowest = Math.min(USUAL_ROW, this.size.height / Math.max(1, this.rows.length));
-    const bounded = Math.min(Math.max(height, lowest), MOST_ROW);
+    const bounded = wholePixels(Math.min(Math.max(height, lowest), MOST_ROW), this.size.ratio);
     const last = Math.max(0, this.rows.length - this.size.height / bounded);
     return { start: Math.min(Math.max(0, start), last), height: bounded };
   }
@@ -246,6 +246,11 @@ class View {
   #choose() {
     return chooseRows(this.coverage, this.pyramid, this.filter, this.sort, this.extent);
   }
+}
+
+/** Return a height of rows that has whole device pixels, if it has one at all. */
+function wholePixels(height, ratio) {
+  return height * ratio >= 1 ? Math.floor(height * ratio + 1e-6) / ratio : height;
 }
 
 function isSame(one, other) {
