@@ -12,8 +12,8 @@ from importlib import resources
 from typing import Final
 
 SCRIPTS: Final = (
-    "block.js",
     "calendar.js",
+    "block.js",
     "glob.js",
     "pyramid.js",
     "rows.js",
