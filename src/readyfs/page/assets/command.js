@@ -1,11 +1,4 @@
-// What is selected on the page, as `readyfs` commands that select the same.
-
-/**
- * @typedef {object} Selection
- * @property {ArrayLike<number>} series  indexes of the selected series
- * @property {number} first  the first selected day
- * @property {number} last  the last selected day, itself included
- */
+/** What is selected on the page, as `readyfs` commands that select the same. */
 
 /**
  * @typedef {object} Command
@@ -54,9 +47,9 @@ function commandsOf(coverage, selection) {
  */
 function commandWhy(coverage, series, day) {
   if (!series.customer || !series.query) return "";
-  const source = coverage.hasSources ? [nameOption("--source", series.source)] : [];
-  if (coverage.hasSources && (!series.source || series.source.includes("\0"))) return "";
-  const key = `${escapeKeyPart(series.customer)}/${escapeKeyPart(series.query)}/${dateText(day)}`;
+  const source = hasSources(coverage) ? [nameOption("--source", series.source)] : [];
+  if (hasSources(coverage) && (!series.source || series.source.includes("\0"))) return "";
+  const key = `${escapeKeyPart(series.customer)}/${escapeKeyPart(series.query)}/${isoOf(day)}`;
   // A dot would begin a path, and a dash an option.
   const named = key.replace(/^[.-]/, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
   return quoteWords(["readyfs", "why", named, ...coverage.head.command, ...source.flat()]);
@@ -90,13 +83,13 @@ function chooseNames(coverage, selected) {
   if (selected.length > MOST_NAMED) {
     return `These are ${selected.length} series, too many to name in a command. Select fewer of them.`;
   }
-  const names = coverage.names();
+  const names = namesOf(coverage);
   const groups = groupSeries(Array.from(selected, (index) => ({ index, ...keyOf(coverage.series(index)) })));
   const choices = [];
   for (const group of groups) {
     const words = [];
     for (const part of ["source", "customer", "query"]) {
-      if (part === "source" && !coverage.hasSources) continue;
+      if (part === "source" && !hasSources(coverage)) continue;
       for (const name of group[part]) {
         if (!name) return `No command can select a series whose ${part} is empty.`;
         words.push(...nameOption(`--${part}`, patternOf(name, names[part])));
@@ -167,8 +160,8 @@ function linesOfGaps(coverage, choice, selection) {
  */
 function argumentsOfDates(coverage, selection, withSince) {
   const words = [];
-  if (withSince && selection.first > coverage.first) words.push("--since", dateText(selection.first));
-  if (selection.last < coverage.last) words.push("--until", dateText(selection.last));
+  if (withSince && selection.first > coverage.first) words.push("--since", isoOf(selection.first));
+  if (selection.last < coverage.last) words.push("--until", isoOf(selection.last));
   return words;
 }
 

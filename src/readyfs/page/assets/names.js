@@ -1,6 +1,8 @@
-// Names of the state table as text, as bytes, and as parts of a command or an address.
-//
-// A name is a string. A byte of it that is no UTF-8 stands as a lone surrogate, from U+DC80 to U+DCFF.
+/**
+ * Names of the state table as text, as bytes, and as parts of an address.
+ *
+ * A name is a string. A byte of it that is no UTF-8 stands as a lone surrogate, from U+DC80 to U+DCFF.
+ */
 
 const LONE_BYTE = /[\uDC80-\uDCFF]/u;
 const KEPT_IN_ADDRESS = /[A-Za-z0-9_.~*-]/;
