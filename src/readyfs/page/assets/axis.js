@@ -74,7 +74,7 @@ function drawAxis(context, view, palette, width, height) {
       context.textAlign = "center";
       context.fillText(fineLabel(fine, day), (left + leftOf(day + 1)) / 2, low);
       context.textAlign = "left";
-    } else context.fillText(fineLabel(fine, day), left + 4, low);
+    } else if (left >= -3) context.fillText(fineLabel(fine, day), left + 4, low);
   }
   if (!coarse) return;
   context.font = `600 12px ${FONT}`;

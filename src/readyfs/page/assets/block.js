@@ -2,6 +2,7 @@
 // Columns stay as they are packed; a row is put together when it is asked for.
 
 const BLOCK_VERSION = 1;
+const DAY_MS = 86400000;
 const NULL_INTEGER = -(1n << 63n);
 const NOT_SET = -1n;
 

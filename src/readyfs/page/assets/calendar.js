@@ -12,7 +12,6 @@ const UNIT_DAYS = { day: 1, week: 7, month: 30.437, quarter: 91.31, year: 365.24
 
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const DAY_MS = 86400000;
 
 /** The first and the last day that a date can have: 0001-01-01 and 9999-12-31. */
 const FIRST_DAY = -719162;

@@ -3,8 +3,12 @@
 const LABEL_FONT = `12px ${FONT}`;
 const LABEL_BOLD = `600 12px ${FONT}`;
 
-/** CSS pixels that a name needs to be read. */
+/** CSS pixels that a name needs to be read; and that a row needs for names on two lines. */
 const LEAST_LABEL = 13;
+const TWO_LINES = 28;
+
+/** CSS pixels of a page below which names stand on two lines. */
+const NARROW_PAGE = 600;
 
 /** The names of a coverage: which of their columns are told, and how wide these should be. */
 class Labels {
@@ -29,8 +33,10 @@ class Labels {
 
   /** Return the width that all labels should have where the picture has so many CSS pixels in all. */
   widthFor(total) {
+    this.isNarrow = total < NARROW_PAGE;
+    if (this.isNarrow) return Math.round(Math.min(Math.max(...this.wanted) + 18, total * 0.4));
     const wanted = this.wanted.reduce((sum, width) => sum + width + 12, 14);
-    return Math.round(Math.min(wanted, total < 600 ? total * 0.36 : Math.min(420, total * 0.34)));
+    return Math.round(Math.min(wanted, 420, total * 0.34));
   }
 
   /** Draw the labels into their canvas of CSS size `width` by `height`. */
@@ -40,6 +46,7 @@ class Labels {
     context.clearRect(0, 0, width, height);
     context.textBaseline = "middle";
     context.textAlign = "left";
+    const isStacked = this.isNarrow && y.height >= TWO_LINES;
     const columns = this.#columns(width);
     const step = Math.max(1, Math.ceil(LEAST_LABEL / y.height));
     const first = Math.floor(y.start / step) * step;
@@ -52,6 +59,10 @@ class Labels {
       if (isCursor) {
         context.fillStyle = this.palette.colours.veil;
         context.fillRect(0, top, width, Math.max(y.height, LEAST_LABEL));
+      }
+      if (isStacked) {
+        this.#stack(context, shown, top, width);
+        continue;
       }
       let isNew = before === null;
       for (const [place, field] of fields.entries()) {
@@ -67,6 +78,19 @@ class Labels {
       }
       before = shown;
     }
+  }
+
+  /** Draw a name on two lines: the query below what it belongs to. */
+  #stack(context, shown, top, width) {
+    const { ink, soft } = this.palette.colours;
+    const owner = this.fields.slice(0, -1).map((field) => shown[field]).join(" ");
+    const middle = top + this.view.y.height / 2;
+    context.font = `11px ${FONT}`;
+    context.fillStyle = soft;
+    context.fillText(this.#fit(context, owner, width - 14), 8, middle - 7);
+    context.font = LABEL_FONT;
+    context.fillStyle = ink;
+    context.fillText(this.#fit(context, shown.query, width - 14), 8, middle + 7);
   }
 
   #columns(width) {

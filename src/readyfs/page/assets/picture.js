@@ -4,6 +4,7 @@
 const MOST_SCROLL = 8e6;
 
 const AXIS_HEIGHT = 40;
+const OVERVIEW_HEIGHT = 36;
 
 class Picture {
   #isAsked = false;
@@ -57,7 +58,7 @@ class Picture {
     drawUnitLines(this.cells.context, view, this.palette, ratio, this.cells.canvas.height);
     drawAxis(sized(this.axis, width, AXIS_HEIGHT, ratio), view, this.palette, width, AXIS_HEIGHT);
     this.names.draw(sized(this.labels, this.labelsWidth, height, ratio), this.labelsWidth, height);
-    const isStripWhole = this.strip.draw(width, this.overview.clientHeight);
+    const isStripWhole = this.strip.draw(width, OVERVIEW_HEIGHT);
     this.#mark();
     this.empty.hidden = view.rows.length > 0;
     this.empty.textContent = view.coverage.count ? "No series passes the filters." : "There is no series.";

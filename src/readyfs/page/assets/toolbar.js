@@ -21,6 +21,11 @@ function startToolbar(page) {
   const repaint = fillLegend(view, coverage, palette);
   palette.subscribe(repaint);
   bindFilters(view, coverage);
+  const opener = document.getElementById("open-filters");
+  opener.addEventListener("click", () => {
+    const isOpen = document.getElementById("filters").classList.toggle("open");
+    opener.setAttribute("aria-expanded", String(isOpen));
+  });
   bindZoom(view);
 }
 

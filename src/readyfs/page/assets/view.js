@@ -21,6 +21,10 @@ const MOST_PER_DAY = 44;
 const MOST_ROW = 44;
 const USUAL_ROW = 18;
 
+/** Rows of a narrow picture are higher: for fingers, and for names of two lines. */
+const NARROW_PX = 420;
+const NARROW_ROW = 34;
+
 /** A unit is what arrows move by if each has at least so many CSS pixels. */
 const LEAST_UNIT = 7;
 
@@ -98,6 +102,11 @@ class View {
     return UNITS.find((unit) => UNIT_DAYS[unit] / this.x.perPixel >= LEAST_UNIT) ?? "year";
   }
 
+  /** The height of rows that nobody changed. */
+  get usualRow() {
+    return this.size.width < NARROW_PX ? NARROW_ROW : USUAL_ROW;
+  }
+
   /** How many rows fit, at least 1. */
   get rowsInSight() {
     return Math.max(1, Math.floor(this.size.height / this.y.height));
@@ -110,7 +119,9 @@ class View {
    */
   set(patch) {
     const cursorSeries = this.cursor && this.rows[this.cursor.row];
+    const isUsual = this.y.height === this.usualRow;
     if (patch.size) this.#put("size", { ...this.size, ...patch.size });
+    if (patch.size && isUsual) patch = { ...patch, y: { height: this.usualRow, ...patch.y } };
     if (patch.filter) this.#put("filter", { ...this.filter, ...patch.filter });
     if (patch.sort !== undefined && SORTS.includes(patch.sort)) this.#put("sort", patch.sort);
     if (patch.filter && "statuses" in patch.filter) this.pyramid = new Pyramid(this.coverage, this.visibleMask);
@@ -233,7 +244,7 @@ class View {
   }
 
   #boundedY({ start, height }) {
-    const lowest = Math.min(USUAL_ROW, this.size.height / Math.max(1, this.rows.length));
+    const lowest = Math.min(this.usualRow, this.size.height / Math.max(1, this.rows.length));
     const bounded = wholePixels(Math.min(Math.max(height, lowest), MOST_ROW), this.size.ratio);
     const last = Math.max(0, this.rows.length - this.size.height / bounded);
     return { start: Math.min(Math.max(0, start), last), height: bounded };
