@@ -113,8 +113,10 @@ function readGlob(spot, name, value) {
 }
 
 function readBound(spot, name, value) {
-  spot.filter[name] = parseDay(value);
-  return isDay(spot.filter[name]);
+  const day = parseDay(value);
+  if (!isDay(day)) return false;
+  spot.filter[name] = day;
+  return true;
 }
 
 function isDay(day) {
