@@ -8,7 +8,10 @@ async function start() {
 }
 
 /** In this order. Each takes `{coverage, view}`; all elements of the page are there by then. */
-const PARTS = [startPalette, startMasthead, startPicture, startToolbar];
+const PARTS = [
+  startPalette, startMasthead, startPicture, startToolbar, startGrid, startTooltip, startPlace, startSummary, startCommands,
+  startKeys,
+];
 
 start().catch((error) => {
   const notice = document.getElementById("notice");

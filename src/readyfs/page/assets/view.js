@@ -60,6 +60,8 @@ class View {
     this.y = { start: 0, height: USUAL_ROW };
     /** @type {Place | null} */
     this.cursor = null;
+    /** The other corner of what is selected, null where the cursor alone is. @type {Place | null} */
+    this.anchor = null;
     this.pyramid = new Pyramid(coverage, this.visibleMask);
     /** Indexes of the series that are shown, in their order. */
     this.rows = this.#choose();
@@ -111,7 +113,7 @@ class View {
   }
 
   /**
-   * Change some of `x`, `y`, `cursor`, `filter`, `sort` and `size`, each given whole or in part.
+   * Change some of `x`, `y`, `cursor`, `filter`, `sort` and `size`, each given whole or in part; `anchor` with `cursor`.
    *
    * All is kept within what there is to see. Listeners are told in the next frame.
    */
@@ -128,8 +130,11 @@ class View {
     if (patch.y || patch.size || patch.filter || patch.sort !== undefined) {
       this.#put("y", this.#boundedY({ ...this.y, ...patch.y }));
     }
-    if ("cursor" in patch) this.#put("cursor", this.#boundedCursor(patch.cursor));
-    else if (this.cursor && this.#changed.has("rows")) {
+    if ("cursor" in patch) {
+      this.#put("cursor", this.#boundedCursor(patch.cursor));
+      this.#put("anchor", this.#boundedCursor(patch.anchor ?? null));
+    } else if (this.cursor && this.#changed.has("rows")) {
+      this.#put("anchor", null);
       const row = this.rows.indexOf(cursorSeries);
       this.#put("cursor", row < 0 ? null : this.#boundedCursor({ ...this.cursor, row }));
     }
