@@ -25,7 +25,7 @@ from readyfs.state.filters import Filters
 from readyfs.text import decode_text
 from tests.page.script import evaluate
 
-SCRIPTS: Final = ("dates.js", "names.js", "command.js")
+SCRIPTS: Final = ("block.js", "calendar.js", "names.js", "words.js", "command.js")
 PARTS: Final = ("source", "customer", "query")
 ODD: Final = (
     *(b"a*b", b"a[*]b", b"a[**]b", b"axb", b"[x]", b"x", b"q?", b"qq", b"[!x]", b"it's", b'say "hi" $HOME `id` \\'),
@@ -84,17 +84,15 @@ def command_lines(state: Path, chosen: Sequence[Chosen], first: int = 0) -> list
     script = """
     const series = asked.keys.map((key) => {
       const [source, customer, query] = key.map((bytes) => nameOfBytes(bytes));
-      return { source, customer, query, first: dayOfText(asked.begins) };
+      return { source, customer, query, first: parseDay(asked.begins) };
     });
-    const part = (name) => new Set(series.map((one) => one[name]));
-    const names = { source: part("source"), customer: part("customer"), query: part("query") };
     const coverage = {
-      count: series.length, first: dayOfText(asked.days[0]), last: dayOfText(asked.days.at(-1)),
+      count: series.length, first: parseDay(asked.days[0]), last: parseDay(asked.days.at(-1)),
       head: { command: ["--state", asked.state], judged: [] },
-      hasSources: true, series: (index) => series[index], names: () => names,
+      series: (index) => series[index],
     };
     return asked.chosen.map(([keys, first, last]) => {
-      const [begin, end] = [first, last].map((day) => dayOfText(asked.days[day]));
+      const [begin, end] = [first, last].map((day) => parseDay(asked.days[day]));
       return commandsOf(coverage, { series: keys, first: begin, last: end }).commands;
     });
     """

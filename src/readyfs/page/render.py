@@ -28,22 +28,22 @@ SCRIPTS: Final = (
     "picture.js",
     "masthead.js",
     "toolbar.js",
-    "words.js",
     "names.js",
     "selection.js",
+    "words.js",
     "command.js",
+    "address.js",
     "gaps.js",
     "grid.js",
     "tooltip.js",
-    "copying.js",
-    "keys.js",
-    "address.js",
     "place.js",
     "summary.js",
+    "copying.js",
+    "keys.js",
     "start.js",
 )
 """The scripts, in the order in which they are joined: each may use what those before it declare."""
-STYLES: Final = ("page.css",)
+STYLES: Final = ("page.css", "grid.css")
 
 _ASSETS: Final = resources.files("readyfs.page") / "assets"
 
