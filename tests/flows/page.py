@@ -17,8 +17,14 @@ import duckdb
 
 ROOT: Final = Path(__file__).parents[2]
 _PROGRAM: Final = re.compile(r"^\*\*`([\w.]+)`\*\*\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PROGRAMS: Final = dict(_PROGRAM.findall((ROOT / "docs" / "flows.md").read_text(encoding="utf-8")))
-"""The text of each program, by its name."""
+
+
+def programs_of(page: str) -> dict[str, str]:
+    """Return the text of each program of a page, by its name."""
+    return dict(_PROGRAM.findall((ROOT / page).read_text(encoding="utf-8")))
+
+
+PROGRAMS: Final = programs_of("docs/flows.md")
 
 
 @dataclass(frozen=True, slots=True)
