@@ -134,7 +134,7 @@ def test_the_page_counts_as_gaps_does(every: Path, told: Told) -> None:
         ]
         levels = [CELLS[code].level for code in one["codes"]]
         for name, level in (("waiting", "waiting"), ("warn", "warn"), ("error", "error"), ("known", "known")):
-            assert one[name] == line[f"{name}_dates"] == levels.count(level)  # type: ignore[arg-type]
+            assert one[name] == line[f"{name}_dates"] == levels.count(level)
         assert one["ready"] == line["ready_dates"] == sum(CELLS[code].is_expected for code in one["codes"])
         assert one["expected"] == line["expected_dates"]
         for name, field in (("newest", "newest_date"), ("firstLate", "first_late_date")):
