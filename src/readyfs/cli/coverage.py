@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,8 +37,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which series come first: in the order of their names, or those with the most late dates.",
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the picture as one file for a browser, which needs no network; - is standard output.",
+)
 @with_judging
-def coverage(form: Form, by: str | None, problems: bool, sort: str, judging: Judging) -> ExitCode:
+def coverage(form: Form, by: str | None, problems: bool, sort: str, html: Path | None, judging: Judging) -> ExitCode:
     """Draw what is ready, failed, pending, missing, withheld or reprocessed: a row for each series, dates as columns.
 
     It counts exactly as `readyfs gaps` does, with the same options. A character that stands for many dates shows the
@@ -47,12 +54,21 @@ def coverage(form: Form, by: str | None, problems: bool, sort: str, judging: Jud
     readyfs coverage --state state.db
     readyfs coverage --config /etc/readyfs/sales.toml --since 2024-01-01 --problems
     readyfs coverage --state state.db --by month --sort worst
+    readyfs coverage --state state.db --html coverage.html
     """  # noqa: D301 - click wants a real backspace before text that it must not wrap
     from readyfs.consumer.coverage import find_coverage
     from readyfs.consumer.gap_tally import GapTally
 
+    if html is not None:
+        from readyfs.cli.coverage_page import write_page
+
+        if form is Form.JSON:
+            raise UsageError("--json and --html exclude each other", "leave out one of them")
+        _refuse_drawing(by, problems, sort, "the page has each date of each series", "choose there")
+        write_page(html, judging)
+        return ExitCode.OK
     if form is Form.JSON:
-        _refuse_drawing(by, problems, sort)
+        _refuse_drawing(by, problems, sort, "JSON has each date of each series", "select among the objects")
     with judging.open() as asked:
         found = find_coverage(asked.reader.by_series(), asked.judge, asked.expectations, asked.known)
         if form is Form.JSON:
@@ -70,15 +86,12 @@ def coverage(form: Form, by: str | None, problems: bool, sort: str, judging: Jud
     return ExitCode.OK
 
 
-def _refuse_drawing(by: str | None, problems: bool, sort: str) -> None:
+def _refuse_drawing(by: str | None, problems: bool, sort: str, because: str, instead: str) -> None:
     """Raise `UsageError` for what is of the picture alone."""
     flags = [("--by", by is not None), ("--problems", problems), ("--sort", sort != "key")]
     given = [flag for flag, is_given in flags if is_given]
     if given:
-        raise UsageError(
-            f"{', '.join(given)} would do nothing: JSON has each date of each series",
-            "leave it out, and select among the objects",
-        )
+        raise UsageError(f"{', '.join(given)} would do nothing: {because}", f"leave it out, and {instead}")
 
 
 def _count(found: Iterator[SeriesCoverage], tally: GapTally) -> Iterator[SeriesCoverage]:
