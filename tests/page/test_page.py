@@ -96,9 +96,10 @@ def test_names_stay_text_wherever_they_are_shown(tab: Tab, world: Path) -> None:
         tab.press("/")
         tab.ask("document.activeElement.select()")
         tab.type(as_pattern(name))
-        tab.wait_for("document.querySelector('#extent').textContent.includes('1 of ')")
+        shown = shown_as(name)
+        tab.wait_for("document.querySelector('#grid [role=rowheader]').textContent.includes(shown)", shown=shown)
         tell_all(tab)
-        assert shown_as(name) in tab.text_of("#live")
+        assert shown in tab.text_of("#live")
         assert set(tab.ask(kinds)) <= harmless
     assert tab.ask("window.harm") is None
     assert tab.ask("document.scripts.length") == 2
