@@ -85,10 +85,11 @@ function drawAxis(context, view, palette, width, height) {
     const text = coarseLabel(coarse, day);
     // The unit that begins left of the picture keeps its name in sight until the next one pushes it out.
     const at = Math.min(Math.max(left + 4, 4), end - context.measureText(text).width - 10);
+    const hasRoom = at >= 0;
     context.fillStyle = line;
     context.fillRect(left, 2, 1, height - 2);
     context.fillStyle = ink;
-    context.fillText(text, at, 15);
+    if (hasRoom) context.fillText(text, at, 15);
   }
 }
 

@@ -42,6 +42,11 @@ function drawCell(context, cell, palette, box, ratio) {
   const radius = hasRoom ? Math.min(2.5 * ratio, body.width / 4) : 0;
   context.fillStyle = fill;
   if (cell.letter && !hasRoom) {
+    if (cell.status === "missing") {
+      context.globalAlpha = 0.16;
+      context.fillRect(body.x, body.y, body.width, body.height);
+      context.globalAlpha = 1;
+    }
     for (const part of shapeOf(cell, body, ratio)) context.fillRect(part.x, part.y, part.width, part.height);
     return;
   }

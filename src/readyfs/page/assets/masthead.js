@@ -10,9 +10,10 @@ function startMasthead({ coverage }) {
   document.getElementById("totals").hidden = true;
   const tiles = document.getElementById("tiles");
   tiles.hidden = false;
-  for (const { value, words, kind } of tilesOf(head.totals)) {
-    const tile = tiles.appendChild(made("div", `tile ${kind}`));
-    tile.appendChild(document.createElement("b")).textContent = value;
+  for (const { value, words, level } of tilesOf(head.totals)) {
+    const tile = tiles.appendChild(made("p", "tile"));
+    if (level) tile.appendChild(made("i", `key ${level}`));
+    if (value) tile.appendChild(document.createElement("b")).textContent = value;
     tile.appendChild(document.createElement("span")).textContent = words;
   }
 }
@@ -21,23 +22,37 @@ function zoneWords({ dayZone }) {
   return dayZone === "UTC" ? "" : `dates end in ${dayZone}`;
 }
 
-/** Return what is told in large figures; what is not there is left out, except for what everybody looks for. */
+/**
+ * Return what is told in large figures. Those of a level have its colour beside them, and so are the key of the colours.
+ *
+ * A level that does not occur is left out, except for what everybody looks for.
+ */
 function tilesOf(totals) {
-  const many = (count) => count.toLocaleString("en");
   const dates = (count, word) => `${count === 1 ? "date" : "dates"} ${word}`;
+  const levels = [
+    { level: "error", count: totals.error_dates, words: dates(totals.error_dates, "crit"), isAlways: true },
+    { level: "warn", count: totals.warn_dates, words: dates(totals.warn_dates, "warn"), isAlways: true },
+    { level: "waiting", count: totals.waiting_dates, words: "waiting", isAlways: false },
+    { level: "known", count: totals.known_dates, words: "known", isAlways: false },
+    { level: "guessed", count: totals.guessed_dates, words: "guessed", isAlways: false },
+  ];
   return [
     {
       value: totals.complete === null ? "–" : shareWords(totals.complete),
-      words: `ready: ${many(totals.ready_dates)} of ${many(totals.expected_dates)} dates`,
-      kind: "",
+      words: `ready: ${manyWords(totals.ready_dates)} of ${manyWords(totals.expected_dates)} dates`,
+      level: "ready",
     },
-    { value: many(totals.late_series), words: `late of ${many(totals.series)} series`, kind: "" },
-    { value: many(totals.error_dates), words: dates(totals.error_dates, "crit"), kind: totals.error_dates ? "bad" : "" },
-    { value: many(totals.warn_dates), words: dates(totals.warn_dates, "warn"), kind: totals.warn_dates ? "warned" : "" },
-    { value: many(totals.waiting_dates), words: "waiting", kind: "" },
-    { value: many(totals.known_dates), words: "known", kind: totals.known_dates ? "" : "none" },
-    { value: many(totals.guessed_dates), words: "guessed", kind: totals.guessed_dates ? "" : "none" },
-  ].filter(({ kind }) => kind !== "none");
+    { value: manyWords(totals.late_series), words: `late of ${manyWords(totals.series)} series`, level: null },
+    ...levels
+      .filter(({ count, isAlways }) => count || isAlways)
+      .map(({ level, count, words }) => ({ level, value: manyWords(count), words })),
+    { value: "", words: "not judged", level: "outside" },
+  ];
+}
+
+/** Write a count with a comma for each thousand. */
+function manyWords(count) {
+  return count.toLocaleString("en");
 }
 
 /** Write a share as `gaps` does: less than all never is rounded to all. */

@@ -2,12 +2,6 @@
 
 const STATUS_WORDS = { ready: "ready", F: "failed", M: "missing", W: "withheld", P: "pending", R: "reprocessing" };
 
-/** How bad a colour is, the worst first, in the words of `gaps`. */
-const LEVEL_WORDS = [
-  ["error", "crit"], ["warn", "warn"], ["guessed", "guessed"], ["known", "known"], ["waiting", "waiting"],
-  ["outside", "not judged"],
-];
-
 /** Milliseconds without a key before a text filters. */
 const TYPING_MS = 180;
 
@@ -49,14 +43,6 @@ function fillLegend(view, coverage, palette) {
     const cell = late[late.length - 1];
     swatches.push(addSwatch(chip, cell, 18), addSwatch(chip, cell, 7));
     chip.append(STATUS_WORDS[key]);
-  }
-  const levels = legend.appendChild(made("div", "levels"));
-  for (const [level, word] of LEVEL_WORDS) {
-    const cell = coverage.cells.find((one) => one.level === level && one.status === "failed");
-    if (!cell) continue;
-    const entry = levels.appendChild(made("span", "level"));
-    swatches.push(addSwatch(entry, cell, 18));
-    entry.append(word);
   }
   view.subscribe((changed) => {
     if (!changed.has("filter")) return;
