@@ -132,7 +132,7 @@ def test_next_and_previous_gap_visit_what_gaps_lists(tab: Tab, page: Path, gaps:
     assert len(listed) == 4
     open_at(tab, page, f"#days={day(20)}..{day(0)}")
     tab.press("Control+Home")
-    visited = []
+    visited: list[str] = []
     for _ in listed:
         tab.press("n")
         visited.append(heard(tab)[: len(listed[len(visited)])])
@@ -258,7 +258,8 @@ def test_the_selection_is_copied_as_a_command(tab: Tab, page: Path) -> None:
     tab.wait_for("document.querySelector('#commands output').textContent")
     assert tab.text_of("#commands output") == "Copied."
     tab.ask(
-        "navigator.clipboard.writeText = () => Promise.reject(new DOMException('no')), document.execCommand = () => false"
+        "navigator.clipboard.writeText = () => Promise.reject(new DOMException('no')),"
+        " document.execCommand = () => false"
     )
     tab.press("Enter")
     tab.wait_for("document.querySelector('#commands output').textContent.includes('Ctrl+C')")
