@@ -76,7 +76,9 @@ class Shortcuts {
   }
 
   open() {
-    if (!this.#dialog.open) this.#dialog.showModal();
+    if (this.#dialog.open) return;
+    this.#dialog.showModal();
+    this.#dialog.querySelector(".close").focus();
   }
 }
 
