@@ -1,4 +1,4 @@
-"""A page as a file: nothing of the state can become markup, and no secret is in it."""
+"""A page as a file: nothing of the state can become markup, and no secret is in it (V26)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a page may become, and that it says what was left out for that."""
+"""How large a page may become, and that it says what was left out for that (V26)."""
 
 from __future__ import annotations
 
