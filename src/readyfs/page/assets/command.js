@@ -146,7 +146,7 @@ function linesOfGaps(coverage, choice, selection) {
     const parts = isAll ? [choice] : chooseNames(coverage, series);
     if (typeof parts === "string") continue;
     const dates = argumentsOfDates(coverage, selection, withSince);
-    const judged = coverage.head.judged;
+    const judged = coverage.head.judged ?? [];
     lines.push(...parts.map(({ words }) => ["readyfs", "gaps", ...coverage.head.command, ...judged, ...words, ...dates]));
   }
   return lines.map(quoteWords);

@@ -147,7 +147,7 @@ function describeCell(view, row, day) {
     ["Records", records === null ? "" : records.toLocaleString("en")],
     ["Written", updated === null ? "" : `${new Date(updated).toISOString().slice(0, 19).replace("T", " ")}Z, ${age}`],
     ["Attempts", attempts],
-    ["Date", cell.letter ? saySince(coverage, day) : ""],
+    ["Ended", cell.letter ? saySince(coverage, day).replace("ended ", "") : ""],
     ["Known", knownReason],
   ];
   return [
