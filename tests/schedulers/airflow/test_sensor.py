@@ -91,7 +91,7 @@ def does(look: object, day: str) -> str:
 
 def test_every_exit_code_has_the_end_that_the_page_says(desk: Desk) -> None:
     look = read(desk, "load_when_ready.py").functions["ready"]
-    ends = {code: "is tried again" for code in ExitCode}
+    ends = dict.fromkeys(ExitCode, "is tried again")
     ends[ExitCode.OK] = "is done"
     for code in (3, 8, 9, 10, 13, 20):
         ends[ExitCode(code)] = "looks again"
