@@ -87,7 +87,7 @@ class Api:
         if path == "/api/v2/assets/events":
             found = [event for event in self.events if str(event["asset_id"]) == query["asset_id"]]
             if query.get("order_by") == "-timestamp":
-                found.reverse()
+                found.sort(key=lambda event: event["timestamp"], reverse=True)
             return Answer(200, {"asset_events": found[first : first + count], "total_entries": len(found)})
         return Answer(404, {"detail": "Not Found"})
 
