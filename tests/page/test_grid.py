@@ -302,6 +302,8 @@ def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, 
     corner = "[...document.querySelector('.printed').getContext('2d').getImageData(2, 2, 1, 1).data]"
     assert tab.ask(corner) == [255, 255, 255, 255]
     tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.resize((600, 900))
+    assert tab.ask("document.documentElement.scrollWidth") == 600
     seen = (
         "[...document.querySelectorAll(names)].filter(one => one.checkVisibility()).map(one => one.id || one.className)"
     )
