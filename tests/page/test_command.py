@@ -8,9 +8,10 @@ import os
 import random
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -80,7 +81,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command_lines(tab: Tab, state: Path, chosen: Sequence[Chosen], first: int = 0) -> list[dict[str, list[list[str]]]]:
+def command_lines(
+    tab: Tab,
+    state: Path,
+    chosen: Sequence[Chosen],
+    first: int = 0,
+    selected: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> list[dict[str, list[list[str]]]]:
     """Return what the page offers for selections, by what it is about, as bash splits it into arguments."""
     script = """
     const series = asked.keys.map((key) => {
@@ -89,7 +96,7 @@ def command_lines(tab: Tab, state: Path, chosen: Sequence[Chosen], first: int = 
     });
     const coverage = {
       count: series.length, first: parseDay(asked.days[0]), last: parseDay(asked.days.at(-1)),
-      head: { command: ["--state", asked.state], judged: [] },
+      head: { command: ["--state", asked.state], judged: ["--cadence", "daily"], selected: asked.selected },
       series: (index) => series[index],
     };
     return asked.chosen.map(([keys, first, last]) => {
@@ -102,6 +109,7 @@ def command_lines(tab: Tab, state: Path, chosen: Sequence[Chosen], first: int = 
         "days": [show(day) for day in range(DAYS)],
         "begins": show(first),
         "state": str(state),
+        "selected": {name: selected.get(name, ()) for name in (*PARTS, "since", "until")},
         "chosen": chosen,
     }
     offered = evaluate(tab, SCRIPTS, script, asked)
@@ -184,6 +192,18 @@ def test_gaps_expect_no_day_before_a_series_begins(tab: Tab, state: Path, capfd:
         assert sorted((one["source"], one["customer_id"], one["query_name"]) for one in series) == sorted(
             tuple(map(decode_text, KEYS[key])) for key in chosen.keys
         )
+
+
+def test_the_filters_of_the_page_hold_where_the_selection_names_nothing(tab: Tab, state: Path) -> None:
+    filters = {"customer": ("--customer", "c*"), "since": ("--since", show(0)), "until": ("--until", show(4))}
+    whole, some = Chosen(list(range(len(KEYS))), 0, 4), Chosen([0], 1, 2)
+    [offered, chosen] = command_lines(tab, state, [whole, some], selected=filters)
+    place = ["--state", str(state)]
+    own = [word for words in filters.values() for word in words]
+    assert offered["Its rows"] == [["ls", *place, *own]]
+    assert offered["Its gaps"] == [["gaps", *place, "--cadence", "daily", *own]]
+    assert "c*" not in chosen["Its rows"][0]
+    assert chosen["Its rows"][0][-4:] == ["--since", show(1), "--until", show(2)]
 
 
 @pytest.mark.parametrize("name", ["$(id)", "a b", "\u202e", "\udcff", "\x1b[31m", "\n"])

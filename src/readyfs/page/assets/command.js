@@ -79,7 +79,10 @@ function escapeAll(text) {
  * @returns {{words: string[], series: number[]}[] | string}
  */
 function chooseNames(coverage, selected) {
-  if (selected.length === coverage.count) return [{ words: [], series: Array.from(selected) }];
+  const own = coverage.head.selected;
+  if (selected.length === coverage.count) {
+    return [{ words: [...own.source, ...own.customer, ...own.query], series: Array.from(selected) }];
+  }
   if (selected.length > MOST_NAMED) {
     return `These are ${selected.length} series, too many to name in a command. Select fewer of them.`;
   }
@@ -87,9 +90,8 @@ function chooseNames(coverage, selected) {
   const groups = groupSeries(Array.from(selected, (index) => ({ index, ...keyOf(coverage.series(index)) })));
   const choices = [];
   for (const group of groups) {
-    const words = [];
-    for (const part of ["source", "customer", "query"]) {
-      if (part === "source" && !hasSources(coverage)) continue;
+    const words = hasSources(coverage) ? [] : [...own.source];
+    for (const part of hasSources(coverage) ? ["source", "customer", "query"] : ["customer", "query"]) {
       for (const name of group[part]) {
         if (!name) return `No command can select a series whose ${part} is empty.`;
         words.push(...nameOption(`--${part}`, patternOf(name, names[part])));
@@ -146,23 +148,26 @@ function linesOfGaps(coverage, choice, selection) {
     const parts = isAll ? [choice] : chooseNames(coverage, series);
     if (typeof parts === "string") continue;
     const dates = argumentsOfDates(coverage, selection, withSince);
-    const judged = coverage.head.judged ?? [];
+    const judged = coverage.head.judged;
     lines.push(...parts.map(({ words }) => ["readyfs", "gaps", ...coverage.head.command, ...judged, ...words, ...dates]));
   }
   return lines.map(quoteWords);
 }
 
 /**
+ * Return the options for the selected days; where these are all days, those that the page was made with.
+ *
  * @param {Coverage} coverage
  * @param {Selection} selection
  * @param {boolean} withSince
  * @returns {string[]}
  */
 function argumentsOfDates(coverage, selection, withSince) {
-  const words = [];
-  if (withSince && selection.first > coverage.first) words.push("--since", isoOf(selection.first));
-  if (selection.last < coverage.last) words.push("--until", isoOf(selection.last));
-  return words;
+  const own = coverage.head.selected;
+  return [
+    ...(withSince && selection.first > coverage.first ? ["--since", isoOf(selection.first)] : own.since),
+    ...(selection.last < coverage.last ? ["--until", isoOf(selection.last)] : own.until),
+  ];
 }
 
 /**
