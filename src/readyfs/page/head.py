@@ -13,12 +13,14 @@ from readyfs.consumer.gap_tally import GapTally
 class PageHead:
     """What the maker of a page knows of it.
 
-    `label` names the state store without secrets. `command` are the arguments that name it, as they were typed and
-    without secrets. `filters` says in words what the page is confined to, empty for nothing.
+    `label` names the state store without secrets. `command` are the arguments that name it, and `judged` those that say
+    which dates there should be and when they are due, as they were typed and without secrets. `filters` says in words
+    what the page is confined to, empty for nothing.
     """
 
     label: str
     command: Sequence[str]
+    judged: Sequence[str]
     filters: str
     judge: Judge
 
@@ -33,6 +35,7 @@ class PageHead:
             "criteria": _describe_criteria(agreed),
             "filters": self.filters,
             "command": list(self.command),
+            "judged": list(self.judged),
             "totals": _describe_totals(tally),
             "sumUp": sum_up,
         }
