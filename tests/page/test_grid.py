@@ -293,3 +293,23 @@ def test_letters_that_are_typed_are_no_shortcuts(tab: Tab, page: Path) -> None:
     assert tab.ask("document.querySelector('#filter-query').value") == "n?"
     assert not tab.ask("document.querySelector('#shortcuts').open")
     assert heard(tab) == before or "series shown" in heard(tab) or "Nothing" in heard(tab)
+
+
+def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, page: Path) -> None:
+    tab.emulate(prefers_color_scheme="dark")
+    open_at(tab, page, at("c2", "q1", 9))
+    tab.ask("dispatchEvent(new Event('beforeprint'))")
+    corner = "[...document.querySelector('.printed').getContext('2d').getImageData(2, 2, 1, 1).data]"
+    assert tab.ask(corner) == [255, 255, 255, 255]
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.resize((600, 900))
+    assert tab.ask("document.documentElement.scrollWidth") == 600
+    seen = (
+        "[...document.querySelectorAll(names)].filter(one => one.checkVisibility()).map(one => one.id || one.className)"
+    )
+    assert tab.ask(seen, names=".printed, #summary table, #legend") == ["legend", "printed", ""]
+    assert tab.ask(seen, names="button:not(table button), input, select, #picture, #tooltip") == []
+    tab.ask("dispatchEvent(new Event('afterprint'))")
+    tab.call("Emulation.setEmulatedMedia", media="")
+    assert tab.ask(seen, names=".printed, #picture") == ["picture"]
+    assert tab.ask("document.documentElement.dataset.palette") == "system"

@@ -44,6 +44,7 @@ SCRIPTS: Final = (
     "summary.js",
     "copying.js",
     "keys.js",
+    "printing.js",
     "start.js",
 )
 """The scripts, in the order in which they are joined: each may use what those before it declare."""

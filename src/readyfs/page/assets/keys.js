@@ -57,6 +57,8 @@ class Shortcuts {
   fill(keys) {
     const title = element("h2", "Shortcuts");
     title.id = "shortcuts-title";
+    // Takes the focus first, so that a low window shows the list from its beginning.
+    title.tabIndex = -1;
     const label = element("label", "", "switch");
     const box = document.createElement("input");
     box.type = "checkbox";
@@ -78,7 +80,7 @@ class Shortcuts {
   open() {
     if (this.#dialog.open) return;
     this.#dialog.showModal();
-    this.#dialog.querySelector(".close").focus();
+    document.getElementById("shortcuts-title").focus();
   }
 }
 
