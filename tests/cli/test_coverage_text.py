@@ -53,7 +53,7 @@ def draw(capsys: pytest.CaptureFixture[str]) -> Draw:
     return call
 
 
-sometimes = st.lists(st.integers(0, len(CELLS) - 1), min_size=1, max_size=60)
+sometimes = st.lists(st.integers(0, len(CELLS) - 1), max_size=60).map(lambda cells: [READY, *cells, PENDING])
 far = st.builds(lambda one, days, two: [*one, *[NOTHING] * days, *two], sometimes, st.integers(300, 5000), sometimes)
 
 
