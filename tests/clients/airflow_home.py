@@ -70,8 +70,6 @@ class Home:
             "api__port": str(self.port),
             "api__workers": "1",
             "database__sql_alchemy_conn": self.database or f"sqlite:///{self.file}",
-            "dag_processor__refresh_interval": "2",
-            "dag_processor__min_file_process_interval": "2",
             "logging__worker_log_server_port": str(free_port()),
             "logging__trigger_log_server_port": str(free_port()),
             "usage_data_collection__enabled": "False",
