@@ -17,12 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.mount.daemon import wait_until
 from tests.postgres.server import free_port
 
 VERSION: Final = "3.3.2"
-PATIENCE_S: Final = 300.0
+PATIENCE_S: Final = 600.0
 """Processes of Airflow import for many seconds on a busy machine."""
+
+
+def wait_slowly(condition: Callable[[], bool], what: str) -> None:
+    """Return once the condition holds. It is looked at once a second: what is asked holds up what is waited for."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(1)
 
 
 def install(directory: Path) -> Path:
@@ -70,11 +77,12 @@ class Home:
             "api__port": str(self.port),
             "api__workers": "1",
             "database__sql_alchemy_conn": self.database or f"sqlite:///{self.file}",
-            "dag_processor__refresh_interval": "2",
-            "dag_processor__min_file_process_interval": "2",
             "logging__worker_log_server_port": str(free_port()),
             "logging__trigger_log_server_port": str(free_port()),
+            "scheduler__task_instance_heartbeat_timeout": "900",
             "usage_data_collection__enabled": "False",
+            "workers__execution_api_retries": "10",
+            "workers__execution_api_timeout": "60",
         }
         told = {f"AIRFLOW__{name.upper()}": value for name, value in names.items()}
         path = f"{self.programs}:{os.environ['PATH']}"
@@ -116,7 +124,7 @@ class Airflow:
                 return False
             return True
 
-        wait_until(is_done, f"{dag} is known", PATIENCE_S)
+        wait_slowly(is_done, f"{dag} is known")
 
     def trigger(self, dag: str, day: str) -> str:
         """Have a DAG run for a day; return the id of the run."""
@@ -136,7 +144,7 @@ class Airflow:
             last.update(self.task(dag, run, task))
             return last["state"] in states
 
-        wait_until(is_there, f"{task} of {run} is {' or '.join(states)}, not {last.get('state')}", PATIENCE_S)
+        wait_slowly(is_there, f"{task} of {run} is {' or '.join(states)}")
         return last
 
     def mark(self, dag: str, run: str, task: str, state: str) -> None:
@@ -192,7 +200,7 @@ def standing(home: Home) -> Iterator[Airflow]:
             assert process.poll() is None, log.name
             return _ends(lambda: setattr(airflow, "token", airflow.call("/auth/token")["access_token"]))
 
-        wait_until(answers, "the API answers", PATIENCE_S)
+        wait_slowly(answers, "the API answers")
         yield airflow
     finally:
         _end(process)

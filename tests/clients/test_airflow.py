@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.clients.airflow_home import Airflow, Home, install, specification, standing
-from tests.mount.daemon import Place, mounted, partition, wait_until
+from tests.clients.airflow_home import Airflow, Home, install, specification, standing, wait_slowly
+from tests.mount.daemon import Place, mounted, partition
 from tests.postgres.database import StateDatabase
 from tests.schedulers.airflow.api import EVENT_FIELDS, LOGIN
 from tests.schedulers.airflow.page import PROGRAMS, Desk
@@ -193,14 +193,14 @@ def test_asset_events_run_a_dag_and_are_not_posted_twice(airflow: Airflow, place
         airflow.pause("on_ready", False)
         post("beginning")
         expected = [f"load {CUSTOMER} {QUERY} {day}" for day in days]
-        wait_until(lambda: lines() == expected, "both are loaded", 300)
+        wait_slowly(lambda: lines() == expected, "both are loaded")
         daemon.public.unpin("airflow")
         post("beginning")  # the same batch again
         assert count() == 2
         place.producer.requeue(spots[0])
         daemon.refresh()
         post()
-        wait_until(lambda: len(lines()) == 3, "one is retracted", 300)
+        wait_slowly(lambda: len(lines()) == 3, "one is retracted")
         assert lines()[-1] == f"retract {CUSTOMER} {QUERY} {days[0]}"
         assert count() == 3
 
@@ -241,7 +241,7 @@ def test_mount_follows_what_airflow_does_to_its_runs(airflow: Airflow, home: Hom
         airflow.mark_run(DAILY, run, "failed")
         assert shown.run(spot) == f"{run}.2"
         airflow.backfill(DAILY, day, later)
-        wait_until(lambda: airflow.task(DAILY, run, "publish")["try_number"] == 3, "a third try", 300)
+        wait_slowly(lambda: airflow.task(DAILY, run, "publish")["try_number"] == 3, "a third try")
         airflow.await_state(DAILY, run, "publish", "success")
         airflow.await_state(DAILY, f"backfill__{later}T00:00:00+00:00", "publish", "success")
         assert shown.run(spot) == f"{run}.3"
