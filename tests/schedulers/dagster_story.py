@@ -40,7 +40,7 @@ class Deployment(Protocol):
 def tell(deployment: Deployment, look: Callable[[], States]) -> None:
     """Have all of it happen, and compare what is there after each step."""
     first = deployment.materialize("0012|2024-06-01", RUN)
-    deployment.materialize("a|b|2024-06-01", "r1")
+    deployment.report("a|b|2024-06-01", "r1")
     there: States = {"0012|2024-06-01": ("ready", RUN), "a|b|2024-06-01": ("ready", "r1")}
     assert look() == there
 
