@@ -83,6 +83,13 @@ def test_a_series_that_must_exist_and_has_no_row_is_shown() -> None:
     assert (one.state, one.first, shown(one)) == (None, day("06-09"), ["missing error", "missing error"])
 
 
+def test_what_is_missing_by_a_guess_is_told_apart() -> None:
+    rows = [row(f"06-0{number}", READY) for number in (1, 2, 3, 4, 6, 7, 8)]
+    [one] = cover(rows, judge("06-09T01:00", cadence=None))
+    assert shown(one)[4] == "missing guessed"
+    assert one.gaps.guessed_dates == 1
+
+
 @given(
     st.dictionaries(
         st.integers(0, 40), st.sampled_from([READY, FAILED, PENDING, WITHHELD, REPROCESSING]), min_size=1, max_size=30

@@ -101,15 +101,14 @@ def _count(found: Iterator[SeriesCoverage], tally: GapTally) -> Iterator[SeriesC
 
 
 def _draw(found: Iterator[SeriesCoverage], unit: Unit | None, problems: bool, sort: str) -> None:
-    from readyfs.cli.coverage_text import NARROWEST, by_badness, row_of, write_picture
+    from readyfs.cli.coverage_text import NARROWEST, by_badness, by_key, row_of, write_picture
     from readyfs.consumer.agreement import Verdict
 
     # Which dates there are is known with the last series, so that no row can be drawn before.
     rows = [row_of(one) for one in found if not problems or one.gaps.verdict is not Verdict.PASS]
     if not rows:
         return
-    if sort == "worst":
-        rows.sort(key=by_badness)
+    rows.sort(key=by_badness if sort == "worst" else by_key)
     size = shutil.get_terminal_size()
     screen = max(1, size.lines - 3) if sys.stdout.isatty() else None
     width = max(NARROWEST, size.columns)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from textwrap import wrap
 from typing import Final, NamedTuple
 
-from readyfs.cli.date_axis import LONG, DateAxis, Unit, join_stretches, make_axis
+from readyfs.cli.date_axis import LEFT_OUT, LONG, OLDER, DateAxis, Unit, join_stretches, make_axis
 from readyfs.cli.text_width import fit, width_of
 from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.cell_letters import LETTERS, LEVEL_WORDS
@@ -65,6 +65,11 @@ def row_of(one: SeriesCoverage) -> Row:
     return Row(gaps.series, gaps.verdict, badness, tuple(_pieces(one.first, one.cells)))
 
 
+def by_key(row: Row) -> SeriesKey:
+    """Return what rows are sorted by so that each is found by its names."""
+    return row.series
+
+
 def by_badness(row: Row) -> tuple[int, int, SeriesKey]:
     """Return what rows are sorted by so that the worst come first."""
     return -row.badness[0], -row.badness[1], row.series
@@ -80,7 +85,7 @@ def write_picture(
     )
     room = width - names.width
     axis = make_axis(stretches, room, unit) if stretches else DateAxis(Unit.DAY, ())
-    draw = lru_cache(_ALIKE)(_Drawing(axis).draw)
+    draw = lru_cache(_ALIKE)(Drawing(axis).draw)
     show = _paint if colours else _show
     top, bottom = axis.ruler(room)
     ruler = f"{' ' * names.width}{top}".rstrip() + "\n" + f"{names.headings}{bottom}".rstrip() + "\n"
@@ -112,7 +117,7 @@ def _pieces(first: int, cells: bytes) -> Iterator[Piece]:
         yield Piece(first + begin, cells[begin:])
 
 
-class _Drawing:
+class Drawing:
     """Draws series on one axis: of each column the number of its worst cell."""
 
     def __init__(self, axis: DateAxis) -> None:
@@ -121,6 +126,7 @@ class _Drawing:
         self._is_daily = axis.unit is Unit.DAY
 
     def draw(self, pieces: tuple[Piece, ...]) -> bytes:
+        """Return the number of `CELLS` in each column."""
         drawn = bytearray(len(self._columns))
         for first, cells in pieces:
             end = first + len(cells)
@@ -129,7 +135,7 @@ class _Drawing:
                 if column.begin >= end:
                     break
                 below = cells[max(0, column.begin - first) : max(0, column.end - first)]
-                drawn[place] = max(below, default=NOTHING) if drawn[place] == NOTHING else max(drawn[place], *below)
+                drawn[place] = max(drawn[place], max(below, default=NOTHING))
         return bytes(drawn)
 
 
@@ -209,8 +215,8 @@ def _describe(axis: DateAxis) -> str:
     older = ""
     if axis.has_older:
         end = axis.columns[0].end
-        older = f"; < is the worst of all dates before {render_date(end).decode()}"
-    blank = "; / is a long time without any date" if any(one.begin == one.end for one in axis.columns) else ""
+        older = f"; {OLDER} is the worst of all dates before {render_date(end).decode()}"
+    blank = f"; {LEFT_OUT} is a long time without any date" if any(one.begin == one.end for one in axis.columns) else ""
     return f"Each character is a {unit}{worst}{older}{blank}."
 
 

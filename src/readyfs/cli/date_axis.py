@@ -15,6 +15,11 @@ from typing import Final, NamedTuple
 LONG: Final = 400
 """Without a date for so many days, a stretch ends: longer than any unit, so that none is drawn twice."""
 
+OLDER: Final = "<"
+"""Stands above the column of all dates before the others."""
+LEFT_OUT: Final = "/"
+"""Stands above the blank column of dates that are left out."""
+
 _END: Final = datetime.date.max.toordinal() + 1
 _MONTHS: Final = 12
 _QUARTERS: Final = 4
@@ -69,45 +74,38 @@ class DateAxis:
     columns: tuple[Column, ...]
     has_older: bool = False
 
-    @property
-    def newest(self) -> Sequence[Column]:
-        """The columns of one unit each, with the blank ones between."""
-        return self.columns[1:] if self.has_older else self.columns
-
     def ruler(self, room: int) -> tuple[str, str]:
         """Return the two lines above the columns, of at most so many characters."""
-        lines = (_Line(room), _Line(room))
-        begins = [place for place, _ in self._starts()]
-        marks = [_marks(self.unit, column) for column in self.columns]
-        for place, (column, (_, is_begin)) in enumerate(zip(self.columns, marks, strict=True)):
-            if place == 0 and self.has_older:
-                lines[1].put(0, "<", 0)
-            elif column.begin == column.end:
-                lines[1].put(place, "/", 0)
-            else:
-                for line, text, begins_here in zip(lines, marks[place][0], is_begin, strict=True):
-                    if begins_here:
-                        line.put(place, text, 0 if len(text) == 1 else 1)
-        for place in begins:
-            for line, text in zip(lines, marks[place][0], strict=True):
-                line.put(place, text, 0 if len(text) == 1 else 1)
-        return lines[0].text, lines[1].text
-
-    def _starts(self) -> Iterator[tuple[int, Column]]:
-        """Yield the columns with which a stretch begins."""
+        upper, lower = _Line(room), _Line(room)
+        marks: list[tuple[int, _Mark]] = []
+        starts: list[tuple[int, _Mark]] = []
         is_start = True
         for place, column in enumerate(self.columns):
-            if column.begin == column.end or (place == 0 and self.has_older):
+            if (self.has_older and place == 0) or column.begin == column.end:
+                lower.put(place, OLDER if place == 0 else LEFT_OUT)
                 is_start = True
-            elif is_start:
-                yield place, column
+                continue
+            mark = _mark(self.unit, column.end - 1)
+            marks.append((place, mark))
+            if is_start:
+                starts.append((place, mark))
                 is_start = False
+        for place, mark in marks:
+            if mark.begins_upper:
+                upper.put(place, mark.upper)
+            if mark.begins_lower:
+                lower.put(place, mark.lower)
+        # Where room is left, the first column says where one is.
+        for place, mark in starts:
+            upper.put(place, mark.upper)
+            lower.put(place, mark.lower)
+        return upper.text, lower.text
 
 
 def make_axis(stretches: Sequence[tuple[int, int]], room: int, unit: Unit | None = None) -> DateAxis:
     """Return the axis of dates, given as stretches in order, each with its first and its last date.
 
-    Without a unit the finest is taken of which all fit into so many columns.
+    Without a unit the finest is taken of which all fit into `room` columns, of which there are two at least.
     """
     if unit is None:
         unit = next((one for one in Unit if _count(one, stretches) <= room), Unit.YEAR)
@@ -118,10 +116,9 @@ def make_axis(stretches: Sequence[tuple[int, int]], room: int, unit: Unit | None
         if len(newest) == room - 1:
             break
         newest.append(column)
-    while newest and newest[-1].begin == newest[-1].end:
+    if newest[-1].begin == newest[-1].end:
         newest.pop()  # what is blank tells nothing beside the older ones
-    end = newest[-1].begin if newest else stretches[-1][1] + 1
-    return DateAxis(unit, (Column(stretches[0][0], end), *reversed(newest)), True)
+    return DateAxis(unit, (Column(stretches[0][0], newest[-1].begin), *reversed(newest)), True)
 
 
 def join_stretches(stretches: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -152,24 +149,33 @@ def _columns_from_last(unit: Unit, stretches: Sequence[tuple[int, int]]) -> Iter
         blank = end
 
 
-def _marks(unit: Unit, column: Column) -> tuple[tuple[str, str], tuple[bool, bool]]:
-    """Return what the two lines may say of a column, and whether something begins in it that they tell."""
-    last = datetime.date.fromordinal(min(column.end, _END) - 1 if column.end > column.begin else column.begin)
-    year, month = f"{last.year:04}", f"{last.month:02}"
+class _Mark(NamedTuple):
+    """What the two lines of a ruler may say of a column, and whether something begins in it that they tell."""
+
+    upper: str
+    lower: str
+    begins_upper: bool
+    begins_lower: bool
+
+
+def _mark(unit: Unit, last: int) -> _Mark:
+    """Return what may stand above a column, given its last date: whatever begins in it has begun by then."""
+    day = datetime.date.fromordinal(last)
+    year, month = f"{day.year:04}", f"{day.month:02}"
     if unit is Unit.DAY:
-        return (f"{year}-{month}", f"{last.day:02}"), (last.day == 1, last.weekday() == 0)
+        return _Mark(f"{year}-{month}", f"{day.day:02}", day.day == 1, day.weekday() == 0)
     if unit is Unit.WEEK:
-        begins = last.day <= _DAYS_OF_WEEK
-        return (year, month), (begins and last.month == 1, begins)
+        has_first = day.day <= _DAYS_OF_WEEK
+        return _Mark(year, month, has_first and day.month == 1, has_first)
     if unit is Unit.MONTH:
-        return (year, month), (last.month == 1, last.month % 3 == 1)
+        return _Mark(year, month, day.month == 1, day.month % 3 == 1)
     if unit is Unit.QUARTER:
-        return (year, str(last.month // 3)), (last.month == 3, True)
-    return (year, year[-1]), (last.year % 10 == 0, True)
+        return _Mark(year, str(day.month // 3), day.month == 3, True)
+    return _Mark(year, year[-1], day.year % 10 == 0, True)
 
 
 class _Line:
-    """One line of a ruler; what would touch another text is left out."""
+    """One line of a ruler; a text that would touch another one is left out."""
 
     def __init__(self, room: int) -> None:
         self._chars = [" "] * room
@@ -178,8 +184,11 @@ class _Line:
     def text(self) -> str:
         return "".join(self._chars).rstrip()
 
-    def put(self, place: int, text: str, gap: int) -> None:
+    def put(self, place: int, text: str) -> None:
+        """Put a text into the line, if there is room for it. Single characters may touch each other."""
         end = place + len(text)
-        around = self._chars[max(0, place - gap) : end + gap]
-        if end <= len(self._chars) and set(around) <= {" "}:
+        if end > len(self._chars) or any(char != " " for char in self._chars[place:end]):
+            return
+        around = (*self._chars[max(0, place - 1) : place], *self._chars[end : end + 1])
+        if len(text) == 1 or all(char in (" ", OLDER, LEFT_OUT) for char in around):
             self._chars[place:end] = text

@@ -11,9 +11,39 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-SCRIPTS: Final = ("block.js", "main.js")
+SCRIPTS: Final = (
+    "block.js",
+    "calendar.js",
+    "glob.js",
+    "palette.js",
+    "cell.js",
+    "pyramid.js",
+    "rows.js",
+    "view.js",
+    "heat.js",
+    "axis.js",
+    "labels.js",
+    "overview.js",
+    "gestures.js",
+    "picture.js",
+    "masthead.js",
+    "toolbar.js",
+    "names.js",
+    "selection.js",
+    "words.js",
+    "command.js",
+    "address.js",
+    "gaps.js",
+    "grid.js",
+    "tooltip.js",
+    "place.js",
+    "summary.js",
+    "copying.js",
+    "keys.js",
+    "start.js",
+)
 """The scripts, in the order in which they are joined: each may use what those before it declare."""
-STYLES: Final = ("page.css",)
+STYLES: Final = ("page.css", "grid.css")
 
 _ASSETS: Final = resources.files("readyfs.page") / "assets"
 
