@@ -38,8 +38,8 @@ class Panning:
         """Return it as a line."""
         frames = self.frames
         return (
-            f"{self.zoom}, {self.way}: {len(frames.scripts_ms)} frames; scripts took {frames.share(0.5):.1f} ms of"
-            f" the processor in half of them, {frames.share(STEADY):.1f} ms in {STEADY:.0%}, {frames.most:.1f} ms at most"
+            f"{self.zoom}, {self.way}: {len(frames.scripts_ms)} frames; scripts took {frames.share(0.5):.1f} ms of the"
+            f" processor in half of them, {frames.share(STEADY):.1f} ms in {STEADY:.0%}, {frames.most:.1f} ms at most"
         )
 
 
