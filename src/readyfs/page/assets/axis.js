@@ -55,6 +55,7 @@ function drawAxis(context, view, palette, width, height) {
   const last = Math.ceil(x.start + width * x.perPixel);
   const leftOf = (day) => (day - x.start) / x.perPixel;
   context.clearRect(0, 0, width, height);
+  if (view.isEmpty) return;
   context.textBaseline = "alphabetic";
   const low = height - 8;
   context.textAlign = "left";
@@ -95,6 +96,7 @@ function drawAxis(context, view, palette, width, height) {
 
 /** Draw fine lines through the picture where the coarse unit of the axis begins. */
 function drawUnitLines(context, view, palette, ratio, height) {
+  if (view.isEmpty) return;
   const { x } = view;
   const { fine, step, coarse } = scaleAt(x.perPixel);
   const unit = coarse ?? fine;
