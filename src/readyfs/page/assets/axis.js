@@ -30,7 +30,8 @@ function marksOf(unit, step, first, last) {
   let day = startOfUnit(unit, first);
   if (step > 1) day = dayOf(Math.floor(partsOf(day).year / step) * step, 0, 1);
   for (; day <= last; day = startOfUnitAfter(unit, day, step)) marks.push(day);
-  return marks;
+  // There is no year 0.
+  return marks.filter((mark) => mark >= FIRST_DAY);
 }
 
 function fineLabel(unit, day) {
