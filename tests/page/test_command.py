@@ -8,9 +8,10 @@ import os
 import random
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pytest
@@ -80,28 +81,40 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def command_lines(tab: Tab, state: Path, chosen: Sequence[Chosen], first: int = 0) -> list[dict[str, list[list[str]]]]:
-    """Return what the page offers for selections, by what it is about, as bash splits it into arguments."""
+def command_lines(
+    tab: Tab,
+    state: Path,
+    chosen: Sequence[Chosen],
+    later: Sequence[int] = (),
+    selected: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    pattern: Mapping[str, str] | None = None,
+) -> list[dict[str, list[list[str]]]]:
+    """Return what the page offers for selections, by what it is about, as bash splits it into arguments.
+
+    Keys that are `later` begin on the third day, `selected` are options of the page, and `pattern` its filter.
+    """
     script = """
-    const series = asked.keys.map((key) => {
+    const series = asked.keys.map((key, at) => {
       const [source, customer, query] = key.map((bytes) => nameOfBytes(bytes));
-      return { source, customer, query, first: parseDay(asked.begins) };
+      return { source, customer, query, first: parseDay(asked.days[asked.later.includes(at) ? 2 : 0]) };
     });
     const coverage = {
       count: series.length, first: parseDay(asked.days[0]), last: parseDay(asked.days.at(-1)),
-      head: { command: ["--state", asked.state], judged: [] },
+      head: { command: ["--state", asked.state], judged: ["--cadence", "daily"], selected: asked.selected },
       series: (index) => series[index],
     };
     return asked.chosen.map(([keys, first, last]) => {
       const [begin, end] = [first, last].map((day) => parseDay(asked.days[day]));
-      return commandsOf(coverage, { series: keys, first: begin, last: end }).commands;
+      return commandsOf(coverage, { series: keys, first: begin, last: end, filter: asked.filter }).commands;
     });
     """
     asked = {
         "keys": [[list(part) for part in key] for key in KEYS],
         "days": [show(day) for day in range(DAYS)],
-        "begins": show(first),
+        "later": later,
         "state": str(state),
+        "filter": pattern,
+        "selected": {name: selected.get(name, ()) for name in (*PARTS, "since", "until")},
         "chosen": chosen,
     }
     offered = evaluate(tab, SCRIPTS, script, asked)
@@ -175,15 +188,42 @@ def test_several_series_are_selected_and_no_others(tab: Tab, state: Path, capfd:
 
 def test_gaps_expect_no_day_before_a_series_begins(tab: Tab, state: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chosen = Chosen([0, 1], 1, 3)
-    [begun] = command_lines(tab, state, [chosen])
-    [later] = command_lines(tab, state, [chosen], first=2)
-    assert "--since" in begun["Its gaps"][0]
-    assert "--since" not in later["Its gaps"][0]
-    for offered in (begun, later):
-        series = [one for line in offered["Its gaps"] for one in run(capfd, line)]
+    for later, since in (((), [True]), ((1,), [True, False]), ((0, 1), [False])):
+        [offered] = command_lines(tab, state, [chosen], later=later)
+        lines = offered["Its gaps"]
+        assert ["--since" in line for line in lines] == since
+        series = [one for line in lines for one in run(capfd, line)]
         assert sorted((one["source"], one["customer_id"], one["query_name"]) for one in series) == sorted(
             tuple(map(decode_text, KEYS[key])) for key in chosen.keys
         )
+
+
+def test_the_filters_of_the_page_hold_where_the_selection_names_nothing(tab: Tab, state: Path) -> None:
+    filters = {"customer": ("--customer", "c*"), "since": ("--since", show(0)), "until": ("--until", show(4))}
+    whole, some = Chosen(list(range(len(KEYS))), 0, 4), Chosen([0], 1, 2)
+    [offered, chosen] = command_lines(tab, state, [whole, some], selected=filters)
+    place = ["--state", str(state)]
+    own = [word for words in filters.values() for word in words]
+    assert offered["Its rows"] == [["ls", *place, *own]]
+    assert offered["Its gaps"] == [["gaps", *place, "--cadence", "daily", *own]]
+    assert "c*" not in chosen["Its rows"][0]
+    assert chosen["Its rows"][0][-4:] == ["--since", show(1), "--until", show(2)]
+
+
+def test_all_that_a_filter_shows_is_selected_by_that_filter(
+    tab: Tab, state: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    passed = [at for at, key in enumerate(KEYS) if key[1] in (b"c3", b"c4", b"c5") and key[0] == b"ads"]
+    shown = Chosen(passed, 1, 2)
+    pattern = {"source": "ads", "customer": "c[3-5]", "query": ""}
+    [offered] = command_lines(tab, state, [shown], pattern=pattern)
+    assert [line[3:] for line in offered["Its rows"]] == [
+        ["--source", "ads", "--customer", "c[3-5]", "--since", show(1), "--until", show(2)]
+    ]
+    assert listed(capfd, offered["Its rows"]) == shown.cells
+    # Two patterns would select more: what either lets pass.
+    [offered] = command_lines(tab, state, [shown], pattern=pattern, selected={"customer": ("--customer", "c*")})
+    assert listed(capfd, offered["Its rows"]) == shown.cells
 
 
 @pytest.mark.parametrize("name", ["$(id)", "a b", "\u202e", "\udcff", "\x1b[31m", "\n"])

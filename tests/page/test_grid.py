@@ -302,6 +302,8 @@ def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, 
     corner = "[...document.querySelector('.printed').getContext('2d').getImageData(2, 2, 1, 1).data]"
     assert tab.ask(corner) == [255, 255, 255, 255]
     tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.resize((600, 900))
+    assert tab.ask("document.documentElement.scrollWidth") == 600
     seen = (
         "[...document.querySelectorAll(names)].filter(one => one.checkVisibility()).map(one => one.id || one.className)"
     )
@@ -311,3 +313,22 @@ def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, 
     tab.call("Emulation.setEmulatedMedia", media="")
     assert tab.ask(seen, names=".printed, #picture") == ["picture"]
     assert tab.ask("document.documentElement.dataset.palette") == "system"
+
+
+def test_a_click_with_shift_selects_and_escape_takes_back_step_by_step(tab: Tab, page: Path) -> None:
+    open_at(tab, page, at("c1", "q1", 6))
+    left, top = tab.point_of("#heat", (60.0, 4.0))
+    for kind in ("mousePressed", "mouseReleased"):
+        tab.call("Input.dispatchMouseEvent", type=kind, x=left, y=top, button="left", clickCount=1, modifiers=8)
+    tab.wait_for("document.querySelector('#live').textContent.startsWith('2 series, ')")
+    assert not tab.ask("document.querySelector('.selected').hidden")
+    tab.press("c")
+    assert tab.ask("document.querySelectorAll('#commands pre').length") == 2
+    tab.press("Escape")
+    state = "['#tooltip', '.selected', '#cursor'].map(name => document.querySelector(name).hidden)"
+    assert tab.ask(state) == [False, False, False]
+    for left_over in ([True, False, False], [True, True, False], [True, True, True]):
+        tab.press("Escape")
+        assert tab.ask(state) == left_over
+    tab.press("c")
+    assert tab.text_of("#commands p").startswith("All that is shown: 4 of 4 series")

@@ -108,11 +108,9 @@ function startKeys(page) {
   document.getElementById("previous-gap").addEventListener("click", () => goToGap(page.view, page.grid, -1, false));
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape") {
-      leaveStep(page);
-      return;
-    }
-    if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event) || !page.shortcuts.areOn) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
+    if (event.key === "Escape") leaveStep(page);
+    if (!page.shortcuts.areOn) return;
     const found = keys.find(({ key, also }) => event.key === key || event.key === also);
     if (!found) return;
     event.preventDefault();
