@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.page.browser import running_browser
 from tests.page.pace import Frames, drag, open_timed, trace_frames, turn_wheel
-from tests.page.tab import Tab, open_tab
+from tests.page.tab import Tab, open_coverage, open_tab
 
 WAYS: Final[Mapping[str, Callable[[Tab], None]]] = {
     "dragging": lambda tab: drag(tab, "#heat", (20, 9), 100),
@@ -62,6 +62,6 @@ def measure_panning(page: Path) -> Iterator[Panning]:
         for zoom in ZOOMS:
             for way, move in WAYS.items():
                 with open_tab(browser) as tab:
-                    tab.open(page)
+                    open_coverage(tab, page)
                     zoom_in(tab, zoom)
                     yield Panning(zoom, way, trace_frames(tab, partial(move, tab)))

@@ -16,7 +16,7 @@ from tests.page.kinds import AGREEMENT, fill
 from tests.page.pace import open_timed, trace_frames
 from tests.page.picture import fill_world, make_page
 from tests.page.program import ask
-from tests.page.tab import NARROW, WIDE, Tab, open_tab
+from tests.page.tab import NARROW, WIDE, Tab, open_coverage, open_tab
 
 MILLION: Final = 1_000_000
 OPENED_S: Final = 2.0
@@ -51,7 +51,7 @@ def test_a_million_dates_open_within_two_seconds(tab: Tab, large_page: Path) -> 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("zoom", ZOOMS)
 def test_scripts_leave_room_in_each_frame_of_panning(tab: Tab, large_page: Path, zoom: str, way: str) -> None:
-    tab.open(large_page)
+    open_coverage(tab, large_page)
     zoom_in(tab, zoom)
     frames = trace_frames(tab, lambda: WAYS[way](tab))
     assert len(frames.scripts_ms) >= 20
@@ -64,7 +64,7 @@ def test_scripts_leave_room_in_each_frame_of_panning(tab: Tab, large_page: Path,
 def test_each_palette_is_drawn_at_each_size(tab: Tab, page: Path, size: tuple[int, int], palette: str) -> None:
     tab.resize(size)
     tab.emulate(prefers_color_scheme=palette)
-    tab.open(page)
+    open_coverage(tab, page)
     assert tab.ask("document.documentElement.scrollWidth") <= size[0]
     background = tab.ask("getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number)")
     assert (max(background[:3]) < 64) if palette == "dark" else (min(background[:3]) > 192)
@@ -72,7 +72,7 @@ def test_each_palette_is_drawn_at_each_size(tab: Tab, page: Path, size: tuple[in
 
 @pytest.mark.long
 def test_whoever_has_a_keyboard_alone_reaches_everything(tab: Tab, page: Path) -> None:
-    tab.open(page)
+    open_coverage(tab, page)
     wanted = tab.ask(
         "[...document.querySelectorAll('button, input, select, [role=grid]')]"
         ".filter(one => one.checkVisibility() && !one.disabled).length"
@@ -94,7 +94,7 @@ def test_whoever_has_a_keyboard_alone_reaches_everything(tab: Tab, page: Path) -
 
 @pytest.mark.long
 def test_the_page_can_be_printed(tab: Tab, page: Path) -> None:
-    tab.open(page)
+    open_coverage(tab, page)
     printed = base64.b64decode(tab.call("Page.printToPDF", preferCSSPageSize=True)["data"])
     assert printed.startswith(b"%PDF-")
     # The picture is on it, and the table of series goes over more than one sheet.
@@ -105,7 +105,7 @@ def test_the_page_can_be_printed(tab: Tab, page: Path) -> None:
 @pytest.mark.long
 def test_nothing_moves_for_those_who_ask_for_that(tab: Tab, page: Path) -> None:
     tab.emulate(prefers_reduced_motion="reduce")
-    tab.open(page)
+    open_coverage(tab, page)
     tab.press("g", "n", "Enter", "+", "?")
     moving = "document.getAnimations().filter(one => one.effect.getComputedTiming().duration > 1).length"
     assert tab.ask(moving) == 0
@@ -115,7 +115,7 @@ def test_nothing_moves_for_those_who_ask_for_that(tab: Tab, page: Path) -> None:
 @pytest.mark.long
 def test_forced_colours_keep_what_is_late_apart(tab: Tab, page: Path) -> None:
     tab.emulate(forced_colors="active")
-    tab.open(page)
+    open_coverage(tab, page)
     # The letters of the legend stand in colours of the system.
     assert tab.ask("matchMedia('(forced-colors: active)').matches")
     assert tab.ask("[...document.querySelectorAll('#legend canvas')].length") > 5
@@ -143,7 +143,7 @@ def test_nothing_keeps_people_from_reading_the_page(browser: Connection, tmp_pat
             with open_tab(browser, size) as tab:
                 tab.emulate(prefers_color_scheme=palette)
                 for name, keys in states.items():
-                    tab.open(page)
+                    open_coverage(tab, page)
                     tab.press(*keys)
                     if wrong := violations(tab, axe):
                         found[size, palette, name] = wrong
