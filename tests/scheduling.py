@@ -29,12 +29,14 @@ TOGETHER: Final = {
     "tests/mount/test_view_runs.py": "views of a mount",
     "tests/mount/test_view_tools.py": "views of a mount",
     "tests/mount/test_views.py": "views of a mount",
+    "tests/page/test_browser.py": "a browser",
+    "tests/page/test_page.py": "a browser",
     "tests/state/database/test_inspector.py": "MariaDB",
     "tests/state/database/test_mariadb.py": "MariaDB",
     "tests/state/database/test_mariadb_columns.py": "MariaDB",
     "tests/state/database/test_reader.py": "MariaDB",
 }
-"""Files that share a server, a world, a stem or an answer which takes long to make. One process runs them."""
+"""Files that share a server, a browser, a world, a stem or an answer that takes long to make. One process runs them."""
 
 LONG_FIRST: Final = (
     "tests/native/test_fuzz.py::test_fuzzing_begins",

@@ -1,4 +1,4 @@
-"""What a picture shows of each date: as many of each kind as `gaps` counts."""
+"""What a picture shows of each date: as many of each kind as `gaps` counts (V26)."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ def test_a_series_that_must_exist_and_has_no_row_is_shown() -> None:
     expectations = Expectations({SERIES: ExpectedSeries(day("06-09"), day("06-10"), None)})
     [one] = cover([], expectations=expectations)
     assert (one.state, one.first, shown(one)) == (None, day("06-09"), ["missing error", "missing error"])
+
+
+def test_what_is_missing_by_a_guess_is_told_apart() -> None:
+    rows = [row(f"06-0{number}", READY) for number in (1, 2, 3, 4, 6, 7, 8)]
+    [one] = cover(rows, judge("06-09T01:00", cadence=None))
+    assert shown(one)[4] == "missing guessed"
+    assert one.gaps.guessed_dates == 1
 
 
 @given(

@@ -248,6 +248,14 @@ def test_a_known_gap_is_counted_and_never_alarms() -> None:
     assert one.ready == 6, "what is known is not there all the same"
 
 
+def test_a_date_that_a_guess_misses_and_that_is_known_counts_once() -> None:
+    days = days_of(between("06-01", "06-20", "06-10", "06-12"))
+    known = KnownGaps([KnownGap(Filters(("ads",), ("c1",), ("q1",)), day("06-10"), day("06-10"))])
+    one = found(days, judge("06-21T12:00", cadence=None), known=known)
+    assert shown(one) == ["missing pass 06-10 1 known", "missing pass 06-12 1 guessed"]
+    assert (one.known, one.guessed_dates) == (1, 1)
+
+
 def test_a_known_gap_of_a_pattern_is_one_of_every_series_that_matches() -> None:
     known = KnownGaps([KnownGap(Filters(("ads",), ("*",), ("q?",)), day("06-03"), day("06-03"))])
     days = days_of(between("06-01", "06-09", "06-03"))

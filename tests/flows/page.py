@@ -1,4 +1,4 @@
-"""The programs of docs/flows.md as they stand there, in a directory of their own."""
+"""The programs of a page, by default of docs/flows.md, as they stand there, in a directory of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
@@ -34,10 +34,10 @@ class Desk:
     directory: Path
 
     @classmethod
-    def at(cls, directory: Path, mountpoint: Path, config: Path) -> Desk:
+    def at(cls, directory: Path, mountpoint: Path, config: Path, programs: Mapping[str, str] = PROGRAMS) -> Desk:
         """Write the programs into a directory."""
         directory.mkdir(exist_ok=True)
-        for name, text in PROGRAMS.items():
+        for name, text in programs.items():
             text = text.replace("/mnt/ready", str(mountpoint)).replace("/etc/readyfs/sales.toml", str(config))
             (directory / name).write_text(text)
         return cls(directory)

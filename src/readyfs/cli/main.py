@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, Later]] = {
     "ls": Later("readyfs.cli.ls", "ls", "List partitions with their status, run, records and age."),
     "latest": Later("readyfs.cli.latest", "latest", "Show how far each series has come."),
     "gaps": Later("readyfs.cli.gaps", "gaps", "Show the dates that are late."),
+    "coverage": Later("readyfs.cli.coverage", "coverage", "Draw what is ready and what is not, series by dates."),
     "why": Later("readyfs.cli.why", "why", "Tell why a partition is ready or is not."),
     "wait": Later("readyfs.cli.wait", "wait", "Wait until partitions are ready."),
     "changes": Later("readyfs.cli.changes", "changes", "Tell what changed since a cursor, and go on telling."),

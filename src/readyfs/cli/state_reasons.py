@@ -13,7 +13,8 @@ from readyfs.consumer.address import Address, ImpossibleAddressError
 from readyfs.consumer.address_text import parse_address
 from readyfs.consumer.explanation import Explanation
 from readyfs.consumer.facts import Look, Recorded, Rules
-from readyfs.consumer.why import claims_of, explain, explain_filtered, explain_impossible, partition_of
+from readyfs.consumer.telling import claims_of
+from readyfs.consumer.why import explain, explain_filtered, explain_impossible, partition_of
 from readyfs.errors import UsageError
 from readyfs.layout import RawLayout
 from readyfs.log import configure_logging

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from readyfs.partition import NOT_SET, Partition, PartitionStatus, render_date, render_time, show_moment
 from readyfs.state.reader import StateRow
@@ -155,9 +156,12 @@ def list_claims(claims: Sequence[Mapping[str, object]]) -> dict[str, object]:
     return {"claims": [{name: one[name] for name in ("source", "run_id", "updated_at")} for one in claims]}
 
 
+NO_TIME: Final = "an unknown time"
+
+
 def show_time(time_ns: int) -> str:
     """Return a time for a sentence, `an unknown time` where the row tells none."""
-    return "an unknown time" if time_ns == NOT_SET else show_moment(time_ns)
+    return NO_TIME if time_ns == NOT_SET else show_moment(time_ns)
 
 
 def show_run(run_id: bytes) -> str:

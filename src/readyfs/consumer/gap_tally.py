@@ -32,20 +32,11 @@ class GapTally:
     def counting(self, found: Iterable[SeriesGaps]) -> Iterator[SeriesGaps]:
         """Yield the same, each counted before."""
         for one in found:
-            self._add(one)
+            self.add(one)
             yield one
 
-    @property
-    def verdict(self) -> Verdict:
-        """The worst that was found."""
-        return Verdict.ERROR if self.alarmed else Verdict.WARN if self.warned else Verdict.PASS
-
-    @property
-    def complete(self) -> float | None:
-        """The share of all expected dates that is ready, None if none is expected."""
-        return self.ready / self.expected if self.expected else None
-
-    def _add(self, one: SeriesGaps) -> None:
+    def add(self, one: SeriesGaps) -> None:
+        """Count one series."""
         self.series += 1
         self.expecting_series += one.expected > 0
         self.complete_series += one.expected > 0 and one.ready == one.expected and not one.gaps
@@ -60,3 +51,13 @@ class GapTally:
             self.alarmed += one.count(Verdict.ERROR)
             self.known += one.known
             self.guessed += one.guessed_dates
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst that was found."""
+        return Verdict.ERROR if self.alarmed else Verdict.WARN if self.warned else Verdict.PASS
+
+    @property
+    def complete(self) -> float | None:
+        """The share of all expected dates that is ready, None if none is expected."""
+        return self.ready / self.expected if self.expected else None

@@ -68,8 +68,8 @@ class SeriesGaps:
 
     @property
     def guessed_dates(self) -> int:
-        """How many dates are missing if a guess is right."""
-        return sum(gap.dates for gap in self.gaps if gap.guessed)
+        """How many dates are missing if a guess is right, and not known to be."""
+        return sum(gap.dates for gap in self.gaps if gap.guessed and gap.known is None)
 
 
 def find_gaps(

@@ -23,9 +23,21 @@ from readyfs.consumer.explanation import (
     show_time,
 )
 from readyfs.consumer.facts import NOT_ASKED, Look, Recorded, Rules, Shown
+from readyfs.consumer.telling import (
+    NO_ROW,
+    REASONS,
+    SAYS,
+    Form,
+    claims_of,
+    count,
+    describe_claims,
+    fill,
+    is_claim,
+    tell_one,
+)
 from readyfs.duration import render_duration
 from readyfs.errors import UsageError
-from readyfs.partition import NOT_SET, Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
+from readyfs.partition import Partition, PartitionKey, PartitionStatus, SeriesKey, WithheldReason
 from readyfs.state.filters import Filters
 from readyfs.state.reader import StateRow
 from readyfs.text import decode_text, escape_text
@@ -142,11 +154,9 @@ def _explain_ready(asked: str, partition: Partition, look: Look, note: str) -> E
         return Explanation(Reason.MISSING, f"{asked} is not there: {detail} (run {run})", detail, note, fields)
     if look.problem is not None:
         note = "; ".join(filter(None, (note, f"the run was not looked at: {look.problem}")))
-    count = "" if partition.record_count == NOT_SET else f", {_count(partition.record_count, 'record')}"
     since = show_time(partition.updated_at_ns)
-    return Explanation(
-        Reason.READY, f"{asked} is ready: run {run} since {since}{count}", f"run {run} since {since}", note, fields
-    )
+    sentence = Form.READY.format(asked=asked, run=run, since=since, records=count("records", partition.record_count))
+    return Explanation(Reason.READY, sentence, f"run {run} since {since}", note, fields)
 
 
 def _note_difference(shown: Shown, recorded: Recorded, row: StateRow | None) -> str:
@@ -182,12 +192,9 @@ def _explain_claims(
     if len(claims) < 2:
         ready = claims_of(rows)
         claims = [fields_of_row(row, with_message=rules.with_messages) for row in ready] or claims
-    which = " and ".join(f"{escape_text(str(one['source']))} (run {escape_text(str(one['run_id']))})" for one in claims)
-    detail = f"two ready rows claim it: {which}" if which else "two ready rows claim it"
-    if len(claims) < 2 and rows and rows[0].detail:
-        detail = f"two ready rows claim it: {rows[0].detail}"
+    detail = describe_claims([(str(one["source"]), str(one["run_id"])) for one in claims], rows)
     withheld = {"status": PartitionStatus.WITHHELD.value, "withheld": WithheldReason.AMBIGUOUS_PATH.value}
-    sentence = f"{asked} cannot be shown: {detail}"
+    sentence = fill(Form.AMBIGUOUS, asked, None, detail)
     return _say(Reason.AMBIGUOUS, sentence, detail, fields | withheld | list_claims(claims))
 
 
@@ -213,45 +220,21 @@ def _explain_rows(
 ) -> Explanation:
     fields = _fields_of(address)
     if not rows:
-        detail = "the state has no row of it"
-        return _say(Reason.MISSING, f"{asked} is not there: {detail}", detail, fields)
+        return _say(Reason.MISSING, fill(Form.MISSING, asked, None), NO_ROW, fields)
     claims = claims_of(rows)
-    if (len(claims) > 1 and (shown is None or shown.held_back is None)) or any(map(_is_claim, claims)):
+    if (len(claims) > 1 and (shown is None or shown.held_back is None)) or any(map(is_claim, claims)):
         return _explain_claims(asked, [], rows, rules, fields)
-    row = min(rows, key=_hopelessness)
+    form, row, said = tell_one(rows)
+    assert row is not None
     told_row = fields | fields_of_row(row, with_message=rules.with_messages)
-    if row.withheld is not None:
-        return _explain_withheld(asked, row.withheld, row.detail, told_row)
-    match row.status:
-        case PartitionStatus.READY:
-            return _explain_unseen(asked, row, shown, look, told_row)
-        case PartitionStatus.FAILED:
-            return _explain_failed(asked, row, rules, told_row)
-        case _:
-            return _explain_pending(asked, row, told_row)
-
-
-def claims_of(rows: Iterable[StateRow]) -> list[StateRow]:
-    """Return the rows that are ready and can be shown, as far as the rows alone can tell."""
-    return [row for row in rows if row.status is PartitionStatus.READY or _is_claim(row)]
-
-
-def _is_claim(row: StateRow) -> bool:
-    """Whether a reader that knows the layout found that another row claims the path, too."""
-    return row.withheld is WithheldReason.AMBIGUOUS_PATH
-
-
-_ORDER: Final = (PartitionStatus.READY, PartitionStatus.REPROCESSING, PartitionStatus.PENDING, PartitionStatus.FAILED)
-
-
-def _hopelessness(row: StateRow) -> int:
-    """Return the order in which rows of several sources can become what is shown at one path."""
-    return _ORDER.index(row.status) * 2 if row.status in _ORDER else 1
-
-
-def _explain_withheld(asked: str, why: WithheldReason, detail: str, fields: dict[str, object]) -> Explanation:
-    said = f"{why.value}: {detail}" if detail else why.value
-    return _say(Reason.WITHHELD, f"{asked} is ready, and its row cannot be shown: {said}", said, fields)
+    if form is Form.READY:
+        return _explain_unseen(asked, row, shown, look, told_row)
+    sentence = fill(form, asked, row, said, with_message=rules.with_messages)
+    if form is Form.WITHHELD:
+        return _say(Reason.WITHHELD, sentence, said, told_row)
+    is_hidden = form is Form.FAILED and bool(row.error_message) and not rules.with_messages
+    note = "the message of its row is not shown through this mount" if is_hidden else ""
+    return Explanation(REASONS[form], sentence, fill(SAYS, asked, row), note, told_row)
 
 
 def _explain_unseen(
@@ -270,26 +253,6 @@ def _explain_unseen(
     return Explanation(
         Reason.NOT_SEEN_YET, f"{asked} is ready (run {run} since {since}), and {detail}", detail, note, fields
     )
-
-
-def _explain_failed(asked: str, row: StateRow, rules: Rules, fields: dict[str, object]) -> Explanation:
-    attempts = "" if row.attempt_count == NOT_SET else f" after {_count(row.attempt_count, 'attempt')}"
-    message = ""
-    if rules.with_messages and row.error_message:
-        message = f": {escape_text(row.error_message)}"
-    detail = f"its row says {escape_text(row.word)} since {show_time(row.updated_at_ns)}"
-    is_hidden = bool(row.error_message) and not rules.with_messages
-    note = "the message of its row is not shown through this mount" if is_hidden else ""
-    return Explanation(Reason.FAILED, f"{asked} has failed{attempts}{message}; {detail}", detail, note, fields)
-
-
-def _explain_pending(asked: str, row: StateRow, fields: dict[str, object]) -> Explanation:
-    detail = f"its row says {escape_text(row.word)} since {show_time(row.updated_at_ns)}"
-    if row.status is PartitionStatus.REPROCESSING:
-        sentence = f"{asked} is not ready: its row still names run {show_run(row.run_id)}, and {detail}"
-    else:
-        sentence = f"{asked} is not ready yet: {detail}"
-    return _say(Reason.PENDING, sentence, detail, fields)
 
 
 # ---- words ------------------------------------------------------------------------------------------------------
@@ -330,7 +293,3 @@ def _find_filter(address: Address, filters: Filters) -> str | None:
 
 def _when_looked(shown: Shown | None) -> str:
     return "" if shown is None or shown.refreshed_at_ns is None else f", at {show_time(shown.refreshed_at_ns)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,0 +1,1 @@
+"""The coverage of a state as one HTML file that opens without a network."""

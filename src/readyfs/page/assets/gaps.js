@@ -1,0 +1,48 @@
+/** The way from gap to gap. A gap is what `readyfs gaps` lists: dates in a row that are late, all for one reason. */
+
+/** Whether a cell is part of a gap. */
+function isGap(cell) {
+  return ["known", "guessed", "warn", "error"].includes(cell.level);
+}
+
+/**
+ * Return where the next gap begins, in the order of the picture; null if there is none.
+ *
+ * @param {View} view
+ * @param {Place} from
+ * @param {1 | -1} direction
+ * @param {boolean} isWithin whether to stay in the series
+ * @returns {?Place}
+ */
+function nextGap(view, from, direction, isWithin) {
+  const end = isWithin ? from.row + direction : direction > 0 ? view.rows.length : -1;
+  for (let row = from.row; row !== end; row += direction) {
+    const starts = gapStarts(view, row);
+    const day = direction > 0
+      ? starts.find((start) => row !== from.row || start > from.day)
+      : starts.findLast((start) => row !== from.row || start < from.day);
+    if (day !== undefined) return { row, day };
+  }
+  return null;
+}
+
+/** Return the days on which the gaps of a row begin, as far as the filters show them. */
+function gapStarts(view, row) {
+  const { coverage, pyramid, extent } = view;
+  const index = view.rows[row];
+  const firstGap = coverage.cells.findIndex(isGap);
+  if (pyramid.worst(index, extent.first, extent.last + 1) < firstGap) return [];
+  const isShown = view.visibleMask;
+  const { first, codes } = coverage.series(index);
+  const starts = [];
+  const end = Math.min(codes.length, extent.last + 1 - first);
+  let before = 0;
+  for (let place = Math.max(0, extent.first - first); place < end; place++) {
+    const code = codes[place];
+    // Days of which nothing is expected, such as those of a weekend, end no gap.
+    if (!code) continue;
+    if (code !== before && isShown[code] && isGap(coverage.cells[code])) starts.push(first + place);
+    before = code;
+  }
+  return starts;
+}
