@@ -41,7 +41,7 @@ class Sqlite:
 
 @dataclass
 class Postgres:
-    """A database whose server has a time zone in which midnight is another time; Airflow's own sessions are in UTC."""
+    """A database whose reader has a time zone in which it is still the day before; Airflow's own sessions are in UTC."""
 
     state: StateDatabase
     url: str
@@ -69,6 +69,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
         time = "TIMESTAMP"
     else:
         state: StateDatabase = request.getfixturevalue("postgres")
+        state.execute(f"ALTER ROLE {READER} IN DATABASE \"{state.name}\" SET timezone = 'Pacific/Pago_Pago'")
         state.execute("SET timezone = 'UTC'")
         made = Postgres(state, state.url())
         time = "TIMESTAMPTZ"
