@@ -64,6 +64,10 @@ def rendered(template: str, **names: str) -> str:
     return re.sub(r"{{ (.*?) }}", lambda found: names[found[1]], template)
 
 
+def test_every_program_of_the_page_is_run_by_a_test() -> None:
+    assert set(PROGRAMS) == {"sources.yml", "daily.sql", "build.py", "freshness.sh"}
+
+
 def test_source_has_customer_and_date_as_they_are(daemon: Daemon) -> None:
     location = rendered(SOURCE["config"]["meta"]["external_location"], **{'env_var("READY")': str(daemon.path)})
     model = PROGRAMS["daily.sql"].partition("\n\n")[2]
