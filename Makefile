@@ -64,7 +64,7 @@ test-long: $(VENV)/.dev ## run the tests that take from minutes to hours
 .PHONY: test-clients
 test-clients: $(VENV)/.dev ## run the tests with larger programs that read files (downloads these)
 	@.ci/setup clients
-	$(bytecode) $(VENV)/bin/python -m pytest tests/clients -m clients --timeout=900 --numprocesses=0 $(ARGS)
+	$(bytecode) $(VENV)/bin/python -m pytest tests/clients tests/page -m clients --timeout=900 --numprocesses=0 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## check format, lint and types, and compile with warnings as errors

@@ -64,9 +64,10 @@ def test_words_of_the_questions_are_completed(environment: dict[str, str]) -> No
     days = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"]
     assert complete(environment, "ls", "--cadence", "week") == ["weekdays", *(f"weekly:{day}" for day in days)]
     assert complete(environment, "replay", "--cadence", "dai") == ["daily"]
-    for command in ("latest", "gaps"):
+    for command in ("latest", "gaps", "coverage"):
         assert complete(environment, command, "--cadence", "a") == ["auto"]
         assert complete(environment, command, "--tz", "Europe/Berl") == ["Europe/Berlin"]
+    assert complete(environment, "coverage", "--by", "q") == ["quarter"]
     for command in ("ls", "latest", "gaps"):
         assert complete(environment, command, "--day-tz", "Europe/Berl") == ["Europe/Berlin"]
     assert complete(environment, "changes", "--since", "") == ["beginning"]

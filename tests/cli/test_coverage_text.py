@@ -53,7 +53,7 @@ def draw(capsys: pytest.CaptureFixture[str]) -> Draw:
     return call
 
 
-sometimes = st.lists(st.integers(0, len(CELLS) - 1), min_size=1, max_size=60)
+sometimes = st.lists(st.integers(0, len(CELLS) - 1), max_size=60).map(lambda cells: [READY, *cells, PENDING])
 far = st.builds(lambda one, days, two: [*one, *[NOTHING] * days, *two], sometimes, st.integers(300, 5000), sometimes)
 
 
@@ -112,6 +112,11 @@ def test_dates_that_do_not_fit_are_never_hidden(draw: Draw) -> None:
     said = f"Each character is a day; < is the worst of all dates before {render_date(begin).decode()}."
     assert "".join(lines[3:5]).replace(" ", "") == said.replace(" ", "")
     assert lines[1].split()[-3].startswith("<") or "<" in lines[1]
+
+
+def test_what_is_older_is_the_worst_of_all_that_is_there_before(draw: Draw) -> None:
+    one = row(FAILED, *[NOTHING] * LONG, *[READY] * 100)
+    assert draw(one, unit=Unit.DAY, width=40)[2].split()[-1].strip(".") == "F"
 
 
 def test_a_date_of_year_9999_does_not_make_the_others_small(draw: Draw) -> None:

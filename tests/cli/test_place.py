@@ -11,7 +11,7 @@ from readyfs.cli.main import cli
 from readyfs.errors import ExitCode
 from tests.cli.conftest import Run
 
-QUESTIONS = ("ls", "latest", "gaps", "why", "wait", "changes", "replay")
+QUESTIONS = ("ls", "latest", "gaps", "coverage", "why", "wait", "changes", "replay")
 KEY = "001/daily/2024-06-01"
 
 
@@ -50,6 +50,7 @@ def test_command_without_folded_settings_has_one_help(run: Run) -> None:
         ("latest", ("--raw", "/x")),
         ("gaps", ("--raw", "/x")),
         ("gaps", ("--required-files", "a")),
+        ("coverage", ("--raw", "/x")),
         ("changes", ("--files", "a")),
         ("replay", ("--required-files", "a")),
         *((one, ("--show-error-messages",)) for one in QUESTIONS),
@@ -104,7 +105,10 @@ def test_who_names_nothing_is_told_of_both_ways(run: Run, words: tuple[str, ...]
     )
 
 
-@pytest.mark.parametrize("words", [("ls", "--mount", "{place}"), ("gaps", "{place}"), ("gaps", "--mount", "{place}")])
+@pytest.mark.parametrize(
+    "words",
+    [("ls", "--mount", "{place}"), ("gaps", "{place}"), ("gaps", "--mount", "{place}"), ("coverage", "{place}")],
+)
 def test_what_a_mount_cannot_answer_is_said_with_what_it_can(run: Run, words: tuple[str, ...], tmp_path: Path) -> None:
     code, out, err = run(*(word.format(place=tmp_path) for word in words))
     assert (code, out, err.count("\n")) == (ExitCode.USAGE, "", 1)

@@ -70,6 +70,8 @@ def test_help_imports_no_command() -> None:
         ("ls", "--status", "missing"),
         ("latest",),
         ("gaps", "--sla", "36h", "--until", "2024-06-01"),
+        ("coverage", "--until", "2024-06-01"),
+        ("coverage", "--until", "2024-06-01", "--json"),
     ],
 )
 def test_questions_of_a_sqlite_state_import_neither_servers_nor_the_log(words: tuple[str, ...], state: Path) -> None:

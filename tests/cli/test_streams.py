@@ -42,6 +42,8 @@ def shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
         "ls --json",
         "latest --json",
         "gaps",
+        "coverage",
+        "coverage --json",
         "changes --since beginning --cursor-file cursor",
         "--help",
         "config show",

@@ -1,4 +1,4 @@
-"""What a picture shows of each date: as many of each kind as `gaps` counts."""
+"""What a picture shows of each date: as many of each kind as `gaps` counts (V26)."""
 
 from __future__ import annotations
 

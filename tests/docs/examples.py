@@ -1,6 +1,6 @@
-"""The examples of docs/questions.md: what is printed there is what the commands print, of one small store.
+"""The examples of pages on questions: what is printed there is what the commands print, of one small store.
 
-`python -m tests.docs.examples` writes it anew into the page.
+`python -m tests.docs.examples` writes it anew into the pages.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Final
 
 from readyfs.demo.producer import LogicalPartition, Producer
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "questions.md"
-SOURCE: Final = PAGE.parents[1] / "src"
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = (ROOT / "docs" / "questions.md", ROOT / "docs" / "coverage.md")
+SOURCE: Final = ROOT / "src"
 _BLOCK: Final = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOW_NS: Final = 1_717_599_600_000_000_000  # 2024-06-05 15:00 UTC
 _PROGRAM: Final = f"""
@@ -73,7 +74,13 @@ def _run(directory: Path, command: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", _PROGRAM, *words],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "READYFS_STATE": "state.db", "READYFS_RAW": "raw"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SOURCE),
+            "READYFS_STATE": "state.db",
+            "READYFS_RAW": "raw",
+            "COLUMNS": "80",
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -83,6 +90,7 @@ def _run(directory: Path, command: str) -> str:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        fill(Path(name))
-        PAGE.write_text(render(Path(name), PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as name:
+            fill(Path(name))
+            page.write_text(render(Path(name), page.read_text(encoding="utf-8")), encoding="utf-8")

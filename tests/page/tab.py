@@ -123,6 +123,10 @@ class Tab:
         self.call("Input.dispatchKeyEvent", **down)
         self.call("Input.dispatchKeyEvent", **what, type="keyUp")
 
+    def focus(self, selector: str) -> None:
+        """Give an element the focus."""
+        self.ask("document.querySelector(selector).focus()", selector=selector)
+
     def type(self, text: str) -> None:
         """Put text into the field that has the focus."""
         self.call("Input.insertText", text=text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from textwrap import wrap
@@ -17,7 +17,7 @@ from readyfs.cli.date_axis import LEFT_OUT, LONG, OLDER, DateAxis, Unit, join_st
 from readyfs.cli.text_width import fit, width_of
 from readyfs.consumer.agreement import Verdict
 from readyfs.consumer.cell_letters import LETTERS, LEVEL_WORDS
-from readyfs.consumer.coverage import CELLS, NOTHING, Level, SeriesCoverage
+from readyfs.consumer.coverage import CELLS, Level, SeriesCoverage
 from readyfs.partition import SeriesKey, render_date
 from readyfs.text import escape_text
 
@@ -26,8 +26,8 @@ NARROWEST: Final = 20
 _WIDE: Final = 60
 """From so many columns on, the level of each series stands before it."""
 _GAP: Final = "  "
-_ALIKE: Final = 4096
-"""So many pictures are remembered: many series look the same."""
+_ALIKE: Final = 500
+"""So many pictures are remembered, and so many places on the axis: many series look the same, or begin and end so."""
 _LETTERS: Final = bytes(map(ord, LETTERS)).ljust(256, b"?")
 _EMPTY: Final = re.compile(rb"\0{%d,}" % LONG)
 _RUN: Final = re.compile(rb"(.)\1*", re.DOTALL)
@@ -113,7 +113,7 @@ def _pieces(first: int, cells: bytes) -> Iterator[Piece]:
         for empty in _EMPTY.finditer(cells):
             yield Piece(first + begin, cells[begin : empty.start()])
             begin = empty.end()
-    if cells:
+    if cells:  # which neither begin nor end without a date
         yield Piece(first + begin, cells[begin:])
 
 
@@ -121,22 +121,36 @@ class Drawing:
     """Draws series on one axis: of each column the number of its worst cell."""
 
     def __init__(self, axis: DateAxis) -> None:
-        self._columns = axis.columns
+        self._axis = axis
         self._begins = [column.begin for column in axis.columns]
-        self._is_daily = axis.unit is Unit.DAY
+        self._cut = lru_cache(_ALIKE)(self._find_cuts)
 
     def draw(self, pieces: tuple[Piece, ...]) -> bytes:
         """Return the number of `CELLS` in each column."""
-        drawn = bytearray(len(self._columns))
+        drawn = bytearray(len(self._begins))
         for first, cells in pieces:
-            end = first + len(cells)
-            for place in range(max(0, bisect_right(self._begins, first) - 1), len(self._columns)):
-                column = self._columns[place]
-                if column.begin >= end:
-                    break
-                below = cells[max(0, column.begin - first) : max(0, column.end - first)]
-                drawn[place] = max(drawn[place], max(below, default=NOTHING))
+            place, cuts, rest = self._cut(first, len(cells))
+            part = bytes(map(max, map(cells.__getitem__, cuts))) + cells[rest:]
+            # Only in the column of all older dates another piece may lie.
+            worst = max(drawn[place], part[0])
+            drawn[place : place + len(part)] = part
+            drawn[place] = worst
         return bytes(drawn)
+
+    def _find_cuts(self, first: int, size: int) -> tuple[int, tuple[slice, ...], int]:
+        """Return the first column of a piece, what of it lies in that and in the next ones, and where the rest begins.
+
+        The rest has a column for each date, so that nothing has to be looked for.
+        """
+        begin = bisect_right(self._begins, first) - 1
+        end = bisect_left(self._begins, first + size)
+        if self._axis.unit is Unit.DAY:
+            end = min(end, 1) if begin == 0 and self._axis.has_older else begin
+        columns = self._axis.columns[begin:end]
+        cuts = tuple(slice(max(0, column.begin - first), column.end - first) for column in columns)
+        if self._axis.unit is not Unit.DAY:
+            return begin, cuts, size
+        return begin, cuts, columns[-1].end - first if columns else 0
 
 
 class _Names:

@@ -125,6 +125,16 @@ class Place:
 
     def describe_nothing(self) -> str:
         """Return what people are told where the filters let nothing pass: one with a typing error is named."""
+        names, dates = self._words_of_filters()
+        whose = "the mount shows nothing" if self.asks_mount else "the state table has nothing"
+        return "".join([whose, f" of {', '.join(names)}" if names else "", *(f" {words}" for words in dates)])
+
+    def describe_filters(self) -> str:
+        """Return what the filters let pass, in words; empty if that is everything."""
+        names, dates = self._words_of_filters()
+        return ", ".join([*names, *dates])
+
+    def _words_of_filters(self) -> tuple[list[str], list[str]]:
         from readyfs.partition import render_date
 
         filters = self.filters()
@@ -138,12 +148,11 @@ class Place:
             for text in texts
         ]
         dates = [
-            f" {word} {render_date(date).decode()}"
+            f"{word} {render_date(date).decode()}"
             for word, date in (("since", filters.since), ("until", filters.until))
             if date is not None
         ]
-        whose = "the mount shows nothing" if self.asks_mount else "the state table has nothing"
-        return "".join([whose, f" of {', '.join(names)}" if names else "", *dates])
+        return names, dates
 
     def open_reader(self, filters: Filters) -> StateReader:
         """Return a reader of the state store within filters, which withholds what a mount would.

@@ -37,7 +37,7 @@ def with_settings(
     def decorate(body: Body) -> Body:
         @functools.wraps(body)
         def call(*args: object, config_file: str | None, **values: object) -> ExitCode:
-            flags = {one.name: _read_flag(values.pop(_parameter(one), None)) for one in settings}
+            flags = {one.name: _read_flag(values.pop(parameter_of(one), None)) for one in settings}
             given = {name: texts for name, texts in flags.items() if texts}
             file = None if config_file is None else Path(config_file)
             resolution: Resolution = resolve_settings(
@@ -64,7 +64,7 @@ def _add_option(body: Body, setting: Setting[object], *, folded: bool) -> Body:
     declaration = f"{setting.flag}/--no-{setting.name}" if setting.shape is Shape.SWITCH else setting.flag
     option = click.option(
         declaration,
-        _parameter(setting),
+        parameter_of(setting),
         cls=GroupedOption,
         heading=str(setting.group),
         folded=folded,
@@ -99,7 +99,8 @@ def _render_default(text: str) -> str:
     return "\n\n\b\n" + "\n".join(lines)
 
 
-def _parameter(setting: Setting[object]) -> str:
+def parameter_of(setting: Setting[object]) -> str:
+    """Return the name that click has for the option of a setting."""
     return "setting_" + setting.name.replace("-", "_")
 
 

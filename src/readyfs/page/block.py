@@ -6,7 +6,7 @@ its length. The parts follow each other in that order.
 
 from __future__ import annotations
 
-import json
+import datetime
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -17,14 +17,23 @@ from readyfs.consumer.coverage import CELLS, SeriesCoverage
 from readyfs.consumer.explanation import NO_TIME, REMEDIES
 from readyfs.consumer.gaps import SeriesGaps
 from readyfs.consumer.telling import COUNTED, MESSAGE, REASONS, Form
+from readyfs.errors import UsageError
 from readyfs.layout import hive_escape
 from readyfs.page.columns import END, NULL, Sections, deflate
 from readyfs.page.rows import DATE_PLACE, EPOCH_DATE, KnownRows, OtherRows, ReadyRows
-from readyfs.page.texts import Texts
-from readyfs.partition import NOT_SET
+from readyfs.page.texts import LONGEST, Texts, render_json
+from readyfs.partition import NOT_SET, PartitionKey, render_date
 from readyfs.text import escape_text
 
 VERSION: Final = 1
+MOST_CELLS: Final = 20_000_000
+"""How many dates a page may hold: a browser has to hold them, too."""
+
+_DESCRIPTION_SIZE: Final = 32_768
+"""Room for what describes the parts of a block."""
+_SHORTER: Final = (200, 40)
+"""To how many characters texts are cut if the page would be too large."""
+_LAST_DATE: Final = datetime.date.max.toordinal()
 
 
 class Names:
@@ -61,32 +70,57 @@ class BlockMaker:
             self._add(one)
             yield one.gaps
 
-    def make(self, head: Mapping[str, object]) -> bytes:
-        """Return the block."""
+    @property
+    def cells(self) -> int:
+        """How many cells there are so far."""
+        return len(self._cells)
+
+    def make(self, head: Mapping[str, object], most: int) -> bytes:
+        """Return the block, if that can be in at most so many bytes, and say what had to be left out for it."""
         sections = Sections()
+        sections.add("names", render_json([names.describe() for names in self._names]))
         sections.add("cells", bytes(self._cells))
         for name, column in self._series.items():
             sections.add_integers(f"series.{name}", column)
         self._ready.write(sections)
         self._others.write(sections)
         self._known.write(sections)
-        self._texts.write("texts", sections)
+        left_out = []
+        longest = self._write_texts(sections, most - _DESCRIPTION_SIZE)
+        if longest < LONGEST:
+            left_out.append(f"messages are cut to {longest} characters")
+        first = self._ready.write_runs(sections, most - _DESCRIPTION_SIZE - sections.size)
+        if first is not None:
+            since = f" before {render_date(first).decode()}" if first <= _LAST_DATE else ""
+            left_out.append(f"runs of ready dates{since} are left out")
         description = {
             "version": VERSION,
-            "head": head,
+            "head": {**head, "leftOut": left_out},
             "cells": _describe_cells(),
-            "names": [names.describe() for names in self._names],
             "cadences": list(self._cadences),
             "words": _describe_words(),
             "count": len(self._series["source"]),
             "columns": sections.columns,
             "sections": sections.lengths,
         }
-        text = json.dumps(description, separators=(",", ":")).encode("ascii")
+        text = render_json(description)
         return b"".join([deflate(b"%08d" % len(text) + text), *sections.deflated, END])
+
+    def _write_texts(self, sections: Sections, most: int) -> int:
+        """Add the texts to a block, cut where it would be too large; return how long they are at most."""
+        texts, longest = Sections(), LONGEST
+        self._texts.write("texts", texts)
+        for shorter in _SHORTER:
+            if sections.size + texts.size > most:
+                texts, longest = Sections(), shorter
+                self._texts.write("texts", texts, longest)
+        sections.extend(texts)
+        return longest
 
     def _add(self, one: SeriesCoverage) -> None:
         gaps = one.gaps
+        if len(self._cells) + len(one.cells) > MOST_CELLS:
+            raise _too_many(one)
         values = (
             *(names.number(name) for names, name in zip(self._names, gaps.series, strict=True)),
             one.first - EPOCH_DATE,
@@ -135,6 +169,14 @@ _SERIES: Final = (
 """The columns of series; a date is in days since 1970."""
 
 
+def _too_many(one: SeriesCoverage) -> UsageError:
+    key = PartitionKey(one.gaps.series, one.first)
+    return UsageError(
+        f"a page holds at most {MOST_CELLS:,} dates; the {len(one.cells):,} from {key} on are too many for this one",
+        "narrow it with --since, --until, --customer, --query or --source",
+    )
+
+
 def _day(date: int | None) -> int:
     return NULL if date is None else date - EPOCH_DATE
 
@@ -153,6 +195,7 @@ def _describe_words() -> dict[str, object]:
         "counted": COUNTED,
         "message": MESSAGE,
         "noTime": NO_TIME,
+        "noRun": "(left out of this page)",
         "datePlace": DATE_PLACE,
         "missing": list(Form).index(Form.MISSING),
         "readyForm": list(Form).index(Form.READY),

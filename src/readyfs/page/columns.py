@@ -35,6 +35,12 @@ class Sections:
         """How many deflated bytes there are."""
         return sum(map(len, self.deflated))
 
+    def extend(self, others: Sections) -> None:
+        """Add the parts of others."""
+        self.lengths |= others.lengths
+        self.columns |= others.columns
+        self.deflated += others.deflated
+
     def add(self, name: str, content: bytes) -> None:
         """Add a part."""
         self.lengths[name] = len(content)
@@ -50,8 +56,10 @@ class Sections:
         varying = []
         for place in range(8):
             plane = content[place::8]
-            if plane.count(plane[:1]) == len(plane):
-                planes.append(plane[0] if plane else 0)
+            if not plane:
+                planes.append(0)
+            elif plane.count(plane[0]) == len(plane):
+                planes.append(plane[0])
             else:
                 planes.append(None)
                 varying.append(plane)

@@ -1,15 +1,19 @@
 """A page as HTML: the markup, one style, one script and the data, in a form that no value of the data can leave.
 
-The data is base64, whose alphabet has no markup. Nothing else of the page depends on the state.
+The data is base64, whose alphabet has no markup. Beside it only the totals in words depend on the state: escaped text.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+import html
+import re
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Final
+
+from readyfs.page.block import BlockMaker
 
 SCRIPTS: Final = (
     "block.js",
@@ -40,28 +44,33 @@ SCRIPTS: Final = (
     "summary.js",
     "copying.js",
     "keys.js",
+    "printing.js",
     "start.js",
 )
 """The scripts, in the order in which they are joined: each may use what those before it declare."""
 STYLES: Final = ("page.css", "grid.css")
 
+_LARGEST: Final = 10_000_000
+"""How large a page may be, in bytes, unless it holds very many dates."""
+_BYTES_A_CELL: Final = 10
+_DATA: Final = "<!--coverage-->"
+_PLACE: Final = re.compile(r"<!--(\w+)-->")
 _ASSETS: Final = resources.files("readyfs.page") / "assets"
 
 
-def render_page(block: bytes) -> Iterator[bytes]:
-    """Yield the pieces of a page."""
-    script = _join(SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{script}}})();\n'
+def render_page(maker: BlockMaker, head: Mapping[str, object], totals: str) -> Iterator[bytes]:
+    """Yield the pieces of a page, with the totals in words for a browser that runs no scripts."""
+    script = f'(() => {{\n"use strict";\n{_join(SCRIPTS)}}})();\n'
     style = _join(STYLES)
     policy = f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; style-src {_hash(style)}"
-    places = {"policy": policy, "style": style, "script": script}
-    markup = _read("page.html")
-    for name, text in places.items():
-        markup = markup.replace(f"<!--{name}-->", text)
-    before, after = markup.split("<!--coverage-->")
-    yield before.encode()
-    yield base64.b64encode(block)
-    yield after.encode()
+    places = {"policy": policy, "style": style, "script": script, "totals": html.escape(totals)}
+    before, after = (
+        _PLACE.sub(lambda place: places[place[1]], part).encode() for part in _read("page.html").split(_DATA)
+    )
+    largest = max(_LARGEST, maker.cells * _BYTES_A_CELL)
+    yield before
+    yield base64.b64encode(maker.make(head, (largest - len(before) - len(after)) // 4 * 3))
+    yield after
 
 
 def _hash(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
@@ -19,46 +20,61 @@ EPOCH_DATE: Final = 719_163
 _DAY_S: Final = 86_400
 _SECOND_NS: Final = 10**9
 _FORMS: Final = tuple(Form)
+_RUN: Final = "ready.run"
+_NEVER: Final = 1 << 31
+"""Is later than every date."""
+_LEAST_SHARE: Final = 0.01
 DATE_PLACE: Final = "\x01"
 """Stands for the date in what is said of it, so that the same words of many dates are stored once."""
 
 
 class Runs:
-    """Run ids as they are shown, those of one length together; an empty one is none."""
+    """Run ids as they are shown, one for each row; an empty one is none."""
 
     def __init__(self) -> None:
-        self._lengths = array("q")
-        self._texts: dict[int, list[bytes]] = {}
+        self._all: list[bytes] = []
 
     def extend(self, run_ids: Sequence[bytes]) -> None:
         """Add the run ids of some rows."""
         joined = b"".join(run_ids)
         if not joined.isascii() or not joined.decode("ascii").isprintable():
             run_ids = [escape_text(run_id).encode() for run_id in run_ids]
-        lengths = list(map(len, run_ids))
-        if max(lengths, default=0) > LONGEST:
+        if max(map(len, run_ids), default=0) > LONGEST:
             run_ids = [shorten(run_id.decode()).encode() for run_id in run_ids]
-            lengths = list(map(len, run_ids))
-        self._lengths.extend(lengths)
-        kinds = set(lengths)
-        if len(kinds) == 1:
-            self._texts.setdefault(kinds.pop(), []).extend(run_ids)
-            return
-        for length, run_id in zip(lengths, run_ids, strict=True):
-            self._texts.setdefault(length, []).append(run_id)
+        self._all.extend(run_ids)
 
     def write(self, name: str, sections: Sections) -> None:
         """Add them to a block."""
-        sections.add_integers(f"{name}.length", self._lengths)
-        for length, texts in sorted(self._texts.items()):
-            if length:
-                sections.add(f"{name}.{length}", transpose(texts, length))
+        _write_runs(name, self._all, sections)
+
+    def write_since(self, name: str, sections: Sections, dates: Sequence[int], first: int) -> None:
+        """Add those to a block whose dates are not before one; the others are left out."""
+        kept = [run_id if date >= first else b"" for run_id, date in zip(self._all, dates, strict=True)]
+        _write_runs(name, kept, sections)
+
+
+def _write_runs(name: str, run_ids: list[bytes], sections: Sections) -> None:
+    lengths = array("q", map(len, run_ids))
+    sections.add_integers(f"{name}.length", lengths)
+    kinds = set(lengths)
+    if len(kinds) == 1:
+        length = kinds.pop()
+        if length:
+            sections.add(f"{name}.{length}", transpose(run_ids, length))
+        return
+    by_length: dict[int, list[bytes]] = {length: [] for length in kinds}
+    for run_id in run_ids:
+        by_length[len(run_id)].append(run_id)
+    for length, texts in by_length.items():
+        if length:
+            sections.add(f"{name}.{length}", transpose(texts, length))
 
 
 class ReadyRows:
     """What is told of rows that are ready, in the order of the series and of their dates."""
 
     def __init__(self) -> None:
+        self._dates = array("i")
         self._runs = Runs()
         self._updated = array("q")
         self._records = array("q")
@@ -66,15 +82,49 @@ class ReadyRows:
     def extend(self, state: SeriesState) -> None:
         """Add those of one series."""
         columns = state.ready.columns
+        self._dates.extend(columns.dates)
         self._runs.extend(columns.run_ids)
         self._records.extend(columns.record_counts)
         self._updated.extend(map(_since_end, columns.updated_at_ns, columns.dates))
 
     def write(self, sections: Sections) -> None:
-        """Add them to a block."""
+        """Add them to a block, but for their runs."""
         sections.add_integers("ready.updated", self._updated)
         sections.add_integers("ready.records", self._records)
-        self._runs.write("ready.run", sections)
+
+    def write_runs(self, sections: Sections, room: int) -> int | None:
+        """Add their runs to a block, the oldest left out if that would take more room than there is.
+
+        Return the ordinal of the first date whose runs are there if some are left out.
+        """
+        whole = Sections()
+        self._runs.write(_RUN, whole)
+        if whole.size <= room:
+            sections.extend(whole)
+            return None
+        first = _NEVER
+        share = room / whole.size
+        while share > _LEAST_SHARE:
+            kept = Sections()
+            first = self._newest(share)
+            self._runs.write_since(_RUN, kept, self._dates, first)
+            if kept.size <= room:
+                sections.extend(kept)
+                return first
+            share *= 0.9
+        self._runs.write_since(_RUN, sections, self._dates, _NEVER)
+        return _NEVER
+
+    def _newest(self, share: float) -> int:
+        """Return from which date on there are at most so many of all rows."""
+        left = share * len(self._dates)
+        first = _NEVER
+        for date, count in sorted(Counter(self._dates).items(), reverse=True):
+            left -= count
+            if left < 0:
+                break
+            first = date
+        return first
 
 
 class OtherRows:

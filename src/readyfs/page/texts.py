@@ -26,9 +26,14 @@ class Texts:
         """Return the number of a text, which is shortened if it is too long."""
         return self._numbers.setdefault(shorten(text), len(self._numbers))
 
-    def write(self, name: str, sections: Sections) -> None:
-        """Add them to a block, as JSON of ASCII characters alone."""
-        sections.add(name, json.dumps(list(self._numbers), separators=(",", ":")).encode("ascii"))
+    def write(self, name: str, sections: Sections, longest: int = LONGEST) -> None:
+        """Add them to a block, none longer than that, as JSON of ASCII characters alone."""
+        sections.add(name, render_json([shorten(text, longest) for text in self._numbers]))
+
+
+def render_json(value: object) -> bytes:
+    """Return a value as JSON of ASCII characters alone: bytes that are no UTF-8 are there as lone surrogates."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def shorten(text: str, longest: int = LONGEST) -> str:

@@ -5,7 +5,7 @@ The shape is that of Airflow 3.3.2, whose specification says version 2. The test
 - `POST /auth/token` takes `username` and `password`, and answers 201 with `access_token`.
 - `GET /api/v2/assets` and `/api/v2/assets/events` answer with pages: `limit` is 100 at most, and each has
   `total_entries`. `uri_pattern` finds a part of a URI, `order_by=-timestamp` puts the newest event first.
-- `POST /api/v2/assets/events` needs `asset_id`, a number, and takes `extra`, an object. Fields that it does not know are
+- `POST /api/v2/assets/events` needs `asset_id`, a number, and takes `extra`, an object. Fields unknown to it are
   refused with 422, an asset that it does not know with 404, and a wrong token with 403.
 - It answers 200 with the event: `id`, `asset_id`, `extra`, `timestamp` and more. To `extra` it adds `from_rest_api`.
 """
@@ -87,7 +87,7 @@ class Api:
         if path == "/api/v2/assets/events":
             found = [event for event in self.events if str(event["asset_id"]) == query["asset_id"]]
             if query.get("order_by") == "-timestamp":
-                found.reverse()
+                found.sort(key=lambda event: event["timestamp"], reverse=True)
             return Answer(200, {"asset_events": found[first : first + count], "total_entries": len(found)})
         return Answer(404, {"detail": "Not Found"})
 

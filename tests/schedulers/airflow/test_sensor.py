@@ -1,4 +1,4 @@
-"""The page's sensor on a real mount, and what it makes of every exit code."""
+"""The page's DAGs: a sensor on a real mount, what it makes of every exit code, and what is done with events."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
@@ -14,7 +15,14 @@ import pytest
 from readyfs.errors import ExitCode
 from tests.mount.daemon import Daemon, Place, mounted, partition
 from tests.schedulers.airflow.page import PROGRAMS, Desk
-from tests.schedulers.airflow.sdk import AirflowException, AirflowFailException, PokeReturnValue, Tasks, importable
+from tests.schedulers.airflow.sdk import (
+    AirflowException,
+    AirflowFailException,
+    Asset,
+    PokeReturnValue,
+    Tasks,
+    importable,
+)
 
 CUSTOMER = "0012345678"
 QUERY = "campaign_daily"
@@ -91,7 +99,7 @@ def does(look: object, day: str) -> str:
 
 def test_every_exit_code_has_the_end_that_the_page_says(desk: Desk) -> None:
     look = read(desk, "load_when_ready.py").functions["ready"]
-    ends = {code: "is tried again" for code in ExitCode}
+    ends = dict.fromkeys(ExitCode, "is tried again")
     ends[ExitCode.OK] = "is done"
     for code in (3, 8, 9, 10, 13, 20):
         ends[ExitCode(code)] = "looks again"
@@ -111,7 +119,8 @@ def test_every_exit_code_has_the_end_that_the_page_says(desk: Desk) -> None:
 
 
 def test_load_reads_the_run_of_a_view_that_it_pins(place: Place, desk: Desk) -> None:
-    desk.command("load", 'cat "$1/payload.jsonl" >loaded; echo "$2" >>loaded; test ! -e broken')
+    in_view = "case $1 in */.readyfs/views/*) ;; *) exit 3 ;; esac"
+    desk.command("load", f'{in_view}; cat "$1/payload.jsonl" >loaded; echo "$2" >>loaded; test ! -e broken')
     loaded = desk.directory / "loaded"
     load = read(desk, "load_when_ready.py").functions["load"]
     place.producer.write_and_publish(SPOT, "r1", b'{"n":1}\n')
@@ -135,3 +144,15 @@ def test_load_reads_the_run_of_a_view_that_it_pins(place: Place, desk: Desk) -> 
             load(found)
         assert not loaded.exists()
         assert pins(daemon) == []
+
+
+def test_events_are_loaded_or_retracted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.directory)
+    for command in ("load", "retract"):
+        desk.command(command, f'echo {command} "$@" >>done')
+    tasks = read(desk, "on_ready.py")
+    key = {"customer_id": CUSTOMER, "query_name": QUERY, "logical_date": DAY}
+    events = [SimpleNamespace(extra={**key, "type": kind}) for kind in ("appeared", "switched", "retracted")]
+    tasks.functions["load"]({Asset("readyfs://google_ads/campaign_daily"): events})
+    words = f"{CUSTOMER} {QUERY} {DAY}\n"
+    assert (desk.directory / "done").read_text() == f"load {words}load {words}retract {words}"

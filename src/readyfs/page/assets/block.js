@@ -169,7 +169,6 @@ class Coverage {
     /** @type {Cell[]} */
     this.cells = description.cells;
     this._words = description.words;
-    this._names = description.names.map((names) => names.map(readName));
     this._cadences = description.cadences;
     this._columns = description.columns;
     this._sections = new Map();
@@ -178,6 +177,8 @@ class Coverage {
       this._sections.set(name, bytes.subarray(begin, begin + size));
       begin += size;
     }
+    const names = JSON.parse(decoder.decode(this._sections.get("names")));
+    this._names = names.map((some) => some.map(readName));
     this._codes = this._sections.get("cells");
     this._lazy = new Map();
     this._readSeries(description.count);
@@ -318,7 +319,7 @@ class Coverage {
     const text = said < 0 ? "" : this._texts()[said];
     const places = {
       asked: () => this.key(i, day),
-      run: () => detail.run ?? "",
+      run: () => detail.run ?? words.noRun,
       since: () => (detail.updated === null ? words.noTime : showMoment(detail.updated)),
       records: () => countWords(words.counted.records, detail.records),
       attempts: () => countWords(words.counted.attempts, detail.attempts),

@@ -36,18 +36,13 @@ function drawCell(context, cell, palette, box, ratio) {
     context.fillRect(body.x, body.y, body.width, body.height);
     return;
   }
-  if (!isLate(cell)) lower(body, cell, ratio);
+  if (!isLate(cell)) lower(body, shareBeside(cell, palette), ratio);
   const least = LEAST_LETTER * ratio;
   const hasRoom = box.width >= least && box.height >= least;
   const radius = hasRoom ? Math.min(2.5 * ratio, body.width / 4) : 0;
   context.fillStyle = fill;
   if (cell.letter && !hasRoom) {
-    if (cell.status === "missing") {
-      context.globalAlpha = 0.16;
-      context.fillRect(body.x, body.y, body.width, body.height);
-      context.globalAlpha = 1;
-    }
-    for (const part of shapeOf(cell, body, ratio)) context.fillRect(part.x, part.y, part.width, part.height);
+    for (const part of shapeOf(cell, body)) context.fillRect(part.x, part.y, part.width, part.height);
     return;
   }
   context.beginPath();
@@ -64,27 +59,29 @@ function drawCell(context, cell, palette, box, ratio) {
 }
 
 /** Make a body lower that is not late: a calm ribbon between those that stand out. */
-function lower(body, cell, ratio) {
-  const isBesides = cell.status === "ready" && !cell.expected;
-  const share = isBesides ? 0.3 : 0.14;
+function lower(body, share, ratio) {
   const inset = Math.min(Math.round(body.height * share), Math.floor((body.height - ratio) / 2));
-  if (body.height < 6 * ratio && !isBesides) return;
   body.y += inset;
   body.height -= 2 * inset;
 }
 
+/** Return which share of its height such a cell leaves free above and below. */
+function shareBeside(cell, palette) {
+  if (cell.status !== "ready") return 0.14;
+  if (!cell.expected) return 0.32;
+  // Where colours are the system's own, height alone tells what is ready from what is not.
+  return palette.isForced ? 0.36 : 0.14;
+}
+
 /** Return the parts that tell a status by their shape, whatever the width. */
-function shapeOf(cell, body, ratio) {
+function shapeOf(cell, body) {
   const { x, y, width, height } = body;
-  const line = Math.max(1, Math.round(Math.min(height / 5, 2 * ratio)));
   const half = Math.ceil(height / 2);
   switch (cell.letter.toUpperCase()) {
     case "M": {
-      // Hollow: nothing is there.
-      const rims = [{ x, y, width, height: line }, { x, y: y + height - line, width, height: line }];
-      if (width < 4 * line) return rims;
-      const side = { y: y + line, width: line, height: height - 2 * line };
-      return [...rims, { x, ...side }, { x: x + width - line, ...side }];
+      // Broken in its middle: something is not there.
+      const end = Math.ceil(height * 0.36);
+      return [{ x, y, width, height: end }, { x, y: y + height - end, width, height: end }];
     }
     case "W": {
       // Barred: it is there, and is not let out.

@@ -57,6 +57,8 @@ class Shortcuts {
   fill(keys) {
     const title = element("h2", "Shortcuts");
     title.id = "shortcuts-title";
+    // Takes the focus first, so that a low window shows the list from its beginning.
+    title.tabIndex = -1;
     const label = element("label", "", "switch");
     const box = document.createElement("input");
     box.type = "checkbox";
@@ -76,7 +78,9 @@ class Shortcuts {
   }
 
   open() {
-    if (!this.#dialog.open) this.#dialog.showModal();
+    if (this.#dialog.open) return;
+    this.#dialog.showModal();
+    document.getElementById("shortcuts-title").focus();
   }
 }
 
@@ -104,11 +108,9 @@ function startKeys(page) {
   document.getElementById("previous-gap").addEventListener("click", () => goToGap(page.view, page.grid, -1, false));
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
-    if (event.key === "Escape") {
-      leaveStep(page);
-      return;
-    }
-    if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event) || !page.shortcuts.areOn) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;
+    if (event.key === "Escape") leaveStep(page);
+    if (!page.shortcuts.areOn) return;
     const found = keys.find(({ key, also }) => event.key === key || event.key === also);
     if (!found) return;
     event.preventDefault();

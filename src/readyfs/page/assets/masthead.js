@@ -5,7 +5,7 @@ function startMasthead({ coverage }) {
   document.getElementById("label").textContent = head.label;
   document.title = `Coverage of ${head.label}`;
   const when = `made ${showMoment(head.madeAt)}`;
-  const parts = [when, head.cadence ? `${head.cadence} dates` : "", head.criteria, zoneWords(head), head.filters];
+  const parts = [when, head.cadence ? `${head.cadence} dates` : "", head.criteria, zoneWords(head), head.filters, ...head.leftOut];
   document.getElementById("made").textContent = parts.filter(Boolean).join(" · ");
   document.getElementById("totals").hidden = true;
   const tiles = document.getElementById("tiles");

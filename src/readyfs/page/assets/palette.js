@@ -50,6 +50,8 @@ class Palette {
   }
 
   #read() {
+    /** Whether the system sets all colours. */
+    this.isForced = matchMedia("(forced-colors: active)").matches;
     /** @type {Record<string, string>} */
     this.colours = {};
     for (const name of COLOURS) {

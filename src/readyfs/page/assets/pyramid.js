@@ -17,7 +17,7 @@ class Pyramid {
     this.first = new Int32Array(count);
     this.end = new Int32Array(count);
     /** Where the numbers of each series begin. */
-    this.base = new Float64Array(count);
+    this.base = new Int32Array(count);
     const codes = new Array(count);
     let size = 0;
     for (let index = 0; index < count; index++) {
@@ -30,7 +30,13 @@ class Pyramid {
     }
     this.numbers = new Uint8Array(size);
     const rank = Uint8Array.from(shown, (isShown, code) => (isShown ? code : 0));
-    for (let index = 0; index < count; index++) this.#fill(index, codes[index], rank);
+    // Codes that all are shown are copied as they are.
+    const isAll = rank.every((number, code) => number === code);
+    for (let index = 0; index < count; index++) {
+      if (isAll) this.numbers.set(codes[index], this.base[index]);
+      else fillLowest(this.numbers, this.base[index], codes[index], rank);
+      fillLevels(this.numbers, this.base[index], this.first[index], this.end[index] - 1);
+    }
   }
 
   /** Return the worst of a series from a day up to before another one, 0 where nothing is. */
@@ -53,25 +59,26 @@ class Pyramid {
     }
     return worst;
   }
+}
 
-  #fill(index, codes, rank) {
-    const { numbers } = this;
-    let offset = this.base[index];
-    for (let place = 0; place < codes.length; place++) numbers[offset + place] = rank[codes[place]];
-    let first = this.first[index];
-    let last = this.end[index] - 1;
-    while (last > first) {
-      const above = offset + last - first + 1;
-      const firstAbove = first >> 1;
-      for (let day = first; day <= last; day++) {
-        const place = above + (day >> 1) - firstAbove;
-        const code = numbers[offset + day - first];
-        if (code > numbers[place]) numbers[place] = code;
-      }
-      offset = above;
-      first = firstAbove;
-      last >>= 1;
+function fillLowest(numbers, base, codes, rank) {
+  for (let place = 0; place < codes.length; place++) numbers[base + place] = rank[codes[place]];
+}
+
+/** Fill all levels above the lowest one, which begins at `base` and goes from `first` to `last`. */
+function fillLevels(numbers, base, first, last) {
+  let below = base;
+  while (last > first) {
+    const above = below + last - first + 1;
+    const firstAbove = first >> 1;
+    for (let day = first; day <= last; day++) {
+      const code = numbers[below + day - first];
+      const place = above + (day >> 1) - firstAbove;
+      if (code > numbers[place]) numbers[place] = code;
     }
+    below = above;
+    first = firstAbove;
+    last >>= 1;
   }
 }
 

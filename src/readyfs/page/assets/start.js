@@ -10,7 +10,7 @@ async function start() {
 /** In this order. Each takes `{coverage, view}`; all elements of the page are there by then. */
 const PARTS = [
   startPalette, startMasthead, startPicture, startToolbar, startGrid, startTooltip, startPlace, startSummary, startCommands,
-  startKeys,
+  startKeys, startPrinting,
 ];
 
 start().catch((error) => {

@@ -8,11 +8,16 @@ const SUMMARY_MS = 120;
 
 /** The columns of the table: how a cell is told, by what it is sorted, and whether the greatest come first. */
 const SUMMARY_COLUMNS = [
-  { title: "Series", by: (late) => late.place },
-  { title: "First late", say: ({ series }) => sayDay(series.firstLate), by: ({ series }) => series.firstLate ?? Infinity },
-  { title: "Crit", say: ({ series }) => series.error, by: ({ series }) => -series.error, isNumber: true },
-  { title: "Warn", say: ({ series }) => series.warn, by: ({ series }) => -series.warn, isNumber: true },
-  { title: "Complete", say: ({ series }) => sayShare(shareOf(series)), by: ({ series }) => shareOf(series) ?? 2, isNumber: true },
+  { title: "Series", by: ({ place }) => place },
+  { title: "First late", say: ({ series }) => sayDay(series.firstLate), by: ({ series }) => series.firstLate },
+  { title: "Crit", say: ({ series }) => series.error, by: ({ series }) => series.error, isNumber: true, isDown: true },
+  { title: "Warn", say: ({ series }) => series.warn, by: ({ series }) => series.warn, isNumber: true, isDown: true },
+  {
+    title: "Complete",
+    say: ({ series }) => sayShare(shareOf(series)),
+    by: ({ series }) => shareOf(series) ?? 1,
+    isNumber: true,
+  },
   { title: "Newest", say: ({ series }) => sayDay(series.newest), by: ({ series }) => series.newest ?? -Infinity },
 ];
 
@@ -74,8 +79,14 @@ class Summary {
     if (sorted.length > this.#most) this.#holder.append(this.#more(sorted.length));
   }
 
+  /** Whether the greatest come first. */
+  get #goesDown() {
+    return Boolean(SUMMARY_COLUMNS[this.#sort].isDown) !== this.#isTurned;
+  }
+
+  /** Return the late series by the chosen column, and of those that are alike there the worst first. */
   #sorted() {
-    const direction = this.#isTurned ? -1 : 1;
+    const direction = this.#goesDown ? -1 : 1;
     const { by } = SUMMARY_COLUMNS[this.#sort];
     const keys = (late) => [by(late), -late.series.error, -late.series.warn, late.series.firstLate, late.place];
     const ranked = this.#late.map((late) => ({ late, keys: keys(late) }));
@@ -95,7 +106,7 @@ class Summary {
       cell.scope = "col";
       const button = element("button", title, "quiet");
       button.type = "button";
-      if (at === this.#sort) cell.setAttribute("aria-sort", this.#isTurned ? "descending" : "ascending");
+      if (at === this.#sort) cell.setAttribute("aria-sort", this.#goesDown ? "descending" : "ascending");
       button.addEventListener("click", () => {
         this.#isTurned = at === this.#sort && !this.#isTurned;
         this.#sort = at;
@@ -125,6 +136,7 @@ class Summary {
   #goTo({ index, series }) {
     const { view, grid, places } = this.page;
     const row = view.rows.indexOf(index);
+    if (row < 0) return;
     places.leave();
     grid.goTo({ row, day: series.firstLate });
     document.getElementById("picture").scrollIntoView({ block: "nearest" });

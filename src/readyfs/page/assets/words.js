@@ -74,10 +74,11 @@ function sayCount(number, noun) {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** Return how long before the page was made a date ended, empty if it had not; days may end elsewhere than in UTC. */
+/** Return how long before the page was made a date ended, in whole days of UTC; empty if it had not. */
 function saySince(coverage, day) {
   const days = Math.floor(coverage.head.madeAt / DAY_MS) - day;
-  return days < 1 ? "" : days === 1 ? "ended the day before" : `ended ${days - 1} days before`;
+  if (days < 1) return "";
+  return days === 1 ? "ended less than a day before this page" : `ended ${sayCount(days - 1, "day")} before this page`;
 }
 
 /**
@@ -106,9 +107,9 @@ function sayCell(coverage, index, day) {
   const { cell, sentence, knownReason } = coverage.detail(index, day);
   if (!cell.status) return "nothing is there, and nothing is expected";
   const since = cell.letter ? saySince(coverage, day) : "";
-  const date = isoOf(day);
   // The sentence begins with the key, which was said already.
-  const reason = sentence.slice(sentence.indexOf(date) + date.length + 1);
+  const key = `${coverage.key(index, day)} `;
+  const reason = sentence.startsWith(key) ? sentence.slice(key.length) : sentence;
   const words = [cell.words, since].filter(Boolean).join(", ");
   return [words, reason, knownReason && `known: ${knownReason}`].filter(Boolean).join("; ");
 }

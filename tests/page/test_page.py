@@ -1,0 +1,148 @@
+"""The page of `readyfs coverage --html`, opened in a real browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.page.kinds import AGREEMENT, HOSTILE, fill
+from tests.page.program import ask
+from tests.page.tab import NARROW, Tab
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a state that has each kind of date, its known gaps, and the page of it."""
+    directory = tmp_path_factory.mktemp("world")
+    fill(directory)
+    ask("coverage", *options(directory), "--html", directory / "coverage.html")
+    return directory
+
+
+def options(world: Path) -> tuple[str | Path, ...]:
+    return ("--state", world / "state.db", "--known", world / "known.csv", *AGREEMENT)
+
+
+def open_page(tab: Tab, world: Path, fragment: str = "") -> None:
+    tab.open(world / "coverage.html", fragment)
+    tab.wait_for("!document.querySelector('#picture').hidden && document.querySelector('.sum')?.textContent")
+
+
+def test_the_figures_are_those_of_gaps(tab: Tab, world: Path) -> None:
+    said = ask("gaps", *options(world), codes=(12,)).splitlines()[-1]
+    series = [json.loads(line) for line in ask("gaps", *options(world), "--json", codes=(12,)).splitlines()]
+    open_page(tab, world)
+    assert tab.text_of(".sum") == f"All, over all dates: {said}."
+    rows = tab.ask(
+        "[...document.querySelectorAll('#summary tbody tr')].map(row => [...row.cells].map(c => c.textContent))"
+    )
+    late = [one for one in series if one["status"] in ("warn", "error")]
+    assert len(rows) == len(late) > len(HOSTILE)
+    assert sorted(row[1:] for row in rows) == sorted(
+        [
+            one["first_late_date"],
+            str(one["error_dates"]),
+            str(one["warn_dates"]),
+            share(one),
+            one["newest_date"] or "-",
+        ]
+        for one in late
+    )
+    # The worst comes first.
+    assert [rows[0][0], rows[0][2]] == ["ads / c2 / q1", max((row[2] for row in rows), key=int)]
+
+
+def share(one: dict[str, Any]) -> str:
+    """Return the share of a series that is complete as the terminal shows it."""
+    return f"{int(one['complete'] * 1000) / 10:.1f}%" if one["complete"] != 1 else "100%"
+
+
+def test_keys_move_and_what_they_reach_is_read_aloud(tab: Tab, world: Path) -> None:
+    reason = ask("why", "c1/q1/2024-06-04", "--source", "ads", "--state", world / "state.db", codes=(12,))
+    sentence, remedy = reason.splitlines()[:2]
+    open_page(tab, world, "#customer=c1")
+    tab.press("g", "Control+Home")
+    assert tab.ask("document.activeElement.getAttribute('role')") == "grid"
+    assert tab.text_of("#live").startswith("ads / c1 / q1, 2024-06-01: ready")
+    tab.press("ArrowRight", "ArrowRight", "ArrowRight")
+    assert tab.text_of("#live").startswith("ads / c1 / q1, 2024-06-04: failed, late (crit)")
+    assert sentence.removeprefix("c1/q1/2024-06-04 ") in tab.text_of("#live")
+    tab.press("Enter")
+    told = tab.text_of("#tooltip")
+    assert sentence in told
+    assert f"R{remedy[1:]}" in told
+    tab.press("Escape")
+    assert tab.ask("document.querySelector('#tooltip').hidden")
+    tab.press("n")
+    assert "2024-06-07: withheld" in tab.text_of("#live")
+    tab.press("p", "p")
+    assert "2024-06-03: missing, known" in tab.text_of("#live")
+    tab.press("ArrowDown", "End")
+    assert tab.text_of("#live").startswith("ads / c1 / q2, 2024-06-14: ")
+
+
+def test_names_stay_text_wherever_they_are_shown(tab: Tab, world: Path) -> None:
+    kinds = """
+        [...new Set([...document.querySelectorAll("*")].flatMap(one => [one.localName, ...one.getAttributeNames()]))]
+    """
+    open_page(tab, world, "#customer=c1")
+    tell_all(tab)
+    harmless = set(tab.ask(kinds))
+    open_page(tab, world)
+    for name in HOSTILE:
+        tab.press("/")
+        tab.ask("document.activeElement.select()")
+        tab.type(as_pattern(name))
+        shown = shown_as(name)
+        tab.wait_for("document.querySelector('#grid [role=rowheader]').textContent.includes(shown)", shown=shown)
+        tell_all(tab)
+        assert shown in tab.text_of("#live")
+        assert set(tab.ask(kinds)) <= harmless
+    assert tab.ask("window.harm") is None
+    assert tab.ask("document.scripts.length") == 2
+
+
+def tell_all(tab: Tab) -> None:
+    """Have everything told of a gap: read aloud, in the tooltip, as a command, in a list of names."""
+    tab.focus("#grid")
+    tab.press("Control+Home", "n", "i", "c", "Escape", "?", "Escape")
+    tab.focus("#filter-customer")
+    tab.focus("#grid")
+
+
+def as_pattern(name: str) -> str:
+    """Return what is typed into a filter to find one name; a field takes no line breaks."""
+    return "".join("?" if one in "*?[\n\t" else one for one in name)
+
+
+def shown_as(name: str) -> str:
+    """Return a name as it is shown, which turns nothing around and breaks no line."""
+    return name.replace("\u202e", "\\u202e").replace("\n", "\\n").replace("\t", "\\t")
+
+
+def test_the_address_leads_back_to_the_same_place(tab: Tab, world: Path) -> None:
+    open_page(tab, world)
+    tab.press("/")
+    tab.type("c?")
+    tab.wait_for("document.querySelector('#extent').textContent.includes('3 of ')")
+    tab.focus("#grid")
+    tab.press("Control+Home", "n", "+", "+")
+    read = tab.text_of("#live")
+    address = tab.wait_for("location.hash.includes('cursor=') && location.hash")
+    shown = tab.text_of("#extent")
+    open_page(tab, world, address)
+    assert tab.text_of("#extent") == shown
+    assert tab.text_of("#live") == read
+    assert tab.ask("location.hash") == address
+    open_page(tab, world, "#cursor=<img src=x>&nothing=1")
+    assert "nothing=1" in tab.text_of("#notice")
+    assert tab.ask("document.querySelectorAll('img').length") == 0
+
+
+def test_a_telephone_needs_no_scrolling_sideways(tab: Tab, world: Path) -> None:
+    tab.resize(NARROW)
+    open_page(tab, world)
+    assert tab.ask("document.documentElement.scrollWidth") <= NARROW[0]
