@@ -90,7 +90,7 @@ class TestOnce:
         assert desk.run(*once(desk, "load-day"), DAY=DAY) == (0, "")
         assert log_of(desk) == [str(daemon.path / DAY_PART.path)], "a day that is done is not done again"
 
-    @pytest.mark.parametrize("zone", ["A-14", "A12"])  # at any hour another day than that of UTC in one of them
+    @pytest.mark.parametrize("zone", ["AAA-14", "AAA12"])  # at any hour another day than that of UTC in one of them
     def test_yesterday_is_that_of_utc(self, daemon: Daemon, zone: str) -> None:
         desk = desk_of(daemon.place)
         desk.add("load-day", RECORDS_PATH.format(log=desk.directory / "log"))
