@@ -181,8 +181,17 @@ def test_the_pointer_opens_the_tooltip_and_a_click_keeps_it(tab: Tab, page: Path
     tab.move(5, 5)
     tab.wait_for_frame()
     assert not tab.ask("document.querySelector('#tooltip').hidden")
+    hidden = "document.querySelector('#tooltip').hidden"
+    tab.resize((1280, 300))
+    tab.ask("scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for(hidden)
+    tab.ask("scrollTo(0, 0)")
+    tab.wait_for_frame()
     tab.press("Escape")
-    assert tab.ask("document.querySelector('#tooltip').hidden")
+    tab.click("#heat", at=(4.0, 4.0))
+    assert not tab.ask(hidden)
+    tab.click("#extent")
+    assert tab.ask(hidden)
 
 
 def test_the_summary_says_what_gaps_says(tab: Tab, page: Path, state: Path, gaps: list[dict[str, Any]]) -> None:
