@@ -64,11 +64,15 @@ def rendered(template: str, **names: str) -> str:
     return re.sub(r"{{ (.*?) }}", lambda found: names[found[1]], template)
 
 
+def test_every_program_of_the_page_is_run_by_a_test() -> None:
+    assert set(PROGRAMS) == {"sources.yml", "daily.sql", "build.py", "freshness.sh"}
+
+
 def test_source_has_customer_and_date_as_they_are(daemon: Daemon) -> None:
     location = rendered(SOURCE["config"]["meta"]["external_location"], **{'env_var("READY")': str(daemon.path)})
     model = PROGRAMS["daily.sql"].partition("\n\n")[2]
     model = rendered(model, **{f"source('{SOURCE['name']}', '{QUERY}')": location.format(name=QUERY)})
-    assert sorted(duckdb.sql(model).fetchall()) == [
+    assert sorted(duckdb.execute(model).fetchall()) == [
         ("0012", "2024-06-01", 1),
         ("0012", "2024-06-02", 2),
         ("c 2", "2024-06-01", 4),
@@ -96,7 +100,7 @@ def loaded_at(desk: Desk, rows: str | None = None) -> str:
     if rows is not None:
         file.write_text(rows)
     query = SOURCE["config"]["loaded_at_query"].replace("latest.jsonl", str(file))
-    answer = duckdb.sql(rendered(query, **{"this.schema": SOURCE["name"], "this.identifier": QUERY}))
+    answer = duckdb.execute(rendered(query, **{"this.schema": SOURCE["name"], "this.identifier": QUERY}))
     return str(answer.fetchall()[0][0])
 
 
