@@ -103,7 +103,8 @@ function drawUnitLines(context, view, palette, ratio, height) {
   const unit = coarse ?? fine;
   context.fillStyle = palette.colours["strong-line"];
   const last = Math.ceil(x.start + view.size.width * x.perPixel);
-  for (const day of marksOf(unit, coarse ? 1 : step, Math.max(Math.floor(x.start), FIRST_DAY), Math.min(last, LAST_DAY))) {
+  const first = Math.max(Math.floor(x.start), FIRST_DAY);
+  for (const day of marksOf(unit, coarse ? 1 : step, first, Math.min(last, LAST_DAY))) {
     context.fillRect(Math.round(((day - x.start) / x.perPixel) * ratio) - 1, 0, 1, height);
   }
 }

@@ -55,7 +55,9 @@ function drawCell(context, cell, palette, box, ratio) {
   context.textAlign = "center";
   context.textBaseline = "alphabetic";
   const capital = context.measureText("M").actualBoundingBoxAscent;
-  context.fillText(cell.letter, body.x + body.width / 2, Math.round(box.y + (box.height + capital) / 2));
+  const base = Math.round(box.y + (box.height + capital) / 2);
+  // A wide letter is made narrower where it would touch the next one.
+  context.fillText(cell.letter, body.x + body.width / 2, base, Math.max(1, body.width - ratio));
 }
 
 /** Make a body lower that is not late: a calm ribbon between those that stand out. */

@@ -38,8 +38,8 @@ class Scene {
   }
 
   isLike(other) {
-    return other !== null && ["rows", "pyramid", "sprites", "perDay", "perRow"].every((name) => this[name] === other[name])
-      && isSame(this.extent, other.extent);
+    if (other === null || !isSame(this.extent, other.extent)) return false;
+    return ["rows", "pyramid", "sprites", "perDay", "perRow"].every((name) => this[name] === other[name]);
   }
 
   /** The first pixel of a day. */
@@ -128,22 +128,26 @@ class Scene {
     return true;
   }
 
+  /** Copy the sprites of a row to their places, line by line, since pixels lie so in memory. */
   #put(pixels, width, height, columns, codes, top) {
     const spriteHeight = Math.max(1, this.perRow);
-    const firstLine = Math.max(0, -top);
-    const endLine = Math.min(spriteHeight, height - top);
+    const placed = [];
     for (let place = 0; place < codes.length; place++) {
-      const code = codes[place];
-      if (!code) continue;
+      if (!codes[place]) continue;
       const left = columns[place];
-      const spriteWidth = columns[place + 1] - left;
-      const sprite = this.sprites.of(code, spriteWidth, spriteHeight);
+      const across = columns[place + 1] - left;
       const from = Math.max(0, -left);
-      const end = Math.min(spriteWidth, width - left);
-      for (let line = firstLine; line < endLine; line++) {
-        let target = (top + line) * width + left + from;
-        const source = line * spriteWidth;
-        for (let column = from; column < end; column++) pixels[target++] = sprite[source + column];
+      const end = Math.min(across, width - left);
+      if (from >= end) continue;
+      placed.push({ sprite: this.sprites.of(codes[place], across, spriteHeight), left, across, from, end });
+    }
+    const endLine = Math.min(spriteHeight, height - top);
+    for (let line = Math.max(0, -top); line < endLine; line++) {
+      const begin = (top + line) * width;
+      for (const { sprite, left, across, from, end } of placed) {
+        const source = line * across;
+        const target = begin + left;
+        for (let column = from; column < end; column++) pixels[target + column] = sprite[source + column];
       }
     }
   }
@@ -202,8 +206,19 @@ class Sprites {
   }
 }
 
+/** Make a canvas for a tile; that is dear, so they are used again. */
+function emptyTile() {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: TILE, height: TILE });
+  return { canvas, context: canvas.getContext("2d") };
+}
+
 class Heat {
+  /** Tiles by their place, those that were made last at the end; and those that can be used again. */
   #tiles = new Map();
+  #free = [];
+  #image = new ImageData(TILE, TILE);
+  #pixels = new Uint32Array(this.#image.data.buffer);
   /** @type {Scene | null} */
   #scene = null;
   /** What was drawn last, to be stretched while a new scene is made. */
@@ -259,7 +274,7 @@ class Heat {
         let tile = this.#tiles.get(key);
         if (!tile && (performance.now() - began < BUDGET_MS || wanted.size === 1)) tile = this.#make(key, x, y);
         if (tile) {
-          context.drawImage(tile, x * TILE - left, y * TILE - top);
+          context.drawImage(tile.canvas, x * TILE - left, y * TILE - top);
         } else {
           isWhole = false;
           this.#patch(x * TILE - left, y * TILE - top);
@@ -267,9 +282,11 @@ class Heat {
       }
     }
     if (isWhole) this.#before = null;
-    for (const key of this.#tiles.keys()) {
+    for (const [key, tile] of this.#tiles) {
       if (this.#tiles.size <= wanted.size + SPARE_TILES) break;
-      if (!wanted.has(key)) this.#tiles.delete(key);
+      if (wanted.has(key)) continue;
+      this.#tiles.delete(key);
+      this.#free.push(tile);
     }
     return isWhole;
   }
@@ -301,6 +318,7 @@ class Heat {
     if (before && (before.rows !== scene.rows || before.pyramid !== scene.pyramid)) this.#before = null;
     this.#scene = scene;
     this.#since = now;
+    this.#free.push(...this.#tiles.values());
     this.#tiles.clear();
   }
 
@@ -335,13 +353,10 @@ class Heat {
   }
 
   #make(key, x, y) {
-    const tile = document.createElement("canvas");
-    tile.width = TILE;
-    tile.height = TILE;
-    const context = tile.getContext("2d");
-    const image = context.createImageData(TILE, TILE);
-    this.#scene.paint(new Uint32Array(image.data.buffer), x * TILE, y * TILE, TILE, TILE);
-    context.putImageData(image, 0, 0);
+    const tile = this.#free.pop() ?? emptyTile();
+    this.#pixels.fill(0);
+    this.#scene.paint(this.#pixels, x * TILE, y * TILE, TILE, TILE);
+    tile.context.putImageData(this.#image, 0, 0);
     this.#tiles.set(key, tile);
     return tile;
   }

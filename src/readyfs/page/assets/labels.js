@@ -70,7 +70,8 @@ class Labels {
         const isLast = place === fields.length - 1;
         // A name that stands above already is not told again.
         if (!isNew && !isLast && !isCursor) continue;
-        if (isNew && before !== null && step === 1 && place < fields.length - 1) this.#line(context, top, columns[place].left, width);
+        const isGroup = isNew && before !== null && place < fields.length - 1;
+        if (isGroup && step === 1) this.#line(context, top, columns[place].left, width);
         context.font = isLast ? LABEL_FONT : LABEL_BOLD;
         context.fillStyle = isLast ? this.palette.colours.soft : this.palette.colours.ink;
         const middle = top + Math.max(y.height, LEAST_LABEL) / 2;

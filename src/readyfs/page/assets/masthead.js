@@ -1,11 +1,12 @@
-/** The head of the page: of which state it is, when it was made and by which agreement; then the totals as `gaps` has them. */
+/** The head of the page: of which state it is, when it was made, by which agreement; then the totals of `gaps`. */
 
 function startMasthead({ coverage }) {
   const { head } = coverage;
   document.getElementById("label").textContent = head.label;
   document.title = `Coverage of ${head.label}`;
   const when = `made ${showMoment(head.madeAt)}`;
-  const parts = [when, head.cadence ? `${head.cadence} dates` : "", head.criteria, zoneWords(head), head.filters, ...head.leftOut];
+  const cadence = head.cadence ? `${head.cadence} dates` : "";
+  const parts = [when, cadence, head.criteria, zoneWords(head), head.filters, ...head.leftOut];
   document.getElementById("made").textContent = parts.filter(Boolean).join(" · ");
   document.getElementById("totals").hidden = true;
   const tiles = document.getElementById("tiles");
@@ -23,7 +24,7 @@ function zoneWords({ dayZone }) {
 }
 
 /**
- * Return what is told in large figures. Those of a level have its colour beside them, and so are the key of the colours.
+ * Return what is told in large figures. Those of a level have its colour beside them: they are the key of the colours.
  *
  * A level that does not occur is left out, except for what everybody looks for.
  */
@@ -50,9 +51,9 @@ function tilesOf(totals) {
   ];
 }
 
-/** Write a count with a comma for each thousand. */
+/** Write a count with a comma for each thousand; the browser's own way takes long to begin. */
 function manyWords(count) {
-  return count.toLocaleString("en");
+  return String(count).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 }
 
 /** Write a share as `gaps` does: less than all never is rounded to all. */

@@ -64,7 +64,10 @@ class Overview {
     const { sheet, accent, veil } = palette.colours;
     context.fillStyle = sheet;
     context.fillRect(0, 0, across, down);
-    context.drawImage(this.#picture, 0, 0);
+    // Rows have whole pixels, and are stretched to the full height.
+    const painted = Math.min(down, Math.ceil(this.view.rows.length * this.#scene.perRow));
+    context.imageSmoothingEnabled = false;
+    if (painted) context.drawImage(this.#picture, 0, 0, across, painted, 0, 0, across, down);
     const { left, right } = this.#window();
     const [from, end] = [left * ratio, right * ratio];
     context.fillStyle = veil;

@@ -3,6 +3,9 @@
 /** CSS pixels that no browser refuses to scroll. */
 const MOST_SCROLL = 8e6;
 
+/** The elements of the picture, by their ids. */
+const ELEMENTS = ["picture", "scroller", "sizer", "pane", "heat", "axis", "labels", "overview", "cursor", "empty"];
+
 const AXIS_HEIGHT = 40;
 const OVERVIEW_HEIGHT = 36;
 
@@ -18,9 +21,7 @@ class Picture {
   constructor({ view, palette }) {
     this.view = view;
     this.palette = palette;
-    for (const id of ["picture", "scroller", "sizer", "pane", "heat", "axis", "labels", "overview", "cursor", "empty"]) {
-      this[id] = document.getElementById(id);
-    }
+    for (const id of ELEMENTS) this[id] = document.getElementById(id);
     this.cells = new Heat(document.getElementById("cells"), view, palette);
     this.names = new Labels(view, palette);
     this.strip = new Overview(this.overview, view, palette);
@@ -49,7 +50,11 @@ class Picture {
     picture.style.setProperty("--bar", `${scroller.offsetWidth - total}px`);
     this.labelsWidth = labels;
     this.view.set({
-      size: { width: Math.max(1, total - labels), height: Math.max(1, scroller.clientHeight), ratio: devicePixelRatio || 1 },
+      size: {
+        width: Math.max(1, total - labels),
+        height: Math.max(1, scroller.clientHeight),
+        ratio: devicePixelRatio || 1,
+      },
     });
     this.#ask();
   }
@@ -110,7 +115,8 @@ class Picture {
     const box = view.boxOf(view.cursor.row, view.cursor.day);
     const width = Math.max(box.width, 6);
     const height = Math.max(box.height, 6);
-    mark.style.transform = `translate(${box.left - (width - box.width) / 2}px, ${box.top - (height - box.height) / 2}px)`;
+    const [left, top] = [box.left - (width - box.width) / 2, box.top - (height - box.height) / 2];
+    mark.style.transform = `translate(${left}px, ${top}px)`;
     mark.style.width = `${width}px`;
     mark.style.height = `${height}px`;
   }

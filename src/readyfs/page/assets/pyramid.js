@@ -1,9 +1,9 @@
 /**
  * The worst cell below any stretch of dates, quickly.
  *
- * Codes of cells grow with how bad they are, so that the worst of many is the greatest. Over each series lie levels: one
- * number of a level is the worst of two of the level below. Blocks are aligned to days, not to the begin of a series, so
- * that all series have the same ones.
+ * Codes of cells grow with how bad they are, so that the worst of many is the greatest. Over each series lie levels:
+ * one number of a level is the worst of two of the level below. Blocks are aligned to days, not to the begin of a
+ * series, so that all series have the same ones.
  */
 
 /** Added to days, so that none is below 0: halves of numbers on both sides of 0 never would meet. */

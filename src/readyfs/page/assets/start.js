@@ -9,8 +9,8 @@ async function start() {
 
 /** In this order. Each takes `{coverage, view}`; all elements of the page are there by then. */
 const PARTS = [
-  startPalette, startMasthead, startPicture, startToolbar, startGrid, startTooltip, startPlace, startSummary, startCommands,
-  startKeys, startPrinting,
+  startPalette, startMasthead, startPicture, startToolbar, startGrid, startTooltip, startPlace, startSummary,
+  startCommands, startKeys, startPrinting,
 ];
 
 start().catch((error) => {

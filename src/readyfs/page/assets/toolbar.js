@@ -28,7 +28,7 @@ function fillLegend(view, coverage, palette) {
   const swatches = [];
   const statuses = legend.appendChild(made("div", "chips"));
   for (const key of STATUS_KEYS) {
-    const late = coverage.cells.filter((cell) => statusKey(cell) === key && (key === "ready" ? cell.expected : isLate(cell)));
+    const cell = coverage.cells.findLast((one) => statusKey(one) === key);
     const chip = statuses.appendChild(made("label", "chip"));
     const box = chip.appendChild(document.createElement("input"));
     box.type = "checkbox";
@@ -40,7 +40,6 @@ function fillLegend(view, coverage, palette) {
       else chosen.delete(key);
       view.set({ filter: { statuses: chosen } });
     });
-    const cell = late[late.length - 1];
     swatches.push(addSwatch(chip, cell, 18), addSwatch(chip, cell, 7));
     chip.append(STATUS_WORDS[key]);
   }
@@ -110,8 +109,13 @@ function bindFilters(view, coverage) {
   });
   const show = () => {
     const { filter } = view;
-    for (const name of texts) if (document.activeElement !== field(`filter-${name}`)) field(`filter-${name}`).value = filter[name];
-    for (const name of ["since", "until"]) field(`filter-${name}`).value = filter[name] === null ? "" : isoOf(filter[name]);
+    for (const name of texts) {
+      const input = field(`filter-${name}`);
+      if (document.activeElement !== input) input.value = filter[name];
+    }
+    for (const name of ["since", "until"]) {
+      field(`filter-${name}`).value = filter[name] === null ? "" : isoOf(filter[name]);
+    }
     field("sort").value = view.sort;
     field("problems-only").checked = filter.problemsOnly;
     field("clear-filters").disabled = view.sort === "key" && isNoFilter(filter);
@@ -131,7 +135,9 @@ function isNoFilter(filter) {
 
 function proposeNames(coverage, field) {
   const names = new Set();
-  for (let index = 0; index < coverage.count && names.size < MOST_NAMES; index++) names.add(coverage.series(index)[field]);
+  for (let index = 0; index < coverage.count && names.size < MOST_NAMES; index++) {
+    names.add(coverage.series(index)[field]);
+  }
   const list = document.getElementById(`names-${field}`);
   for (const name of names) {
     const option = document.createElement("option");

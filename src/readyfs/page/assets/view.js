@@ -118,7 +118,7 @@ class View {
   }
 
   /**
-   * Change some of `x`, `y`, `cursor`, `filter`, `sort` and `size`, each given whole or in part; `anchor` with `cursor`.
+   * Change some of `x`, `y`, `cursor` with `anchor`, `filter`, `sort` and `size`, each given whole or in part.
    *
    * All is kept within what there is to see. Listeners are told in the next frame.
    */
