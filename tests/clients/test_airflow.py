@@ -188,7 +188,7 @@ def test_sensor_waits_and_fails_as_the_page_says(airflow: Airflow, place: Place,
 
 
 def test_asset_events_run_a_dag_and_are_not_posted_twice(airflow: Airflow, place: Place, desk: Desk) -> None:
-    days = ("2024-06-01", "2024-06-02")
+    days = ("2024-07-01", "2024-07-02")
     spots = [partition(CUSTOMER, QUERY, day, source="google_ads") for day in days]
     for spot in spots:
         place.producer.write_and_publish(spot, "r1", b"{}\n")
@@ -230,7 +230,8 @@ def test_mount_follows_what_airflow_does_to_its_runs(
     database.execute(f"INSERT INTO readyfs_publishes VALUES ('{DAILY}', 'publish', 's1', 'c1', 'q1')")
 
     def updated() -> str:
-        return database.execute("SELECT max(updated_at)::text FROM readyfs_state WHERE logical_date = %s", day)[0][0]
+        rows = database.execute("SELECT max(updated_at)::text FROM readyfs_state WHERE logical_date = %s", day)
+        return str(rows[0][0])
 
     with mounted(place, "--state", database.url(), "--state-table", "readyfs_state") as daemon:
         shown = Shown(daemon)
@@ -262,6 +263,7 @@ def test_mount_follows_what_airflow_does_to_its_runs(
         assert shown.run(spot) == f"{run}.3"
         assert shown.run(other) == f"backfill__{later}T00:00:00+00:00.1"
         assert seen == sorted(set(seen)), "every change of a state moves updated_at"
+        airflow.await_end(DAILY, run)  # while it runs it cannot be deleted
         airflow.delete(DAILY, run)
         assert (shown.run(spot), shown.why(spot)["reason"]) == (None, "missing")
         assert shown.run(other) is not None
