@@ -64,7 +64,7 @@ test-long: $(VENV)/.dev ## run the tests that take from minutes to hours
 .PHONY: test-clients
 test-clients: $(VENV)/.dev ## run the tests with larger programs that read files (downloads these)
 	@.ci/setup clients
-	$(bytecode) $(VENV)/bin/python -m pytest tests/clients -m clients --timeout=900 --numprocesses=0 $(ARGS)
+	$(bytecode) $(VENV)/bin/python -m pytest tests/clients tests/page -m clients --timeout=900 --numprocesses=0 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev ## check format, lint and types, and compile with warnings as errors
@@ -90,6 +90,10 @@ bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree
 .PHONY: bench-flows
 bench-flows: $(VENV)/.dev ## measure what questions cost beside plain SQL in sqlite3 and psql
 	@exec $(VENV)/bin/python -m benchmarks.flows $(ARGS)
+
+.PHONY: bench-coverage
+bench-coverage: $(VENV)/.dev ## measure the page of a million dates: its size, making, opening and going through it
+	@exec $(VENV)/bin/python -m benchmarks.coverage $(ARGS)
 
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"

@@ -114,6 +114,11 @@ def test_dates_that_do_not_fit_are_never_hidden(draw: Draw) -> None:
     assert lines[1].split()[-3].startswith("<") or "<" in lines[1]
 
 
+def test_what_is_older_is_the_worst_of_all_that_is_there_before(draw: Draw) -> None:
+    one = row(FAILED, *[NOTHING] * LONG, *[READY] * 100)
+    assert draw(one, unit=Unit.DAY, width=40)[2].split()[-1].strip(".") == "F"
+
+
 def test_a_date_of_year_9999_does_not_make_the_others_small(draw: Draw) -> None:
     lines = draw(row(READY, READY, FAILED), row(PENDING, first="9999-12-31", key=("ads", "c2", "q1")))
     assert [line[24:] for line in lines[:4]] == ["2024-06", "01 /31", "..F", "    p"]

@@ -89,6 +89,14 @@ def test_long_stretches_without_a_date_are_left_out() -> None:
     assert join_stretches([(day("06-01"), day("06-03")), near]) == [(day("06-01"), near[1])]
 
 
+def test_nothing_is_left_out_between_what_is_older_and_the_newest() -> None:
+    axis = make_axis([(day("06-01"), day("06-06")), (LAST - 2, LAST)], 5, Unit.DAY)
+    assert [(one.begin, one.end) for one in axis.columns] == [
+        (day("06-01"), LAST - 2),
+        *((date, date + 1) for date in range(LAST - 2, LAST + 1)),
+    ]
+
+
 def ruler(first: str, last: str, unit: Unit, room: int = 60, more: tuple[int, int] | None = None) -> tuple[str, str]:
     axis = make_axis([(day(first), day(last)), *([] if more is None else [more])], room, unit)
     return axis.ruler(room)

@@ -6,17 +6,17 @@ from typing import Final
 
 from readyfs.consumer.cell_letters import LETTERS
 from readyfs.consumer.coverage import CELLS, Level
-from tests.docs.test_docs import COMMANDS, dictionary_keys, options, own_table, section
+from tests.docs.test_docs import COMMANDS, dictionary_keys, options, read, section
 from tests.docs.test_gaps import fields
 
 PAGE: Final = "docs/coverage.md"
 
 
-def tables(title: str) -> list[list[str]]:
-    """Return of each table under a heading the names in its first cells, where one cell may hold several."""
+def tables(text: str) -> list[list[str]]:
+    """Return of each table the names in its first cells, where one cell may hold several."""
     found: list[list[str]] = []
-    for block in section(PAGE, title).partition("\n## ")[0].split("\n\n"):
-        lines = block.splitlines()
+    for block in text.strip().split("\n\n"):
+        lines = block.strip().splitlines()
         if lines[0].startswith("|"):
             cells = [line.split("|")[1] for line in lines[2:]]
             found.append([name.strip() for cell in cells for name in cell.replace("`", "").split(", ")])
@@ -25,15 +25,15 @@ def tables(title: str) -> list[list[str]]:
 
 def test_what_only_a_picture_has_is_documented() -> None:
     own = options(COMMANDS["readyfs coverage"]) - options(COMMANDS["readyfs gaps"])
-    named = {name for cell in own_table(PAGE, "Coverage") for name in cell.replace("`", "").split(", ")}
-    assert named - {"0", "2", "3", "option", "---", "exit code"} == own | {"--json", "--format"}
+    listed, codes = tables(read(PAGE).partition("\n## ")[0])
+    assert (set(listed), codes) == (own | {"--json", "--format"}, ["0", "2", "3"])
     # What it has not is of alarms.
     missing = options(COMMANDS["readyfs gaps"]) - options(COMMANDS["readyfs coverage"])
     assert missing == {"--fail-on", "--limit"}
 
 
 def test_each_character_is_documented() -> None:
-    [listed] = tables("In the terminal")
+    [listed] = tables(section(PAGE, "In the terminal"))
     assert set(listed) - {"blank"} == set(LETTERS) - {" "}
     rows = section(PAGE, "In the terminal").splitlines()
     for cell, letter in zip(CELLS, LETTERS, strict=True):
@@ -44,7 +44,7 @@ def test_each_character_is_documented() -> None:
 
 
 def test_the_fields_of_the_objects_are_documented() -> None:
-    whole, of_range, levels = tables("JSON")
+    whole, of_range, levels = tables(section(PAGE, "JSON"))
     assert sorted(whole) == sorted(fields("cli/coverage_json.py", "describe_coverage"))
     assert sorted(of_range) == sorted(dictionary_keys("cli/coverage_json.py", "_describe_range"))
     assert sorted(levels) == sorted(Level)

@@ -120,6 +120,10 @@ def test_the_script_for_gaps_puts_nothing_but_answers_into_the_file(place: Place
 
     assert run() == 0
     first = file.read_text()
+    promtool("check", "metrics", input=first.encode())
+    assert {one.labels["config"] for family in families(first).values() for one in family.samples} == {"config"}
+    late = families(first)["readyfs_gaps_late_dates"].samples
+    assert {tuple(sorted(one.labels)) for one in late} == {("config", "customer_id", "query_name", "source", "status")}
     assert [sample.value for sample in families(first)["readyfs_gaps_late_series"].samples] == [1]
     config.write_text('state = "/nowhere/state.db"\n')
     assert run() == 3

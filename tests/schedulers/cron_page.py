@@ -119,6 +119,7 @@ class Desk:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            umask=0o022,
         ) as process:
             try:
                 yield process

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from tests.flows.page import ROOT
+import pytest
+
+from readyfs.cli.main import main
 
 RUN: Final = "2024-06-02T04:05:06.789Z"
 States = dict[str, tuple[str, str | None]]
@@ -40,7 +40,7 @@ class Deployment(Protocol):
 def tell(deployment: Deployment, look: Callable[[], States]) -> None:
     """Have all of it happen, and compare what is there after each step."""
     first = deployment.materialize("0012|2024-06-01", RUN)
-    deployment.materialize("a|b|2024-06-01", "r1")
+    deployment.report("a|b|2024-06-01", "r1")
     there: States = {"0012|2024-06-01": ("ready", RUN), "a|b|2024-06-01": ("ready", "r1")}
     assert look() == there
 
@@ -82,14 +82,13 @@ def tell(deployment: Deployment, look: Callable[[], States]) -> None:
     assert look() == {"0012|2024-06-06": ("withheld", None), "0012|2024-06-01": ("ready", "r6")}
 
 
-def list_partitions(*state: str) -> States:
+def list_partitions(capture: pytest.CaptureFixture[str], *state: str) -> States:
     """Return what `readyfs ls` says of the view."""
-    command = [sys.executable, "-m", "readyfs", "ls", "--json", "--state-table", "readyfs_partitions", *state]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(ROOT / "src")}, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    capture.readouterr()
+    code = main(["ls", "--json", "--state-table", "readyfs_partitions", *state])
+    output, errors = capture.readouterr()
+    assert code == 0, errors
+    rows = [json.loads(line) for line in output.splitlines()]
     assert {(row["source"], row["query_name"]) for row in rows} <= {("google_ads", "campaign_daily")}
     found = {f"{row['customer_id']}|{row['logical_date']}": (row["status"], row["run_id"]) for row in rows}
     assert len(found) == len(rows)

@@ -246,6 +246,27 @@ class TestCrontab:
         desk.config.write_text(f"{config}until = 2024-05-31\n")
         assert desk.run_line(line)[1].startswith("well again: timeout 10m readyfs gaps ")
 
+    def test_the_page_is_replaced_in_one_step_and_stays_if_it_cannot_be_made(self, place: Place) -> None:
+        desk = desk_of(place)
+        place.producer.expect(DAY_PART)
+        line = crontab_lines()[3]
+        assert desk.run_line(line) == (0, ""), "a picture is no alarm"
+        page = desk.www / "sales.html"
+        first = page.read_bytes()
+        assert b"<html" in first
+        assert page.stat().st_mode & 0o777 == 0o644
+        with page.open("rb") as reader:  # somebody is reading it
+            desk.config.write_text(f'{desk.config.read_text()}customer = ["nobody"]\n')
+            assert desk.run_line(line) == (0, "")
+            assert reader.read() == first
+        second = page.read_bytes()
+        assert second != first
+        desk.config.write_text('state = "/nowhere/state.db"\n')
+        code, printed = desk.run_line(line)
+        assert code == 3
+        assert "/nowhere/state.db" in printed
+        assert [(path.name, path.read_bytes()) for path in desk.www.iterdir()] == [("sales.html", second)]
+
     def test_check_tells_what_is_broken(self, place: Place) -> None:
         desk = desk_of(place)
         run = place.producer.write_and_publish(DAY_PART, "r1", b"{}\n")

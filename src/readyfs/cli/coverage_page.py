@@ -42,6 +42,7 @@ def write_page(path: Path, judging: Judging) -> None:
             label=asked.reader.label,
             command=typed_options(ctx, _PLACE),
             judged=typed_options(ctx, _JUDGED),
+            selected={one.name: typed_options(ctx, (parameter_of(one),)) for one in FILTERS},
             filters=judging.place.describe_filters(),
             judge=asked.judge,
         )

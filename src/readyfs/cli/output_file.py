@@ -21,7 +21,7 @@ def write_output_file(path: Path, pieces: Iterable[bytes]) -> None:
     try:
         target = Path(os.path.realpath(path))
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            raise OutputError(f"{shown} is no regular file", "name another, or leave out --output")
+            raise OutputError(f"{shown} is no regular file", "name another file")
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         with temporary.open("xb") as file:  # never one that is there, nor through a link: others may write there, too
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from readyfs.consumer.agreement import Agreement, Judge
@@ -14,13 +14,14 @@ class PageHead:
     """What the maker of a page knows of it.
 
     `label` names the state store without secrets. `command` are the arguments that name it, and `judged` those that say
-    which dates there should be and when they are due, as they were typed and without secrets. `filters` says in words
-    what the page is confined to, empty for nothing.
+    which dates there should be and when they are due, as they were typed and without secrets. `selected` has those of
+    each filter, and `filters` says in words what the page is confined to, empty for nothing.
     """
 
     label: str
     command: Sequence[str]
     judged: Sequence[str]
+    selected: Mapping[str, Sequence[str]]
     filters: str
     judge: Judge
 
@@ -36,6 +37,7 @@ class PageHead:
             "filters": self.filters,
             "command": list(self.command),
             "judged": list(self.judged),
+            "selected": {name: list(words) for name, words in self.selected.items()},
             "totals": _describe_totals(tally),
             "sumUp": sum_up,
         }

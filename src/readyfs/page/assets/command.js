@@ -21,20 +21,18 @@ function commandsOf(coverage, selection) {
   const count = selection.series.length;
   if (!count || selection.first > selection.last) return { commands: [], problem: "Nothing is selected." };
   const commands = [];
-  let problem = "";
   if (count === 1 && selection.first === selection.last) {
     const why = commandWhy(coverage, coverage.series(selection.series[0]), selection.first);
     if (why) commands.push({ about: "Why it is so", lines: [why] });
   }
-  const choices = chooseNames(coverage, selection.series);
-  if (typeof choices === "string") problem = choices;
-  else {
-    const gaps = choices.flatMap((choice) => linesOfGaps(coverage, choice, selection));
-    commands.push({ about: "Its gaps", lines: gaps });
-    const dates = argumentsOfDates(coverage, selection, true);
-    const ls = choices.map((choice) => ["readyfs", "ls", ...coverage.head.command, ...choice.words, ...dates]);
-    commands.push({ about: "Its rows", lines: ls.map(quoteWords) });
-  }
+  const choices = chooseFilter(coverage, selection) ?? chooseNames(coverage, selection.series);
+  if (typeof choices === "string") return { commands, problem: choices };
+  const gaps = linesOfGaps(coverage, choices, selection);
+  const problem = typeof gaps === "string" ? gaps : "";
+  if (!problem) commands.push({ about: "Its gaps", lines: gaps });
+  const dates = argumentsOfDates(coverage, selection, true);
+  const ls = choices.map((choice) => ["readyfs", "ls", ...coverage.head.command, ...choice.words, ...dates]);
+  commands.push({ about: "Its rows", lines: ls.map(quoteWords) });
   return { commands, problem };
 }
 
@@ -73,13 +71,31 @@ function escapeAll(text) {
 }
 
 /**
+ * Return the filter of the page as options, if it selects just what is selected; else null. Where both the page and the
+ * filter confine a part, no option can say so.
+ *
+ * @param {Coverage} coverage
+ * @param {Selection} selection
+ */
+function chooseFilter(coverage, { series, filter }) {
+  const own = coverage.head.selected;
+  const parts = ["source", "customer", "query"];
+  if (!filter || parts.some((part) => filter[part] && own[part].length)) return null;
+  const words = parts.flatMap((part) => (filter[part] ? nameOption(`--${part}`, filter[part]) : own[part]));
+  return [{ words, series }];
+}
+
+/**
  * Return lists of options that select just these series together; or in words why none can.
  * @param {Coverage} coverage
  * @param {ArrayLike<number>} selected
  * @returns {{words: string[], series: number[]}[] | string}
  */
 function chooseNames(coverage, selected) {
-  if (selected.length === coverage.count) return [{ words: [], series: Array.from(selected) }];
+  const own = coverage.head.selected;
+  if (selected.length === coverage.count) {
+    return [{ words: [...own.source, ...own.customer, ...own.query], series: Array.from(selected) }];
+  }
   if (selected.length > MOST_NAMED) {
     return `These are ${selected.length} series, too many to name in a command. Select fewer of them.`;
   }
@@ -87,9 +103,8 @@ function chooseNames(coverage, selected) {
   const groups = groupSeries(Array.from(selected, (index) => ({ index, ...keyOf(coverage.series(index)) })));
   const choices = [];
   for (const group of groups) {
-    const words = [];
-    for (const part of ["source", "customer", "query"]) {
-      if (part === "source" && !hasSources(coverage)) continue;
+    const words = hasSources(coverage) ? [] : [...own.source];
+    for (const part of hasSources(coverage) ? ["source", "customer", "query"] : ["customer", "query"]) {
       for (const name of group[part]) {
         if (!name) return `No command can select a series whose ${part} is empty.`;
         words.push(...nameOption(`--${part}`, patternOf(name, names[part])));
@@ -133,36 +148,40 @@ function joinGroups(groups, part) {
 }
 
 /**
- * Return the lines of `readyfs gaps`. A series that begins within the dates gets no `--since`: the days before it
- * would be expected, and missing.
+ * Return the lines of `readyfs gaps`, or in words why there are none. A series that begins within the dates gets no
+ * `--since`: the days before it would be expected, and missing.
  */
-function linesOfGaps(coverage, choice, selection) {
-  const begun = choice.series.filter((index) => coverage.series(index).first < selection.first);
-  const later = choice.series.filter((index) => coverage.series(index).first >= selection.first);
+function linesOfGaps(coverage, choices, selection) {
+  const begins = (index) => coverage.series(index).first >= selection.first;
   const lines = [];
-  for (const [series, withSince] of [[begun, true], [later, false]]) {
-    if (!series.length) continue;
-    const isAll = series.length === choice.series.length;
-    const parts = isAll ? [choice] : chooseNames(coverage, series);
-    if (typeof parts === "string") continue;
-    const dates = argumentsOfDates(coverage, selection, withSince);
-    const judged = coverage.head.judged ?? [];
-    lines.push(...parts.map(({ words }) => ["readyfs", "gaps", ...coverage.head.command, ...judged, ...words, ...dates]));
+  for (const withSince of [true, false]) {
+    const some = choices.map((choice) => ({ ...choice, chosen: choice.series.filter((one) => begins(one) !== withSince) }));
+    for (const { words, series, chosen } of some) {
+      if (!chosen.length) continue;
+      const parts = chosen.length === series.length ? [{ words }] : chooseNames(coverage, chosen);
+      if (typeof parts === "string") return parts;
+      const dates = argumentsOfDates(coverage, selection, withSince);
+      const place = ["readyfs", "gaps", ...coverage.head.command, ...coverage.head.judged];
+      lines.push(...parts.map((part) => quoteWords([...place, ...part.words, ...dates])));
+    }
   }
-  return lines.map(quoteWords);
+  return lines;
 }
 
 /**
+ * Return the options for the selected days; where these are all days, those that the page was made with.
+ *
  * @param {Coverage} coverage
  * @param {Selection} selection
  * @param {boolean} withSince
  * @returns {string[]}
  */
 function argumentsOfDates(coverage, selection, withSince) {
-  const words = [];
-  if (withSince && selection.first > coverage.first) words.push("--since", isoOf(selection.first));
-  if (selection.last < coverage.last) words.push("--until", isoOf(selection.last));
-  return words;
+  const own = coverage.head.selected;
+  return [
+    ...(withSince && selection.first > coverage.first ? ["--since", isoOf(selection.first)] : own.since),
+    ...(selection.last < coverage.last ? ["--until", isoOf(selection.last)] : own.until),
+  ];
 }
 
 /**

@@ -57,7 +57,7 @@ function startGestures({ view }, heat, scroller) {
     if (!isClick) return;
     const { x, y } = pointIn(event, heat);
     const place = view.placeAt(x, y);
-    if (place) view.set({ cursor: place });
+    if (place) view.set({ cursor: place, anchor: event.shiftKey ? view.anchor ?? view.cursor : null });
   });
 
   heat.addEventListener("dblclick", (event) => view.zoomBy(3, pointIn(event, heat).x));

@@ -66,8 +66,10 @@ class Grid {
     return view.cursor ?? { row: Math.min(Math.ceil(view.y.start), view.rows.length - 1), day: view.inSight.last };
   }
 
+  /** Choose a cell for who comes by keys; a pointer chooses one itself. */
   #enter() {
-    if (!this.view.cursor && this.place) this.view.set({ cursor: this.place });
+    const isByKeys = this.#element.matches(":focus-visible");
+    if (isByKeys && !this.view.cursor && this.place) this.view.set({ cursor: this.place });
   }
 
   #press(event) {

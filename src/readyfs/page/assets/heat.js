@@ -11,6 +11,9 @@ const TILE = 256;
 /** Milliseconds of a frame that may be spent on new tiles. */
 const BUDGET_MS = 7;
 
+/** Milliseconds after which a zoom that goes on is drawn anew, and not only stretched. */
+const STRETCH_MS = 120;
+
 /** Sizes of cells whose pixels are kept. */
 const MOST_SIZES = 48;
 
@@ -168,32 +171,34 @@ class Sprites {
     this.made = new Map();
     this.canvas = document.createElement("canvas");
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.last = null;
+    /** @type {Uint32Array[]} those of the size that was asked for last */
+    this.last = [];
     this.lastSize = -1;
   }
 
   /** @returns {Uint32Array} the pixels of a code, line by line */
   of(code, width, height) {
     const size = width * 4096 + height;
-    if (size !== this.lastSize) {
-      this.lastSize = size;
-      this.last = this.made.get(size) ?? this.#make(size, width, height);
-    }
-    return this.last[code];
+    if (size !== this.lastSize) this.#choose(size);
+    return this.last[code] ?? this.#make(code, width, height);
   }
 
-  #make(size, width, height) {
-    const { canvas, context, cells } = this;
+  #choose(size) {
     if (this.made.size >= MOST_SIZES) this.made.clear();
-    canvas.width = width;
-    canvas.height = height * cells.length;
-    for (const [code, cell] of cells.entries()) {
-      drawCell(context, cell, this.palette, { x: 0, y: height * code, width, height }, this.ratio);
-    }
-    const all = new Uint32Array(context.getImageData(0, 0, width, canvas.height).data.buffer);
-    const sprites = cells.map((_, code) => all.subarray(width * height * code, width * height * (code + 1)));
-    this.made.set(size, sprites);
-    return sprites;
+    let sprites = this.made.get(size);
+    if (!sprites) this.made.set(size, (sprites = new Array(this.cells.length)));
+    this.lastSize = size;
+    this.last = sprites;
+  }
+
+  #make(code, width, height) {
+    const { canvas, context } = this;
+    // A new size clears a canvas, too.
+    Object.assign(canvas, { width, height });
+    drawCell(context, this.cells[code], this.palette, { x: 0, y: 0, width, height }, this.ratio);
+    const sprite = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
+    this.last[code] = sprite;
+    return sprite;
   }
 }
 
@@ -206,6 +211,9 @@ class Heat {
   #sprites = null;
   /** Where the canvas lies in the scene, in its pixels. */
   #place = { left: 0, top: 0 };
+  /** The zoom of the last frame, and when the present scene was taken. */
+  #zoom = null;
+  #since = 0;
 
   /** @param {HTMLCanvasElement} canvas @param {View} view @param {Palette} palette */
   constructor(canvas, view, palette) {
@@ -229,12 +237,18 @@ class Heat {
       Object.assign(canvas, { width, height });
       Object.assign(canvas.style, { width: `${view.size.width}px`, height: `${view.size.height}px` });
     }
-    this.#choose(ratio, isResized);
-    const scene = this.#scene;
+    const scene = this.#wanted(ratio);
+    context.fillStyle = this.palette.colours.sheet;
+    if (!isResized && this.#isZooming(scene, began)) {
+      if (!this.#before) this.#remember();
+      context.fillRect(0, 0, width, height);
+      this.#stretch(scene, { left: view.x.start * scene.perDay, top: view.y.start * scene.perRow });
+      return false;
+    }
+    if (!scene.isLike(this.#scene)) this.#change(scene, isResized, began);
     const left = Math.round(view.x.start * scene.perDay);
     const top = Math.round(view.y.start * scene.perRow);
     this.#place = { left, top };
-    context.fillStyle = this.palette.colours.sheet;
     context.fillRect(0, 0, width, height);
     let isWhole = true;
     const wanted = new Set();
@@ -248,7 +262,7 @@ class Heat {
           context.drawImage(tile, x * TILE - left, y * TILE - top);
         } else {
           isWhole = false;
-          this.#stretch(x * TILE - left, y * TILE - top);
+          this.#patch(x * TILE - left, y * TILE - top);
         }
       }
     }
@@ -260,20 +274,33 @@ class Heat {
     return isWhole;
   }
 
-  /** Take the scene of the present zoom; a new one forgets all tiles. */
-  #choose(ratio, isResized) {
+  /** Return the scene of the present zoom and choice. */
+  #wanted(ratio) {
     const { view } = this;
     if (!this.#sprites || this.#sprites.ratio !== ratio) {
       this.#sprites = new Sprites(view.coverage.cells, this.palette, ratio);
     }
     const perRow = view.y.height * ratio;
-    const scene = new Scene(
+    return new Scene(
       view, this.#sprites, ratio / view.x.perPixel, perRow >= 1 ? Math.round(perRow) : perRow,
     );
-    if (scene.isLike(this.#scene)) return;
-    if (this.#scene && !isResized) this.#remember();
-    if (this.#scene && (this.#scene.rows !== scene.rows || this.#scene.pyramid !== scene.pyramid)) this.#before = null;
+  }
+
+  /** Whether the zoom has changed since the last frame, so that tiles of it would be thrown away at once. */
+  #isZooming(scene, now) {
+    const last = this.#zoom;
+    this.#zoom = { perDay: scene.perDay, perRow: scene.perRow };
+    if (!this.#scene || !scene.isLike({ ...this.#scene, ...this.#zoom })) return false;
+    return !isSame(last, this.#zoom) && now - this.#since < STRETCH_MS;
+  }
+
+  /** Put a scene into the place of the one before, whose tiles are forgotten. */
+  #change(scene, isResized, now) {
+    const before = this.#scene;
+    if (before && !isResized && !this.#before) this.#remember();
+    if (before && (before.rows !== scene.rows || before.pyramid !== scene.pyramid)) this.#before = null;
     this.#scene = scene;
+    this.#since = now;
     this.#tiles.clear();
   }
 
@@ -285,20 +312,25 @@ class Heat {
     this.#before = { picture, scene: this.#scene, ...this.#place };
   }
 
+  /** Draw the picture before as it lies in another scene whose corner is at `place`. */
+  #stretch(scene, place) {
+    const { picture, scene: before, left, top } = this.#before;
+    const across = scene.perDay / before.perDay;
+    const down = scene.perRow / before.perRow;
+    this.context.imageSmoothingEnabled = false;
+    this.context.drawImage(
+      picture, left * across - place.left, top * down - place.top, picture.width * across, picture.height * down,
+    );
+  }
+
   /** Show the part of the picture before that lies where a tile is not made yet. */
-  #stretch(x, y) {
+  #patch(x, y) {
     if (!this.#before) return;
-    const { picture, scene, left, top } = this.#before;
-    const across = this.#scene.perDay / scene.perDay;
-    const down = this.#scene.perRow / scene.perRow;
     this.context.save();
     this.context.beginPath();
     this.context.rect(x, y, TILE, TILE);
     this.context.clip();
-    this.context.imageSmoothingEnabled = false;
-    this.context.drawImage(
-      picture, left * across - this.#place.left, top * down - this.#place.top, picture.width * across, picture.height * down,
-    );
+    this.#stretch(this.#scene, this.#place);
     this.context.restore();
   }
 

@@ -4,7 +4,7 @@ const LABEL_FONT = `12px ${FONT}`;
 const LABEL_BOLD = `600 12px ${FONT}`;
 
 /** CSS pixels that a name needs to be read; and that a row needs for names on two lines. */
-const LEAST_LABEL = 13;
+const LEAST_LABEL = 15;
 const TWO_LINES = 28;
 
 /** CSS pixels of a page below which names stand on two lines. */
@@ -70,7 +70,7 @@ class Labels {
         const isLast = place === fields.length - 1;
         // A name that stands above already is not told again.
         if (!isNew && !isLast && !isCursor) continue;
-        if (isNew && before !== null && place < fields.length - 1) this.#line(context, top, columns[place].left, width);
+        if (isNew && before !== null && step === 1 && place < fields.length - 1) this.#line(context, top, columns[place].left, width);
         context.font = isLast ? LABEL_FONT : LABEL_BOLD;
         context.fillStyle = isLast ? this.palette.colours.soft : this.palette.colours.ink;
         const middle = top + Math.max(y.height, LEAST_LABEL) / 2;

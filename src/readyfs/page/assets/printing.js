@@ -52,6 +52,8 @@ class Printing {
     while (!heat.draw());
     drawUnitLines(heat.context, view, palette, ratio, heat.canvas.height);
     put(heat.canvas, labelsWidth, AXIS_HEIGHT, width, height);
+    // The style sheet fits it to the paper.
+    Object.assign(canvas.style, { width: "", height: "" });
     return canvas;
   }
 }

@@ -5,6 +5,7 @@
  * @property {number[]} series  indexes of the selected series
  * @property {number} first  the first selected day
  * @property {number} last  the last selected day, itself included
+ * @property {?Filter} filter  the filter whose three texts let pass just these series; null if there is none
  */
 
 /**
@@ -15,12 +16,14 @@
  */
 function selectionOf(view) {
   const { first, last } = view.extent;
-  if (!view.cursor) return { series: Array.from(view.rows), first, last };
+  const { filter } = view;
+  if (!view.cursor) return { series: Array.from(view.rows), first, last, filter: filter.problemsOnly ? null : filter };
   const { rows, days } = selectedBox(view);
   return {
     series: Array.from(view.rows.subarray(rows.first, rows.last + 1)),
     first: Math.max(first, days.first),
     last: Math.min(last, days.last),
+    filter: null,
   };
 }
 

@@ -136,6 +136,7 @@ class Summary {
   #goTo({ index, series }) {
     const { view, grid, places } = this.page;
     const row = view.rows.indexOf(index);
+    if (row < 0) return;
     places.leave();
     grid.goTo({ row, day: series.firstLate });
     document.getElementById("picture").scrollIntoView({ block: "nearest" });

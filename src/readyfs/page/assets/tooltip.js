@@ -24,6 +24,8 @@ class Tooltip {
     this.#heat.addEventListener("pointerleave", () => this.#leave());
     this.#heat.addEventListener("click", (event) => this.#choose(event));
     view.subscribe((changed) => this.#follow(changed));
+    // The tooltip has its place in the window, and what it is about moves in it.
+    window.addEventListener("scroll", () => this.#scroll(), { passive: true });
   }
 
   get isOpen() {
@@ -77,6 +79,12 @@ class Tooltip {
     else this.close();
   }
 
+  #scroll() {
+    this.#point = null;
+    if (this.#isPinned && this.view.cursor) this.#showCursor();
+    else this.close();
+  }
+
   #pointOf(event) {
     const frame = this.#heat.getBoundingClientRect();
     return { left: event.clientX - frame.left, top: event.clientY - frame.top };
@@ -105,7 +113,13 @@ class Tooltip {
     const { view } = this;
     const { row, day } = view.cursor;
     const { rows, days } = selectedBox(view);
-    this.#show(rows, days, view.boxOf(row, day));
+    const box = view.boxOf(row, day);
+    const { width, height } = view.size;
+    if (box.left > width || box.left + box.width < 0 || box.top > height || box.top + box.height < 0) {
+      this.#element.hidden = true;
+      return;
+    }
+    this.#show(rows, days, box);
     document.getElementById("grid").setAttribute("aria-describedby", this.#element.id);
   }
 
