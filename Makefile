@@ -91,6 +91,10 @@ bench-views: $(VENV)/.dev ## measure pins, their end, views beside the live tree
 bench-flows: $(VENV)/.dev ## measure what questions cost beside plain SQL in sqlite3 and psql
 	@exec $(VENV)/bin/python -m benchmarks.flows $(ARGS)
 
+.PHONY: bench-coverage
+bench-coverage: $(VENV)/.dev ## measure the page of a million dates: its size, making, opening and going through it
+	@exec $(VENV)/bin/python -m benchmarks.coverage $(ARGS)
+
 .PHONY: bench-compare
 bench-compare: $(VENV)/.dev ## measure beside another build: ARGS="--other /path/to/its/python"
 	@exec $(VENV)/bin/python -m benchmarks.compare $(ARGS)

@@ -14,6 +14,7 @@ import yaml
 from tests.clients.airflow_home import Airflow, Home, install, specification, standing, wait_slowly
 from tests.mount.daemon import Place, mounted, partition
 from tests.postgres.database import StateDatabase
+from tests.postgres.server import PostgresServer
 from tests.schedulers.airflow.api import EVENT_FIELDS, LOGIN
 from tests.schedulers.airflow.page import PROGRAMS, Desk
 from tests.schedulers.airflow.tables import RUN_COLUMNS, TASK_COLUMNS, create_tables
@@ -69,9 +70,24 @@ def desk(place: Place) -> Desk:
 
 
 @pytest.fixture(scope="module")
-def home(programs: Path, place: Place, desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def database(postgres_server: PostgresServer) -> Iterator[StateDatabase]:
+    """A database of PostgreSQL for Airflow: in SQLite its processes wait for each other's locks, and give up."""
+    made = StateDatabase.create(postgres_server, "airflow")
+    yield made
+    made.drop()
+
+
+def url_of(database: StateDatabase) -> str:
+    """Return the URL of a database as Airflow takes it."""
+    return database.server.url(database.name).replace("postgresql://", "postgresql+psycopg2://")
+
+
+@pytest.fixture(scope="module")
+def home(
+    programs: Path, place: Place, desk: Desk, database: StateDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Home:
     """A home with the page's DAGs, and one that publishes."""
-    made = Home(programs, tmp_path_factory.mktemp("home"))
+    made = Home(programs, tmp_path_factory.mktemp("home"), url_of(database))
     made.dags.mkdir()
     for name in ("load_when_ready.py", "on_ready.py"):
         text = (desk.directory / name).read_text().replace("poke_interval=60", "poke_interval=3")
@@ -128,8 +144,7 @@ def test_migration_makes_the_tables_that_the_view_reads(programs: Path, tmp_path
 
 
 def test_migration_makes_the_same_in_postgresql(programs: Path, tmp_path: Path, postgres: StateDatabase) -> None:
-    url = postgres.server.url(postgres.name).replace("postgresql://", "postgresql+psycopg2://")
-    Home(programs, tmp_path, url).run("db", "migrate")
+    Home(programs, tmp_path, url_of(postgres)).run("db", "migrate")
     Postgres(postgres, postgres.url()).script(PROGRAMS["state.sql"])
     assert postgres.execute("SELECT * FROM readyfs_state") == []
     found = {
@@ -153,7 +168,8 @@ def test_migration_makes_the_same_in_postgresql(programs: Path, tmp_path: Path, 
 def test_sensor_waits_and_fails_as_the_page_says(airflow: Airflow, place: Place, desk: Desk) -> None:
     dag = "load_when_ready"
     spot, bad = partition(CUSTOMER, QUERY, "2024-06-01"), partition(CUSTOMER, QUERY, "2024-06-02")
-    place.producer.expect(spot)
+    for one in (spot, bad):
+        place.producer.expect(one)
     place.producer.fail(bad)
     done = desk.directory / "done"
     with mounted(place) as daemon:
@@ -205,19 +221,18 @@ def test_asset_events_run_a_dag_and_are_not_posted_twice(airflow: Airflow, place
         assert count() == 3
 
 
-def test_mount_follows_what_airflow_does_to_its_runs(airflow: Airflow, home: Home, place: Place) -> None:
+def test_mount_follows_what_airflow_does_to_its_runs(
+    airflow: Airflow, home: Home, place: Place, database: StateDatabase
+) -> None:
     day, later = "2024-06-10", "2024-06-11"
     spot, other = partition(date=day), partition(date=later)
-    database = Sqlite(str(home.file))
-    database.script(PROGRAMS["state.sql"])
+    Postgres(database, database.url()).script(PROGRAMS["state.sql"])
     database.execute(f"INSERT INTO readyfs_publishes VALUES ('{DAILY}', 'publish', 's1', 'c1', 'q1')")
 
     def updated() -> str:
-        with closing(sqlite3.connect(home.file)) as connection:
-            rows = connection.execute("SELECT max(updated_at) FROM readyfs_state WHERE logical_date = ?", (day,))
-            return str(rows.fetchone()[0])
+        return database.execute("SELECT max(updated_at)::text FROM readyfs_state WHERE logical_date = %s", day)[0][0]
 
-    with mounted(place, "--state", str(home.file), "--state-table", "readyfs_state") as daemon:
+    with mounted(place, "--state", database.url(), "--state-table", "readyfs_state") as daemon:
         shown = Shown(daemon)
         airflow.pause(DAILY, False)
         run = airflow.trigger(DAILY, day)

@@ -23,3 +23,10 @@ def tab(browser: Connection) -> Iterator[Tab]:
     with open_tab(browser) as tab:
         yield tab
         assert tab.complaints() == []
+
+
+@pytest.fixture(scope="session")
+def blank(browser: Connection) -> Iterator[Tab]:
+    """A tab without a page, for scripts that need none."""
+    with open_tab(browser) as tab:
+        yield tab

@@ -215,3 +215,10 @@ def open_tab(connection: Connection, size: tuple[int, int] = WIDE) -> Iterator[T
         yield tab
     finally:
         connection.call("Target.disposeBrowserContext", browserContextId=context)
+
+
+def open_coverage(tab: Tab, page: Path, fragment: str = "") -> None:
+    """Open a page of the coverage, and wait until all of it stands there: a large one takes a while to be read."""
+    tab.open(page, fragment)
+    tab.wait_for("!document.querySelector('#picture').hidden && document.querySelector('.sum')?.textContent")
+    tab.wait_for_frame()

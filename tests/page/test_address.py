@@ -87,9 +87,9 @@ def some_spot(chance: random.Random) -> dict[str, Any]:
     }
 
 
-def test_an_address_is_read_back_as_it_was_written(tab: Tab) -> None:
+def test_an_address_is_read_back_as_it_was_written(blank: Tab) -> None:
     chance = random.Random(16)
-    for told in evaluate(tab, SCRIPTS, WRITE, [some_spot(chance) for _ in range(300)]):
+    for told in evaluate(blank, SCRIPTS, WRITE, [some_spot(chance) for _ in range(300)]):
         assert told["problems"] == [], told
         assert told["isSame"], told
         assert told["again"] == told["text"]
@@ -97,19 +97,19 @@ def test_an_address_is_read_back_as_it_was_written(tab: Tab) -> None:
         assert quote(told["text"], safe="=&%/.~*_-") == told["text"]
 
 
-def test_the_first_place_has_no_address(tab: Tab) -> None:
+def test_the_first_place_has_no_address(blank: Tab) -> None:
     nothing: dict[str, Any] = dict.fromkeys(("days", "height", "top", "cursor"))
-    [told] = evaluate(tab, SCRIPTS, WRITE, [nothing | {"filter": {"statuses": STATUSES}, "sort": "key"}])
+    [told] = evaluate(blank, SCRIPTS, WRITE, [nothing | {"filter": {"statuses": STATUSES}, "sort": "key"}])
     assert (told["text"], told["isSame"]) == ("", True)
 
 
-def test_what_cannot_be_meant_is_left_out_and_named(tab: Tab) -> None:
-    answers = evaluate(tab, SCRIPTS, READ, [f"since=2024-06-01&{part}&sort=worst" for part in WRONG])
+def test_what_cannot_be_meant_is_left_out_and_named(blank: Tab) -> None:
+    answers = evaluate(blank, SCRIPTS, READ, [f"since=2024-06-01&{part}&sort=worst" for part in WRONG])
     assert answers == [[[part], "since=2024-06-01&sort=worst"] for part in WRONG]
 
 
-def test_text_of_any_kind_is_read_without_an_error(tab: Tab) -> None:
+def test_text_of_any_kind_is_read_without_an_error(blank: Tab) -> None:
     chance = random.Random(17)
     texts = [os.fsdecode(bytes(chance.choices(b"daysctop=&./%-0123456789<>\xff\xc3\x28", k=40))) for _ in range(200)]
-    for problems, _ in evaluate(tab, SCRIPTS, READ, texts):
+    for problems, _ in evaluate(blank, SCRIPTS, READ, texts):
         assert isinstance(problems, list)

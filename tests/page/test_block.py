@@ -1,4 +1,4 @@
-"""What the page's own reader of its data says of each date: what `coverage --json`, `gaps` and `why` say of it (V26)."""
+"""What the page's own reader of its data says of each date is what `gaps` and `why` say of it (V26)."""
 
 from __future__ import annotations
 

@@ -114,6 +114,7 @@ def test_keys_move_the_cursor_and_its_cell_is_read(tab: Tab, page: Path) -> None
     assert heard(tab) == f"2 series, {day(DAYS - 1)} to {day(DAYS - 2)}: 4 ready"
 
 
+@pytest.mark.long
 def test_zoomed_out_keys_move_by_the_unit_and_the_worst_is_read(tab: Tab, page: Path) -> None:
     # On a narrow window a day has no room.
     tab.resize((390, 844))
@@ -169,6 +170,7 @@ def test_the_tooltip_tells_what_why_says(tab: Tab, page: Path, state: Path) -> N
     assert tab.ask("document.querySelector('#grid').getAttribute('aria-describedby')") is None
 
 
+@pytest.mark.long
 def test_the_pointer_opens_the_tooltip_and_a_click_keeps_it(tab: Tab, page: Path) -> None:
     open_at(tab, page, f"#days={day(20)}..{day(0)}")
     left, top = tab.point_of("#heat", (4.0, 4.0))
@@ -213,6 +215,7 @@ def test_the_summary_says_what_gaps_says(tab: Tab, page: Path, state: Path, gaps
     tab.wait_for("document.querySelector('#summary-body .sum').textContent === shown", shown=shown)
 
 
+@pytest.mark.long
 def test_a_late_series_leads_to_its_first_late_date_and_back(tab: Tab, page: Path) -> None:
     open_at(tab, page)
     tab.wait_for("location.hash.includes('cursor')")  # the focus chose a cell
@@ -268,6 +271,7 @@ def test_the_selection_is_copied_as_a_command(tab: Tab, page: Path) -> None:
     assert not tab.ask("document.querySelector('#commands').open")
 
 
+@pytest.mark.long
 def test_the_shortcuts_are_listed_and_can_be_switched_off(tab: Tab, page: Path) -> None:
     open_at(tab, page, at("c1", "q1", 6))
     tab.press("?")
@@ -285,16 +289,21 @@ def test_the_shortcuts_are_listed_and_can_be_switched_off(tab: Tab, page: Path) 
     assert heard(tab) != before
 
 
-def test_letters_that_are_typed_are_no_shortcuts(tab: Tab, page: Path) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("width", [1280, 390])
+def test_letters_that_are_typed_are_no_shortcuts_until_enter(tab: Tab, page: Path, width: int) -> None:
+    tab.resize((width, 844))
     open_at(tab, page, at("c1", "q1", 6))
-    before = heard(tab)
-    tab.ask("document.querySelector('#filter-query').focus()")
-    tab.press("n", "?")
-    assert tab.ask("document.querySelector('#filter-query').value") == "n?"
+    tab.press("/")
+    tab.press("n", "?", "*")
+    assert tab.ask("document.activeElement.value") == "n?*"
     assert not tab.ask("document.querySelector('#shortcuts').open")
-    assert heard(tab) == before or "series shown" in heard(tab) or "Nothing" in heard(tab)
+    tab.press("Enter")
+    assert tab.ask("document.activeElement.id") == "grid"
+    assert heard(tab) == "Nothing is shown: the filters let no series pass."
 
 
+@pytest.mark.long
 def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, page: Path) -> None:
     tab.emulate(prefers_color_scheme="dark")
     open_at(tab, page, at("c2", "q1", 9))
@@ -315,6 +324,7 @@ def test_paper_shows_the_picture_in_the_light_palette_and_no_controls(tab: Tab, 
     assert tab.ask("document.documentElement.dataset.palette") == "system"
 
 
+@pytest.mark.long
 def test_a_click_with_shift_selects_and_escape_takes_back_step_by_step(tab: Tab, page: Path) -> None:
     open_at(tab, page, at("c1", "q1", 6))
     left, top = tab.point_of("#heat", (60.0, 4.0))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.page.kinds import AGREEMENT, HOSTILE, fill
 from tests.page.program import ask
-from tests.page.tab import NARROW, Tab
+from tests.page.tab import NARROW, Tab, open_coverage
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,7 @@ def options(world: Path) -> tuple[str | Path, ...]:
 
 
 def open_page(tab: Tab, world: Path, fragment: str = "") -> None:
-    tab.open(world / "coverage.html", fragment)
-    tab.wait_for("!document.querySelector('#picture').hidden && document.querySelector('.sum')?.textContent")
+    open_coverage(tab, world / "coverage.html", fragment)
 
 
 def test_the_figures_are_those_of_gaps(tab: Tab, world: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from itertools import combinations
+from itertools import combinations, product
 from math import ceil, floor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.page.program import ask
 from tests.page.script import evaluate
 from tests.page.tab import NARROW, Tab, open_tab
 
-DRAWING = ("calendar.js", "glob.js", "cell.js", "pyramid.js", "rows.js", "view.js", "heat.js")
+DRAWING = ("block.js", "calendar.js", "glob.js", "cell.js", "pyramid.js", "rows.js", "view.js", "heat.js")
 FAKE = """
     const cells = asked.cells.map(([status, level, expected, letter]) => ({ status, level, expected, letter }));
     const all = asked.series.map(({ first, codes }) => ({ first, codes: Uint8Array.from(codes) }));
@@ -86,16 +86,10 @@ def test_the_pyramid_finds_the_worst_of_any_stretch_of_days(tab: Tab) -> None:
         assert worst == naive
 
 
-@pytest.mark.parametrize("per_day", [1 / 64, 0.25, 0.75, 1, 1.5, 9.25])
-@pytest.mark.parametrize("per_row", [1 / 16, 0.5, 1, 3])
-def test_each_pixel_shows_the_worst_below_it(tab: Tab, per_day: float, per_row: float) -> None:
+def test_each_pixel_shows_the_worst_below_it(tab: Tab) -> None:
     series = make_series(3, 40)
-    asked = asked_of(series, perDay=per_day, perRow=per_row)
-    left, right = floor(int(str(asked["first"])) * per_day) - 2, ceil((int(str(asked["last"])) + 1) * per_day) + 2
-    height = max(1, ceil(len(series) * per_row))
-    # Two tiles that meet in the middle of the picture, as they do on a screen.
-    middle = (left + right) // 2
-    tiles = ((left, middle - left), (middle, right - middle))
+    sizes = list(product((1 / 64, 0.25, 0.75, 1, 1.5, 9.25), (1 / 16, 0.5, 1, 3)))
+    frames = [frame_of(series, per_day, per_row) for per_day, per_row in sizes]
     painted = evaluate(
         tab,
         DRAWING,
@@ -106,28 +100,42 @@ def test_each_pixel_shows_the_worst_below_it(tab: Tab, per_day: float, per_row: 
             pyramid: new Pyramid(coverage, cells.map(() => true)),
         };
         const sprites = { of: (code, width, height) => new Uint32Array(width * height).fill(code) };
-        const scene = new Scene(view, sprites, asked.perDay, asked.perRow);
-        return asked.tiles.map(([left, width]) => {
-            const pixels = new Uint32Array(width * asked.height);
-            scene.paint(pixels, left, 0, width, asked.height);
-            return Array.from(pixels);
+        return asked.sizes.map(([perDay, perRow], place) => {
+            const { left, width, height } = asked.frames[place];
+            const scene = new Scene(view, sprites, perDay, perRow);
+            // Two tiles that meet in the middle of the picture, as they do on a screen.
+            const middle = width >> 1;
+            return [[left, middle], [left + middle, width - middle]].map(([begin, columns]) => {
+                const pixels = new Uint32Array(columns * height);
+                scene.paint(pixels, begin, 0, columns, height);
+                return Array.from({ length: height }, (_, line) => (
+                    Array.from(pixels.subarray(line * columns, (line + 1) * columns))
+                ));
+            });
         });
         """,
-        {**asked, "tiles": tiles, "height": height},
+        asked_of(series, sizes=sizes, frames=frames),
     )
-    naive = [[0] * (right - left) for _ in range(height)]
-    for row, (first, codes) in enumerate(series):
-        for day, code in enumerate(codes, first):
-            for line in pixels_of(row, per_row):
-                for column in pixels_of(day, per_day):
-                    naive[line][column - left] = max(naive[line][column - left], code)
-    lines = [
-        [code for (_, width), tile in zip(tiles, painted, strict=True) for code in tile[line * width :][:width]]
-        for line in range(height)
-    ]
-    assert lines == naive
-    # Nothing that is late is lost, however far out.
-    assert {code for line in lines for code in line} >= {max(code for _, codes in series for code in codes)}
+    worst = max(code for _, codes in series for code in codes)
+    for (per_day, per_row), frame, (one, other) in zip(sizes, frames, painted, strict=True):
+        naive = [[0] * frame["width"] for _ in range(frame["height"])]
+        for row, (first, codes) in enumerate(series):
+            for day, code in enumerate(codes, first):
+                for line in pixels_of(row, per_row):
+                    for column in pixels_of(day, per_day):
+                        shown = naive[line][column - frame["left"]]
+                        naive[line][column - frame["left"]] = max(shown, code)
+        assert [[*begin, *end] for begin, end in zip(one, other, strict=True)] == naive, (per_day, per_row)
+        # The worst of all is not lost, however far out.
+        assert max(map(max, naive)) == worst
+
+
+def frame_of(series: Series, per_day: float, per_row: float) -> dict[str, int]:
+    """Return the pixels that all series take, with some beside them."""
+    days = [day for first, codes in series if codes for day in (first, first + len(codes))]
+    left = floor(min(days) * per_day) - 2
+    width = ceil(max(days) * per_day) + 2 - left
+    return {"left": left, "width": width, "height": max(1, ceil(len(series) * per_row))}
 
 
 def pixels_of(number: int, size: float) -> range:
@@ -182,7 +190,7 @@ def open_page(tab: Tab, page: Path, fragment: str = "") -> None:
 COLOURS = """
     (() => {
         const probe = document.body.appendChild(document.createElement("span"));
-        const canvas = document.createElement("canvas").getContext("2d");
+        const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
         const found = {};
         for (const name of names) {
             probe.style.color = `var(--${name})`;
@@ -229,9 +237,11 @@ def luminance(colour: list[int]) -> float:
 
 PIXELS = """
     (() => {
-        const canvas = document.querySelector("#cells");
-        const data = new Uint32Array(
-            canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+        const { width, height } = document.querySelector("#cells");
+        const copy = Object.assign(document.createElement("canvas"), { width, height });
+        const context = copy.getContext("2d", { willReadFrequently: true });
+        context.drawImage(document.querySelector("#cells"), 0, 0);
+        const data = new Uint32Array(context.getImageData(0, 0, width, height).data.buffer);
         const counts = {};
         for (const pixel of data) counts[pixel] = (counts[pixel] ?? 0) + 1;
         return counts;

@@ -85,7 +85,7 @@ class ReadyRows:
         self._dates.extend(columns.dates)
         self._runs.extend(columns.run_ids)
         self._records.extend(columns.record_counts)
-        self._updated.extend(map(_since_end, columns.updated_at_ns, columns.dates))
+        self._updated.extend(_since_ends(columns.updated_at_ns, columns.dates))
 
     def write(self, sections: Sections) -> None:
         """Add them to a block, but for their runs."""
@@ -158,7 +158,7 @@ class OtherRows:
                 said(number(told.said.replace(render_date(date).decode(), DATE_PLACE)))
             else:
                 said(number(escape_text(row.error_message)) if row.error_message else NOT_SET)
-            updated(_since_end(row.updated_at_ns, date))
+            updated(*_since_ends([row.updated_at_ns], [date]))
             records(row.record_count)
             attempts(row.attempt_count)
 
@@ -199,6 +199,9 @@ def _tell_others(state: SeriesState) -> Iterator[tuple[int, Telling]]:
             yield date, tell(list(rows))
 
 
-def _since_end(time_ns: int, date: int) -> int:
-    """Return a time in whole seconds after the end of a date in UTC, which is a small number for most."""
-    return NULL if time_ns == NOT_SET else time_ns // _SECOND_NS - (date + 1 - EPOCH_DATE) * _DAY_S
+def _since_ends(times_ns: Sequence[int], dates: Sequence[int]) -> list[int]:
+    """Return times in whole seconds after the ends of their dates in UTC, which are small numbers for most."""
+    return [
+        NULL if time_ns == NOT_SET else time_ns // _SECOND_NS - (date + 1 - EPOCH_DATE) * _DAY_S
+        for time_ns, date in zip(times_ns, dates, strict=True)
+    ]

@@ -153,11 +153,12 @@ def test_events_of_others_and_further_pages_hide_nothing(post: Post) -> None:
 
     for number in range(PAGE):
         post.api.add_asset(f"readyfs://other/{number}")
-    asset_id = post.api.add_asset("readyfs://s2/q%201%25%20%C3%A9")
-    post.daemon.place.producer.write_and_publish(partition(query="q 1% é", source="s2"), "r1", b"")
+    query = "q 1% é\N{LINE SEPARATOR}"
+    asset_id = post.api.add_asset("readyfs://s2/q%201%25%20%C3%A9%E2%80%A8")
+    post.daemon.place.producer.write_and_publish(partition(query=query, source="s2"), "r1", b"")
     post.daemon.refresh()
     post.api.befalls = hang_up
     assert post.run("beginning")[0] == 1
     assert post.run() == (0, "")
     assert [event["asset_id"] for event in post.api.events] == [asset_id] * (2 * PAGE + 1)
-    assert post.api.events[0]["extra"]["query_name"] == "q 1% é"
+    assert post.api.events[0]["extra"]["query_name"] == query

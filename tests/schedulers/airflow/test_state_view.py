@@ -41,7 +41,7 @@ class Sqlite:
 
 @dataclass
 class Postgres:
-    """A database whose server has a time zone in which midnight is another time; Airflow's own sessions are in UTC."""
+    """A database of a server with another time zone; Airflow's own sessions are in UTC."""
 
     state: StateDatabase
     url: str
@@ -183,13 +183,17 @@ def test_only_what_publishes_a_day_has_rows(place: Place, database: Database, sh
     assert shown.status(partition(date="2024-06-03")) == "pending"
 
 
-def test_reader_sees_the_view_alone_and_the_view_holds_up_a_migration(postgres: StateDatabase) -> None:
-    for statement in create_tables("TIMESTAMPTZ"):
-        postgres.execute(statement)
-    database = Postgres(postgres, postgres.url())
-    database.script(PROGRAMS["state.sql"])
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_reader_sees_the_view_alone_and_the_view_holds_up_a_migration(
+    database: Database, postgres: StateDatabase
+) -> None:
+    airflow = Airflow(database)
+    airflow.run(RUN, "2024-06-01 00:00:00.000000")
     with psycopg.connect(database.url, autocommit=True) as reader:
-        assert reader.execute("SELECT count(*) FROM readyfs_state").fetchall() == [(0,)]
+        for zone in ("Pacific/Pago_Pago", "Pacific/Kiritimati"):  # half a day on either side
+            reader.execute(f"SET timezone = '{zone}'".encode())
+            days = reader.execute("SELECT CAST(logical_date AS TEXT) FROM readyfs_state").fetchall()
+            assert days == [("2024-06-01",)]
         for table in ("dag_run", "task_instance", "readyfs_publishes"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(f"SELECT * FROM {table}".encode())

@@ -30,7 +30,8 @@ function marksOf(unit, step, first, last) {
   let day = startOfUnit(unit, first);
   if (step > 1) day = dayOf(Math.floor(partsOf(day).year / step) * step, 0, 1);
   for (; day <= last; day = startOfUnitAfter(unit, day, step)) marks.push(day);
-  return marks;
+  // There is no year 0.
+  return marks.filter((mark) => mark >= FIRST_DAY);
 }
 
 function fineLabel(unit, day) {
@@ -55,6 +56,7 @@ function drawAxis(context, view, palette, width, height) {
   const last = Math.ceil(x.start + width * x.perPixel);
   const leftOf = (day) => (day - x.start) / x.perPixel;
   context.clearRect(0, 0, width, height);
+  if (view.isEmpty) return;
   context.textBaseline = "alphabetic";
   const low = height - 8;
   context.textAlign = "left";
@@ -95,6 +97,7 @@ function drawAxis(context, view, palette, width, height) {
 
 /** Draw fine lines through the picture where the coarse unit of the axis begins. */
 function drawUnitLines(context, view, palette, ratio, height) {
+  if (view.isEmpty) return;
   const { x } = view;
   const { fine, step, coarse } = scaleAt(x.perPixel);
   const unit = coarse ?? fine;

@@ -43,7 +43,9 @@ async function readCoverage(element) {
   const packed = decodeBase64(element.textContent.trim());
   element.textContent = "";
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-  return new Coverage(new Uint8Array(await new Response(stream).arrayBuffer()));
+  const coverage = new Coverage(new Uint8Array(await new Response(stream).arrayBuffer()));
+  if (typeof requestIdleCallback === "function") requestIdleCallback(() => coverage.prepare());
+  return coverage;
 }
 
 /**
@@ -127,14 +129,13 @@ class RunColumn {
    * @param {function(number): Uint8Array} textsOf  gives the texts of a length
    */
   constructor(lengths, rows, textsOf) {
-    this.lengths = lengths.numbers(rows);
+    this.lengths = Uint32Array.from(lengths.numbers(rows));
     this.textsOf = textsOf;
+    // Which of the texts of its length that of a row is.
     this.places = new Uint32Array(rows);
-    this.counts = new Map();
+    this.counts = new Uint32Array(1 + this.lengths.reduce((most, length) => Math.max(most, length), 0));
     for (let row = 0; row < rows; row++) {
-      const place = this.counts.get(this.lengths[row]) ?? 0;
-      this.places[row] = place;
-      this.counts.set(this.lengths[row], place + 1);
+      this.places[row] = this.counts[this.lengths[row]]++;
     }
   }
 
@@ -145,7 +146,7 @@ class RunColumn {
       return null;
     }
     const texts = this.textsOf(length);
-    const count = this.counts.get(length);
+    const count = this.counts[length];
     const found = new Uint8Array(length);
     for (let i = 0; i < length; i++) {
       found[i] = texts[i * count + this.places[row]];
@@ -242,6 +243,12 @@ class Coverage {
     return detail;
   }
 
+  /** Counts rows ahead, so that nobody waits for it who points at the first date. */
+  prepare() {
+    this._runs("ready");
+    this._runs("other");
+  }
+
   _readSeries(count) {
     /** How many series there are. */
     this.count = count;
@@ -300,14 +307,17 @@ class Coverage {
     return kind === KNOWN_ROW ? this.cells[code].level === "known" : this._kindOf[code] === kind;
   }
 
-  _fillRow(detail, table, row, day) {
-    const runs = this._once(`${table}.run`, () => {
+  _runs(table) {
+    return this._once(`${table}.run`, () => {
       const rows = this._rowsBefore(table === "ready" ? READY_ROW : OTHER_ROW)[this.count];
       return new RunColumn(this._column(`${table}.run.length`), rows, (length) =>
         this._sections.get(`${table}.run.${length}`),
       );
     });
-    detail.run = runs.at(row);
+  }
+
+  _fillRow(detail, table, row, day) {
+    detail.run = this._runs(table).at(row);
     detail.records = asNumber(this._column(`${table}.records`).at(row));
     const since = this._column(`${table}.updated`).numberAt(row);
     detail.updated = since === null ? null : (day + 1) * DAY_MS + since * 1000;

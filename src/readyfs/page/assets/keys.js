@@ -27,10 +27,17 @@ function keysOf({ view, grid, commands, tooltip, shortcuts }) {
     { key: "o", words: "problems only, or all series", act: () => click("problems-only") },
     { key: "i", words: "tell more of the date, as Enter does in the picture", act: () => tooltip.toggle() },
     { key: "c", words: "show the selection as a command", act: () => commands.open() },
-    { key: "/", words: "filter by customer", act: () => document.getElementById("filter-customer").focus() },
+    { key: "/", words: "filter by customer; Enter or Esc leads back to the picture", act: () => filterBy("customer") },
     { key: "g", words: "go to the picture", act: () => grid.focus() },
     { key: "?", words: "these shortcuts", act: () => shortcuts.open() },
   ];
+}
+
+/** Go to the field of a filter, which a narrow page folds away. */
+function filterBy(part) {
+  const field = document.getElementById(`filter-${part}`);
+  if (!field.checkVisibility()) document.getElementById("open-filters").click();
+  field.focus();
 }
 
 /** Go to a gap, and say if there is none. */
@@ -106,6 +113,10 @@ function startKeys(page) {
   page.shortcuts.fill(keys);
   document.getElementById("next-gap").addEventListener("click", () => goToGap(page.view, page.grid, 1, false));
   document.getElementById("previous-gap").addEventListener("click", () => goToGap(page.view, page.grid, -1, false));
+  document.getElementById("filters").addEventListener("keydown", (event) => {
+    // Which applies what was typed, too.
+    if (isTyping(event) && ["Enter", "Escape"].includes(event.key)) page.grid.focus();
+  });
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (event.ctrlKey || event.altKey || event.metaKey || isTyping(event)) return;

@@ -6,9 +6,14 @@ const MOST_SCROLL = 8e6;
 const AXIS_HEIGHT = 40;
 const OVERVIEW_HEIGHT = 36;
 
+/** CSS pixels that the rows have at least. */
+const LEAST_HEIGHT = 120;
+
 class Picture {
   #isAsked = false;
   #scrolled = 0;
+  /** The height of rows by which the picture was measured last. */
+  #rowHeight = 0;
 
   constructor({ view, palette }) {
     this.view = view;
@@ -23,7 +28,10 @@ class Picture {
     this.#measure();
     new ResizeObserver(() => this.#measure()).observe(this.scroller);
     this.scroller.addEventListener("scroll", () => this.#scroll(), { passive: true });
-    view.subscribe(() => this.#draw());
+    view.subscribe((changed) => {
+      if (changed.has("y") && view.y.height !== this.#rowHeight) this.#measure();
+      this.#draw();
+    });
     palette.subscribe(() => this.#ask());
     startGestures({ view }, this.heat, this.scroller);
   }
@@ -33,6 +41,11 @@ class Picture {
     const total = scroller.clientWidth;
     const labels = this.names.widthFor(total);
     picture.style.setProperty("--labels", `${labels}px`);
+    // A few series need no high picture. What the filters leave out keeps its room, so that nothing jumps.
+    const { coverage, usualRow, y } = this.view;
+    this.#rowHeight = y.height;
+    const rows = Math.max(LEAST_HEIGHT, coverage.count * Math.max(usualRow, y.height));
+    picture.style.setProperty("--all-rows", `${rows}px`);
     picture.style.setProperty("--bar", `${scroller.offsetWidth - total}px`);
     this.labelsWidth = labels;
     this.view.set({

@@ -6,6 +6,9 @@
  * that all series have the same ones.
  */
 
+/** Added to days, so that none is below 0: halves of numbers on both sides of 0 never would meet. */
+const DAYS_BEFORE = 1 << 20;
+
 class Pyramid {
   /**
    * @param coverage what `readCoverage` found
@@ -26,7 +29,7 @@ class Pyramid {
       this.first[index] = series.first;
       this.end[index] = series.first + series.codes.length;
       this.base[index] = size;
-      size += sizeOfLevels(series.first, series.codes.length);
+      size += sizeOfLevels(series.first + DAYS_BEFORE, series.codes.length);
     }
     this.numbers = new Uint8Array(size);
     const rank = Uint8Array.from(shown, (isShown, code) => (isShown ? code : 0));
@@ -35,19 +38,19 @@ class Pyramid {
     for (let index = 0; index < count; index++) {
       if (isAll) this.numbers.set(codes[index], this.base[index]);
       else fillLowest(this.numbers, this.base[index], codes[index], rank);
-      fillLevels(this.numbers, this.base[index], this.first[index], this.end[index] - 1);
+      fillLevels(this.numbers, this.base[index], this.first[index] + DAYS_BEFORE, codes[index].length);
     }
   }
 
   /** Return the worst of a series from a day up to before another one, 0 where nothing is. */
   worst(index, from, end) {
-    let low = Math.max(from, this.first[index]);
-    let high = Math.min(end, this.end[index]);
+    let low = Math.max(from, this.first[index]) + DAYS_BEFORE;
+    let high = Math.min(end, this.end[index]) + DAYS_BEFORE;
     const { numbers } = this;
     let worst = 0;
     let offset = this.base[index];
-    let first = this.first[index];
-    let last = this.end[index] - 1;
+    let first = this.first[index] + DAYS_BEFORE;
+    let last = this.end[index] - 1 + DAYS_BEFORE;
     while (low < high) {
       if (low & 1) worst = Math.max(worst, numbers[offset + low++ - first]);
       if (high & 1) worst = Math.max(worst, numbers[offset + --high - first]);
@@ -65,9 +68,10 @@ function fillLowest(numbers, base, codes, rank) {
   for (let place = 0; place < codes.length; place++) numbers[base + place] = rank[codes[place]];
 }
 
-/** Fill all levels above the lowest one, which begins at `base` and goes from `first` to `last`. */
-function fillLevels(numbers, base, first, last) {
+/** Fill all levels above the lowest one, which begins at `base` and has `length` days from `first` on. */
+function fillLevels(numbers, base, first, length) {
   let below = base;
+  let last = first + length - 1;
   while (last > first) {
     const above = below + last - first + 1;
     const firstAbove = first >> 1;

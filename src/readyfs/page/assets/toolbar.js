@@ -152,8 +152,9 @@ function bindZoom(view) {
   const extent = document.getElementById("extent");
   const say = () => {
     const { first, last } = view.inSight;
-    const rows = view.rows.length.toLocaleString("en");
-    extent.textContent = `${isoOf(first)} to ${isoOf(last)} · ${rows} of ${view.coverage.count.toLocaleString("en")} series`;
+    const rows = manyWords(view.rows.length);
+    const dates = view.isEmpty ? "no dates" : `${isoOf(first)} to ${isoOf(last)}`;
+    extent.textContent = `${dates} · ${rows} of ${manyWords(view.coverage.count)} series`;
   };
   view.subscribe(say);
   say();

@@ -87,6 +87,11 @@ class View {
     return { first, last: Math.max(first, last) };
   }
 
+  /** Whether there is no date at all. */
+  get isEmpty() {
+    return this.coverage.last < this.coverage.first;
+  }
+
   /** The first and the last day in sight. */
   get inSight() {
     const { first, last } = this.extent;
