@@ -12,9 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.page.browser import running_browser
 from tests.page.program import ask
+from tests.page.reading import read_page
 from tests.page.states import AGREEMENT, KNOWN, Cells, write_state
-from tests.page.test_block import read_page
+from tests.page.tab import Tab, open_tab
 
 GOLD: Final = Path(__file__).with_name("gold")
 _LEFT_OUT: Final = (
@@ -58,7 +60,7 @@ _ROWS: Final[tuple[Cells, ...]] = (
 )
 
 
-def make_gold(directory: Path) -> dict[str, str]:
+def make_gold(tab: Tab, directory: Path) -> dict[str, str]:
     """Return the texts by the names of their files."""
     state = write_state(directory / "state.db", _ROWS)
     (directory / "known.csv").write_text(KNOWN)
@@ -67,7 +69,7 @@ def make_gold(directory: Path) -> dict[str, str]:
     markup = page.read_text("utf-8")
     for pattern, left in _LEFT_OUT:
         markup = re.sub(pattern, left, markup, flags=re.DOTALL)
-    head, series = read_page(page)
+    head, series = read_page(tab, page)
     lines = [{"head": head["head"]}, *({"cell": cell} for cell in head["cells"])]
     for one in series:
         lines += [{"series": one["series"]}, *({**date, "cell": date["cell"]["words"]} for date in one["details"])]
@@ -81,8 +83,8 @@ def make_gold(directory: Path) -> dict[str, str]:
 def main() -> None:
     """Write the texts to their place."""
     GOLD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory:
-        for name, text in make_gold(Path(directory)).items():
+    with tempfile.TemporaryDirectory() as directory, running_browser() as browser, open_tab(browser) as tab:
+        for name, text in make_gold(tab, Path(directory)).items():
             (GOLD / name).write_text(text)
 
 
