@@ -38,7 +38,7 @@ def row(*cells: int, first: str = "2024-06-01", key: tuple[str, ...] = ("ads", "
     series = SeriesKey(*(name.encode("utf-8", "surrogateescape") for name in key))
     verdict = Verdict.ERROR if late else Verdict.PASS
     gaps = SeriesGaps(series, verdict, 0, 0, 0, None, NOT_SET, None, (), None, False)
-    return row_of(SeriesCoverage(gaps, day(first), bytes(cells), None, {}))._replace(badness=(late, 0))
+    return row_of(SeriesCoverage(gaps, day(first), bytes(cells), None, {}))._replace(badness=(late, 0, 0, 0))
 
 
 @pytest.fixture

@@ -105,6 +105,20 @@ def test_who_names_nothing_is_told_of_both_ways(run: Run, words: tuple[str, ...]
     )
 
 
+@pytest.mark.parametrize("command", ["why", "wait"])
+@pytest.mark.parametrize("relative", [False, True])
+def test_path_whose_mount_is_gone_is_told_so_and_not_taken_for_a_mistake(
+    run: Run, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    """A scheduler asks again after 8, and gives up after 2."""
+    monkeypatch.chdir(tmp_path)
+    path = f"./{KEY}" if relative else f"{tmp_path}/{KEY}"
+    code, out, err = run(command, path)
+    assert (code, out, err.count("\n")) == (ExitCode.NOT_RUNNING, "", 1)
+    assert err.startswith(f"readyfs: {path} lies in no mount of readyfs; mount it")
+    assert "--state, --state-file or --config" in err
+
+
 @pytest.mark.parametrize(
     "words",
     [("ls", "--mount", "{place}"), ("gaps", "{place}"), ("gaps", "--mount", "{place}"), ("coverage", "{place}")],

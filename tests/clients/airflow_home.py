@@ -147,6 +147,10 @@ class Airflow:
         wait_slowly(is_there, f"{task} of {run} is {' or '.join(states)}")
         return last
 
+    def await_end(self, dag: str, run: str) -> None:
+        """Return once a run has ended well."""
+        wait_slowly(lambda: bool(self.call(self._run(dag, run))["state"] == "success"), f"{run} ends")
+
     def mark(self, dag: str, run: str, task: str, state: str) -> None:
         """Mark a task as in a state."""
         self.call(f"{self._run(dag, run)}/taskInstances/{task}", {"new_state": state}, method="PATCH")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from readyfs.consumer.cell_letters import LETTERS
 from readyfs.consumer.coverage import CELLS, Level
-from tests.docs.test_docs import COMMANDS, dictionary_keys, options, read, section
+from tests.docs.test_docs import COMMANDS, SOURCE, dictionary_keys, options, read, section
 from tests.docs.test_gaps import fields
 
 PAGE: Final = "docs/coverage.md"
@@ -48,3 +49,17 @@ def test_the_fields_of_the_objects_are_documented() -> None:
     assert sorted(whole) == sorted(fields("cli/coverage_json.py", "describe_coverage"))
     assert sorted(of_range) == sorted(dictionary_keys("cli/coverage_json.py", "_describe_range"))
     assert sorted(levels) == sorted(Level)
+
+
+def test_each_key_of_the_page_is_documented() -> None:
+    script = (SOURCE / "page/assets/keys.js").read_text(encoding="utf-8")
+    single = re.findall(r'\{ key: "(.)"', script)
+    named = re.findall(r'^  \["([^"]+)"', script, re.MULTILINE)
+    assert single
+    assert named
+    text = section(PAGE, "Keys")
+    shown = re.findall(r"<kbd>([^<]+)</kbd>", text)
+    assert {key for key in shown if len(key) == 1 and key not in "←→↑↓"} == set(single)
+    for words in named:
+        parts = re.findall(r"[←→↑↓]|[A-Z][a-z]+(?: up| down)?", words)
+        assert set(parts) <= {*shown, "Ctrl"}, words

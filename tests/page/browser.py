@@ -73,9 +73,10 @@ class Connection:
     Events are kept by the session of their tab until somebody asks for them. One thread uses it.
     """
 
-    def __init__(self, commands: int, answers: int) -> None:
+    def __init__(self, commands: int, answers: int, log: Path) -> None:
         self._commands = commands
         self._answers = answers
+        self._log = log
         self._buffer = bytearray()
         self._last = 0
         self._events: dict[str, deque[Message]] = {}
@@ -137,7 +138,7 @@ class Connection:
             # An answer may be an image of megabytes.
             data = os.read(self._answers, 1 << 20)
             if not data:
-                raise BrowserError(f"the browser ended: {what}")
+                raise BrowserError(f"the browser ended: {what}\n{self._log.read_text(errors='replace')[-2000:]}")
             self._buffer += data
         message: Message = json.loads(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -177,7 +178,8 @@ def _start(directory: Path, flags: tuple[str, ...]) -> tuple[subprocess.Popen[by
         "TZ": "UTC",
     }
     profile = f"--user-data-dir={directory / 'profile'}"
-    with open(directory / "stderr", "wb") as stderr:
+    log = directory / "stderr"
+    with open(log, "wb") as stderr:
         process = subprocess.Popen(
             ["bash", "-c", script, "bash", find_chromium(), *_FLAGS, profile, *flags, "about:blank"],
             stdin=subprocess.DEVNULL,
@@ -189,7 +191,7 @@ def _start(directory: Path, flags: tuple[str, ...]) -> tuple[subprocess.Popen[by
         )
     for descriptor in (commands_out, answers_in, *theirs):
         os.close(descriptor)
-    return process, Connection(commands, answers)
+    return process, Connection(commands, answers, log)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

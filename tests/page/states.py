@@ -61,6 +61,7 @@ def every_kind() -> list[Cells]:
         ("pending", "queued", None, None, 1),
         ("reprocessing", "pending", "2024-06-01T04:00:00.250Z", None, 2),
         ("withheld", "success", "../escape", None, 1),
+        ("wordless", "", None, None, 1),
         ("no_run", "success", None, None, 1),
     ):
         rows += _ready("ads", "0012345678", query)

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -135,10 +136,9 @@ def admitted(lines: Sequence[Sequence[str]]) -> list[int]:
     found: list[int] = []
     for line in lines:
         given: dict[str, list[str]] = {name: [] for name in PARTS}
-        for at, word in enumerate(line):
-            option, _, value = word.partition("=")
+        for option, value in pairwise(line):
             if option.removeprefix("--") in given and option.startswith("--"):
-                given[option[2:]].append(value or line[at + 1])
+                given[option[2:]].append(value)
         filters = Filters(tuple(given["source"]), tuple(given["customer"]), tuple(given["query"]))
         found += [at for at, key in enumerate(KEYS) if filters.admits(SeriesKey(*key))]
     return sorted(found)
@@ -179,20 +179,23 @@ def test_the_key_of_a_date_names_it_whatever_its_name(
             assert parse_address(text, MountLayout.parse("plain")) == Address(
                 None, customer, query, first=date, last=date
             )
-    [line] = offers[KEYS.index((b"ads", b"c3", b"q1"))]["Why it is so"]
-    [answer] = run(capfd, line)
-    assert (answer["reason"], answer["source"], answer["logical_date"]) == ("ready", "ads", show(3))
+    # What begins with a dot could be a path, and with a dash an option.
+    for customer in (b"c3", b"-rf", b"--help", b".."):
+        [line] = offers[KEYS.index((b"ads", customer, b"q1"))]["Why it is so"]
+        [answer] = run(capfd, line)
+        assert (answer["source"], answer["customer_id"], answer["logical_date"]) == ("ads", customer.decode(), show(3))
 
 
 def test_several_series_are_selected_and_no_others(blank: Tab, state: Path, capfd: pytest.CaptureFixture[str]) -> None:
     chance = random.Random(4)
     grid = [at for at, key in enumerate(KEYS) if key[1] in (b"c3", b"c4") and key[2] in (b"q2", b"q3")]
     some = [Chosen(sorted(chance.sample(range(len(KEYS)), size)), 0, 3) for size in (60, 12, 6)]
-    some += [Chosen(grid, 1, 1), Chosen(grid[:3], 1, 1), Chosen(list(range(len(KEYS))), 0, 4)]
+    dashes = [at for at, key in enumerate(KEYS) if key[1] in (b"-rf", b"--help")]
+    some += [Chosen(dashes, 2, 2), Chosen(grid, 1, 1), Chosen(grid[:3], 1, 1), Chosen(list(range(len(KEYS))), 0, 4)]
     offers = command_lines(blank, state, some)
     for one, offered in zip(some, offers, strict=True):
         assert admitted(offered["Its rows"]) == one.keys
-    assert [len(offered["Its rows"]) for offered in offers[3:]] == [1, 2, 1], "as few commands as can be"
+    assert [len(offered["Its rows"]) for offered in offers[4:]] == [1, 2, 1], "as few commands as can be"
     for one, offered in zip(some[2:], offers[2:], strict=True):
         assert listed(capfd, offered["Its rows"]) == one.cells
 
@@ -232,8 +235,10 @@ def test_all_that_a_filter_shows_is_selected_by_that_filter(
         ["--source", "ads", "--customer", "c[3-5]", "--since", show(1), "--until", show(2)]
     ]
     assert listed(capfd, offered["Its rows"]) == shown.cells
-    # Two patterns would select more: what either lets pass.
-    [offered] = command_lines(blank, state, [shown], pattern=pattern, selected={"customer": ("--customer", "c*")})
+    # The page has c3 and c4 alone; two patterns would select what either lets pass.
+    shown = Chosen([at for at in passed if KEYS[at][1] != b"c5"], 1, 2)
+    own = {"customer": ("--customer", "c[34]")}
+    [offered] = command_lines(blank, state, [shown], pattern=pattern, selected=own)
     assert listed(capfd, offered["Its rows"]) == shown.cells
 
 

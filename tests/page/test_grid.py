@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from tests.page.program import NOW, ask
+from tests.page.script import ASSETS
 from tests.page.tab import Tab
 
 DAYS: Final = 40
@@ -181,8 +183,17 @@ def test_the_pointer_opens_the_tooltip_and_a_click_keeps_it(tab: Tab, page: Path
     tab.move(5, 5)
     tab.wait_for_frame()
     assert not tab.ask("document.querySelector('#tooltip').hidden")
+    hidden = "document.querySelector('#tooltip').hidden"
+    tab.resize((1280, 300))
+    tab.ask("scrollTo(0, document.body.scrollHeight)")
+    tab.wait_for(hidden)
+    tab.ask("scrollTo(0, 0)")
+    tab.wait_for_frame()
     tab.press("Escape")
-    assert tab.ask("document.querySelector('#tooltip').hidden")
+    tab.click("#heat", at=(4.0, 4.0))
+    assert not tab.ask(hidden)
+    tab.click("#extent")
+    assert tab.ask(hidden)
 
 
 def test_the_summary_says_what_gaps_says(tab: Tab, page: Path, state: Path, gaps: list[dict[str, Any]]) -> None:
@@ -342,3 +353,10 @@ def test_a_click_with_shift_selects_and_escape_takes_back_step_by_step(tab: Tab,
         assert tab.ask(state) == left_over
     tab.press("c")
     assert tab.text_of("#commands p").startswith("All that is shown: 4 of 4 series")
+
+
+def test_the_documents_tell_of_every_key() -> None:
+    keys = re.findall(r'\{ key: "(.)"', (ASSETS / "keys.js").read_text(encoding="utf-8"))
+    told = (Path(__file__).parents[2] / "docs/coverage.md").read_text(encoding="utf-8")
+    assert len(keys) > 15
+    assert set(re.findall(r"<kbd>([!-~])</kbd>", told)) == set(keys)

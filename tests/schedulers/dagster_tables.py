@@ -76,10 +76,10 @@ class DagsterTables:
             self._event(run, "ASSET_MATERIALIZATION_PLANNED", partition)
         return run
 
-    def fail(self, partition: str) -> str:
+    def fail(self, partition: str, end: str = "PIPELINE_FAILURE") -> str:
         """Run the asset for a partition, in vain; return the id of the run."""
         run = self.plan(partition)
-        self._event(run, "PIPELINE_FAILURE")
+        self._event(run, end)
         return run
 
     def report(self, partition: str, version: str | None) -> None:

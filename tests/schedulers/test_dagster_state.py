@@ -59,9 +59,12 @@ def test_view_says_what_is_ready_whatever_happens_in_dagster(store: Store, capfd
     tell(store.tables, lambda: list_partitions(capfd, *store.options))
 
 
-def test_what_is_no_partition_of_customer_and_date_is_no_row(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_partition_of_customer_and_date_is_a_row_and_nothing_else_is(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
     store.tables.materialize("c|2024-06-01", "r1")
     store.tables.plan("c|2024-06-02")
+    store.tables.fail("c|2024-06-03", "PIPELINE_CANCELED")
     for odd in ("2024-06-01", "|2024-06-01", "c|2024-06-01T00", "c|2024-06"):
         store.tables.materialize(odd, "r1")
     execute = store.tables.execute
@@ -77,6 +80,7 @@ def test_what_is_no_partition_of_customer_and_date_is_no_row(store: Store, capfd
     assert list_partitions(capfd, *store.options) == {
         "c|2024-06-01": ("ready", "r1"),
         "c|2024-06-02": ("pending", None),
+        "c|2024-06-03": ("failed", None),
     }
 
 

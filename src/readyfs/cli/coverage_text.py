@@ -50,19 +50,19 @@ class Piece(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What is drawn of one series."""
+    """What is drawn of one series. Its `badness` counts dates: of alarms, of warnings, by a guess, and not late yet."""
 
     series: SeriesKey
     verdict: Verdict
-    badness: tuple[int, int]
+    badness: tuple[int, int, int, int]
     pieces: tuple[Piece, ...]
 
 
 def row_of(one: SeriesCoverage) -> Row:
     """Return what is drawn of a series, which is much less than what is known of it."""
     gaps = one.gaps
-    badness = (gaps.count(Verdict.ERROR), gaps.count(Verdict.WARN)) if gaps.gaps else (0, 0)
-    return Row(gaps.series, gaps.verdict, badness, tuple(_pieces(one.first, one.cells)))
+    late = (gaps.count(Verdict.ERROR), gaps.count(Verdict.WARN), gaps.guessed_dates) if gaps.gaps else (0, 0, 0)
+    return Row(gaps.series, gaps.verdict, (*late, gaps.waiting), tuple(_pieces(one.first, one.cells)))
 
 
 def by_key(row: Row) -> SeriesKey:
@@ -70,9 +70,9 @@ def by_key(row: Row) -> SeriesKey:
     return row.series
 
 
-def by_badness(row: Row) -> tuple[int, int, SeriesKey]:
+def by_badness(row: Row) -> tuple[list[int], SeriesKey]:
     """Return what rows are sorted by so that the worst come first."""
-    return -row.badness[0], -row.badness[1], row.series
+    return [-count for count in row.badness], row.series
 
 
 def write_picture(

@@ -25,7 +25,7 @@ from readyfs.config import table as settings
 from readyfs.config.build import find_filters, find_table
 from readyfs.config.resolve import OriginKind
 from readyfs.config.setting import Group, Setting
-from readyfs.errors import ExitCode, UsageError
+from readyfs.errors import ExitCode, NotRunningError, UsageError
 from readyfs.log_words import LogFormat, LogLevel
 from readyfs.text import escape_text
 
@@ -91,12 +91,18 @@ class Place:
     def locate(self, text: str) -> tuple[Place, str]:
         """Return the place that a path or key leads to, and it as `parse_address` reads it.
 
-        A path is what begins with a slash or a dot; the mount that it lies in is asked unless one was named.
+        A path is what begins with a slash or a dot; the mount that it lies in is asked unless one was named. Raise
+        `NotRunningError` where it lies in none and nothing else could be asked: a mount that is gone leaves no trace.
         """
         if not text.startswith(("/", "./", "../")) and text not in (".", ".."):
             return self, text
         found = find_in_mount(text)
         if found is None:
+            if self.passed is not None and self.mountpoint is None and self.socket is None and not self.has_state:
+                raise NotRunningError(
+                    f"{escape_text(text)} lies in no mount of readyfs",
+                    f"mount it, name a mount with --mount, or {_STATE_WORDS}",
+                )
             return self, str(Path(text).absolute())
         return (self if self.mountpoint is not None else replace(self, mountpoint=found.mountpoint)), found.path
 

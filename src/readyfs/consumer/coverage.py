@@ -5,7 +5,7 @@ Whoever draws many dates as one mark takes the greatest of their numbers, and so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, repeat, tee
@@ -73,6 +73,8 @@ CELLS: Final = (
 NOTHING: Final = 0
 _BESIDES: Final = 1
 _READY: Final = 2
+_TO_BESIDES: Final = bytes([_BESIDES]) * 256
+_TO_READY: Final = bytes(_READY if code == _BESIDES else code for code in range(256))
 _CODES: Final[Mapping[tuple[PartitionStatus, Level], int]] = {
     (cell.status, cell.level): code
     for code, cell in enumerate(CELLS)
@@ -120,11 +122,8 @@ def _cover(state: SeriesState | None, judged: JudgedSeries) -> SeriesCoverage:
     for row in days.others:
         assert row.date is not None
         cells[row.date - first] = _CODES[row.status, Level.OUTSIDE]
-    for date in days.ready:
-        cells[date - first] = _BESIDES
-    for date in judged.expected:
-        if cells[date - first] == _BESIDES:
-            cells[date - first] = _READY
+    _translate(cells, first, days.ready, _TO_BESIDES)
+    _translate(cells, first, judged.expected, _TO_READY)
     for date in judged.waiting:
         row_of = judged.rows.get(date)
         status = PartitionStatus.MISSING if row_of is None else row_of.status
@@ -132,6 +131,16 @@ def _cover(state: SeriesState | None, judged: JudgedSeries) -> SeriesCoverage:
     for date, late in judged.late.items():
         cells[date - first] = _CODES[late.status, _level_of(late)]
     return SeriesCoverage(gaps_of(judged), first, bytes(cells), state, judged.late)
+
+
+def _translate(cells: bytearray, first: int, dates: Sequence[int], table: bytes) -> None:
+    """Translate the cells of sorted dates, at once where these come one after the other."""
+    if dates and dates[-1] - dates[0] + 1 == len(dates):
+        part = slice(dates[0] - first, dates[-1] - first + 1)
+        cells[part] = cells[part].translate(table)
+        return
+    for date in dates:
+        cells[date - first] = table[cells[date - first]]
 
 
 def _level_of(late: LateDate) -> Level:

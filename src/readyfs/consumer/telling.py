@@ -65,6 +65,8 @@ def tell(rows: Sequence[StateRow]) -> Telling:
     """Return what rows of one partition say, of which a state without a mount shows at most one."""
     if not rows:
         return Telling(Form.MISSING)
+    if len(rows) == 1 and rows[0].withheld is None:
+        return Telling(_FORMS.get(rows[0].status, Form.PENDING), rows[0])  # most are so
     claims = claims_of(rows)
     if len(claims) > 1 or any(map(is_claim, claims)):
         return Telling(Form.AMBIGUOUS, None, describe_claims([(row.series.source, row.run_id) for row in claims], rows))

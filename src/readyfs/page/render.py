@@ -53,6 +53,7 @@ STYLES: Final = ("page.css", "grid.css")
 _LARGEST: Final = 10_000_000
 """How large a page may be, in bytes, unless it holds very many dates."""
 _BYTES_A_CELL: Final = 10
+_POLICY: Final = "default-src 'none'; base-uri 'none'; form-action 'none'"
 _DATA: Final = "<!--coverage-->"
 _PLACE: Final = re.compile(r"<!--(\w+)-->")
 _ASSETS: Final = resources.files("readyfs.page") / "assets"
@@ -62,7 +63,7 @@ def render_page(maker: BlockMaker, head: Mapping[str, object], totals: str) -> I
     """Yield the pieces of a page, with the totals in words for a browser that runs no scripts."""
     script = f'(() => {{\n"use strict";\n{_join(SCRIPTS)}}})();\n'
     style = _join(STYLES)
-    policy = f"default-src 'none'; img-src data: blob:; script-src {_hash(script)}; style-src {_hash(style)}"
+    policy = f"{_POLICY}; script-src {_hash(script)}; style-src {_hash(style)}"
     places = {"policy": policy, "style": style, "script": script, "totals": html.escape(totals)}
     before, after = (
         _PLACE.sub(lambda place: places[place[1]], part).encode() for part in _read("page.html").split(_DATA)

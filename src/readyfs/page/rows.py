@@ -6,14 +6,15 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from readyfs.consumer.coverage import SeriesCoverage
 from readyfs.consumer.telling import Form, Telling, tell
 from readyfs.page.columns import NULL, Sections, transpose
 from readyfs.page.texts import LONGEST, Texts, shorten
-from readyfs.partition import NOT_SET, render_date
-from readyfs.state.reader import SeriesState
+from readyfs.partition import NOT_SET, PartitionStatus, SeriesKey, render_date
+from readyfs.state.reader import SeriesState, StateRow
 from readyfs.text import escape_text
 
 EPOCH_DATE: Final = 719_163
@@ -140,27 +141,20 @@ class OtherRows:
         tellings = list(_tell_others(state))
         if not tellings:
             return
-        self._runs.extend([b"" if told.row is None else told.row.run_id for _, told in tellings])
-        form, word, said, updated, records, attempts = (column.append for column in self._columns.values())
-        number = self._texts.number
-        for date, told in tellings:
-            form(_FORMS.index(told.form))
-            row = told.row
-            if row is None:
-                word(NOT_SET)
-                said(number(told.said.replace(render_date(date).decode(), DATE_PLACE)))
-                updated(NULL)
-                records(NOT_SET)
-                attempts(NOT_SET)
-                continue
-            word(number(escape_text(row.word)))
-            if told.said:
-                said(number(told.said.replace(render_date(date).decode(), DATE_PLACE)))
-            else:
-                said(number(escape_text(row.error_message)) if row.error_message else NOT_SET)
-            updated(*_since_ends([row.updated_at_ns], [date]))
-            records(row.record_count)
-            attempts(row.attempt_count)
+        rows = [_NOTHING if told.row is None else told.row for _, told in tellings]
+        dates = [date for date, _ in tellings]
+        self._runs.extend([row.run_id for row in rows])
+        columns = self._columns
+        columns["form"].extend([_FORMS.index(told.form) for _, told in tellings])
+        columns["word"].extend([self._number(escape_text(row.word)) for row in rows])
+        columns["said"].extend([self._number(_said(told, date)) for date, told in tellings])
+        columns["updated"].extend(_since_ends([row.updated_at_ns for row in rows], dates))
+        columns["records"].extend([row.record_count for row in rows])
+        columns["attempts"].extend([row.attempt_count for row in rows])
+
+    def _number(self, text: str | None) -> int:
+        """Return the number of a text, `NOT_SET` without one."""
+        return NOT_SET if text is None else self._texts.number(text)
 
     def write(self, sections: Sections) -> None:
         """Add them to a block."""
@@ -190,13 +184,27 @@ class KnownRows:
         sections.add_integers("known.reason", self._reasons)
 
 
+_NOTHING: Final = StateRow(
+    SeriesKey(b"", b"", b""), None, PartitionStatus.WITHHELD, "", b"", NOT_SET, NOT_SET, None, None, NOT_SET
+)
+"""Stands for the row where nothing is told of one alone."""
+
+
 def _tell_others(state: SeriesState) -> Iterator[tuple[int, Telling]]:
     if not state.others:
         return
     ready = set(state.ready.dates)
-    for date, rows in groupby(state.others, lambda row: row.date):
+    for date, rows in groupby(state.others, attrgetter("date")):
         if date is not None and date not in ready:
             yield date, tell(list(rows))
+
+
+def _said(told: Telling, date: int) -> str | None:
+    """Return the text that has its place in the sentence on a date; the date in it may be that of others, too."""
+    if told.said:
+        return told.said.replace(render_date(date).decode(), DATE_PLACE)
+    message = None if told.row is None else told.row.error_message
+    return escape_text(message) if message else None
 
 
 def _since_ends(times_ns: Sequence[int], dates: Sequence[int]) -> list[int]:

@@ -24,7 +24,9 @@ class Texts:
 
     def number(self, text: str) -> int:
         """Return the number of a text, which is shortened if it is too long."""
-        return self._numbers.setdefault(shorten(text), len(self._numbers))
+        if len(text) > LONGEST:
+            text = shorten(text)
+        return self._numbers.setdefault(text, len(self._numbers))
 
     def write(self, name: str, sections: Sections, longest: int = LONGEST) -> None:
         """Add them to a block, none longer than that, as JSON of ASCII characters alone."""

@@ -45,12 +45,12 @@ function commandsOf(coverage, selection) {
  */
 function commandWhy(coverage, series, day) {
   if (!series.customer || !series.query) return "";
-  const source = hasSources(coverage) ? [nameOption("--source", series.source)] : [];
+  const source = hasSources(coverage) ? ["--source", series.source] : [];
   if (hasSources(coverage) && (!series.source || series.source.includes("\0"))) return "";
   const key = `${escapeKeyPart(series.customer)}/${escapeKeyPart(series.query)}/${isoOf(day)}`;
   // A dot would begin a path, and a dash an option.
   const named = key.replace(/^[.-]/, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
-  return quoteWords(["readyfs", "why", named, ...coverage.head.command, ...source.flat()]);
+  return quoteWords(["readyfs", "why", named, ...coverage.head.command, ...source]);
 }
 
 /**
@@ -81,7 +81,7 @@ function chooseFilter(coverage, { series, filter }) {
   const own = coverage.head.selected;
   const parts = ["source", "customer", "query"];
   if (!filter || parts.some((part) => filter[part] && own[part].length)) return null;
-  const words = parts.flatMap((part) => (filter[part] ? nameOption(`--${part}`, filter[part]) : own[part]));
+  const words = parts.flatMap((part) => (filter[part] ? [`--${part}`, filter[part]] : own[part]));
   return [{ words, series }];
 }
 
@@ -107,7 +107,7 @@ function chooseNames(coverage, selected) {
     for (const part of hasSources(coverage) ? ["source", "customer", "query"] : ["customer", "query"]) {
       for (const name of group[part]) {
         if (!name) return `No command can select a series whose ${part} is empty.`;
-        words.push(...nameOption(`--${part}`, patternOf(name, names[part])));
+        words.push(`--${part}`, patternOf(name, names[part]));
       }
     }
     choices.push({ words, series: group.series });
@@ -182,16 +182,6 @@ function argumentsOfDates(coverage, selection, withSince) {
     ...(withSince && selection.first > coverage.first ? ["--since", isoOf(selection.first)] : own.since),
     ...(selection.last < coverage.last ? ["--until", isoOf(selection.last)] : own.until),
   ];
-}
-
-/**
- * Return an option with its value as one word or two; a value that begins with a dash must stand in the same word.
- * @param {string} option
- * @param {string} value
- * @returns {string[]}
- */
-function nameOption(option, value) {
-  return value.startsWith("-") ? [`${option}=${value}`] : [option, value];
 }
 
 /**

@@ -114,12 +114,9 @@ class Grid {
   #follow(changed) {
     this.#describe();
     this.#drawBox();
-    if (changed.has("cursor") || changed.has("anchor")) {
-      if (this.view.cursor) this.say(sayCursor(this.view));
-    } else if (changed.has("rows")) {
-      const count = this.view.rows.length;
-      this.say(count ? `${count} series shown` : NOTHING_SHOWN);
-    }
+    const { cursor, rows } = this.view;
+    if (cursor && (changed.has("cursor") || changed.has("anchor"))) this.say(sayCursor(this.view));
+    else if (changed.has("rows")) this.say(rows.length ? `${rows.length} series shown` : NOTHING_SHOWN);
   }
 
   /** Put the active cell into the document. */

@@ -23,6 +23,10 @@ class Tooltip {
     this.#heat.addEventListener("pointermove", (event) => this.#hover(event));
     this.#heat.addEventListener("pointerleave", () => this.#leave());
     this.#heat.addEventListener("click", (event) => this.#choose(event));
+    // On a telephone there is no Escape.
+    document.addEventListener("pointerdown", ({ target }) => {
+      if (this.#isPinned && !this.#element.contains(target) && !this.#heat.contains(target)) this.close();
+    });
     view.subscribe((changed) => this.#follow(changed));
     // The tooltip has its place in the window, and what it is about moves in it.
     window.addEventListener("scroll", () => this.#scroll(), { passive: true });
@@ -68,8 +72,10 @@ class Tooltip {
   /** A click pins the tooltip to its cell, so that its text can be read at leisure and copied. */
   #choose(event) {
     const { left, top } = this.#pointOf(event);
-    if (!this.view.placeAt(left, top)) this.close();
-    else this.#isPinned = true;
+    this.#isPinned = this.view.placeAt(left, top) !== null;
+    // The press has moved the cursor there by now.
+    if (this.#isPinned && this.view.cursor) this.#showCursor();
+    else this.close();
   }
 
   #follow(changed) {
@@ -114,13 +120,20 @@ class Tooltip {
     const { row, day } = view.cursor;
     const { rows, days } = selectedBox(view);
     const box = view.boxOf(row, day);
-    const { width, height } = view.size;
-    if (box.left > width || box.left + box.width < 0 || box.top > height || box.top + box.height < 0) {
+    if (!this.#isInSight(box)) {
       this.#element.hidden = true;
       return;
     }
     this.#show(rows, days, box);
     document.getElementById("grid").setAttribute("aria-describedby", this.#element.id);
+  }
+
+  /** Whether some of a box is in the heat map and in the window. */
+  #isInSight({ left, top, width, height }) {
+    const { size } = this.view;
+    const above = this.#heat.getBoundingClientRect().top + top;
+    const isInHeat = left <= size.width && left + width >= 0 && top <= size.height && top + height >= 0;
+    return isInHeat && above <= innerHeight && above + height >= 0;
   }
 
   #show(rows, days, box) {
