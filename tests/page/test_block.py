@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -17,23 +16,8 @@ from readyfs.consumer.address_key import render_key
 from readyfs.consumer.coverage import CELLS
 from readyfs.text import escape_text
 from tests.page.program import ask
-from tests.page.script import ASSETS
 from tests.page.states import AGREEMENT, HOSTILE, KNOWN, every_kind, hostile, write_state
-
-Told = tuple[dict[str, Any], list[dict[str, Any]]]
-"""The head of a page, and all that it says of each series."""
-
-_READER: Final = Path(__file__).with_name("ask_block.js")
-
-
-def read_page(page: Path) -> Told:
-    """Return what a page says, told by its own script."""
-    done = subprocess.run(
-        ["node", _READER, page, ASSETS / "block.js"], capture_output=True, encoding="utf-8", timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    head, *series = map(json.loads, done.stdout.rstrip("\n").split("\n"))
-    return head, series
+from tests.page.told import Told, iso, read_page
 
 
 def make_page(directory: Path, *arguments: str) -> Told:
@@ -58,10 +42,6 @@ def told(every: Path) -> Told:
 def raw(name: str) -> bytes:
     """Return a name as the state holds it; what is no UTF-8 is there as lone surrogates."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def iso(day: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(day)).isoformat()
 
 
 def why(capsys: pytest.CaptureFixture[str], state: Path, series: dict[str, Any], day: int) -> dict[str, Any]:

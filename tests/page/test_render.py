@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from tests.page.program import ask
 from tests.page.states import HOSTILE, hostile, write_state
-from tests.page.test_block import read_page
+from tests.page.told import read_page
 from tests.postgres.database import READER_PASSWORD, StateDatabase
 
 

@@ -14,7 +14,7 @@ from readyfs.cli.main import main
 from readyfs.page import block, render
 from readyfs.page.texts import CUT
 from tests.page.states import write_state
-from tests.page.test_block import iso, read_page
+from tests.page.told import iso, read_page
 
 _SERIES = 6
 

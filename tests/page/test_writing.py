@@ -9,7 +9,7 @@ import pytest
 from readyfs.cli.main import main
 from tests.page.program import ask
 from tests.page.states import every_kind, write_state
-from tests.page.test_block import read_page
+from tests.page.told import read_page
 
 
 @pytest.fixture
