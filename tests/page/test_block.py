@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -16,30 +15,16 @@ from readyfs.cli.main import main
 from readyfs.consumer.address_key import render_key
 from readyfs.consumer.coverage import CELLS
 from readyfs.text import escape_text
+from tests.page.browser import Connection
 from tests.page.program import ask
-from tests.page.script import ASSETS
 from tests.page.states import AGREEMENT, HOSTILE, KNOWN, every_kind, hostile, write_state
-
-Told = tuple[dict[str, Any], list[dict[str, Any]]]
-"""The head of a page, and all that it says of each series."""
-
-_READER: Final = Path(__file__).with_name("ask_block.js")
+from tests.page.told import Told, iso, read_page
 
 
-def read_page(page: Path) -> Told:
-    """Return what a page says, told by its own script."""
-    done = subprocess.run(
-        ["node", _READER, page, ASSETS / "block.js"], capture_output=True, encoding="utf-8", timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    head, *series = map(json.loads, done.stdout.rstrip("\n").split("\n"))
-    return head, series
-
-
-def make_page(directory: Path, *arguments: str) -> Told:
+def make_page(browser: Connection, directory: Path, *arguments: str) -> Told:
     page = directory / "page.html"
     ask("coverage", "--state", str(directory / "state.db"), "--html", str(page), *arguments)
-    return read_page(page)
+    return read_page(browser, page)
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +36,13 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(every: Path) -> Told:
-    return make_page(every, *AGREEMENT, "--known", str(every / "known.csv"))
+def told(browser: Connection, every: Path) -> Told:
+    return make_page(browser, every, *AGREEMENT, "--known", str(every / "known.csv"))
 
 
 def raw(name: str) -> bytes:
     """Return a name as the state holds it; what is no UTF-8 is there as lone surrogates."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def iso(day: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(day)).isoformat()
 
 
 def why(capsys: pytest.CaptureFixture[str], state: Path, series: dict[str, Any], day: int) -> dict[str, Any]:
@@ -97,11 +78,11 @@ def check_words(capsys: pytest.CaptureFixture[str], state: Path, series: list[di
 
 
 def test_each_kind_of_date_is_told_in_the_words_of_why(
-    every: Path, told: Told, capsys: pytest.CaptureFixture[str]
+    browser: Connection, every: Path, told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head, series = told
     kinds = check_words(capsys, every / "state.db", series)
-    _, guessed = make_page(every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
+    _, guessed = make_page(browser, every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
     kinds |= check_words(capsys, every / "state.db", guessed)
     all_kinds = {(cell.status, cell.level) for cell in CELLS}
     # A date that nobody expects is not missing, and what has a row is no guess.
@@ -111,9 +92,11 @@ def test_each_kind_of_date_is_told_in_the_words_of_why(
     assert described == [tuple(cell) for cell in CELLS]
 
 
-def test_hostile_texts_are_told_in_the_words_of_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_texts_are_told_in_the_words_of_why(
+    browser: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = write_state(tmp_path / "state.db", hostile())
-    _, series = make_page(tmp_path)
+    _, series = make_page(browser, tmp_path)
     assert {raw(one["series"]["customer"]) for one in series} == {*map(str.encode, HOSTILE), b"latin \xe9\xff"}
     assert {one["series"]["shown"]["query"] for one in series} == {*map(escape_text, HOSTILE), r"latin \xe9\xff"}
     check_words(capsys, state, series)
