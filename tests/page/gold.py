@@ -1,7 +1,7 @@
-"""What a page of a small state is, as text that people can compare: its markup, and what its data says of each date.
+"""What a page of a small state is, as text that people can compare: what its data says of each date, and its markup.
 
-`python -m tests.page.gold` writes both anew. Scripts, styles and deflated bytes are left out: these change for reasons
-of their own.
+`python -m tests.page.gold` writes both anew. Of the markup those lines are kept that are not in every page. Scripts,
+styles and deflated bytes are left out: these change for reasons of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 from tests.page.browser import Connection, running_browser
 from tests.page.program import ask
+from tests.page.script import ASSETS
 from tests.page.states import AGREEMENT, KNOWN, Cells, write_state
 from tests.page.told import read_page
 
@@ -68,6 +69,8 @@ def make_gold(browser: Connection, directory: Path) -> dict[str, str]:
     markup = page.read_text("utf-8")
     for pattern, left in _LEFT_OUT:
         markup = re.sub(pattern, left, markup, flags=re.DOTALL)
+    own = set(markup.splitlines()) - set((ASSETS / "page.html").read_text("utf-8").splitlines())
+    markup = "".join(f"{line}\n" for line in markup.splitlines() if line in own)
     head, series = read_page(browser, page)
     lines = [{"head": head["head"]}, *({"cell": cell} for cell in head["cells"])]
     for one in series:
