@@ -1,7 +1,7 @@
-"""What a page of a small state is, as text that people can compare: its markup, and what its data says of each date.
+"""What a page of a small state is, as text that people can compare: what its data says of each date, and its markup.
 
-`python -m tests.page.gold` writes both anew. Scripts, styles and deflated bytes are left out: these change for reasons
-of their own.
+`python -m tests.page.gold` writes both anew. Of the markup those lines are kept that are not in every page. Scripts,
+styles and deflated bytes are left out: these change for reasons of their own.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.page.browser import running_browser
+from tests.page.browser import Connection, running_browser
 from tests.page.program import ask
-from tests.page.reading import read_page
+from tests.page.script import ASSETS
 from tests.page.states import AGREEMENT, KNOWN, Cells, write_state
-from tests.page.tab import Tab, open_tab
+from tests.page.told import read_page
 
 GOLD: Final = Path(__file__).with_name("gold")
 _LEFT_OUT: Final = (
@@ -60,7 +60,7 @@ _ROWS: Final[tuple[Cells, ...]] = (
 )
 
 
-def make_gold(tab: Tab, directory: Path) -> dict[str, str]:
+def make_gold(browser: Connection, directory: Path) -> dict[str, str]:
     """Return the texts by the names of their files."""
     state = write_state(directory / "state.db", _ROWS)
     (directory / "known.csv").write_text(KNOWN)
@@ -69,7 +69,9 @@ def make_gold(tab: Tab, directory: Path) -> dict[str, str]:
     markup = page.read_text("utf-8")
     for pattern, left in _LEFT_OUT:
         markup = re.sub(pattern, left, markup, flags=re.DOTALL)
-    head, series = read_page(tab, page)
+    own = set(markup.splitlines()) - set((ASSETS / "page.html").read_text("utf-8").splitlines())
+    markup = "".join(f"{line}\n" for line in markup.splitlines() if line in own)
+    head, series = read_page(browser, page)
     lines = [{"head": head["head"]}, *({"cell": cell} for cell in head["cells"])]
     for one in series:
         lines += [{"series": one["series"]}, *({**date, "cell": date["cell"]["words"]} for date in one["details"])]
@@ -83,8 +85,8 @@ def make_gold(tab: Tab, directory: Path) -> dict[str, str]:
 def main() -> None:
     """Write the texts to their place."""
     GOLD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory, running_browser() as browser, open_tab(browser) as tab:
-        for name, text in make_gold(tab, Path(directory)).items():
+    with tempfile.TemporaryDirectory() as directory, running_browser() as browser:
+        for name, text in make_gold(browser, Path(directory)).items():
             (GOLD / name).write_text(text)
 
 

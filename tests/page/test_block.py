@@ -15,16 +15,16 @@ from readyfs.cli.main import main
 from readyfs.consumer.address_key import render_key
 from readyfs.consumer.coverage import CELLS
 from readyfs.text import escape_text
+from tests.page.browser import Connection
 from tests.page.program import ask
-from tests.page.reading import Told, read_page
 from tests.page.states import AGREEMENT, HOSTILE, KNOWN, every_kind, hostile, write_state
-from tests.page.tab import Tab
+from tests.page.told import Told, iso, read_page
 
 
-def make_page(blank: Tab, directory: Path, *arguments: str) -> Told:
+def make_page(browser: Connection, directory: Path, *arguments: str) -> Told:
     page = directory / "page.html"
     ask("coverage", "--state", str(directory / "state.db"), "--html", str(page), *arguments)
-    return read_page(blank, page)
+    return read_page(browser, page)
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,13 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(blank: Tab, every: Path) -> Told:
-    return make_page(blank, every, *AGREEMENT, "--known", str(every / "known.csv"))
+def told(browser: Connection, every: Path) -> Told:
+    return make_page(browser, every, *AGREEMENT, "--known", str(every / "known.csv"))
 
 
 def raw(name: str) -> bytes:
     """Return a name as the state holds it; what is no UTF-8 is there as lone surrogates."""
     return name.encode("utf-8", "surrogateescape")
-
-
-def iso(day: int) -> str:
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(day)).isoformat()
 
 
 def why(capsys: pytest.CaptureFixture[str], state: Path, series: dict[str, Any], day: int) -> dict[str, Any]:
@@ -82,11 +78,11 @@ def check_words(capsys: pytest.CaptureFixture[str], state: Path, series: list[di
 
 
 def test_each_kind_of_date_is_told_in_the_words_of_why(
-    blank: Tab, every: Path, told: Told, capsys: pytest.CaptureFixture[str]
+    browser: Connection, every: Path, told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head, series = told
     kinds = check_words(capsys, every / "state.db", series)
-    _, guessed = make_page(blank, every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
+    _, guessed = make_page(browser, every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
     kinds |= check_words(capsys, every / "state.db", guessed)
     all_kinds = {(cell.status, cell.level) for cell in CELLS}
     # A date that nobody expects is not missing, and what has a row is no guess.
@@ -97,10 +93,10 @@ def test_each_kind_of_date_is_told_in_the_words_of_why(
 
 
 def test_hostile_texts_are_told_in_the_words_of_why(
-    blank: Tab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    browser: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = write_state(tmp_path / "state.db", hostile())
-    _, series = make_page(blank, tmp_path)
+    _, series = make_page(browser, tmp_path)
     assert {raw(one["series"]["customer"]) for one in series} == {*map(str.encode, HOSTILE), b"latin \xe9\xff"}
     assert {one["series"]["shown"]["query"] for one in series} == {*map(escape_text, HOSTILE), r"latin \xe9\xff"}
     check_words(capsys, state, series)
@@ -161,9 +157,9 @@ def test_a_row_is_told_with_its_run_records_and_time(told: Told) -> None:
     assert rows["missing", "2024-06-11"]["run"] is None
 
 
-def test_what_no_series_has_is_none_of_each(blank: Tab, tmp_path: Path) -> None:
+def test_what_no_series_has_is_none_of_each(browser: Connection, tmp_path: Path) -> None:
     rows = [("ads", f"c{n}", "q1", "2024-06-11", "failed", None, "v3", 1, None, "no quota", 1) for n in (1, 2)]
     write_state(tmp_path / "state.db", rows)
-    _, series = make_page(blank, tmp_path, *AGREEMENT)
+    _, series = make_page(browser, tmp_path, *AGREEMENT)
     for one in series:
         assert (one["series"]["newest"], one["series"]["newestUpdate"]) == (None, None)

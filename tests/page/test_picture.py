@@ -14,6 +14,7 @@ import pytest
 from readyfs.consumer.coverage import CELLS, STATUSES, Level
 from readyfs.partition import PartitionStatus
 from tests.page.kinds import AGREEMENT, fill
+from tests.page.pace import turn_wheel
 from tests.page.program import ask
 from tests.page.script import evaluate
 from tests.page.tab import NARROW, Tab, open_tab
@@ -330,3 +331,40 @@ def test_a_telephone_has_names_of_two_lines_and_filters_behind_a_button(browser:
         assert tab.ask(visible)
         assert tab.ask("document.querySelector('#open-filters').getAttribute('aria-expanded')") == "true"
         assert tab.complaints() == []
+
+
+def test_gestures_move_and_zoom(tab: Tab, page: Path) -> None:
+    open_page(tab, page)
+    sight = "document.querySelector('#extent').textContent.split(' · ')[0]"
+    everything = tab.ask(sight)
+    tab.press("w")
+    newest = tab.ask(sight)
+    assert newest == "2024-06-08 to 2024-06-14"
+    # Rows so high that not all of them are in sight.
+    tab.press("]", "]", "]")
+    scrolled = "document.querySelector('#scroller').scrollTop"
+    rows = tab.ask(scrolled)
+    # To the right, so that older days come into sight; and up, so that rows below do.
+    x, y = tab.point_of("#heat")
+    mouse(tab, "mousePressed", x, y)
+    for step in range(1, 6):
+        mouse(tab, "mouseMoved", x + 60 * step, y - 10 * step)
+    mouse(tab, "mouseReleased", x + 300, y - 50)
+    older = tab.wait_for(f"{sight} !== newest && {sight}", newest=newest)
+    assert older < newest
+    tab.wait_for(f"Math.round({scrolled}) === rows", rows=round(rows) + 50)
+    # A drag chooses no cell; a click does.
+    assert tab.ask("document.querySelector('#cursor').hidden")
+    tab.click("#heat")
+    tab.wait_for("!document.querySelector('#cursor').hidden")
+    # The strip below goes to where it is pressed: to the newest days.
+    box = tab.ask("document.querySelector('#overview').getBoundingClientRect().toJSON()")
+    mouse(tab, "mousePressed", box["right"] - 2, box["top"] + 8)
+    mouse(tab, "mouseReleased", box["right"] - 2, box["top"] + 8)
+    tab.wait_for(f"{sight} === newest", newest=newest)
+    turn_wheel(tab, "#heat", (0, 400), 12, control=True)
+    tab.wait_for(f"{sight} === everything", everything=everything)
+
+
+def mouse(tab: Tab, kind: str, x: float, y: float) -> None:
+    tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)

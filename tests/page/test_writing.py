@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from readyfs.cli.main import main
+from tests.page.browser import Connection
 from tests.page.program import ask
-from tests.page.reading import read_page
 from tests.page.states import every_kind, write_state
-from tests.page.tab import Tab
+from tests.page.told import read_page
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def state(tmp_path: Path) -> Path:
 
 
 def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
-    blank: Tab, tmp_path: Path, state: Path
+    browser: Connection, tmp_path: Path, state: Path
 ) -> None:
     config, page = tmp_path / "sales.toml", tmp_path / "page.html"
     config.write_text(f'state = "{state}"\n')
@@ -29,7 +29,7 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
     judged = ["--expect", str(expect), "--cadence", "weekdays", "--day-tz", "Europe/Berlin", "--sla", "30h"]
     filters = ["--source", "ads", "--query", "odd", "--query", "q*", "--since", "2024-06-08", "--until", "2024-06-12"]
     told = ask("coverage", f"--html={page}", *place, *filters, *judged)
-    head = read_page(blank, page)[0]["head"]
+    head = read_page(browser, page)[0]["head"]
     assert pairs(head["command"]) == pairs(place)
     assert pairs(head["judged"]) == pairs(judged)
     assert head["filters"] == "source ads, query odd, query q*, since 2024-06-08, until 2024-06-12"
@@ -37,7 +37,7 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
     assert head["sumUp"] == told.rstrip("\n")
     # What was not typed is not told, though it has an effect: who asks again has the same file and environment.
     ask("coverage", "--config", config, "--html", page)
-    head = read_page(blank, page)[0]["head"]
+    head = read_page(browser, page)[0]["head"]
     assert (head["command"], head["judged"]) == (["--config", str(config)], [])
 
 

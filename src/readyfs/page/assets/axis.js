@@ -19,6 +19,9 @@ const SCALES = [
   { fine: "year", step: 1000, least: 0, coarse: null },
 ];
 
+/** CSS pixels of a day from which its weekday is told. */
+const LEAST_WEEKDAY = 46;
+
 /** Return the scale for a zoom in days per CSS pixel. */
 function scaleAt(perPixel) {
   return SCALES.find(({ fine, step, least }) => (UNIT_DAYS[fine] * step) / perPixel >= least);
@@ -74,7 +77,8 @@ function drawAxis(context, view, palette, width, height) {
     context.fillStyle = soft;
     if (isDays) {
       context.textAlign = "center";
-      context.fillText(fineLabel(fine, day), (left + leftOf(day + 1)) / 2, low);
+      const weekday = 1 / x.perPixel >= LEAST_WEEKDAY ? `${WEEKDAYS[weekdayOf(day)]} ` : "";
+      context.fillText(weekday + fineLabel(fine, day), (left + leftOf(day + 1)) / 2, low);
       context.textAlign = "left";
     } else if (left >= -3) context.fillText(fineLabel(fine, day), left + 4, low);
   }

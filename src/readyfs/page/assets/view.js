@@ -17,7 +17,7 @@ const STATUS_KEYS = ["ready", "F", "M", "W", "P", "R"];
 const SORTS = ["key", "worst", "longest"];
 
 /** CSS pixels of one day, at most; and of one row. */
-const MOST_PER_DAY = 44;
+const MOST_PER_DAY = 260;
 const MOST_ROW = 44;
 const USUAL_ROW = 18;
 
@@ -91,12 +91,15 @@ class View {
     return this.coverage.last < this.coverage.first;
   }
 
-  /** The first and the last day in sight. */
+  /** The first and the last day in sight, but for a pixel of air at each edge. */
   get inSight() {
     const { first, last } = this.extent;
-    const end = this.x.start + this.size.width * this.x.perPixel;
+    const { start, perPixel } = this.x;
+    // A little more than the air, so that no rounding counts a day of which nothing is seen.
+    const air = perPixel * (1 + 1e-6);
+    const end = start + this.size.width * perPixel - air;
     return {
-      first: Math.min(last, Math.max(first, Math.floor(this.x.start))),
+      first: Math.min(last, Math.max(first, Math.floor(start + air))),
       last: Math.max(first, Math.min(last, Math.ceil(end) - 1)),
     };
   }
