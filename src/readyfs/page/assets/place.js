@@ -40,10 +40,9 @@ class PlaceKeeper {
 
   /** Return the days from edge to edge as `zoomTo` takes them, null where all are in sight. */
   #daysInSight() {
-    const { x, size, extent } = this.view;
-    const first = Math.max(extent.first, Math.round(x.start + x.perPixel));
-    const last = Math.min(extent.last, Math.round(x.start + (size.width - 1) * x.perPixel) - 1);
-    return (first === extent.first && last === extent.last) || last < first ? null : { first, last };
+    const { extent, inSight } = this.view;
+    const isAll = inSight.first === extent.first && inSight.last === extent.last;
+    return isAll || inSight.last < inSight.first ? null : inSight;
   }
 
   #nameOf(row) {
