@@ -40,8 +40,9 @@ class PlaceKeeper {
 
   /** Return the days from edge to edge, as `zoomTo` takes them; null where all are in sight. */
   #daysInSight() {
-    const { inSight, extent } = this.view;
-    return inSight.first === extent.first && inSight.last === extent.last ? null : inSight;
+    const { extent, inSight } = this.view;
+    const isAll = inSight.first === extent.first && inSight.last === extent.last;
+    return isAll || inSight.last < inSight.first ? null : inSight;
   }
 
   #nameOf(row) {
