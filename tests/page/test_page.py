@@ -10,6 +10,7 @@ import pytest
 
 from tests.page.kinds import AGREEMENT, HOSTILE, fill
 from tests.page.program import ask
+from tests.page.states import write_state
 from tests.page.tab import NARROW, Tab, open_coverage
 
 
@@ -145,3 +146,23 @@ def test_a_telephone_needs_no_scrolling_sideways(tab: Tab, world: Path) -> None:
     tab.resize(NARROW)
     open_page(tab, world)
     assert tab.ask("document.documentElement.scrollWidth") <= NARROW[0]
+
+
+def test_a_series_without_a_row_stands_where_its_name_belongs(tab: Tab, tmp_path: Path) -> None:
+    rows = [("ads", customer, "q1", "2024-06-12", "success", "r1") for customer in ("c1", "c3")]
+    write_state(tmp_path / "state.db", [(*row, *[None] * 5) for row in rows])
+    (tmp_path / "expect.csv").write_text(
+        "source,customer_id,query_name,first_date\nads,c4,q1,2024-06-12\nads,c2,q1,2024-06-12\nads,c1,q0,2024-06-12\n"
+    )
+    options = ("--state", tmp_path / "state.db", "--expect", tmp_path / "expect.csv")
+    ask("coverage", *options, "--html", tmp_path / "coverage.html")
+    drawn = [line.split()[-3:-1] for line in ask("coverage", *options).splitlines()[2:7]]
+    open_page(tab, tmp_path)
+    tab.press("g", "Control+Home")
+    read = [tab.text_of("#live")]
+    while len(read) < 5:
+        tab.press("ArrowDown")
+        tab.wait_for("document.querySelector('#live').textContent !== before", before=read[-1])
+        read.append(tab.text_of("#live"))
+    shown = [text.split(",")[0].split(" / ")[-2:] for text in read]
+    assert shown == drawn == [["c1", "q0"], ["c1", "q1"], ["c2", "q1"], ["c3", "q1"], ["c4", "q1"]]

@@ -23,7 +23,9 @@ DRAWING = ("block.js", "calendar.js", "glob.js", "cell.js", "pyramid.js", "rows.
 FAKE = """
     const cells = asked.cells.map(([status, level, expected, letter]) => ({ status, level, expected, letter }));
     const all = asked.series.map(({ first, codes }) => ({ first, codes: Uint8Array.from(codes) }));
-    const coverage = { cells, count: all.length, series: (index) => all[index], first: asked.first, last: asked.last };
+    const places = all.map((_, index) => index);
+    const series = (index) => all[index];
+    const coverage = { cells, count: all.length, series, places, first: asked.first, last: asked.last };
 """
 """A coverage with the cells and the series that a test asks about."""
 
