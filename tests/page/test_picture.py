@@ -25,7 +25,9 @@ DRAWING = ("calendar.js", "block.js", "glob.js", "cell.js", "pyramid.js", "rows.
 FAKE = """
     const cells = asked.cells.map(([status, level, expected, letter]) => ({ status, level, expected, letter }));
     const all = asked.series.map(({ first, codes }) => ({ first, codes: Uint8Array.from(codes) }));
-    const coverage = { cells, count: all.length, series: (index) => all[index], first: asked.first, last: asked.last };
+    const places = all.map((_, index) => index);
+    const series = (index) => all[index];
+    const coverage = { cells, count: all.length, series, places, first: asked.first, last: asked.last };
 """
 """A coverage with the cells and the series that a test asks about."""
 
@@ -378,3 +380,35 @@ def test_gestures_move_and_zoom(tab: Tab, page: Path) -> None:
 
 def mouse(tab: Tab, kind: str, x: float, y: float) -> None:
     tab.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+
+def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
+    """Names of rows on two lines, where a character is six pixels wide."""
+    told = evaluate(
+        tab,
+        (*DRAWING, "labels.js"),
+        """
+        const said = [];
+        const context = {
+            measureText: (text) => ({ width: 6 * text.length }),
+            fillText: (text) => said.push(text),
+            clearRect() {},
+            fillRect() {},
+        };
+        for (const names of asked) {
+            const all = names.map(([source, customer, query]) => ({ shown: { source, customer, query } }));
+            const coverage = { count: all.length, series: (index) => all[index] };
+            const rows = all.map((_, index) => index);
+            const view = { coverage, rows, cursor: null, y: { start: 0, height: 30 } };
+            const labels = new Labels(view, { colours: {} });
+            labels.widthFor(390);
+            labels.draw(context, 14 + 120, 100);
+        }
+        return said;
+        """,
+        [
+            [["google_ads", "0012345678", "q1"], ["sap", "c" * 60, "q2"]],
+            [["ads", "0012345678", "q1"], ["ads", "c2", "q1"]],
+        ],
+    )
+    assert told == ["goog…_ads 0012345678", "q1", "sap ccccccc…cccccc", "q2", "0012345678", "q1", "c2", "q1"]

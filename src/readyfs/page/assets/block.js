@@ -257,6 +257,8 @@ class Coverage {
         this._series[name.slice("series.".length)] = this._column(name).numbers(count);
       }
     }
+    /** The place of each series in the order of names. */
+    this.places = this._series.place;
     this._kindOf = this.cells.map(kindOf);
     this._begins = new Float64Array(count + 1);
     let first = Infinity;

@@ -4,7 +4,9 @@ function startMasthead({ coverage }) {
   const { head } = coverage;
   document.getElementById("label").textContent = head.label;
   document.title = `Coverage of ${head.label}`;
-  const when = `made ${showMoment(head.madeAt)}`;
+  // Somebody who opens it each morning should see that it was not made again.
+  const age = Date.now() - head.madeAt;
+  const when = `made ${showMoment(head.madeAt)}${age >= DAY_MS ? `, ${sayAge(age)} ago` : ""}`;
   const cadence = head.cadence ? `${head.cadence} dates` : "";
   const parts = [when, cadence, head.criteria, zoneWords(head), head.filters, ...head.leftOut];
   document.getElementById("made").textContent = parts.filter(Boolean).join(" · ");
