@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.page.browser import Connection, running_browser
 from tests.page.program import ask
 from tests.page.script import ASSETS
 from tests.page.states import AGREEMENT, KNOWN, Cells, write_state
@@ -59,7 +60,7 @@ _ROWS: Final[tuple[Cells, ...]] = (
 )
 
 
-def make_gold(directory: Path) -> dict[str, str]:
+def make_gold(browser: Connection, directory: Path) -> dict[str, str]:
     """Return the texts by the names of their files."""
     state = write_state(directory / "state.db", _ROWS)
     (directory / "known.csv").write_text(KNOWN)
@@ -70,7 +71,7 @@ def make_gold(directory: Path) -> dict[str, str]:
         markup = re.sub(pattern, left, markup, flags=re.DOTALL)
     own = set(markup.splitlines()) - set((ASSETS / "page.html").read_text("utf-8").splitlines())
     markup = "".join(f"{line}\n" for line in markup.splitlines() if line in own)
-    head, series = read_page(page)
+    head, series = read_page(browser, page)
     lines = [{"head": head["head"]}, *({"cell": cell} for cell in head["cells"])]
     for one in series:
         lines += [{"series": one["series"]}, *({**date, "cell": date["cell"]["words"]} for date in one["details"])]
@@ -84,8 +85,8 @@ def make_gold(directory: Path) -> dict[str, str]:
 def main() -> None:
     """Write the texts to their place."""
     GOLD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory:
-        for name, text in make_gold(Path(directory)).items():
+    with tempfile.TemporaryDirectory() as directory, running_browser() as browser:
+        for name, text in make_gold(browser, Path(directory)).items():
             (GOLD / name).write_text(text)
 
 

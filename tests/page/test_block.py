@@ -15,15 +15,16 @@ from readyfs.cli.main import main
 from readyfs.consumer.address_key import render_key
 from readyfs.consumer.coverage import CELLS
 from readyfs.text import escape_text
+from tests.page.browser import Connection
 from tests.page.program import ask
 from tests.page.states import AGREEMENT, HOSTILE, KNOWN, every_kind, hostile, write_state
 from tests.page.told import Told, iso, read_page
 
 
-def make_page(directory: Path, *arguments: str) -> Told:
+def make_page(browser: Connection, directory: Path, *arguments: str) -> Told:
     page = directory / "page.html"
     ask("coverage", "--state", str(directory / "state.db"), "--html", str(page), *arguments)
-    return read_page(page)
+    return read_page(browser, page)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(every: Path) -> Told:
-    return make_page(every, *AGREEMENT, "--known", str(every / "known.csv"))
+def told(browser: Connection, every: Path) -> Told:
+    return make_page(browser, every, *AGREEMENT, "--known", str(every / "known.csv"))
 
 
 def raw(name: str) -> bytes:
@@ -77,11 +78,11 @@ def check_words(capsys: pytest.CaptureFixture[str], state: Path, series: list[di
 
 
 def test_each_kind_of_date_is_told_in_the_words_of_why(
-    every: Path, told: Told, capsys: pytest.CaptureFixture[str]
+    browser: Connection, every: Path, told: Told, capsys: pytest.CaptureFixture[str]
 ) -> None:
     head, series = told
     kinds = check_words(capsys, every / "state.db", series)
-    _, guessed = make_page(every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
+    _, guessed = make_page(browser, every, "--cadence", "auto", *AGREEMENT, "--reprocessing-crit", "36h")
     kinds |= check_words(capsys, every / "state.db", guessed)
     all_kinds = {(cell.status, cell.level) for cell in CELLS}
     # A date that nobody expects is not missing, and what has a row is no guess.
@@ -91,9 +92,11 @@ def test_each_kind_of_date_is_told_in_the_words_of_why(
     assert described == [tuple(cell) for cell in CELLS]
 
 
-def test_hostile_texts_are_told_in_the_words_of_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_texts_are_told_in_the_words_of_why(
+    browser: Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = write_state(tmp_path / "state.db", hostile())
-    _, series = make_page(tmp_path)
+    _, series = make_page(browser, tmp_path)
     assert {raw(one["series"]["customer"]) for one in series} == {*map(str.encode, HOSTILE), b"latin \xe9\xff"}
     assert {one["series"]["shown"]["query"] for one in series} == {*map(escape_text, HOSTILE), r"latin \xe9\xff"}
     check_words(capsys, state, series)
@@ -152,3 +155,11 @@ def test_a_row_is_told_with_its_run_records_and_time(told: Told) -> None:
     assert rows["reprocessing", "2024-06-11"]["run"] == "2024-06-01T04:00:00.250Z"
     assert rows["failed_silently", "2024-06-11"]["attempts"] is None
     assert rows["missing", "2024-06-11"]["run"] is None
+
+
+def test_what_no_series_has_is_none_of_each(browser: Connection, tmp_path: Path) -> None:
+    rows = [("ads", f"c{n}", "q1", "2024-06-11", "failed", None, "v3", 1, None, "no quota", 1) for n in (1, 2)]
+    write_state(tmp_path / "state.db", rows)
+    _, series = make_page(browser, tmp_path, *AGREEMENT)
+    for one in series:
+        assert (one["series"]["newest"], one["series"]["newestUpdate"]) == (None, None)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.page.kinds import AGREEMENT, HOSTILE, fill
 from tests.page.program import ask
-from tests.page.tab import NARROW, Tab, open_coverage
+from tests.page.tab import NARROW, WIDE, Tab, open_coverage
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +145,17 @@ def test_a_telephone_needs_no_scrolling_sideways(tab: Tab, world: Path) -> None:
     tab.resize(NARROW)
     open_page(tab, world)
     assert tab.ask("document.documentElement.scrollWidth") <= NARROW[0]
+
+
+@pytest.mark.parametrize(("size", "scale", "height"), [(NARROW, 1.0, "34px"), (WIDE, 1.1, "17.2727px")])
+def test_rows_are_as_high_as_the_window_wants_them_until_somebody_changes_that(
+    tab: Tab, world: Path, size: tuple[int, int], scale: float, height: str
+) -> None:
+    """An address that said so would make them too high, or too low, on another window."""
+    tab.resize(size, scale=scale)
+    open_page(tab, world)
+    tab.press("g", "n")
+    address = tab.wait_for("location.hash.includes('cursor=') && location.hash")
+    assert "height=" not in address
+    open_page(tab, world, address)
+    assert tab.ask("document.querySelector('#cursor').style.height") == height

@@ -10,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.page.browser import Connection
 from tests.page.program import ask
 from tests.page.states import HOSTILE, hostile, write_state
 from tests.page.told import read_page
@@ -82,11 +83,13 @@ def test_the_policy_admits_the_one_script_and_the_one_style_and_no_network(tmp_p
     assert not re.search(r"https?://(?!www\.w3\.org/)", page)
 
 
-def test_a_page_does_not_hold_the_password_of_its_state(tmp_path: Path, postgres: StateDatabase) -> None:
+def test_a_page_does_not_hold_the_password_of_its_state(
+    browser: Connection, tmp_path: Path, postgres: StateDatabase
+) -> None:
     url = postgres.url()
     page = tmp_path / "page.html"
     ask("coverage", f"--state={url}", "--warn", "1h", "--html", page)
-    head, _ = read_page(page)
+    head, _ = read_page(browser, page)
     packed = re.findall(r'id="coverage">([^<]*)<', page.read_text("utf-8"))
     data = zlib.decompress(base64.b64decode(packed[0]), -zlib.MAX_WBITS)
     encoded = quote(READER_PASSWORD, safe="")

@@ -13,6 +13,7 @@ from benchmarks.coverage.states import DATES, KINDS, make_state
 from readyfs.cli.main import main
 from readyfs.page import block, render
 from readyfs.page.texts import CUT
+from tests.page.browser import Connection
 from tests.page.states import write_state
 from tests.page.told import iso, read_page
 
@@ -27,7 +28,7 @@ def markup_size(directory: Path) -> int:
 
 
 def test_runs_of_the_oldest_dates_are_left_out_of_a_page_that_would_be_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    browser: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state, page = tmp_path / "state.db", tmp_path / "page.html"
     make_state(state, "uuid", _SERIES * DATES)
@@ -39,7 +40,7 @@ def test_runs_of_the_oldest_dates_are_left_out_of_a_page_that_would_be_too_large
             )
         }
     assert main(["coverage", "--state", str(state), "--html", str(page)]) == 0
-    head, series = read_page(page)
+    head, series = read_page(browser, page)
     assert head["head"]["leftOut"] == []
     found = {
         (one["series"]["query"], iso(told["day"])): told["run"]
@@ -54,7 +55,7 @@ def test_runs_of_the_oldest_dates_are_left_out_of_a_page_that_would_be_too_large
     monkeypatch.setattr(render, "_BYTES_A_CELL", 0)
     assert main(["coverage", "--state", str(state), "--html", str(page)]) == 0
     assert page.stat().st_size <= bound
-    head, series = read_page(page)
+    head, series = read_page(browser, page)
     [words] = head["head"]["leftOut"]
     first = datetime.date.fromisoformat(words.removeprefix("runs of ready dates before ").removesuffix(" are left out"))
     dates = {date for _, date in runs}
@@ -70,7 +71,7 @@ def test_runs_of_the_oldest_dates_are_left_out_of_a_page_that_would_be_too_large
 
 
 def test_messages_are_cut_with_a_sign_on_a_page_that_would_be_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages = [f"{number:04} {'x' * 600}{hash((number, 'a')):x}{'y' * number}" for number in range(900)]
     today = datetime.datetime.now(datetime.UTC).date()
@@ -84,7 +85,7 @@ def test_messages_are_cut_with_a_sign_on_a_page_that_would_be_too_large(
         ),
     )
     assert main(["coverage", "--state", str(state), "--html", str(page)]) == 0
-    head, [one] = read_page(page)
+    head, [one] = read_page(browser, page)
     told = {iso(date["day"]): date["sentence"] for date in one["details"]}
     for date, message in zip(dates, messages, strict=True):
         shown = message if len(message) <= 1000 else message[: 1000 - len(CUT)] + CUT
@@ -94,7 +95,7 @@ def test_messages_are_cut_with_a_sign_on_a_page_that_would_be_too_large(
     monkeypatch.setattr(render, "_LARGEST", markup_size(tmp_path) + 60_000)
     monkeypatch.setattr(render, "_BYTES_A_CELL", 0)
     assert main(["coverage", "--state", str(state), "--html", str(page)]) == 0
-    head, [one] = read_page(page)
+    head, [one] = read_page(browser, page)
     assert head["head"]["leftOut"] == ["messages are cut to 200 characters"]
     told = {iso(date["day"]): date["sentence"] for date in one["details"]}
     assert f": 0000 {'x' * (195 - len(CUT))}{CUT}; its row says" in told[dates[0]]

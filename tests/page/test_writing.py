@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from readyfs.cli.main import main
+from tests.page.browser import Connection
 from tests.page.program import ask
 from tests.page.states import every_kind, write_state
 from tests.page.told import read_page
@@ -17,7 +18,9 @@ def state(tmp_path: Path) -> Path:
     return write_state(tmp_path / "state.db", every_kind())
 
 
-def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(tmp_path: Path, state: Path) -> None:
+def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
+    browser: Connection, tmp_path: Path, state: Path
+) -> None:
     config, page = tmp_path / "sales.toml", tmp_path / "page.html"
     config.write_text(f'state = "{state}"\n')
     expect = tmp_path / "expect.csv"
@@ -26,7 +29,7 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(tmp_p
     judged = ["--expect", str(expect), "--cadence", "weekdays", "--day-tz", "Europe/Berlin", "--sla", "30h"]
     filters = ["--source", "ads", "--query", "odd", "--query", "q*", "--since", "2024-06-08", "--until", "2024-06-12"]
     told = ask("coverage", f"--html={page}", *place, *filters, *judged)
-    head = read_page(page)[0]["head"]
+    head = read_page(browser, page)[0]["head"]
     assert pairs(head["command"]) == pairs(place)
     assert pairs(head["judged"]) == pairs(judged)
     assert head["filters"] == "source ads, query odd, query q*, since 2024-06-08, until 2024-06-12"
@@ -34,7 +37,7 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(tmp_p
     assert head["sumUp"] == told.rstrip("\n")
     # What was not typed is not told, though it has an effect: who asks again has the same file and environment.
     ask("coverage", "--config", config, "--html", page)
-    head = read_page(page)[0]["head"]
+    head = read_page(browser, page)[0]["head"]
     assert (head["command"], head["judged"]) == (["--config", str(config)], [])
 
 

@@ -1,28 +1,46 @@
-"""What a page says of each date, told by its own script outside of a browser."""
+"""All that a page says of the dates of its series, told by its own script in a browser."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import subprocess
+import re
 from pathlib import Path
 from typing import Any, Final
 
-from tests.page.script import ASSETS
+from tests.page.browser import Connection
+from tests.page.script import evaluate
+from tests.page.tab import open_tab
 
 Told = tuple[dict[str, Any], list[dict[str, Any]]]
 """The head of a page, and all that it says of each series."""
 
-_READER: Final = Path(__file__).with_name("ask_block.js")
+_ASK: Final = """
+    const show = (value) => JSON.stringify(value, (_, one) => (
+      typeof one === "bigint" ? `bigint ${one}` : one instanceof Uint8Array ? Array.from(one) : one
+    ));
+    return readCoverage({ textContent: asked }).then((coverage) => {
+      const { head, cells, first, last, count } = coverage;
+      const lines = [show({ head, cells, first, last, count })];
+      for (let i = 0; i < count; i++) {
+        const series = coverage.series(i);
+        const details = [];
+        for (let day = series.first - 1; day <= series.first + series.codes.length; day++) {
+          details.push({ day, ...coverage.detail(i, day) });
+        }
+        lines.push(show({ series, details }));
+      }
+      return lines;
+    });
+"""
 
 
-def read_page(page: Path) -> Told:
-    """Return what a page says, told by its own script."""
-    done = subprocess.run(
-        ["node", _READER, page, ASSETS / "block.js"], capture_output=True, encoding="utf-8", timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    head, *series = map(json.loads, done.stdout.rstrip("\n").split("\n"))
+def read_page(browser: Connection, page: Path) -> Told:
+    """Return what a page says."""
+    packed = re.search(r'id="coverage">([^<]*)<', page.read_text("utf-8"))
+    assert packed is not None
+    with open_tab(browser) as tab:
+        head, *series = map(json.loads, evaluate(tab, ["block.js"], _ASK, packed[1]))
     return head, series
 
 

@@ -102,7 +102,7 @@ class IntegerColumn {
 
   /** Returns all values as numbers: NaN for none. @param {number} rows @returns {Float64Array} */
   numbers(rows) {
-    const high = this.planes.some(({place}) => place > 5);
+    const high = this.planes.some(({place}) => place > 5) || BigInt.asIntN(64, this.constant) === NULL_INTEGER;
     const found = new Float64Array(rows);
     if (high) {
       for (let row = 0; row < rows; row++) {

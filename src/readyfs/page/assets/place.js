@@ -30,7 +30,7 @@ class PlaceKeeper {
     const top = Math.round(view.y.start);
     return {
       days: this.#daysInSight(),
-      height: view.y.height === USUAL_ROW ? null : view.y.height,
+      height: view.y.height === view.usualRow ? null : view.y.height,
       top: top > 0 && top < view.rows.length ? this.#nameOf(top) : null,
       cursor: view.cursor && { name: this.#nameOf(view.cursor.row), day: view.cursor.day },
       filter: view.filter,
@@ -38,12 +38,11 @@ class PlaceKeeper {
     };
   }
 
-  /** Return the days from edge to edge as `zoomTo` takes them, null where all are in sight. */
+  /** Return the days from edge to edge, as `zoomTo` takes them; null where all are in sight. */
   #daysInSight() {
-    const { x, size, extent } = this.view;
-    const first = Math.max(extent.first, Math.round(x.start + x.perPixel));
-    const last = Math.min(extent.last, Math.round(x.start + (size.width - 1) * x.perPixel) - 1);
-    return (first === extent.first && last === extent.last) || last < first ? null : { first, last };
+    const { extent, inSight } = this.view;
+    const isAll = inSight.first === extent.first && inSight.last === extent.last;
+    return isAll || inSight.last < inSight.first ? null : inSight;
   }
 
   #nameOf(row) {
@@ -83,7 +82,7 @@ class PlaceKeeper {
     view.set({ filter: spot.filter, sort: spot.sort, cursor: null });
     if (spot.days) view.zoomTo(spot.days);
     else view.zoomToAll();
-    view.set({ y: { start: 0, height: spot.height ?? USUAL_ROW } });
+    view.set({ y: { start: 0, height: spot.height ?? view.usualRow } });
     const top = spot.top && this.#rowOf(spot.top);
     if (top !== null) view.set({ y: { start: top } });
     if (!spot.cursor) return;
