@@ -308,6 +308,22 @@ def test_no_line_of_the_axis_hides_a_late_date(tab: Tab, tmp_path: Path) -> None
     assert found == [True] * len(late)
 
 
+def test_a_source_is_told_wherever_another_one_is(tab: Tab) -> None:
+    # The last of so many series that not all of them are measured.
+    sources = ["ads"] * 801 + ["web"]
+    fields = evaluate(
+        tab,
+        (*DRAWING, "palette.js", "selection.js", "words.js", "labels.js"),
+        """
+        const all = asked.map((source) => ({ source, shown: { source, customer: "c", query: "q" } }));
+        const coverage = { count: all.length, series: (index) => all[index] };
+        return new Labels({ coverage }, null).fields;
+        """,
+        sources,
+    )
+    assert fields == ["source", "customer", "query"]
+
+
 def test_filters_choose_rows_and_days(tab: Tab, page: Path) -> None:
     open_page(tab, page)
     extent = "document.querySelector('#extent').textContent"
