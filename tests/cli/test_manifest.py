@@ -244,6 +244,18 @@ class TestOutputFile:
             write_output_file(path, pieces())
         assert path.read_bytes() == b"before"
 
+    def test_what_another_of_the_same_number_has_left_is_not_in_the_way(self, tmp_path: Path) -> None:
+        path = tmp_path / "list"
+
+        def pieces() -> Iterator[bytes]:
+            assert len(os.listdir(tmp_path)) == 1
+            write_output_file(path, [b"between"])
+            yield b"after"
+
+        write_output_file(path, pieces())
+        assert path.read_bytes() == b"after"
+        assert os.listdir(tmp_path) == ["list"]
+
     def test_follows_a_link(self, tmp_path: Path) -> None:
         (tmp_path / "to").mkdir()
         link = tmp_path / "list"
