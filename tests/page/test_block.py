@@ -155,3 +155,11 @@ def test_a_row_is_told_with_its_run_records_and_time(told: Told) -> None:
     assert rows["reprocessing", "2024-06-11"]["run"] == "2024-06-01T04:00:00.250Z"
     assert rows["failed_silently", "2024-06-11"]["attempts"] is None
     assert rows["missing", "2024-06-11"]["run"] is None
+
+
+def test_what_no_series_has_is_none_of_each(browser: Connection, tmp_path: Path) -> None:
+    rows = [("ads", f"c{n}", "q1", "2024-06-11", "failed", None, "v3", 1, None, "no quota", 1) for n in (1, 2)]
+    write_state(tmp_path / "state.db", rows)
+    _, series = make_page(browser, tmp_path, *AGREEMENT)
+    for one in series:
+        assert (one["series"]["newest"], one["series"]["newestUpdate"]) == (None, None)

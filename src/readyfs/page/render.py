@@ -16,8 +16,8 @@ from typing import Final
 from readyfs.page.block import BlockMaker
 
 SCRIPTS: Final = (
-    "block.js",
     "calendar.js",
+    "block.js",
     "glob.js",
     "palette.js",
     "cell.js",
@@ -30,6 +30,7 @@ SCRIPTS: Final = (
     "overview.js",
     "gestures.js",
     "picture.js",
+    "element.js",
     "masthead.js",
     "toolbar.js",
     "names.js",

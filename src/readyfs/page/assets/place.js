@@ -30,7 +30,7 @@ class PlaceKeeper {
     const top = Math.round(view.y.start);
     return {
       days: this.#daysInSight(),
-      height: view.y.height === USUAL_ROW ? null : view.y.height,
+      height: view.y.height === view.usualRow ? null : view.y.height,
       top: top > 0 && top < view.rows.length ? this.#nameOf(top) : null,
       cursor: view.cursor && { name: this.#nameOf(view.cursor.row), day: view.cursor.day },
       filter: view.filter,
@@ -46,8 +46,7 @@ class PlaceKeeper {
   }
 
   #nameOf(row) {
-    const { source, customer, query } = this.coverage.series(this.view.rows[row]);
-    return { source, customer, query };
+    return keyOf(this.coverage.series(this.view.rows[row]));
   }
 
   #follow(changed) {
@@ -82,7 +81,7 @@ class PlaceKeeper {
     view.set({ filter: spot.filter, sort: spot.sort, cursor: null });
     if (spot.days) view.zoomTo(spot.days);
     else view.zoomToAll();
-    view.set({ y: { start: 0, height: spot.height ?? USUAL_ROW } });
+    view.set({ y: { start: 0, height: spot.height ?? view.usualRow } });
     const top = spot.top && this.#rowOf(spot.top);
     if (top !== null) view.set({ y: { start: top } });
     if (!spot.cursor) return;

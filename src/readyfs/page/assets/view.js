@@ -65,10 +65,9 @@ class View {
     this.pyramid = new Pyramid(coverage, this.visibleMask);
     /** Indexes of the series that are shown, in their order. */
     this.rows = this.#choose();
-    this.#listeners = new Set();
   }
 
-  #listeners;
+  #listeners = new Set();
   #changed = new Set();
   #isAsked = false;
 
@@ -112,7 +111,7 @@ class View {
 
   /** The height of rows that nobody changed. */
   get usualRow() {
-    return this.size.width < NARROW_PX ? NARROW_ROW : USUAL_ROW;
+    return wholePixels(this.size.width < NARROW_PX ? NARROW_ROW : USUAL_ROW, this.size.ratio);
   }
 
   /** How many rows fit, at least 1. */
