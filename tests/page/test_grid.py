@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +13,6 @@ from typing import Any, Final
 import pytest
 
 from tests.page.program import NOW, ask
-from tests.page.script import ASSETS
 from tests.page.tab import Tab
 
 DAYS: Final = 40
@@ -369,10 +367,3 @@ def test_a_click_with_shift_selects_and_escape_takes_back_step_by_step(tab: Tab,
         assert tab.ask(state) == left_over
     tab.press("c")
     assert tab.text_of("#commands p").startswith("All that is shown: 4 of 4 series")
-
-
-def test_the_documents_tell_of_every_key() -> None:
-    keys = re.findall(r'\{ key: "(.)"', (ASSETS / "keys.js").read_text(encoding="utf-8"))
-    told = (Path(__file__).parents[2] / "docs/coverage.md").read_text(encoding="utf-8")
-    assert len(keys) > 15
-    assert set(re.findall(r"<kbd>([!-~])</kbd>", told)) == set(keys)

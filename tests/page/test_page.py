@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.page.kinds import AGREEMENT, HOSTILE, fill
 from tests.page.program import ask
+from tests.page.states import write_state
 from tests.page.tab import NARROW, WIDE, Tab, open_coverage
 
 
@@ -145,8 +147,10 @@ def test_the_address_leads_back_to_the_same_place(tab: Tab, world: Path) -> None
     tab.focus("#grid")
     tab.press("Control+Home", "n", "+", "+")
     read = tab.text_of("#live")
-    address = tab.wait_for("location.hash.includes('cursor=') && location.hash")
     shown = tab.text_of("#extent")
+    days = shown.split(" · ")[0].replace(" to ", "..")
+    # The address follows when nothing moves any more; one of before may still stand there.
+    address = tab.wait_for("location.hash.includes(days) && location.hash", days=f"days={days}")
     open_page(tab, world, address)
     assert tab.text_of("#extent") == shown
     assert tab.text_of("#live") == read
@@ -174,3 +178,43 @@ def test_rows_are_as_high_as_the_window_wants_them_until_somebody_changes_that(
     assert "height=" not in address
     open_page(tab, world, address)
     assert tab.ask("document.querySelector('#cursor').style.height") == height
+
+
+def test_a_series_without_a_row_stands_where_its_name_belongs(tab: Tab, tmp_path: Path) -> None:
+    rows = [("ads", customer, "q1", "2024-06-12", "success", "r1") for customer in ("c1", "c3")]
+    write_state(tmp_path / "state.db", [(*row, *[None] * 5) for row in rows])
+    (tmp_path / "expect.csv").write_text(
+        "source,customer_id,query_name,first_date\nads,c4,q1,2024-06-12\nads,c2,q1,2024-06-12\nads,c1,q0,2024-06-12\n"
+    )
+    options = ("--state", tmp_path / "state.db", "--expect", tmp_path / "expect.csv")
+    ask("coverage", *options, "--html", tmp_path / "coverage.html")
+    drawn = [line.split()[-3:-1] for line in ask("coverage", *options).splitlines()[2:7]]
+    open_page(tab, tmp_path)
+    tab.press("g", "Control+Home")
+    read = [tab.text_of("#live")]
+    while len(read) < 5:
+        tab.press("ArrowDown")
+        tab.wait_for("document.querySelector('#live').textContent !== before", before=read[-1])
+        read.append(tab.text_of("#live"))
+    shown = [text.split(",")[0].split(" / ")[-2:] for text in read]
+    assert shown == drawn == [["c1", "q0"], ["c1", "q1"], ["c2", "q1"], ["c3", "q1"], ["c4", "q1"]]
+
+
+def test_of_problems_only_the_gaps_that_are_known_are_passed_over(tab: Tab, world: Path) -> None:
+    open_page(tab, world, "#customer=c1")
+    tab.press("g", "Control+Home", "n")
+    assert "2024-06-03: missing, known" in tab.text_of("#live")
+    tab.press("o", "Control+Home", "n")
+    assert "2024-06-04: failed, late (crit)" in tab.text_of("#live")
+
+
+def test_a_page_says_how_old_it_is_once_that_is_a_day(tab: Tab, tmp_path: Path) -> None:
+    write_state(tmp_path / "state.db", [("ads", "c1", "q1", "2024-06-12", "success", "r1", *[None] * 5)])
+    day = datetime.timedelta(1)
+    ages = []
+    for age in (3.5 * day, day / 2):
+        made = datetime.datetime.now(datetime.UTC) - age
+        ask("coverage", "--state", tmp_path / "state.db", "--html", tmp_path / "coverage.html", now=made)
+        open_page(tab, tmp_path)
+        ages.append(re.findall(r"[^,·]* ago", tab.text_of("#made")))
+    assert ages == [[" 3 days ago"], []]

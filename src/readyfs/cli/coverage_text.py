@@ -88,6 +88,7 @@ def write_picture(
     draw = lru_cache(_ALIKE)(Drawing(axis).draw)
     show = _paint if colours else _show
     top, bottom = axis.ruler(room)
+    names.widen(room - max(len(axis.columns), len(top), len(bottom)))
     ruler = f"{' ' * names.width}{top}".rstrip() + "\n" + f"{names.headings}{bottom}".rstrip() + "\n"
     used: set[int] = set()
     for place, row in enumerate(rows):
@@ -154,18 +155,30 @@ class Drawing:
 
 
 class _Names:
-    """What stands before the picture: the level, and the names of series that take at most half of the width."""
+    """What stands before the picture: the level, and the names of series.
+
+    These take at most half of the width, and then what the dates leave of it.
+    """
 
     def __init__(self, rows: Sequence[Row], width: int) -> None:
         sources = {row.series.source for row in rows}
         self._skipped = 0 if len(sources) > 1 else 1
         self._has_level = width >= _WIDE
-        headings = ("SOURCE", "CUSTOMER", "QUERY")[self._skipped :]
+        self._headings = headings = ("SOURCE", "CUSTOMER", "QUERY")[self._skipped :]
         names = zip(*(self._shown(row) for row in rows), strict=True) if rows else ()
-        natural = [max(map(width_of, (heading, *set(column)))) for heading, column in zip(headings, names, strict=True)]
+        self._natural = [
+            max(map(width_of, (heading, *set(column)))) for heading, column in zip(headings, names, strict=True)
+        ]
         taken = len(_GAP) * len(headings) + (len("LEVEL") + len(_GAP) if self._has_level else 0)
-        self._widths = _share(natural, max(len(headings), width // 2 - taken))
-        self.headings = self._join("LEVEL", headings)
+        self._take(max(len(headings), width // 2 - taken))
+
+    def widen(self, spare: int) -> None:
+        """Take so many columns more, as far as names need them."""
+        self._take(sum(self._widths) + spare)
+
+    def _take(self, room: int) -> None:
+        self._widths = _share(self._natural, room)
+        self.headings = self._join("LEVEL", self._headings)
         self.width = width_of(self.headings)
 
     def of(self, row: Row, *, colours: bool) -> str:

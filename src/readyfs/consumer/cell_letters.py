@@ -46,7 +46,7 @@ def letter_of(cell: Cell) -> str:
 def words_of(cell: Cell) -> str:
     """Return what people are told of a cell."""
     if cell.status is None:
-        return "nothing is expected"
+        return "nothing is there, and nothing is expected"
     if cell.level is None:
         return str(cell.status) if cell.is_expected else f"{cell.status}, and not expected"
     return f"{cell.status}, {LEVEL_WORDS[cell.level]}"

@@ -46,6 +46,14 @@ class Names:
         """Return the number of a name."""
         return self._numbers.setdefault(name, len(self._numbers))
 
+    def ranks(self) -> list[int]:
+        """Return of each name its place in the order of bytes, by number."""
+        names = list(self._numbers)
+        ranks = [0] * len(names)
+        for rank, number in enumerate(sorted(range(len(names)), key=names.__getitem__)):
+            ranks[number] = rank
+        return ranks
+
     def describe(self) -> list[object]:
         """Return all names as JSON, those as one text that are the same in all ways."""
         return list(map(_describe_name, self._numbers))
@@ -82,6 +90,7 @@ class BlockMaker:
         sections.add("cells", bytes(self._cells))
         for name, column in self._series.items():
             sections.add_integers(f"series.{name}", column)
+        sections.add_integers("series.place", self._find_places())
         self._ready.write(sections)
         self._others.write(sections)
         self._known.write(sections)
@@ -105,6 +114,15 @@ class BlockMaker:
         }
         text = render_json(description)
         return b"".join([deflate(b"%08d" % len(text) + text), *sections.deflated, END])
+
+    def _find_places(self) -> array[int]:
+        """Return of each series its place in the order of names. Those come in last that are expected and have no row."""
+        ranks = [names.ranks() for names in self._names]
+        keys = list(zip(*(map(one.__getitem__, self._series[name]) for one, name in zip(ranks, _NAMES)), strict=True))
+        places = array("q", bytes(8 * len(keys)))
+        for place, number in enumerate(sorted(range(len(keys)), key=keys.__getitem__)):
+            places[number] = place
+        return places
 
     def _write_texts(self, sections: Sections, most: int) -> int:
         """Add the texts to a block, cut where it would be too large; return how long they are at most."""
@@ -147,10 +165,9 @@ class BlockMaker:
         self._known.extend(one)
 
 
+_NAMES: Final = ("source", "customer", "query")
 _SERIES: Final = (
-    "source",
-    "customer",
-    "query",
+    *_NAMES,
     "first",
     "cells",
     "expected",

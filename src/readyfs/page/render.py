@@ -16,12 +16,15 @@ from typing import Final
 from readyfs.page.block import BlockMaker
 
 SCRIPTS: Final = (
-    "block.js",
     "calendar.js",
+    "columns.js",
+    "block.js",
     "glob.js",
     "palette.js",
     "cell.js",
+    "sprites.js",
     "pyramid.js",
+    "scene.js",
     "rows.js",
     "view.js",
     "axis.js",
@@ -32,6 +35,7 @@ SCRIPTS: Final = (
     "overview.js",
     "gestures.js",
     "picture.js",
+    "element.js",
     "masthead.js",
     "toolbar.js",
     "names.js",

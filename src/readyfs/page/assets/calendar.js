@@ -4,6 +4,8 @@
  * @typedef {"day" | "week" | "month" | "quarter" | "year"} Unit
  */
 
+const DAY_MS = 86400000;
+
 /** The units, the finest first. */
 const UNITS = /** @type {Unit[]} */ (["day", "week", "month", "quarter", "year"]);
 

@@ -49,7 +49,7 @@ function commandWhy(coverage, series, day) {
   if (hasSources(coverage) && (!series.source || series.source.includes("\0"))) return "";
   const key = `${escapeKeyPart(series.customer)}/${escapeKeyPart(series.query)}/${isoOf(day)}`;
   // A dot would begin a path, and a dash an option.
-  const named = key.replace(/^[.-]/, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
+  const named = key.replace(/^[.-]/, (character) => escapeByte(character.charCodeAt(0)));
   return quoteWords(["readyfs", "why", named, ...coverage.head.command, ...source]);
 }
 
@@ -67,7 +67,7 @@ function escapeKeyPart(name) {
  * @returns {string}
  */
 function escapeAll(text) {
-  return bytesOfName(text).map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+  return bytesOfName(text).map(escapeByte).join("");
 }
 
 /**

@@ -26,11 +26,12 @@ function nextGap(view, from, direction, isWithin) {
   return null;
 }
 
-/** Return the days on which the gaps of a row begin, as far as the filters show them. */
+/** Return the days on which the gaps of a row begin, as far as the filters show them: of problems only those alone. */
 function gapStarts(view, row) {
   const { coverage, pyramid, extent } = view;
   const index = view.rows[row];
-  const firstGap = coverage.cells.findIndex(isGap);
+  const isMeant = view.filter.problemsOnly ? isLate : isGap;
+  const firstGap = coverage.cells.findIndex(isMeant);
   if (pyramid.worst(index, extent.first, extent.last + 1) < firstGap) return [];
   const isShown = view.visibleMask;
   const { first, codes } = coverage.series(index);
@@ -41,7 +42,7 @@ function gapStarts(view, row) {
     const code = codes[place];
     // Days of which nothing is expected, such as those of a weekend, end no gap.
     if (!code) continue;
-    if (code !== before && isShown[code] && isGap(coverage.cells[code])) starts.push(first + place);
+    if (code !== before && isShown[code] && isMeant(coverage.cells[code])) starts.push(first + place);
     before = code;
   }
   return starts;

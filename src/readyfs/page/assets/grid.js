@@ -138,7 +138,7 @@ class Grid {
     this.#cell.setAttribute("aria-selected", String(view.cursor !== null));
     const around = unitAround(unit, place.day);
     const code = view.worstIn(place.row, place.row, around.first, around.last);
-    const words = code ? coverage.cells[code].words : "nothing expected";
+    const { words } = coverage.cells[code];
     this.#cell.textContent = `${nameOfUnit(unit, place.day)}: ${unit === "day" || !code ? words : `worst ${words}`}`;
   }
 

@@ -7,6 +7,9 @@ const LABEL_BOLD = `600 12px ${FONT}`;
 const LEAST_LABEL = 15;
 const TWO_LINES = 28;
 
+/** CSS pixels that a source has at least beside a customer on a narrow page. */
+const LEAST_SOURCE = 32;
+
 /** CSS pixels of a page below which names stand on two lines. */
 const NARROW_PAGE = 600;
 
@@ -83,14 +86,21 @@ class Labels {
   /** Draw a name on two lines: the query below what it belongs to. */
   #stack(context, shown, top, width) {
     const { ink, soft } = this.palette.colours;
-    const owner = this.fields.slice(0, -1).map((field) => shown[field]).join(" ");
+    const room = width - 14;
     const middle = top + this.view.y.height / 2;
     context.font = `11px ${FONT}`;
     context.fillStyle = soft;
-    context.fillText(this.#fit(context, owner, width - 14), 8, middle - 7);
+    context.fillText(this.#owner(context, shown, room), 8, middle - 7);
     context.font = LABEL_FONT;
     context.fillStyle = ink;
-    context.fillText(this.#fit(context, shown.query, width - 14), 8, middle + 7);
+    context.fillText(this.#fit(context, shown.query, room), 8, middle + 7);
+  }
+
+  /** Return the customer, behind as much of the source as there is room for. */
+  #owner(context, { source, customer }, room) {
+    if (this.fields.length < 3) return this.#fit(context, customer, room);
+    const told = ` ${this.#fit(context, customer, room - LEAST_SOURCE)}`;
+    return this.#fit(context, source, room - context.measureText(told).width) + told;
   }
 
   #columns(width) {

@@ -4,7 +4,9 @@ function startMasthead({ coverage }) {
   const { head } = coverage;
   document.getElementById("label").textContent = head.label;
   document.title = `Coverage of ${head.label}`;
-  const when = `made ${showMoment(head.madeAt)}`;
+  // Somebody who opens it each morning should see that it was not made again.
+  const age = Date.now() - head.madeAt;
+  const when = `made ${showMoment(head.madeAt)}${age >= DAY_MS ? `, ${sayAge(age)} ago` : ""}`;
   const cadence = head.cadence ? `${head.cadence} dates` : "";
   const parts = [when, cadence, head.criteria, zoneWords(head), head.filters, ...head.leftOut];
   document.getElementById("made").textContent = parts.filter(Boolean).join(" · ");
@@ -12,10 +14,10 @@ function startMasthead({ coverage }) {
   const tiles = document.getElementById("tiles");
   tiles.hidden = false;
   for (const { value, words, level } of tilesOf(head.totals)) {
-    const tile = tiles.appendChild(made("p", "tile"));
-    if (level) tile.appendChild(made("i", `key ${level}`));
-    if (value) tile.appendChild(document.createElement("b")).textContent = value;
-    tile.appendChild(document.createElement("span")).textContent = words;
+    const tile = tiles.appendChild(element("p", "", "tile"));
+    if (level) tile.appendChild(element("i", "", `key ${level}`));
+    if (value) tile.append(element("b", value));
+    tile.append(element("span", words));
   }
 }
 
@@ -39,7 +41,7 @@ function tilesOf(totals) {
   ];
   return [
     {
-      value: totals.complete === null ? "–" : shareWords(totals.complete),
+      value: shareWords(totals.complete),
       words: `ready: ${manyWords(totals.ready_dates)} of ${manyWords(totals.expected_dates)} dates`,
       level: "ready",
     },
@@ -51,12 +53,8 @@ function tilesOf(totals) {
   ];
 }
 
-/** Write a count with a comma for each thousand; the browser's own way takes long to begin. */
-function manyWords(count) {
-  return String(count).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
-}
-
 /** Write a share as `gaps` does: less than all never is rounded to all. */
 function shareWords(share) {
+  if (share === null) return "-";
   return share === 1 ? "100%" : `${(Math.floor(share * 1000) / 10).toFixed(1)}%`;
 }

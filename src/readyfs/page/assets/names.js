@@ -63,9 +63,14 @@ function escapeName(name) {
   return bytesOfName(name)
     .map((byte) => {
       const character = String.fromCharCode(byte);
-      return KEPT_IN_ADDRESS.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+      return KEPT_IN_ADDRESS.test(character) ? character : escapeByte(byte);
     })
     .join("");
+}
+
+/** Return a byte as a percent escape. */
+function escapeByte(byte) {
+  return `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
 }
 
 /**

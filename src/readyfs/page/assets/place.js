@@ -50,8 +50,7 @@ class PlaceKeeper {
   }
 
   #nameOf(row) {
-    const { source, customer, query } = this.coverage.series(this.view.rows[row]);
-    return { source, customer, query };
+    return keyOf(this.coverage.series(this.view.rows[row]));
   }
 
   #follow(changed) {

@@ -25,11 +25,12 @@ function chooseRows(coverage, pyramid, filter, sort, extent) {
     chosen[length++] = index;
   }
   const rows = chosen.slice(0, length);
+  const { places } = coverage;
   const worse = ORDERS[sort];
-  if (!worse) return rows;
+  if (!worse) return rows.sort((one, other) => places[one] - places[other]);
   const ranks = new Map();
   for (const index of rows) ranks.set(index, worse(coverage.series(index)));
-  return rows.sort((one, other) => compare(ranks.get(one), ranks.get(other)) || one - other);
+  return rows.sort((one, other) => compare(ranks.get(one), ranks.get(other)) || places[one] - places[other]);
 }
 
 /** For each order the numbers by which a series comes earlier the smaller they are. */

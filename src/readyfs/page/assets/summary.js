@@ -14,7 +14,7 @@ const SUMMARY_COLUMNS = [
   { title: "Warn", say: ({ series }) => series.warn, by: ({ series }) => series.warn, isNumber: true, isDown: true },
   {
     title: "Complete",
-    say: ({ series }) => sayShare(shareOf(series)),
+    say: ({ series }) => shareWords(shareOf(series)),
     by: ({ series }) => shareOf(series) ?? 1,
     isNumber: true,
   },
@@ -188,7 +188,7 @@ function sumUp(tally) {
     parts.push(`${sayCount(tally.waiting, "date")} of ${tally.waitingSeries} series ${are} not ready and not late yet`);
   }
   if (tally.expectingSeries) parts.push(`${tally.completeSeries} of ${tally.expectingSeries} series complete`);
-  if (tally.expected) parts.push(`${sayShare(shareOf(tally))} of the expected dates ready`);
+  if (tally.expected) parts.push(`${shareWords(shareOf(tally))} of the expected dates ready`);
   if (tally.known) parts.push(`${sayCount(tally.known, "known date")} left aside`);
   if (tally.guessed) parts.push(`${sayCount(tally.guessed, "date")} missing by a guess`);
   return parts.join("; ");
@@ -197,12 +197,6 @@ function sumUp(tally) {
 /** Return the share of the expected dates that is ready, null if none is expected. */
 function shareOf({ expected, ready }) {
   return expected ? ready / expected : null;
-}
-
-/** Return a share in percent, in which only what is whole is shown as such. */
-function sayShare(share) {
-  if (share === null) return "-";
-  return share === 1 ? "100%" : `${(Math.trunc(share * 1000) / 10).toFixed(1)}%`;
 }
 
 function sayDay(day) {

@@ -1,7 +1,5 @@
 /** The bar above the picture: the legend, whose boxes are filters; the other filters; and the buttons of the zoom. */
 
-const STATUS_WORDS = { ready: "ready", F: "failed", M: "missing", W: "withheld", P: "pending", R: "reprocessing" };
-
 /** Milliseconds without a key before a text filters. */
 const TYPING_MS = 180;
 
@@ -11,7 +9,6 @@ const MOST_NAMES = 200;
 function startToolbar(page) {
   const { view, coverage, palette } = page;
   document.getElementById("toolbar").hidden = false;
-  document.getElementById("totals").hidden = true;
   const repaint = fillLegend(view, coverage, palette);
   palette.subscribe(repaint);
   bindFilters(view, coverage);
@@ -26,10 +23,10 @@ function startToolbar(page) {
 function fillLegend(view, coverage, palette) {
   const legend = document.getElementById("legend");
   const swatches = [];
-  const statuses = legend.appendChild(made("div", "chips"));
+  const statuses = legend.appendChild(element("div", "", "chips"));
   for (const key of STATUS_KEYS) {
     const cell = coverage.cells.findLast((one) => statusKey(one) === key);
-    const chip = statuses.appendChild(made("label", "chip"));
+    const chip = statuses.appendChild(element("label", "", "chip"));
     const box = chip.appendChild(document.createElement("input"));
     box.type = "checkbox";
     box.checked = view.filter.statuses.has(key);
@@ -41,7 +38,7 @@ function fillLegend(view, coverage, palette) {
       view.set({ filter: { statuses: chosen } });
     });
     swatches.push(addSwatch(chip, cell, 18), addSwatch(chip, cell, 7));
-    chip.append(STATUS_WORDS[key]);
+    chip.append(cell.status);
   }
   view.subscribe((changed) => {
     if (!changed.has("filter")) return;
@@ -61,16 +58,10 @@ function fillLegend(view, coverage, palette) {
 }
 
 function addSwatch(parent, cell, width) {
-  const canvas = made("canvas", width < LEAST_LETTER ? "swatch narrow" : "swatch");
+  const canvas = element("canvas", "", width < LEAST_LETTER ? "swatch narrow" : "swatch");
   canvas.setAttribute("aria-hidden", "true");
   parent.append(canvas);
   return { canvas, cell, width };
-}
-
-function made(name, className) {
-  const element = document.createElement(name);
-  element.className = className;
-  return element;
 }
 
 function bindFilters(view, coverage) {

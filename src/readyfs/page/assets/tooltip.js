@@ -171,15 +171,15 @@ function describeCell(view, row, day) {
   const age = updated === null ? "" : `${sayAge(coverage.head.madeAt - updated)} before this page`;
   const facts = [
     ["Run", run],
-    ["Records", records === null ? "" : records.toLocaleString("en")],
-    ["Written", updated === null ? "" : `${new Date(updated).toISOString().slice(0, 19).replace("T", " ")}Z, ${age}`],
+    ["Records", records === null ? "" : manyWords(records)],
+    ["Written", updated === null ? "" : `${showMoment(updated)}, ${age}`],
     ["Attempts", attempts],
     ["Ended", cell.letter ? saySince(coverage, day).replace("ended ", "") : ""],
     ["Known", knownReason],
   ];
   return [
     element("strong", nameOfSeries(coverage, series)),
-    element("p", `${isoOf(day)}: ${cell.status ? cell.words : "nothing is there, and nothing is expected"}`),
+    element("p", `${isoOf(day)}: ${cell.words}`),
     listFacts(facts),
     ...(cell.status ? [element("p", sentence, "reason"), element("p", remedy ? `Remedy: ${remedy}` : "")] : []),
   ].filter((one) => one.textContent);
@@ -206,14 +206,6 @@ function listFacts(facts) {
     list.append(element("dt", name), element("dd", String(value)));
   }
   return list;
-}
-
-/** Return an element with a text. */
-function element(name, text, className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
 }
 
 function startTooltip(page) {

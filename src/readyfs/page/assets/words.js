@@ -58,13 +58,13 @@ function listCounts(counts) {
 /** Return how many cells of each kind there are, in a line. */
 function sayCounts(coverage, counts) {
   const listed = listCounts(counts);
-  if (!listed.length) return "nothing is there, and nothing is expected";
+  if (!listed.length) return coverage.cells[0].words;
   return listed.map(({ code, count }) => `${count} ${coverage.cells[code].words}`).join(", ");
 }
 
 /** Return how long ago a moment was, in the largest unit of which there is more than one. */
 function sayAge(ms) {
-  const units = [["day", 86400000], ["hour", 3600000], ["minute", 60000]];
+  const units = [["day", DAY_MS], ["hour", 3600000], ["minute", 60000]];
   const [name, unit] = units.find(([, length]) => ms >= 2 * length) ?? ["second", 1000];
   return sayCount(Math.max(0, Math.floor(ms / unit)), name);
 }
@@ -105,7 +105,7 @@ function sayCursor(view) {
 /** Say what one date of a series is and why, without its name. */
 function sayCell(coverage, index, day) {
   const { cell, sentence, knownReason } = coverage.detail(index, day);
-  if (!cell.status) return "nothing is there, and nothing is expected";
+  if (!cell.status) return cell.words;
   const since = cell.letter ? saySince(coverage, day) : "";
   // The sentence begins with the key, which was said already.
   const key = `${coverage.key(index, day)} `;
