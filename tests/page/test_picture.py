@@ -434,7 +434,7 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
     """Names of rows on two lines, where a character is six pixels wide."""
     told = evaluate(
         tab,
-        (*DRAWING, "labels.js"),
+        (*DRAWING, "words.js", "labels.js"),
         """
         const said = [];
         const context = {
