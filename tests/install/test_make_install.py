@@ -95,6 +95,11 @@ def test_wheel_of_this_machine_installs_elsewhere_and_mounts(tmp_path: Path, pla
     )  # fmt: skip
     assert "readyfs has its compiled part" in found.stdout
     place.producer.write_and_publish(partition(), "r1", b"served\n")
+    page = subprocess.run(
+        [environment / "bin/readyfs", "coverage", "--state", place.state, "--html", "-"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert page.stdout.endswith("</html>\n")
     in_its_place = ("sh", "-c", 'shift; exec "$0" "$@"', str(python))
     with mounted(place, engine="opened", wrapper=in_its_place) as daemon:
         assert daemon.of(partition()).read_bytes() == b"served\n"

@@ -60,7 +60,7 @@ class BrowserError(Exception):
 
 
 def find_chromium() -> str:
-    """Return the path of Chromium, whatever the distribution calls it; first the one that starts with the least work."""
+    """Return the path of Chromium, whatever the distribution calls it; the one first that starts with least work."""
     for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):
         if (path := shutil.which(name)) is not None:
             return path

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from tests.page.script import evaluate
 from tests.page.tab import Tab
 
-SCRIPTS: Final = ("calendar.js", "block.js", "view.js", "names.js", "address.js")
+SCRIPTS: Final = ("calendar.js", "view.js", "names.js", "address.js")
 WRITE: Final = """
 const name = (parts) => parts && Object.fromEntries(
   ["source", "customer", "query"].map((part, at) => [part, nameOfBytes(parts[at])]));

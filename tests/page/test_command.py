@@ -28,7 +28,7 @@ from readyfs.text import decode_text
 from tests.page.script import evaluate
 from tests.page.tab import Tab
 
-SCRIPTS: Final = ("calendar.js", "block.js", "names.js", "words.js", "command.js")
+SCRIPTS: Final = ("calendar.js", "names.js", "words.js", "command.js")
 PARTS: Final = ("source", "customer", "query")
 ODD: Final = (
     *(b"a*b", b"a[*]b", b"a[**]b", b"axb", b"[x]", b"x", b"q?", b"qq", b"[!x]", b"it's", b'say "hi" $HOME `id` \\'),

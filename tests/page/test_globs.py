@@ -71,7 +71,7 @@ def test_the_calendar_agrees_with_python(tab: Tab) -> None:
     ]
     found = evaluate(
         tab,
-        ("calendar.js", "block.js"),
+        ("calendar.js",),
         """
         return asked.map((day) => ({
             iso: isoOf(day), back: parseDay(isoOf(day)), weekday: weekdayOf(day),
@@ -103,4 +103,4 @@ def quarter(date: datetime.date) -> datetime.date:
 
 def test_what_is_no_date_is_none(tab: Tab) -> None:
     wrong = ["2024-02-30", "2024-6-1", "0000-01-01", "x", "2024-06-01x", "20240601"]
-    assert evaluate(tab, ("calendar.js", "block.js"), "return asked.map(parseDay);", wrong) == [None] * len(wrong)
+    assert evaluate(tab, ("calendar.js",), "return asked.map(parseDay);", wrong) == [None] * len(wrong)

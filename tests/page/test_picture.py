@@ -21,7 +21,7 @@ from tests.page.program import ask
 from tests.page.script import evaluate
 from tests.page.tab import NARROW, Tab, open_tab
 
-DRAWING = ("calendar.js", "block.js", "glob.js", "cell.js", "pyramid.js", "rows.js", "view.js", "heat.js")
+DRAWING = ("calendar.js", "glob.js", "cell.js", "sprites.js", "pyramid.js", "scene.js", "rows.js", "view.js")
 FAKE = """
     const cells = asked.cells.map(([status, level, expected, letter]) => ({ status, level, expected, letter }));
     const all = asked.series.map(({ first, codes }) => ({ first, codes: Uint8Array.from(codes) }));

@@ -10,8 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
 
+from readyfs.page.render import SCRIPTS, STYLES
 from tests.page.browser import Connection
 from tests.page.program import ask
+from tests.page.script import ASSETS
 from tests.page.states import HOSTILE, hostile, write_state
 from tests.page.told import read_page
 from tests.postgres.database import READER_PASSWORD, StateDatabase
@@ -99,3 +101,7 @@ def test_a_page_does_not_hold_the_password_of_its_state(
         assert spelling not in page.read_text("utf-8")
     assert head["head"]["command"] == ["--state", url.replace(encoded, "***")]
     assert head["head"]["judged"] == ["--warn", "1h"]
+
+
+def test_every_asset_is_part_of_the_page_once() -> None:
+    assert sorted((*SCRIPTS, *STYLES, "page.html")) == sorted(path.name for path in ASSETS.iterdir())

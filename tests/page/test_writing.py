@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
     assert pairs(head["judged"]) == pairs(judged)
     assert head["filters"] == "source ads, query odd, query q*, since 2024-06-08, until 2024-06-12"
     assert (head["cadence"], head["criteria"], head["dayZone"]) == ("weekdays", "an alarm after 30h", "Europe/Berlin")
-    assert head["sumUp"] == told.rstrip("\n")
+    [totals] = re.findall(r'<pre id="totals">(.*)</pre>', page.read_text("utf-8"))
+    assert totals == f"{head['label']}: {told}".rstrip("\n")
     # What was not typed is not told, though it has an effect: who asks again has the same file and environment.
     ask("coverage", "--config", config, "--html", page)
     head = read_page(browser, page)[0]["head"]

@@ -40,7 +40,7 @@ def read_page(browser: Connection, page: Path) -> Told:
     packed = re.search(r'id="coverage">([^<]*)<', page.read_text("utf-8"))
     assert packed is not None
     with open_tab(browser) as tab:
-        head, *series = map(json.loads, evaluate(tab, ("calendar.js", "block.js"), _ASK, packed[1]))
+        head, *series = map(json.loads, evaluate(tab, ("calendar.js", "columns.js", "block.js"), _ASK, packed[1]))
     return head, series
 
 

@@ -25,8 +25,8 @@ class PageHead:
     filters: str
     judge: Judge
 
-    def describe(self, tally: GapTally, sum_up: str) -> dict[str, object]:
-        """Return it as JSON values, with what was counted; `sum_up` says that in a sentence."""
+    def describe(self, tally: GapTally) -> dict[str, object]:
+        """Return it as JSON values, with what was counted."""
         agreed = self.judge.agreement
         return {
             "madeAt": self.judge.now_ns // 10**6,
@@ -39,7 +39,6 @@ class PageHead:
             "judged": list(self.judged),
             "selected": {name: list(words) for name, words in self.selected.items()},
             "totals": _describe_totals(tally),
-            "sumUp": sum_up,
         }
 
 

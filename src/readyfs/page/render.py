@@ -17,11 +17,14 @@ from readyfs.page.block import BlockMaker
 
 SCRIPTS: Final = (
     "calendar.js",
+    "columns.js",
     "block.js",
     "glob.js",
     "palette.js",
     "cell.js",
+    "sprites.js",
     "pyramid.js",
+    "scene.js",
     "rows.js",
     "view.js",
     "heat.js",
