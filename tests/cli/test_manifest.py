@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -244,17 +247,20 @@ class TestOutputFile:
             write_output_file(path, pieces())
         assert path.read_bytes() == b"before"
 
-    def test_what_another_of_the_same_number_has_left_is_not_in_the_way(self, tmp_path: Path) -> None:
+    def test_what_a_killed_command_left_stops_nobody(self, tmp_path: Path) -> None:
         path = tmp_path / "list"
 
-        def pieces() -> Iterator[bytes]:
-            assert len(os.listdir(tmp_path)) == 1
-            write_output_file(path, [b"between"])
-            yield b"after"
-
-        write_output_file(path, pieces())
-        assert path.read_bytes() == b"after"
-        assert os.listdir(tmp_path) == ["list"]
+        script = (
+            "import os, signal, sys; from pathlib import Path; from readyfs.cli.output_file import write_output_file\n"
+            "write_output_file(Path(sys.argv[1]), (os.kill(os.getpid(), signal.SIGKILL) for _ in range(1)))"
+        )
+        with subprocess.Popen([sys.executable, "-c", script, path]) as killed:
+            assert killed.wait(30) == -signal.SIGKILL
+        [left] = tmp_path.iterdir()
+        # In a new container a command may have the id of one that was killed in the one before.
+        left.rename(left.with_name(left.name.replace(str(killed.pid), str(os.getpid()))))
+        write_output_file(path, [b"new"])
+        assert path.read_bytes() == b"new"
 
     def test_follows_a_link(self, tmp_path: Path) -> None:
         (tmp_path / "to").mkdir()

@@ -26,7 +26,7 @@ PATTERNS: Final = (
         "[\udc80-\udcff]",
         "a\n*",
     ),
-    *("a&&b", "[a&&b]", "[a||b]", "[a~~b]", "*b*c*"),
+    *("a&&b", "[a&&b]", "[a||b]", "[a~~b]", "*b*c*", "*b*c", "a*b*c", "?*b*[c]*", "*x*x*", "*a*b*c*d", "**b**"),
 )
 TEXTS: Final = (
     *("", "a", "A", "b", "c", "d", "e", "-", "]", "[", "[]", "[!]", "[a", "!", "^", "^a", "*", "?", "\\", "\\*", "abc"),
@@ -61,6 +61,12 @@ def test_globs_pass_what_the_filters_of_a_mount_pass(tab: Tab) -> None:
     for (pattern, text), passes in passed.items():
         key = SeriesKey(b"", text.encode("utf-8", "surrogateescape"), b"")
         assert passes == Filters(customers=(pattern,)).admits(key), (pattern, text)
+
+
+def test_no_pattern_takes_long(tab: Tab) -> None:
+    # Each star could end at each letter: all choices of them are more than any browser could try.
+    asked = {"pattern": "*a" * 40 + "*b", "text": "a" * 1000}
+    assert evaluate(tab, ("glob.js",), "return globMatcher(asked.pattern)(asked.text);", asked) is False
 
 
 def test_the_calendar_agrees_with_python(tab: Tab) -> None:

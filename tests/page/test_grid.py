@@ -260,6 +260,22 @@ def test_what_an_address_cannot_mean_is_named_as_text(tab: Tab, page: Path) -> N
     assert tab.ask("document.querySelector('#sort').value") == "worst"
 
 
+def test_however_much_an_address_cannot_mean_the_picture_stays_in_sight(tab: Tab, page: Path) -> None:
+    open_at(tab, page, f"#{'x' * 5000}&{'&'.join(['a=b'] * 500)}")
+    assert tab.text_of("#notice").endswith(f": {'x' * 80}…, a=b, a=b and 498 more")
+    assert tab.ask("document.querySelector('#notice').offsetHeight") < 100
+
+
+def test_the_link_to_the_picture_changes_nothing_that_is_shown(tab: Tab, page: Path) -> None:
+    open_at(tab, page, "#sort=worst&problems=only")
+    tab.focus(".skip")
+    tab.press("Enter")
+    assert tab.ask("document.activeElement.id") == "picture"
+    assert tab.ask("location.hash") == "#sort=worst&problems=only"
+    assert tab.ask("document.querySelector('#problems-only').checked")
+    assert tab.ask("document.querySelector('#notice').hidden")
+
+
 def test_the_selection_is_copied_as_a_command(tab: Tab, page: Path) -> None:
     open_at(tab, page, at("c1", "q1", 6))
     tab.press("c")

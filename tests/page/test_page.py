@@ -62,6 +62,20 @@ def share(one: dict[str, Any]) -> str:
     return f"{int(one['complete'] * 1000) / 10:.1f}%" if one["complete"] != 1 else "100%"
 
 
+def test_a_date_has_ended_when_it_ended_where_its_days_end(tab: Tab, world: Path, tmp_path: Path) -> None:
+    page = tmp_path / "coverage.html"
+    # Ten in the evening of the 13th there.
+    now = datetime.datetime(2024, 6, 14, 5, tzinfo=datetime.UTC)
+    ask("coverage", *options(world), "--day-tz", "America/Los_Angeles", "--html", page, now=now)
+    told = {}
+    for day in (12, 13):
+        open_coverage(tab, page, f"#days=2024-06-08..2024-06-13&cursor=ads/c1/q1/2024-06-{day}")
+        told[day] = tab.text_of("#live")
+    assert "ended less than a day before this page" in told[12]
+    assert "failed, not judged" in told[13]
+    assert "ended" not in told[13]
+
+
 def test_keys_move_and_what_they_reach_is_read_aloud(tab: Tab, world: Path) -> None:
     reason = ask("why", "c1/q1/2024-06-04", "--source", "ads", "--state", world / "state.db", codes=(12,))
     sentence, remedy = reason.splitlines()[:2]

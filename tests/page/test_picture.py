@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 import struct
 import time
@@ -19,6 +20,7 @@ from tests.page.kinds import AGREEMENT, fill
 from tests.page.pace import turn_wheel
 from tests.page.program import ask
 from tests.page.script import evaluate
+from tests.page.states import write_state
 from tests.page.tab import NARROW, Tab, open_tab
 
 DRAWING = ("calendar.js", "glob.js", "cell.js", "sprites.js", "pyramid.js", "scene.js", "rows.js", "view.js")
@@ -285,6 +287,52 @@ def test_the_picture_has_the_colours_of_its_palette_and_of_what_is_shown(tab: Ta
     assert pixels_of_colour(tab, "ready") == 0
     tab.click("#clear-filters")
     wait_for_pixels(tab, "ready", 1000)
+
+
+def test_no_line_of_the_axis_hides_a_late_date(tab: Tab, tmp_path: Path) -> None:
+    # Of all dates of four years, less than a pixel wide each, one is late in each row: those around a new year.
+    dates = [datetime.date(2020, 6, 1) + datetime.timedelta(day) for day in range(1474)]
+    late = [datetime.date(2021, 12, 25) + datetime.timedelta(day) for day in range(14)]
+    rows = [
+        ("ads", "c", f"q{row:02}", day.isoformat(), "failed" if day == bad else "success", "r", "1", 1, None, None, 1)
+        for row, bad in enumerate(late)
+        for day in dates
+    ]
+    ask("coverage", "--state", write_state(tmp_path / "state.db", rows), "--html", tmp_path / "page.html")
+    open_page(tab, tmp_path / "page.html")
+    error = tab.ask(COLOURS, names=["error"])["error"]
+    assert tab.wait_for("document.querySelector('#extent').textContent").startswith("2020-06-01 to 2024-06-13")
+    # A copy that is read often, so that the browser does not complain of it.
+    seen = """
+        (({ width, height }) => {
+            const copy = Object.assign(document.createElement("canvas"), { width, height });
+            const context = copy.getContext("2d", { willReadFrequently: true });
+            context.drawImage(document.querySelector("#cells"), 0, 0);
+            return rows.map((row) => {
+                const { data } = context.getImageData(0, 18 * row, width, 18);
+                const isError = (at) => error.every((part, place) => data[4 * at + place] === part);
+                return Array.from({ length: 18 * width }, (_, at) => at).some(isError);
+            });
+        })(document.querySelector("#cells"))
+    """
+    found = tab.ask(seen, error=error, rows=list(range(len(late))))
+    assert found == [True] * len(late)
+
+
+def test_a_source_is_told_wherever_another_one_is(tab: Tab) -> None:
+    # The last of so many series that not all of them are measured.
+    sources = ["ads"] * 801 + ["web"]
+    fields = evaluate(
+        tab,
+        (*DRAWING, "palette.js", "selection.js", "words.js", "labels.js"),
+        """
+        const all = asked.map((source) => ({ source, shown: { source, customer: "c", query: "q" } }));
+        const coverage = { count: all.length, series: (index) => all[index] };
+        return new Labels({ coverage }, null).fields;
+        """,
+        sources,
+    )
+    assert fields == ["source", "customer", "query"]
 
 
 def test_filters_choose_rows_and_days(tab: Tab, page: Path) -> None:

@@ -31,8 +31,8 @@ def write_output_file(path: Path, pieces: Iterable[bytes]) -> None:
         target = Path(os.path.realpath(path))
         if target.exists() and not stat.S_ISREG(target.stat().st_mode):
             raise OutputError(f"{shown} is no regular file", "name another file")
-        # What one that was killed has left must not be in the way: in a container each may have the same number.
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        # Containers use the same process ids again and again: a file that one left when it was killed must stop nobody.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         with temporary.open("xb") as file:  # never one that is there, nor through a link: others may write there, too
             try:
                 file.writelines(pieces)

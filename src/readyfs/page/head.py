@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from readyfs.consumer.agreement import Agreement, Judge
 from readyfs.consumer.gap_tally import GapTally
+from readyfs.page.rows import EPOCH_DATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class PageHead:
             "madeAt": self.judge.now_ns // 10**6,
             "label": self.label,
             "dayZone": str(agreed.day_zone),
+            "lastEnded": self.judge.last_ended - EPOCH_DATE,
             "cadence": None if agreed.cadence is None else agreed.cadence.text,
             "criteria": _describe_criteria(agreed),
             "filters": self.filters,

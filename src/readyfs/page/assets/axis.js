@@ -99,7 +99,7 @@ function drawAxis(context, view, palette, width, height) {
   }
 }
 
-/** Draw fine lines through the picture where the coarse unit of the axis begins. */
+/** Draw fine lines behind the cells of the picture where the coarse unit of the axis begins. */
 function drawUnitLines(context, view, palette, ratio, height) {
   if (view.isEmpty) return;
   const { x } = view;

@@ -8,24 +8,36 @@ function globMatcher(pattern) {
   return (text) => text === pattern || expression.test(text);
 }
 
+/**
+ * Return the source of an expression. What follows a star is looked for once, from the left, and its place is never
+ * given up: an earlier place leaves more room for the rest. Else some patterns would take for ever.
+ */
 function globSource(pattern) {
+  const [first, ...others] = globPieces(pattern);
+  const last = others.pop();
+  const middle = others.map((piece, place) => `(?=(.*?${piece}))\\${place + 1}`);
+  return first + middle.join("") + (last === undefined ? "" : `.*${last}`);
+}
+
+/** Return the sources of what stands before, between and after the stars. */
+function globPieces(pattern) {
   const characters = Array.from(pattern);
-  let source = "";
+  const pieces = [""];
   for (let place = 0; place < characters.length; place++) {
     const character = characters[place];
     if (character === "*") {
-      if (characters[place + 1] !== "*") source += ".*";
-    } else if (character === "?") source += ".";
-    else if (character === "[") {
-      const end = endOfSet(characters, place);
-      if (end < 0) source += "\\[";
-      else {
-        source += setSource(characters.slice(place + 1, end));
-        place = end;
-      }
-    } else source += escaped(character);
+      if (characters[place + 1] !== "*") pieces.push("");
+      continue;
+    }
+    let source = character === "?" ? "." : escaped(character);
+    const end = character === "[" ? endOfSet(characters, place) : -1;
+    if (end > 0) {
+      source = setSource(characters.slice(place + 1, end));
+      place = end;
+    }
+    pieces[pieces.length - 1] += source;
   }
-  return source;
+  return pieces;
 }
 
 /** Return where a set ends that begins at a place, -1 if it does not. A bracket at its begin belongs to it. */

@@ -76,6 +76,8 @@ class Heat {
     const top = Math.round(view.y.start * scene.perRow);
     this.#place = { left, top };
     context.fillRect(0, 0, width, height);
+    // Below the cells: a pixel of a line could be the one that shows a late date.
+    drawUnitLines(context, view, this.palette, ratio, height);
     let isWhole = true;
     const wanted = new Set();
     for (let y = Math.floor(top / TILE); y * TILE < top + height; y++) {

@@ -24,9 +24,8 @@ class Labels {
     const sample = [];
     const step = Math.max(1, Math.floor(coverage.count / 400));
     for (let index = 0; index < coverage.count; index += step) sample.push(coverage.series(index).shown);
-    const sources = new Set(sample.map((shown) => shown.source));
     /** Names that differ are told; the source only if there are several. */
-    this.fields = sources.size > 1 ? ["source", "customer", "query"] : ["customer", "query"];
+    this.fields = hasSources(coverage) ? ["source", "customer", "query"] : ["customer", "query"];
     this.measure.font = LABEL_BOLD;
     this.wanted = this.fields.map((field) => {
       const widths = sample.map((shown) => this.measure.measureText(shown[field]).width);

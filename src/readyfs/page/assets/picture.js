@@ -73,7 +73,6 @@ class Picture {
     this.pane.style.height = `${height}px`;
     this.heat.style.width = `${width}px`;
     const isWhole = this.cells.draw();
-    drawUnitLines(this.cells.context, view, this.palette, ratio, this.cells.canvas.height);
     drawAxis(sized(this.axis, width, AXIS_HEIGHT, ratio), view, this.palette, width, AXIS_HEIGHT);
     this.names.draw(sized(this.labels, this.labelsWidth, height, ratio), this.labelsWidth, height);
     const isStripWhole = this.strip.draw(width, OVERVIEW_HEIGHT);

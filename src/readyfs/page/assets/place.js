@@ -3,6 +3,10 @@
 /** Milliseconds without a change after which the address follows; browsers refuse many changes in a row. */
 const ADDRESS_MS = 300;
 
+/** How many wrong parts of an address are named, and how many characters of each. */
+const MOST_PROBLEMS = 3;
+const LONGEST_PROBLEM = 80;
+
 class PlaceKeeper {
   #initial;
   #timer = 0;
@@ -73,7 +77,7 @@ class PlaceKeeper {
     clearTimeout(this.#timer);
     this.#isJump = false;
     this.#show(spot, problems);
-    showNotice(problems.length ? `The address names what is not on this page: ${problems.join(", ")}` : "");
+    showNotice(problems.length ? `The address names what is not on this page: ${sayProblems(problems)}` : "");
   }
 
   #show(spot, problems) {
@@ -99,6 +103,15 @@ class PlaceKeeper {
   }
 }
 
+/** Name parts of an address that cannot be shown; an address may have any number of them, of any length. */
+function sayProblems(problems) {
+  const named = problems.slice(0, MOST_PROBLEMS).map((one) => (
+    one.length > LONGEST_PROBLEM ? `${one.slice(0, LONGEST_PROBLEM)}…` : one
+  ));
+  const more = problems.length - named.length;
+  return named.join(", ") + (more ? ` and ${more} more` : "");
+}
+
 /** Tell something above the picture; an empty text takes it away. */
 function showNotice(text) {
   const notice = document.getElementById("notice");
@@ -108,4 +121,9 @@ function showNotice(text) {
 
 function startPlace(page) {
   page.places = new PlaceKeeper(page.coverage, page.view);
+  // Its fragment would take the place of the one that names what is shown.
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    document.getElementById("picture").focus();
+  });
 }

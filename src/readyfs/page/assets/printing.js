@@ -50,7 +50,6 @@ class Printing {
     const heat = new Heat(document.createElement("canvas"), view, palette);
     // Each call has the budget of a frame; nobody waits for a frame here.
     while (!heat.draw());
-    drawUnitLines(heat.context, view, palette, ratio, heat.canvas.height);
     put(heat.canvas, labelsWidth, AXIS_HEIGHT, width, height);
     // The style sheet fits it to the paper.
     Object.assign(canvas.style, { width: "", height: "" });

@@ -79,9 +79,9 @@ function sayCount(number, noun) {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** Return how long before the page was made a date ended, in whole days of UTC; empty if it had not. */
+/** Return how long before the page was made a date ended where its days end, in whole days; empty if it had not. */
 function saySince(coverage, day) {
-  const days = Math.floor(coverage.head.madeAt / DAY_MS) - day;
+  const days = coverage.head.lastEnded + 1 - day;
   if (days < 1) return "";
   return days === 1 ? "ended less than a day before this page" : `ended ${sayCount(days - 1, "day")} before this page`;
 }
