@@ -434,7 +434,7 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
     """Names of rows on two lines, where a character is six pixels wide."""
     told = evaluate(
         tab,
-        (*DRAWING, "labels.js"),
+        (*DRAWING, "words.js", "labels.js"),
         """
         const said = [];
         const context = {
@@ -444,7 +444,8 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
             fillRect() {},
         };
         for (const names of asked) {
-            const all = names.map(([source, customer, query]) => ({ shown: { source, customer, query } }));
+            const shown = names.map(([source, customer, query]) => ({ source, customer, query }));
+            const all = shown.map((one) => ({ ...one, shown: one }));
             const coverage = { count: all.length, series: (index) => all[index] };
             const rows = all.map((_, index) => index);
             const view = { coverage, rows, cursor: null, y: { start: 0, height: 30 } };
