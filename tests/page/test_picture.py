@@ -1,4 +1,4 @@
-"""What the picture draws: the worst of what lies below each pixel, in colours and shapes that can be told apart."""
+"""What the picture draws: the worst of what lies below each pixel, in colours and shapes that are told apart (V26)."""
 
 from __future__ import annotations
 
