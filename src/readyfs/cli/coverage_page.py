@@ -50,7 +50,7 @@ def write_page(path: Path, judging: Judging) -> None:
             judge=asked.judge,
         )
     said = sum_up(tally) if tally.series else judging.describe_nothing()
-    pieces = render_page(maker, head.describe(tally), f"{head.label}: {said}")
+    pieces = render_page(maker, head.describe(tally, said), f"{head.label}: {said}")
     if path == _STDOUT:
         sys.stdout.buffer.writelines(pieces)
         return

@@ -26,8 +26,8 @@ class PageHead:
     filters: str
     judge: Judge
 
-    def describe(self, tally: GapTally) -> dict[str, object]:
-        """Return it as JSON values, with what was counted."""
+    def describe(self, tally: GapTally, sum_up: str) -> dict[str, object]:
+        """Return it as JSON values, with what was counted; `sum_up` says that in a sentence."""
         agreed = self.judge.agreement
         return {
             "madeAt": self.judge.now_ns // 10**6,
@@ -41,6 +41,7 @@ class PageHead:
             "judged": list(self.judged),
             "selected": {name: list(words) for name, words in self.selected.items()},
             "totals": _describe_totals(tally),
+            "sumUp": sum_up,
         }
 
 
