@@ -434,7 +434,7 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
     """Names of rows on two lines, where a character is six pixels wide."""
     told = evaluate(
         tab,
-        (*DRAWING, "labels.js"),
+        (*DRAWING, "selection.js", "words.js", "labels.js"),
         """
         const said = [];
         const context = {
@@ -444,7 +444,7 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
             fillRect() {},
         };
         for (const names of asked) {
-            const all = names.map(([source, customer, query]) => ({ shown: { source, customer, query } }));
+            const all = names.map(([source, customer, query]) => ({ source, shown: { source, customer, query } }));
             const coverage = { count: all.length, series: (index) => all[index] };
             const rows = all.map((_, index) => index);
             const view = { coverage, rows, cursor: null, y: { start: 0, height: 30 } };
