@@ -166,20 +166,6 @@ def test_a_telephone_needs_no_scrolling_sideways(tab: Tab, world: Path) -> None:
     assert tab.ask("document.documentElement.scrollWidth") <= NARROW[0]
 
 
-@pytest.mark.parametrize(("size", "scale", "height"), [(NARROW, 1.0, "34px"), (WIDE, 1.1, "17.2727px")])
-def test_rows_are_as_high_as_the_window_wants_them_until_somebody_changes_that(
-    tab: Tab, world: Path, size: tuple[int, int], scale: float, height: str
-) -> None:
-    """An address that said so would make them too high, or too low, on another window."""
-    tab.resize(size, scale=scale)
-    open_page(tab, world)
-    tab.press("g", "n")
-    address = tab.wait_for("location.hash.includes('cursor=') && location.hash")
-    assert "height=" not in address
-    open_page(tab, world, address)
-    assert tab.ask("document.querySelector('#cursor').style.height") == height
-
-
 def test_a_series_without_a_row_stands_where_its_name_belongs(tab: Tab, tmp_path: Path) -> None:
     rows = [("ads", customer, "q1", "2024-06-12", "success", "r1") for customer in ("c1", "c3")]
     write_state(tmp_path / "state.db", [(*row, *[None] * 5) for row in rows])
@@ -218,3 +204,33 @@ def test_a_page_says_how_old_it_is_once_that_is_a_day(tab: Tab, tmp_path: Path) 
         open_page(tab, tmp_path)
         ages.append(re.findall(r"[^,·]* ago", tab.text_of("#made")))
     assert ages == [[" 3 days ago"], []]
+
+
+@pytest.mark.parametrize(("size", "scale", "height"), [(NARROW, 1.0, "34px"), (WIDE, 1.1, "17.2727px")])
+def test_rows_are_as_high_as_the_window_wants_them_until_somebody_changes_that(
+    tab: Tab, world: Path, size: tuple[int, int], scale: float, height: str
+) -> None:
+    """An address that said so would make them too high, or too low, on another window."""
+    tab.resize(size, scale=scale)
+    open_page(tab, world)
+    tab.press("g", "n")
+    address = tab.wait_for("location.hash.includes('cursor=') && location.hash")
+    assert "height=" not in address
+    open_page(tab, world, address)
+    assert tab.ask("document.querySelector('#cursor').style.height") == height
+
+
+def test_where_there_is_no_series_nothing_is_called_well(tab: Tab, world: Path, tmp_path: Path) -> None:
+    said = ask("coverage", *options(world), "--customer", "nobody", "--html", tmp_path / "coverage.html").strip()
+    assert said == "the state table has nothing of customer nobody, and nothing is expected"
+    open_page(tab, tmp_path)
+    assert tab.text_of(".sum") == tab.text_of("#empty") == f"T{said[1:]}."
+    open_page(tab, world, "#customer=nobody")
+    assert tab.text_of(".sum") == tab.text_of("#empty") == "No series passes the filters."
+
+
+def test_a_page_says_which_dates_there_should_be(tab: Tab, world: Path, tmp_path: Path) -> None:
+    ask("coverage", *options(world), "--cadence", "auto", "--html", tmp_path / "coverage.html")
+    for directory, words in ((world, "daily dates"), (tmp_path, "cadence guessed for each series")):
+        open_page(tab, directory)
+        assert tab.text_of("#made").split(" · ")[1] == words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_a_page_on_standard_output_is_alone_there(tmp_path: Path, state: Path) -
     assert ask("coverage", "--state", state, "--html", "-") == page.read_text("utf-8")
 
 
+def test_a_terminal_is_no_place_for_a_page(
+    state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["coverage", "--state", str(state), "--html", "-"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "readyfs: --html - would fill the terminal with data; name a file, or send it on by | or >\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -61,7 +72,10 @@ def test_a_page_on_standard_output_is_alone_there(tmp_path: Path, state: Path) -
             ["--by", "week"],
             "--by would do nothing: the page has each date of each series; leave it out, and choose there",
         ),
-        (["--html", "/nowhere/page.html"], "/nowhere/page.html cannot be written: No such file or directory; "),
+        (
+            ["--html", "/nowhere/page.html"],
+            "/nowhere/page.html cannot be written: No such file or directory; make its directory",
+        ),
         (["--html", "/dev/null"], "/dev/null is no regular file; name another file"),
     ],
 )

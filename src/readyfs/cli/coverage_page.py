@@ -17,6 +17,7 @@ from readyfs.cli.typed_options import typed_options
 from readyfs.consumer.agreement_words import AgreementWords
 from readyfs.consumer.coverage import find_coverage
 from readyfs.consumer.gap_tally import GapTally
+from readyfs.errors import UsageError
 from readyfs.page.block import BlockMaker
 from readyfs.page.head import PageHead
 from readyfs.page.render import render_page
@@ -31,6 +32,8 @@ _JUDGED: Final = (*(one.name for one in fields(AgreementWords)), "expect", "know
 
 def write_page(path: Path, judging: Judging) -> None:
     """Write the page of what is judged, and say what was counted; raise `OutputError` and what reading raises."""
+    if path == _STDOUT and sys.stdout.isatty():
+        raise UsageError("--html - would fill the terminal with data", "name a file, or send it on by | or >")
     ctx = click.get_current_context()
     tally = GapTally()
     maker = BlockMaker()

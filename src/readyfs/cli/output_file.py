@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from readyfs.errors import OutputError
 from readyfs.text import escape_text
+
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    errno.ENOENT: "make its directory, or name another file",
+    errno.ENOSPC: "name another file, or make room",
+    errno.EDQUOT: "name another file, or make room",
+}
 
 
 def write_output_file(path: Path, pieces: Iterable[bytes]) -> None:
@@ -36,4 +44,5 @@ def write_output_file(path: Path, pieces: Iterable[bytes]) -> None:
                     temporary.unlink()
                 raise
     except OSError as error:
-        raise OutputError(f"{shown} cannot be written: {error.strerror}", "name another file, or make room") from error
+        remedy = _REMEDIES.get(error.errno, "name another file")
+        raise OutputError(f"{shown} cannot be written: {error.strerror}", remedy) from error

@@ -116,9 +116,10 @@ class BlockMaker:
         return b"".join([deflate(b"%08d" % len(text) + text), *sections.deflated, END])
 
     def _find_places(self) -> array[int]:
-        """Return of each series its place in the order of names. Those come in last that are expected and have no row."""
+        """Return of each series its place in the order of names: those without a row come in last."""
         ranks = [names.ranks() for names in self._names]
-        keys = list(zip(*(map(one.__getitem__, self._series[name]) for one, name in zip(ranks, _NAMES)), strict=True))
+        parts = [map(one.__getitem__, self._series[name]) for one, name in zip(ranks, _NAMES, strict=True)]
+        keys = list(zip(*parts, strict=True))
         places = array("q", bytes(8 * len(keys)))
         for place, number in enumerate(sorted(range(len(keys)), key=keys.__getitem__)):
             places[number] = place

@@ -7,7 +7,7 @@ function startMasthead({ coverage }) {
   // Somebody who opens it each morning should see that it was not made again.
   const age = Date.now() - head.madeAt;
   const when = `made ${showMoment(head.madeAt)}${age >= DAY_MS ? `, ${sayAge(age)} ago` : ""}`;
-  const cadence = head.cadence ? `${head.cadence} dates` : "";
+  const cadence = head.cadence ? `${head.cadence} dates` : "cadence guessed for each series";
   const parts = [when, cadence, head.criteria, zoneWords(head), head.filters, ...head.leftOut];
   document.getElementById("made").textContent = parts.filter(Boolean).join(" · ");
   document.getElementById("totals").hidden = true;

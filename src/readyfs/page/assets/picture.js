@@ -78,7 +78,7 @@ class Picture {
     const isStripWhole = this.strip.draw(width, OVERVIEW_HEIGHT);
     this.#mark();
     this.empty.hidden = view.rows.length > 0;
-    this.empty.textContent = view.coverage.count ? "No series passes the filters." : "There is no series.";
+    this.empty.textContent = sayNothing(view.coverage);
     if (!isWhole || !isStripWhole) this.#ask();
   }
 

@@ -55,7 +55,8 @@ class Summary {
     const tally = tallyOf(coverage, chosen);
     this.#title.textContent = isSelection ? "Late series among the selected" : "Late series";
     const which = isSelection ? "Selected" : chosen.length === coverage.count ? "All" : "Shown";
-    this.#line.textContent = `${which}, over all dates: ${sumUp(tally)}.`;
+    const sum = chosen.length ? `${which}, over all dates: ${sumUp(tally)}.` : sayNothing(coverage);
+    this.#line.textContent = sum;
     this.#late = [];
     for (let place = 0; place < chosen.length; place++) {
       const series = coverage.series(chosen[place]);

@@ -62,6 +62,11 @@ function sayCounts(coverage, counts) {
   return listed.map(({ code, count }) => `${count} ${coverage.cells[code].words}`).join(", ");
 }
 
+/** Say why no series is shown. */
+function sayNothing({ count, head }) {
+  return count ? "No series passes the filters." : `${head.sumUp[0].toUpperCase()}${head.sumUp.slice(1)}.`;
+}
+
 /** Return how long ago a moment was, in the largest unit of which there is more than one. */
 function sayAge(ms) {
   const units = [["day", DAY_MS], ["hour", 3600000], ["minute", 60000]];
