@@ -63,8 +63,8 @@ function sayCounts(coverage, counts) {
 }
 
 /** Say why no series is shown. */
-function sayNothing({ count }) {
-  return count ? "No series passes the filters." : "Nothing is there, and nothing is expected.";
+function sayNothing({ count, head }) {
+  return count ? "No series passes the filters." : `${head.sumUp[0].toUpperCase()}${head.sumUp.slice(1)}.`;
 }
 
 /** Return how long ago a moment was, in the largest unit of which there is more than one. */
