@@ -444,9 +444,8 @@ def test_a_narrow_page_tells_the_customer_before_the_source(tab: Tab) -> None:
             fillRect() {},
         };
         for (const names of asked) {
-            const all = names.map(([source, customer, query]) => ({
-                source, customer, query, shown: { source, customer, query },
-            }));
+            const shown = names.map(([source, customer, query]) => ({ source, customer, query }));
+            const all = shown.map((one) => ({ ...one, shown: one }));
             const coverage = { count: all.length, series: (index) => all[index] };
             const rows = all.map((_, index) => index);
             const view = { coverage, rows, cursor: null, y: { start: 0, height: 30 } };

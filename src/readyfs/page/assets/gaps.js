@@ -15,9 +15,14 @@ function isGap(cell) {
  * @returns {?Place}
  */
 function nextGap(view, from, direction, isWithin) {
-  const end = isWithin ? from.row + direction : direction > 0 ? view.rows.length : -1;
+  const { rows, pyramid, extent } = view;
+  const isMeant = view.filter.problemsOnly ? isLate : isGap;
+  const firstGap = view.coverage.cells.findIndex(isMeant);
+  const end = isWithin ? from.row + direction : direction > 0 ? rows.length : -1;
   for (let row = from.row; row !== end; row += direction) {
-    const starts = gapStarts(view, row);
+    // Of very many series nearly all have none.
+    if (pyramid.worst(rows[row], extent.first, extent.last + 1) < firstGap) continue;
+    const starts = gapStarts(view, row, isMeant);
     const day = direction > 0
       ? starts.find((start) => row !== from.row || start > from.day)
       : starts.findLast((start) => row !== from.row || start < from.day);
@@ -26,15 +31,11 @@ function nextGap(view, from, direction, isWithin) {
   return null;
 }
 
-/** Return the days on which the gaps of a row begin, as far as the filters show them: of problems only those alone. */
-function gapStarts(view, row) {
-  const { coverage, pyramid, extent } = view;
-  const index = view.rows[row];
-  const isMeant = view.filter.problemsOnly ? isLate : isGap;
-  const firstGap = coverage.cells.findIndex(isMeant);
-  if (pyramid.worst(index, extent.first, extent.last + 1) < firstGap) return [];
+/** Return the days on which the gaps of a row begin whose cells are meant, as far as the filters show them. */
+function gapStarts(view, row, isMeant) {
+  const { coverage, extent } = view;
   const isShown = view.visibleMask;
-  const { first, codes } = coverage.series(index);
+  const { first, codes } = coverage.series(view.rows[row]);
   const starts = [];
   const end = Math.min(codes.length, extent.last + 1 - first);
   let before = 0;
