@@ -224,7 +224,7 @@ def test_where_there_is_no_series_nothing_is_called_well(tab: Tab, world: Path, 
     said = ask("coverage", *options(world), "--customer", "nobody", "--html", tmp_path / "coverage.html").strip()
     assert said == "the state table has nothing of customer nobody, and nothing is expected"
     open_page(tab, tmp_path)
-    assert tab.text_of(".sum") == tab.text_of("#empty") == "Nothing is there, and nothing is expected."
+    assert tab.text_of(".sum") == tab.text_of("#empty") == f"T{said[1:]}."
     open_page(tab, world, "#customer=nobody")
     assert tab.text_of(".sum") == tab.text_of("#empty") == "No series passes the filters."
 
