@@ -44,6 +44,15 @@ def test_a_page_tells_how_it_was_asked_for_so_that_others_can_ask_the_same(
     assert (head["command"], head["judged"]) == (["--config", str(config)], [])
 
 
+def test_a_name_that_looks_like_a_secret_of_a_url_is_told_as_it_is(
+    browser: Connection, tmp_path: Path, state: Path
+) -> None:
+    name = "ads://eu:north@shop/q1"
+    ask("coverage", "--state", state, "--customer", name, "--html", tmp_path / "page.html")
+    head = read_page(browser, tmp_path / "page.html")[0]["head"]
+    assert head["selected"]["customer"] == ["--customer", name]
+
+
 def pairs(arguments: list[str]) -> set[tuple[str, str]]:
     return set(zip(arguments[::2], arguments[1::2], strict=True))
 

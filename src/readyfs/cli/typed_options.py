@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 import click
 from click.core import ParameterSource
 
+from readyfs.cli.settings_options import parameter_of
+from readyfs.config import table as settings
 from readyfs.state.url import mask_url
 from readyfs.text import escape_text
 
@@ -26,12 +28,14 @@ def _render(parameter: click.Parameter, value: object) -> Iterator[str]:
             yield parameter.opts[0] if value else parameter.secondary_opts[0]
         case tuple():
             for one in value:
-                yield from (parameter.opts[0], _mask(str(one)))
-        case _:
+                yield from (parameter.opts[0], str(one))
+        case _ if parameter.name == parameter_of(settings.STATE):
             yield from (parameter.opts[0], _mask(str(value)))
+        case _:
+            yield from (parameter.opts[0], str(value))
 
 
 def _mask(text: str) -> str:
-    """Return a value as it is, unless it is a URL that holds a secret."""
+    """Return the URL of a state store as it is, unless it holds a secret."""
     masked = mask_url(text)
     return text if masked == escape_text(text) else masked
