@@ -106,6 +106,7 @@ def become(request: dict[str, object], outputs: Sequence[int]) -> list[str]:
     assert isinstance(arguments, list)
     assert isinstance(environment, dict)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that nohup(1) started ignore it
     os.environ.clear()
     os.environ.update(environment)
     for number, output in enumerate(outputs, 1):
