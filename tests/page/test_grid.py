@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.page.program import NOW, ask
+from tests.page.states import write_state
 from tests.page.tab import Tab
 
 DAYS: Final = 40
@@ -42,16 +41,7 @@ def rows() -> Iterator[tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("state") / "state.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            "CREATE TABLE partition_state(source TEXT, customer_id TEXT, query_name TEXT, logical_date TEXT, status"
-            " TEXT, current_run_id TEXT, schema_version TEXT, record_count INTEGER, updated_at TEXT, error_message"
-            " TEXT, attempt_count INTEGER)"
-        )
-        connection.executemany(f"INSERT INTO partition_state VALUES ({', '.join('?' * 11)})", rows())
-        connection.commit()
-    return path
+    return write_state(tmp_path_factory.mktemp("state") / "state.db", rows())
 
 
 @pytest.fixture(scope="module")
